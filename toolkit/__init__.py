@@ -1,0 +1,51 @@
+"""Ratings in, factors out: ingest, the WALS solver, and models that recommend."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from toolkit.backend import Backend
+    from toolkit.config import PRESETS, RunOptions, WALSConfig
+    from toolkit.dataset import RatingsDataset
+    from toolkit.errors import WalslabError
+    from toolkit.ingest import ingest
+    from toolkit.source import RatingsSource
+    from toolkit.trainer import Trainer
+    from toolkit.wals import WALS
+
+# Resolved on first use: importing the solver must not import Dask, pandas or click.
+_EXPORTS = {
+    "Backend": "toolkit.backend",
+    "PRESETS": "toolkit.config",
+    "RatingsDataset": "toolkit.dataset",
+    "RatingsSource": "toolkit.source",
+    "RunOptions": "toolkit.config",
+    "Trainer": "toolkit.trainer",
+    "WALS": "toolkit.wals",
+    "WALSConfig": "toolkit.config",
+    "WalslabError": "toolkit.errors",
+    "ingest": "toolkit.ingest",
+}
+__all__ = [
+    "PRESETS",
+    "WALS",
+    "Backend",
+    "RatingsDataset",
+    "RatingsSource",
+    "RunOptions",
+    "Trainer",
+    "WALSConfig",
+    "WalslabError",
+    "__version__",
+    "ingest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)

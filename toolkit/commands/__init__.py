@@ -1,0 +1,21 @@
+"""The commands of `toolkit`: ratings in, factors out."""
+
+from __future__ import annotations
+
+import click
+
+from toolkit.cli import LazyGroup
+
+COMMANDS = {
+    "fetch": "toolkit.commands.fetch:fetch",
+    "ingest": "toolkit.commands.ingest:ingest",
+    "describe": "toolkit.commands.describe:describe",
+    "train": "toolkit.commands.train:train",
+    "recommend": "toolkit.commands.recommend:recommend",
+    "export": "toolkit.commands.export:export",
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def main() -> None:
+    """Ratings in, factors out."""

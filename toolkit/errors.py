@@ -1,0 +1,96 @@
+"""What can go wrong, as one tree of exceptions.
+
+::
+
+    WalslabError                    anything this package raises on purpose
+    ├── ConfigError     ValueError  a hyperparameter or option is unknown or out of range
+    ├── SpecError       ValueError  a search specification has mistakes (all of them listed)
+    ├── RatingsError    ValueError  a ratings file cannot be read as ratings
+    ├── DatasetError    ValueError  a dataset directory is missing, unfinished or corrupt
+    ├── ModelError      ValueError  a model directory is missing, unfinished or corrupt
+    ├── UnknownIdError  KeyError    a user or item that the model has never seen
+    ├── SolverError     ArithmeticError   the normal equations have no finite solution
+    ├── BackendError    RuntimeError      an array backend was required and is not usable
+    ├── FetchError      OSError     a published data set cannot be downloaded or verified
+    └── StudyError      RuntimeError      a study cannot be started, found or finished
+
+Each class is also the builtin that Python programmers expect, and carries the exit code of the command line:
+2 for bad usage or bad input, 1 for work that failed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WalslabError(Exception):
+    """Base of every error raised on purpose; its text says which rule, which value, and the way out."""
+
+    exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the message alone (`KeyError` would quote it)."""
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(WalslabError, ValueError):
+    """A hyperparameter or option is unknown, of the wrong type, or out of range."""
+
+
+class SpecError(WalslabError, ValueError):
+    """A search specification has mistakes; the text lists all of them, each with its key path."""
+
+
+class RatingsError(WalslabError, ValueError):
+    """A ratings file cannot be read as ratings; the text names file, line, field and value."""
+
+
+class DatasetError(WalslabError, ValueError):
+    """A dataset directory is missing, unfinished, corrupt, or of another format version."""
+
+
+class ModelError(WalslabError, ValueError):
+    """A model directory is missing, unfinished, corrupt, or of another format version."""
+
+
+class UnknownIdError(WalslabError, KeyError):
+    """A user or item id that the model has never seen."""
+
+
+class SolverError(WalslabError, ArithmeticError):
+    """The normal equations of a row have no finite solution."""
+
+    exit_code = 1
+
+
+class BackendError(WalslabError, RuntimeError):
+    """An array backend was required and is not usable here."""
+
+    exit_code = 1
+
+
+class FetchError(WalslabError, OSError):
+    """A published data set cannot be downloaded or does not match its checksum."""
+
+    exit_code = 1
+
+
+class StudyError(WalslabError, RuntimeError):
+    """A study cannot be started, found, resumed or finished."""
+
+    exit_code = 1
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the nearest valid word, or an empty string.
+
+    Parameters
+    ----------
+    word : str
+        What was written.
+    valid : iterable of str
+        What could have been written.
+    """
+    near = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
