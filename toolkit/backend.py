@@ -1,0 +1,135 @@
+"""The array backend: NumPy on threads or CuPy on a GPU, behind one object.
+
+The only place that imports CuPy. *Installed* (the package is there) and *usable* (a device answers) are told apart, because
+CuPy imports well on a machine without a GPU and fails at the first allocation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import numpy as np
+
+from toolkit.errors import BackendError
+
+BackendName = Literal["auto", "numpy", "cupy"]
+
+
+def cupy_problem() -> str | None:
+    """Return why CuPy cannot be used here, or None when a device answers."""
+    if importlib.util.find_spec("cupy") is None:
+        return "cupy is not installed: pip install 'walslab[gpu]'"
+    try:
+        cupy = importlib.import_module("cupy")
+        if not cupy.cuda.is_available():
+            return "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+        cupy.zeros(1)
+    except Exception as error:  # noqa: BLE001 - a broken driver raises anything; all of it means "not usable"
+        return f"cupy is installed, but its device is not usable: {error}"
+    return None
+
+
+class Backend:
+    """An array module `xp` and what the solver needs beside it.
+
+    Parameters
+    ----------
+    name : {"numpy", "cupy"}
+        Which array module. Use `require` to fail when it is not usable, `prefer` to fall back to NumPy.
+    threads : int, default 0
+        CPU threads that solve rows side by side (NumPy only); 0 means all that this process may use.
+
+    Attributes
+    ----------
+    xp : module
+        ``numpy`` or ``cupy``.
+    batch_entries : int
+        Padded ratings that one batch of rows holds at most (but one row is never cut).
+    batch_rows : int
+        Rows that one batch holds at most.
+    """
+
+    def __init__(self, name: Literal["numpy", "cupy"], threads: int = 0) -> None:
+        self.name = name
+        self.xp: Any = importlib.import_module(name)
+        self.threads = 1 if name == "cupy" else threads or len(os.sched_getaffinity(0))
+        # On the CPU a batch should stay in the cache; on a GPU it should fill the card.
+        self.batch_entries, self.batch_rows = (1 << 22, 1 << 14) if name == "cupy" else (1 << 15, 1 << 9)
+
+    @classmethod
+    def require(cls, name: BackendName, threads: int = 0) -> Backend:
+        """Return the named backend, or raise `BackendError` with the reason it cannot be used."""
+        if name == "cupy":
+            problem = cupy_problem()
+            if problem:
+                raise BackendError(problem)
+        return cls.prefer("cupy", threads) if name == "auto" else cls(name, threads)
+
+    @classmethod
+    def prefer(cls, name: BackendName, threads: int = 0) -> Backend:
+        """Return the named backend where it is usable, NumPy otherwise."""
+        usable = name != "numpy" and cupy_problem() is None
+        return cls("cupy" if usable else "numpy", threads)
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r}, threads={self.threads})"
+
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        """Return `array` on this backend's device, without a copy where none is needed."""
+        return self.xp.asarray(array, dtype=dtype)
+
+    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return `array` in host memory."""
+        return np.asarray(array) if self.name == "numpy" else self.xp.asnumpy(array)
+
+    def solve_spd(self, matrices: Any, vectors: Any) -> Any:
+        """Solve a stack of symmetric positive definite systems.
+
+        Parameters
+        ----------
+        matrices : array, shape (n, m, m)
+        vectors : array, shape (n, m)
+
+        Returns
+        -------
+        array, shape (n, m)
+            Rows of a singular system are not finite.
+        """
+        if self.name == "cupy":
+            # linalg.solve of CuPy is a batched LU and only up to 256 unknowns; posv is a batched Cholesky.
+            return importlib.import_module("cupyx.lapack").posv(matrices, vectors)
+        try:
+            return np.linalg.solve(matrices, vectors[..., None])[..., 0]
+        except np.linalg.LinAlgError:
+            return np.full_like(vectors, np.nan)
+
+    def each(self, work: Callable[[Any], None], batches: Sequence[Any]) -> None:
+        """Call `work` on every batch, on `threads` threads where there are several."""
+        with self._one_blas_thread():
+            if self.threads == 1 or len(batches) == 1:
+                for batch in batches:
+                    work(batch)
+                return
+            with ThreadPoolExecutor(self.threads) as pool:
+                for _ in pool.map(work, batches):
+                    pass
+
+    @contextlib.contextmanager
+    def _one_blas_thread(self) -> Iterator[None]:
+        """Keep BLAS from starting threads of its own under ours; small matrices gain nothing from them."""
+        if self.name == "cupy":
+            yield
+            return
+        try:
+            threadpoolctl = importlib.import_module("threadpoolctl")
+        except ImportError:
+            yield
+            return
+        with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
+            yield

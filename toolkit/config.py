@@ -1,0 +1,183 @@
+"""What identifies a model (`WALSConfig`) and, apart from it, where and how it ran (`RunOptions`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from toolkit.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a number may take, both ends included.
+
+    Attributes
+    ----------
+    low, high : float
+        Smallest and largest valid value.
+    integer : bool
+        Whether only whole numbers are valid.
+    """
+
+    low: float
+    high: float
+    integer: bool = False
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with `value`, or None."""
+        kind = numbers.Integral if self.integer else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, kind):
+            return f"must be {'a whole number' if self.integer else 'a number'}, but got {value!r}"
+        if not self.low <= value <= self.high or not math.isfinite(value):
+            return f"must be between {self.low:g} and {self.high:g}, but got {value!r}"
+        return None
+
+    def cast(self, value: Any) -> int | float:
+        """Return `value` as the plain Python number that JSON can hold."""
+        return int(value) if self.integer else float(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The words that an option may take."""
+
+    words: tuple[str, ...]
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with `value`, or None."""
+        if value in self.words:
+            return None
+        return f"must be one of {', '.join(self.words)}, but got {value!r}{did_you_mean(str(value), self.words)}"
+
+    def cast(self, value: Any) -> str:
+        """Return `value` as a plain string."""
+        return str(value)
+
+
+def _parameter(default: Any, valid: Range | Choice, help_: str) -> Any:
+    return dataclasses.field(default=default, metadata={"valid": valid, "help": help_})
+
+
+class _Checked:
+    """Checks every field of a frozen dataclass against its declared range, all mistakes in one go."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, valid = getattr(self, f.name), f.metadata["valid"]
+            problem = valid.problem(value)
+            if problem:
+                problems.append(f"{f.name} {problem}")
+            else:
+                object.__setattr__(self, f.name, valid.cast(value))
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WALSConfig(_Checked):
+    """The hyperparameters of weighted alternating least squares: what identifies a model.
+
+    The only place of defaults and valid ranges. The objective they parametrise is in ``docs/objective.md``.
+
+    Raises
+    ------
+    ConfigError
+        When values are out of range; the text names every one of them.
+    """
+
+    factors: int = _parameter(32, Range(1, 1024, integer=True), "k, number of latent factors")
+    iterations: int = _parameter(20, Range(1, 10_000, integer=True), "number of solves of both sides")
+    regularization: float = _parameter(0.1, Range(0, 1e6), "λ, weight of the L2 penalty")
+    regularization_exponent: float = _parameter(
+        1.0, Range(0, 2), "ν, the penalty of a row grows with its number of ratings to this power"
+    )
+    unobserved_weight: float = _parameter(0.0, Range(0, 1e6), "w0, pull of unobserved pairs to the bias prediction")
+    observed_weight: float = _parameter(1.0, Range(0, 1e6), "weight of an observed rating, on top of w0")
+    weight_exponent: float = _parameter(
+        0.0, Range(0, 10), "observed weight falls with the item's number of ratings to this power"
+    )
+    bias: Literal["none", "mean", "full"] = _parameter(
+        "full", Choice(("none", "mean", "full")), "none, mean (global), or full (global, user and item, fitted jointly)"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unobserved_weight + self.observed_weight == 0:
+            raise ConfigError("unobserved_weight and observed_weight must not both be 0: no rating would count")
+
+    @classmethod
+    def valid(cls) -> dict[str, Range | Choice]:
+        """Return each hyperparameter's valid range, in declaration order."""
+        return {f.name: f.metadata["valid"] for f in dataclasses.fields(cls)}
+
+    @classmethod
+    def help(cls) -> dict[str, str]:
+        """Return each hyperparameter's one-line explanation, in declaration order."""
+        return {f.name: f.metadata["help"] for f in dataclasses.fields(cls)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> WALSConfig:
+        """Build a config from a mapping; unknown keys are an error that names the nearest valid one."""
+        valid = cls.valid()
+        unknown = [f"unknown hyperparameter {k!r}{did_you_mean(k, valid)}" for k in values if k not in valid]
+        if unknown:
+            raise ConfigError(f"{'; '.join(unknown)}; valid are {', '.join(valid)}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, int | float | str]:
+        """Return the hyperparameters as plain Python values; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes: Any) -> WALSConfig:
+        """Return a config with some hyperparameters changed."""
+        return self.from_dict({**self.to_dict(), **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(_Checked):
+    """Where and how a model is trained; nothing in it identifies the model.
+
+    ``threads=0`` means every processor this process may use.
+    """
+
+    seed: int = _parameter(0, Range(0, 2**63 - 1, integer=True), "seed of the random start")
+    backend: Literal["auto", "numpy", "cupy"] = _parameter(
+        "auto", Choice(("auto", "numpy", "cupy")), "array backend; auto takes cupy where a GPU is usable"
+    )
+    threads: int = _parameter(0, Range(0, 4096, integer=True), "CPU threads; 0 means all this process may use")
+    dtype: Literal["float32", "float64"] = _parameter(
+        "float32", Choice(("float32", "float64")), "precision of factors and solves"
+    )
+
+
+# The two settings of the TensorFlow tutorial: the plane bias=none, regularization_exponent=0 of our family.
+_TUTORIAL = {"iterations": 20, "regularization_exponent": 0.0, "bias": "none"}
+PRESETS: dict[str, WALSConfig] = {
+    "default": WALSConfig(),
+    "tutorial-default": WALSConfig.from_dict(
+        {
+            **_TUTORIAL,
+            "factors": 5,
+            "regularization": 0.07,
+            "unobserved_weight": 0.01,
+            "observed_weight": 1.0,
+            "weight_exponent": 0.08,
+        }
+    ),
+    "tutorial-tuned": WALSConfig.from_dict(
+        {
+            **_TUTORIAL,
+            "factors": 34,
+            "regularization": 9.83,
+            "unobserved_weight": 0.001,
+            "observed_weight": 189.8,
+            "weight_exponent": 1.0,
+        }
+    ),
+}

@@ -1,0 +1,124 @@
+"""What training produces: factors and biases of both sides, and their plain files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit.config import WALSConfig
+from toolkit.errors import ModelError
+
+_FORMAT = "walslab-factors"
+_VERSION = 1
+_ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
+
+
+class Side(NamedTuple):
+    """Factors, shape (n, k), and biases, shape (n,), of the users or of the items."""
+
+    factors: Any
+    bias: Any
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The fitted numbers of one model: ``rating ≈ mean + user bias + item bias + user factors · item factors``.
+
+    Attributes
+    ----------
+    users, items : Side
+        Arrays of float32 or float64, in host memory or on the device.
+    mean : float
+        Global mean μ; 0 with ``bias="none"``.
+    config : WALSConfig
+        The hyperparameters they were fitted with.
+    iterations : int
+        Iterations done, which early stopping makes fewer than ``config.iterations``.
+    """
+
+    users: Side
+    items: Side
+    mean: float
+    config: WALSConfig
+    iterations: int
+
+    def save(self, path: str | Path, **facts: Any) -> None:
+        """Write ``factors.json`` and four ``.npy`` files into the existing directory `path`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to write.
+        **facts
+            JSON values to keep beside the factors, such as the RMSE they reached.
+        """
+        path = Path(path)
+        arrays = (self.users.factors, self.items.factors, self.users.bias, self.items.bias)
+        for name, array in zip(_ARRAYS, arrays, strict=True):
+            np.save(path / f"{name}.npy", np.asarray(array), allow_pickle=False)
+        meta = {
+            "format": _FORMAT,
+            "format_version": _VERSION,
+            "config": self.config.to_dict(),
+            "mean": self.mean,
+            "iterations": self.iterations,
+            **facts,
+        }
+        (path / "factors.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Factors:
+        """Read what `save` wrote; the arrays are mapped from the files, not read.
+
+        Raises
+        ------
+        ModelError
+            When a file is missing, malformed, or of another format version.
+        """
+        path = Path(path)
+        meta = read_meta(path / "factors.json", _FORMAT, _VERSION)
+        try:
+            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} holds no readable factors: {error}; export or train the model again") from error
+        user_factors, item_factors, user_bias, item_bias = arrays
+        k = meta["config"]["factors"]
+        for name, factors, bias in (("user", user_factors, user_bias), ("item", item_factors, item_bias)):
+            if factors.ndim != 2 or factors.shape[1] != k or bias.shape != factors.shape[:1]:
+                raise ModelError(
+                    f"{path}: {name}_factors.npy must have shape (n, {k}) and {name}_bias.npy (n,), "
+                    f"but got {factors.shape} and {bias.shape}"
+                )
+        return cls(
+            Side(user_factors, user_bias),
+            Side(item_factors, item_bias),
+            float(meta["mean"]),
+            WALSConfig.from_dict(meta["config"]),
+            int(meta["iterations"]),
+        )
+
+
+def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
+    """Return a format's JSON header.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing or malformed, or states another format or version.
+    """
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path.parent} is not a {format_} directory: it has no {path.name}") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from error
+    found = (meta.get("format"), meta.get("format_version"))
+    if found != (format_, version):
+        raise ModelError(
+            f"{path} must state format {format_!r} version {version}, but states {found[0]!r} version {found[1]!r}"
+        )
+    return meta

@@ -1,0 +1,90 @@
+"""How good factors are: predictions of rating pairs, RMSE, and the objective itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from toolkit.factors import Factors
+
+# Pairs gathered at once: two factor rows of this many pairs are the only temporaries.
+_CHUNK = 1 << 16
+
+
+def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any) -> Any:
+    """Return the predicted ratings of pairs, unclipped.
+
+    Parameters
+    ----------
+    factors : Factors
+        Fitted numbers, on `xp`'s device.
+    users, items : array of int, shape (n,)
+        User rows and item columns.
+    xp : module
+        ``numpy`` or ``cupy``.
+
+    Returns
+    -------
+    array of float, shape (n,)
+    """
+    predicted = xp.empty(len(users), factors.users.factors.dtype)
+    for begin in range(0, len(users), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        u, i = users[part], items[part]
+        dot = xp.einsum("nk,nk->n", factors.users.factors[u], factors.items.factors[i])
+        predicted[part] = dot + factors.users.bias[u] + factors.items.bias[i] + factors.mean
+    return predicted
+
+
+def rmse(factors: Factors, users: Any, items: Any, ratings: Any, xp: Any) -> float | None:
+    """Return the root mean squared error over pairs, accumulated in float64; None when there are none."""
+    if len(ratings) == 0:
+        return None
+    error = (predict_pairs(factors, users, items, xp) - ratings).astype("float64")
+    return math.sqrt(float(error @ error) / len(ratings))
+
+
+def objective(factors: Factors, data: Any) -> float:
+    """Return the objective that training minimises (``docs/objective.md``), in float64.
+
+    Parameters
+    ----------
+    factors : Factors
+        Fitted numbers, on the device of `data`.
+    data : TrainingData
+        The ratings they were fitted on.
+    """
+    xp, config = data.backend.xp, factors.config
+    x, y = factors.users.factors.astype("float64"), factors.items.factors.astype("float64")
+    users, items, ratings = data.pairs
+    error = (predict_pairs(factors, users, items, xp) - ratings).astype("float64")
+    dot = xp.einsum("nk,nk->n", x[users], y[items])
+    w0 = config.unobserved_weight
+    c = data.backend.asarray(item_weights(data.item_counts, config))[items]
+    fit = float((w0 + c) @ error**2)
+    # Σ over all pairs of (x·y)² is a trace; what is observed is taken off again.
+    unobserved = w0 * (float(xp.sum((x.T @ x) * (y.T @ y))) - float(dot @ dot))
+    penalty = 0.0
+    for rows, side in ((data.users, factors.users), (data.items, factors.items)):
+        counts = data.backend.asarray(rows.host_counts.astype("float64"))
+        scale = xp.where(counts > 0, counts, 1) ** config.regularization_exponent * (counts > 0)
+        square = xp.sum(side.factors.astype("float64") ** 2, axis=1) + side.bias.astype("float64") ** 2
+        penalty += config.regularization * float(scale @ square)
+    return fit + unobserved + penalty
+
+
+def item_weights(item_counts: Any, config: Any) -> Any:
+    """Return c, the weight of an observed rating of each item: ``observed_weight · n^(−weight_exponent)``.
+
+    Parameters
+    ----------
+    item_counts : numpy array of int, shape (n_items,)
+        Observed ratings of each item; an item without ratings gets the weight of one with one rating.
+    config : WALSConfig
+        The hyperparameters.
+
+    Returns
+    -------
+    numpy array of float64, shape (n_items,)
+    """
+    return config.observed_weight * item_counts.clip(min=1).astype("float64") ** -config.weight_exponent

@@ -1,0 +1,127 @@
+"""The normal equations of one side: built and solved here for training, fold-in, and both array modules.
+
+With the other side fixed, the objective (``docs/objective.md``) is a separate least-squares problem for each row. Write
+``z = [y, 1]`` for the fixed factors of a column with a one appended where biases are fitted, and ``v = [x, b]`` for the row's
+unknowns. Setting the gradient to zero gives, for a row with observed columns Ω and n = |Ω|,
+
+    ( Σ_Ω (w0 + c) z zᵀ  +  w0 Σ_{not Ω} [y, 0] [y, 0]ᵀ  +  λ n^ν I ) v  =  Σ_Ω (w0 + c) (r − μ − b_column) z
+
+The second sum would run over every column. It is G = w0 YᵀY, the same for every row, less its observed part, so that only
+
+    ( Σ_Ω c z zᵀ  +  w0 [ G  s ; sᵀ  n ]  +  λ n^ν I ) v  =  …        with  G = YᵀY  and  s = Σ_Ω y
+
+is left to compute: cost proportional to ratings (Hu, Koren and Volinsky, ICDM 2008, eq. 4; here with biases).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.config import WALSConfig
+from toolkit.errors import SolverError
+from toolkit.factors import Side
+from toolkit.layout import Batch, RatingRows
+
+
+def solve_rows(
+    ratings: RatingRows,
+    fixed: Side,
+    *,
+    mean: float,
+    config: WALSConfig,
+    row_weight: Any = None,
+    column_weight: Any = None,
+) -> Side:
+    """Return the factors and biases of every row that minimise the objective, the other side being fixed.
+
+    Parameters
+    ----------
+    ratings : RatingRows, n_rows by n_columns
+        The observed ratings of the rows to solve.
+    fixed : Side
+        Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side.
+    mean : float
+        Global mean μ that is taken off the ratings; 0 where the model has none.
+    config : WALSConfig
+        The hyperparameters.
+    row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), optional
+        The c of an observed rating, as a property of its row or of its column; pass one of them.
+
+    Returns
+    -------
+    Side
+        Factors, shape (n_rows, k), and biases, shape (n_rows,). A row without ratings is zero.
+
+    Raises
+    ------
+    SolverError
+        When the solution of a row is not finite or not determined.
+    """
+    backend, xp, dtype = ratings.backend, ratings.backend.xp, fixed.factors.dtype
+    k, w0 = config.factors, config.unobserved_weight
+    fit_bias = config.bias == "full"
+    unknowns = k + fit_bias
+    _require_determined(ratings, config, unknowns)
+
+    # Padding points one past the last column: a row of zeros that adds nothing to any sum.
+    table = xp.zeros((ratings.n_columns + 1, unknowns), dtype)
+    table[:-1, :k] = fixed.factors
+    if fit_bias:
+        table[:-1, k] = 1
+    offset = xp.full(ratings.n_columns + 1, mean, dtype)
+    offset[:-1] += fixed.bias
+    padded_weight = None
+    if column_weight is not None:
+        padded_weight = xp.zeros(ratings.n_columns + 1, dtype)
+        padded_weight[:-1] = column_weight
+    gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
+    diagonal = xp.arange(unknowns)
+    solution = xp.zeros((ratings.n_rows, unknowns), dtype)
+
+    def solve(batch: Batch) -> None:
+        columns, values = ratings.gather(batch)
+        z = table[columns]  # (rows, width, unknowns)
+        c = row_weight[batch.rows][:, None] if padded_weight is None else padded_weight[columns]
+        right = xp.matmul(((w0 + c) * (values - offset[columns]))[:, None, :], z)[:, 0, :]
+        border = w0 * z.sum(axis=1) if w0 and fit_bias else None
+        # From here on z is scaled by √c, so that the sum of outer products is one product of z with itself.
+        z *= xp.sqrt(c)[..., None]
+        left = xp.matmul(z.transpose(0, 2, 1), z)  # (rows, unknowns, unknowns)
+        if gram is not None:
+            left[:, :k, :k] += gram
+        if border is not None:
+            left[:, k, :] += border
+            left[:, :k, k] += border[:, :k]
+        penalty = config.regularization * batch.counts.astype(dtype) ** config.regularization_exponent
+        left[:, diagonal, diagonal] += penalty[:, None].astype(dtype)
+        solution[batch.rows] = backend.solve_spd(left, right)
+
+    backend.each(solve, ratings.batches)
+    if not bool(xp.isfinite(solution).all()):
+        row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
+        raise SolverError(
+            f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, {unknowns} unknowns) have no "
+            f"finite solution with {_describe(config)}: raise regularization, or bring the weights nearer to 1"
+        )
+    bias = solution[:, k].copy() if fit_bias else xp.zeros(ratings.n_rows, dtype)
+    return Side(xp.ascontiguousarray(solution[:, :k]), bias)
+
+
+def _require_determined(ratings: RatingRows, config: WALSConfig, unknowns: int) -> None:
+    """Refuse rows with fewer ratings than unknowns when nothing else in the objective determines them."""
+    if config.regularization > 0 or (config.unobserved_weight > 0 and ratings.n_columns >= unknowns):
+        return
+    short = (ratings.host_counts > 0) & (ratings.host_counts < unknowns)
+    if short.any():
+        row = int(short.argmax())
+        raise SolverError(
+            f"row {row} has {int(ratings.host_counts[row])} ratings for {unknowns} unknowns, and {_describe(config)} "
+            "leaves it undetermined: set regularization above 0"
+        )
+
+
+def _describe(config: WALSConfig) -> str:
+    return (
+        f"regularization={config.regularization:g}, unobserved_weight={config.unobserved_weight:g}, "
+        f"observed_weight={config.observed_weight:g}, weight_exponent={config.weight_exponent:g}"
+    )

@@ -1,0 +1,102 @@
+"""Training one iteration at a time: state in and out, so that a search can drive it without knowing ALS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from toolkit.config import WALSConfig
+from toolkit.factors import Factors, Side
+from toolkit.layout import TrainingData
+from toolkit.metrics import item_weights, rmse
+from toolkit.normal import solve_rows
+
+
+class Trainer:
+    """Alternating least squares on one `TrainingData`.
+
+    An iteration solves the items, then the users. So after every iteration each user's row is the exact solution for the
+    current item factors, and folding a training user in gives the row it already has.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The ratings; many trainers may share one.
+    config : WALSConfig
+        The hyperparameters.
+    seed : int, default 0
+        Seed of the random user factors that the first solve of the items starts from.
+
+    Attributes
+    ----------
+    factors : Factors
+        The current factors, on the device of `data`.
+    """
+
+    def __init__(self, data: TrainingData, config: WALSConfig, *, seed: int = 0) -> None:
+        self.data = data
+        self.config = config
+        backend, k = data.backend, config.factors
+        # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. A row's squared
+        # length is 1 on average whatever k is.
+        start = np.random.default_rng(seed).standard_normal((data.n_users, k), dtype=np.float32) / np.sqrt(k)
+        users = Side(backend.asarray(start, data.dtype), backend.xp.zeros(data.n_users, data.dtype))
+        items = Side(backend.xp.zeros((data.n_items, k), data.dtype), backend.xp.zeros(data.n_items, data.dtype))
+        self._item_weight = backend.asarray(item_weights(data.item_counts, config), data.dtype)
+        self.factors = Factors(users, items, 0.0 if config.bias == "none" else data.mean, config, 0)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations done."""
+        return self.factors.iterations
+
+    def solve_items(self) -> None:
+        """Solve the item side for the current users: the first half-step of an iteration."""
+        items = solve_rows(
+            self.data.items,
+            self.factors.users,
+            mean=self.factors.mean,
+            config=self.config,
+            row_weight=self._item_weight,
+        )
+        self._set(items=items)
+
+    def solve_users(self) -> None:
+        """Solve the user side for the current items: the second half-step of an iteration."""
+        users = solve_rows(
+            self.data.users,
+            self.factors.items,
+            mean=self.factors.mean,
+            config=self.config,
+            column_weight=self._item_weight,
+        )
+        self._set(users=users)
+
+    def step(self) -> None:
+        """Do one iteration."""
+        self.solve_items()
+        self.solve_users()
+        self._set(iterations=self.iterations + 1)
+
+    def train_rmse(self) -> float:
+        """Return the RMSE on the training ratings."""
+        value = rmse(self.factors, *self.data.pairs, self.data.backend.xp)
+        assert value is not None  # noqa: S101 - TrainingData refuses an empty set
+        return value
+
+    def host_factors(self) -> Factors:
+        """Return the current factors in host memory: the state that `restore` takes back."""
+        host = self.data.backend.to_numpy
+        users, items = (Side(host(s.factors), host(s.bias)) for s in (self.factors.users, self.factors.items))
+        return replace(self.factors, users=users, items=items)
+
+    def restore(self, factors: Factors) -> None:
+        """Continue from factors that `host_factors` gave, of the same shape and config."""
+        device, dtype = self.data.backend.asarray, self.data.dtype
+        users, items = (Side(device(s.factors, dtype), device(s.bias, dtype)) for s in (factors.users, factors.items))
+        self._set(users=users, items=items, iterations=factors.iterations)
+
+    def _set(self, **changes: Any) -> None:
+        self.factors = replace(self.factors, **changes)
