@@ -1,0 +1,40 @@
+"""``walslab export``: a model in another tool's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli import console, emit, json_option
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["tutorial"]),
+    default="tutorial",
+    show_default=True,
+    help="tutorial: row.npy, col.npy, user.npy and item.npy, as the TensorFlow WALS tutorial's serving code reads them.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing directory.")
+@json_option
+def export(model: Path, format_: str, out: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Write MODEL in the format of another tool.
+
+    \b
+    Example:
+      walslab export models/first --format tutorial --out exported
+    """
+    from toolkit.export import export_tutorial
+    from toolkit.wals import WALS
+
+    shapes = export_tutorial(WALS.load(model), out, overwrite=overwrite)
+    screen = console(as_json=as_json)
+    for name, shape in shapes.items():
+        screen.print(f"{out / name}.npy  {' x '.join(map(str, shape))}")
+    if as_json:
+        emit({"out": str(out), "format": format_, "shapes": {name: list(shape) for name, shape in shapes.items()}})

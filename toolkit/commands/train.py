@@ -1,0 +1,76 @@
+"""``walslab train``: one model from one dataset."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.cli import console, emit, json_option
+from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
+from toolkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from toolkit.wals import Progress
+
+
+@click.command()
+@click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model directory to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
+@preset_option
+@config_options
+@run_options
+@json_option
+def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bool, **values: Any) -> None:
+    """Train one model on the training ratings of the dataset in DIR.
+
+    Validation and test RMSE are unclipped and measured on ratings that were not trained on.
+
+    \b
+    Example:
+      walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
+    """
+    from toolkit.dataset import RatingsDataset
+    from toolkit.wals import WALS
+
+    if out.exists() and not overwrite:
+        raise ModelError(f"{out} exists already: give another --out, or --overwrite")
+    model = WALS(config_from(preset, values), run_options_from(values))
+    data = RatingsDataset.open(dataset)
+    screen = console(as_json=as_json)
+    began = time.perf_counter()
+    with screen.status("reading ratings") as status:
+
+        def show(progress: Progress) -> None:
+            done = f"iteration {progress['iteration']}/{model.config.iterations}"
+            status.update(f"{done}  train RMSE {progress['train_rmse']:.4f}  valid RMSE {_text(progress['valid_rmse'])}")
+
+        model.fit(data, on_iteration=show)
+    seconds = time.perf_counter() - began
+    last = model.history[-1]
+    result = {
+        "train_rmse": last["train_rmse"],
+        "valid_rmse": last["valid_rmse"],
+        "test_rmse": model.rmse(data.test),
+        "iterations": last["iteration"],
+        "seconds": seconds,
+        "seconds_per_iteration": sum(p["seconds"] for p in model.history) / len(model.history),
+        "backend": model.backend_name,
+        "config": model.config.to_dict(),
+    }
+    model.save(out, overwrite=overwrite, **{k: result[k] for k in ("train_rmse", "valid_rmse", "test_rmse")})
+    screen.print(
+        f"train RMSE {last['train_rmse']:.4f}   valid RMSE {_text(last['valid_rmse'])}   "
+        f"test RMSE {_text(result['test_rmse'])}   ({result['iterations']} iterations on {result['backend']}, "
+        f"{result['seconds_per_iteration']:.3f} s each)\nmodel in {out}"
+    )
+    screen.print(f"\nNext:  walslab recommend {out} --user {model.users.ids[0]}", soft_wrap=True)
+    if as_json:
+        emit({"model": str(out), **result})
+
+
+def _text(rmse: Any) -> str:
+    return "none" if rmse is None else f"{rmse:.4f}"

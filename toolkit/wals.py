@@ -1,0 +1,346 @@
+"""The model a user holds: fit, predict, recommend, similar items, fold in, save, load."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit import atomic
+from toolkit.backend import Backend
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.errors import ConfigError, ModelError
+from toolkit.factors import Factors, Side, read_meta
+from toolkit.ids import IdTable
+from toolkit.layout import RatingRows, TrainingData
+from toolkit.metrics import item_weights, predict_pairs, rmse
+from toolkit.normal import solve_rows
+from toolkit.trainer import Trainer
+
+if TYPE_CHECKING:
+    from toolkit.dataset import RatingsDataset
+
+_FORMAT = "walslab-model"
+_VERSION = 1
+_ARRAYS = ("user_ids", "item_ids", "item_counts", "seen_indptr", "seen_items")
+
+
+class Progress(TypedDict):
+    """One iteration's figures: RMSE in rating units, time in seconds."""
+
+    iteration: int
+    train_rmse: float
+    valid_rmse: float | None
+    seconds: float
+
+
+class WALS:
+    """Weighted alternating least squares for explicit ratings.
+
+    Parameters
+    ----------
+    config : WALSConfig, optional
+        Hyperparameters; what identifies the model.
+    options : RunOptions, optional
+        Seed, backend, threads, precision; where and how it runs.
+
+    Attributes
+    ----------
+    factors : Factors
+        Fitted numbers, in host memory.
+    users, items : IdTable
+        Ids of the rows of the factors.
+    history : list of Progress
+        Figures of every iteration of the last `fit`.
+    backend_name : str or None
+        The array backend that the last `fit` ran on.
+    dataset_digest : str or None
+        Identity of the dataset it was trained on, where it was a dataset.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> ratings = sp.random_array((30, 20), density=0.3, random_state=0, format="csr")
+    >>> model = WALS(WALSConfig(factors=4, iterations=5)).fit(ratings)
+    >>> items, scores = model.recommend(7, n=3)
+    """
+
+    def __init__(self, config: WALSConfig | None = None, options: RunOptions | None = None) -> None:
+        self.config = config or WALSConfig()
+        self.options = options or RunOptions()
+        self.history: list[Progress] = []
+        self.backend_name: str | None = None
+        self.dataset_digest: str | None = None
+
+    def fit(
+        self,
+        ratings: RatingsDataset | sp.csr_matrix | sp.csr_array,
+        *,
+        valid: sp.coo_matrix | sp.coo_array | None = None,
+        user_ids: Any = None,
+        item_ids: Any = None,
+        on_iteration: Callable[[Progress], None] | None = None,
+    ) -> WALS:
+        """Train on a dataset's training ratings, or on a sparse matrix.
+
+        Parameters
+        ----------
+        ratings : RatingsDataset, or scipy.sparse matrix of shape (n_users, n_items)
+            Stored entries are the observed ratings. A dataset brings ids and validation ratings along.
+        valid : scipy.sparse COO, same shape, optional
+            Ratings whose RMSE is measured after every iteration; never trained on.
+        user_ids, item_ids : array-like, shape (n_users,) and (n_items,), optional
+            Ids of rows and columns; row numbers where they are not given.
+        on_iteration : callable, optional
+            Called with each iteration's `Progress`.
+
+        Returns
+        -------
+        WALS
+            This model.
+
+        Raises
+        ------
+        RatingsError
+            When there is no rating, or one is not finite.
+        SolverError
+            When the normal equations have no finite solution.
+        BackendError
+            When the backend of the options is not usable.
+        """
+        by_item = None
+        if not sp.issparse(ratings):
+            user_ids, item_ids, self.dataset_digest = ratings.user_ids, ratings.item_ids, ratings.digest
+            train, by_item = ratings.train, ratings.train_by_item
+            valid = ratings.valid if valid is None else valid
+        else:
+            train, self.dataset_digest = sp.csr_matrix(ratings), None
+        backend = Backend.require(self.options.backend, self.options.threads)
+        data = TrainingData(train, by_item, backend=backend, dtype=self.options.dtype)
+        held_out = None if valid is None else pairs_on(backend, valid)
+        trainer = Trainer(data, self.config, seed=self.options.seed)
+        self.history, self.backend_name = [], backend.name
+        for _ in range(self.config.iterations):
+            began = time.perf_counter()
+            trainer.step()
+            seconds = time.perf_counter() - began
+            measured: Progress = {
+                "iteration": trainer.iterations,
+                "train_rmse": trainer.train_rmse(),
+                "valid_rmse": None if held_out is None else rmse(trainer.factors, *held_out, backend.xp),
+                "seconds": seconds,
+            }
+            self.history.append(measured)
+            if on_iteration:
+                on_iteration(measured)
+        self._take(
+            trainer.host_factors(),
+            np.arange(data.n_users) if user_ids is None else user_ids,
+            np.arange(data.n_items) if item_ids is None else item_ids,
+            data.item_counts,
+            train.indptr,
+            train.indices,
+        )
+        return self
+
+    def _take(
+        self, factors: Factors, user_ids: Any, item_ids: Any, item_counts: Any, seen_indptr: Any, seen_items: Any
+    ) -> None:
+        self.factors = factors
+        self.users, self.items = IdTable(user_ids, "user"), IdTable(item_ids, "item")
+        self.item_counts, self.seen_indptr, self.seen_items = item_counts, seen_indptr, seen_items
+
+    def predict(self, users: Any, items: Any) -> np.ndarray[Any, Any]:
+        """Return predicted ratings of pairs of ids, unclipped.
+
+        Parameters
+        ----------
+        users, items : scalar or array-like of ids, broadcast against each other
+
+        Returns
+        -------
+        array of float, shape (n,)
+
+        Raises
+        ------
+        UnknownIdError
+            When an id was not in the ratings.
+        """
+        rows, columns = np.broadcast_arrays(self.users.rows(users), self.items.rows(items))
+        predicted: np.ndarray[Any, Any] = predict_pairs(self.factors, rows, columns, np)
+        return predicted
+
+    def rmse(self, ratings: sp.coo_matrix | sp.coo_array) -> float | None:
+        """Return the unclipped RMSE on ratings by row and column number; None when there are none."""
+        return rmse(self.factors, *pairs_on(Backend("numpy"), ratings), np)
+
+    def recommend(
+        self, user: Any, n: int = 10, *, exclude_seen: bool = True
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return a user's best items and their predicted ratings, best first.
+
+        Parameters
+        ----------
+        user : id
+            A user of the training data.
+        n : int, default 10
+            How many items; fewer come back when fewer are left.
+        exclude_seen : bool, default True
+            Whether items that the model saw the user rate are left out.
+
+        Returns
+        -------
+        items : array of ids, shape (≤ n,)
+        scores : array of float, shape (≤ n,)
+
+        Raises
+        ------
+        UnknownIdError
+            When the user was not in the ratings.
+        """
+        if n < 1:
+            raise ConfigError(f"n must be at least 1, but got {n}")
+        row = int(self.users.rows(user)[0])
+        f = self.factors
+        scores = f.items.factors @ f.users.factors[row] + f.items.bias + f.users.bias[row] + f.mean
+        skip = self.seen_items[self.seen_indptr[row] : self.seen_indptr[row + 1]] if exclude_seen else []
+        best = _best(scores, n, skip)
+        return self.items.ids[best], scores[best]
+
+    def similar_items(self, item: Any, n: int = 10) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the items whose factors point the same way, and the cosine, most similar first.
+
+        Parameters
+        ----------
+        item : id
+            An item of the training data; it is left out of the answer.
+        n : int, default 10
+            How many items.
+
+        Returns
+        -------
+        items : array of ids, shape (≤ n,)
+        cosines : array of float, shape (≤ n,)
+        """
+        row = int(self.items.rows(item)[0])
+        y = np.asarray(self.factors.items.factors)
+        length = np.linalg.norm(y, axis=1)
+        cosines = y @ y[row] / np.maximum(length * length[row], np.finfo(y.dtype).tiny)
+        best = _best(cosines, n, [row])
+        return self.items.ids[best], cosines[best]
+
+    def fold_in(self, ratings: sp.csr_matrix | sp.csr_array) -> Side:
+        """Return factors and biases of new users from their ratings; the model does not change.
+
+        The normal equations are those of training, so a training user's ratings give the row it already has.
+
+        Parameters
+        ----------
+        ratings : scipy.sparse CSR, shape (n, n_items)
+            One row per new user, columns by ``model.items.rows(ids)``.
+
+        Returns
+        -------
+        Side
+            Arrays of shape (n, k) and (n,).
+        """
+        matrix = sp.csr_matrix(ratings)
+        if matrix.shape[1] != len(self.items):
+            raise ConfigError(f"ratings must have {len(self.items)} columns, one per item, but have {matrix.shape[1]}")
+        if not np.isfinite(matrix.data).all():
+            raise ConfigError("ratings to fold in must be finite")
+        dtype = self.factors.items.factors.dtype
+        return solve_rows(
+            RatingRows(matrix, Backend("numpy", self.options.threads), str(dtype)),
+            self.factors.items,
+            mean=self.factors.mean,
+            config=self.config,
+            column_weight=item_weights(np.asarray(self.item_counts), self.config).astype(dtype),
+        )
+
+    def save(self, path: str | Path, *, overwrite: bool = False, **facts: Any) -> None:
+        """Write the model directory: plain ``.npy`` arrays and JSON, complete or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The directory to make.
+        overwrite : bool, default False
+            Whether an existing directory is replaced.
+        **facts
+            JSON values to keep beside the model, such as RMSEs.
+
+        Raises
+        ------
+        ModelError
+            When `path` exists and `overwrite` is false.
+        """
+        try:
+            with atomic.directory(path, overwrite=overwrite) as part:
+                self.factors.save(part)
+                arrays = (self.users.ids, self.items.ids, self.item_counts, self.seen_indptr, self.seen_items)
+                for name, array in zip(_ARRAYS, arrays, strict=True):
+                    np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
+                meta = {
+                    "format": _FORMAT,
+                    "format_version": _VERSION,
+                    "config": self.config.to_dict(),
+                    "options": asdict(self.options),
+                    "dataset_digest": self.dataset_digest,
+                    "n_users": len(self.users),
+                    "n_items": len(self.items),
+                    "history": self.history,
+                    **facts,
+                }
+                (part / "model.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        except FileExistsError as error:
+            raise ModelError(f"{path} exists already: choose another path, or overwrite it") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> WALS:
+        """Read what `save` wrote; the arrays are mapped from the files, and nothing is unpickled.
+
+        Raises
+        ------
+        ModelError
+            When the directory is not a complete model of this format version.
+        """
+        path = Path(path)
+        meta = read_meta(path / "model.json", _FORMAT, _VERSION)
+        factors = Factors.load(path)
+        try:
+            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} is not a readable model: {error}") from error
+        sizes = tuple(len(a) for a in arrays[:4])
+        n_users, n_items = len(factors.users.bias), len(factors.items.bias)
+        if sizes != (n_users, n_items, n_items, n_users + 1):
+            raise ModelError(f"{path}: arrays of {n_users} users and {n_items} items have sizes {sizes}; save it again")
+        model = cls(factors.config, RunOptions(**meta["options"]))
+        model.history, model.dataset_digest = meta["history"], meta["dataset_digest"]
+        model._take(factors, *arrays)
+        return model
+
+
+def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:
+    """Return user rows, item columns and values of a sparse matrix as arrays on a backend's device."""
+    coo = ratings.tocoo()
+    return backend.asarray(coo.row), backend.asarray(coo.col), backend.asarray(coo.data)
+
+
+def _best(scores: Any, n: int, skip: Any) -> np.ndarray[Any, Any]:
+    """Return the positions of the n largest scores, largest first, equal ones by position."""
+    scores = np.array(scores, dtype=np.float64)
+    scores[skip] = -np.inf
+    n = min(n, int(np.isfinite(scores).sum()))
+    if n == 0:
+        return np.empty(0, np.int64)
+    candidates = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
+    order: np.ndarray[Any, Any] = candidates[np.lexsort((candidates, -scores[candidates]))][:n]
+    return order
