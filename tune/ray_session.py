@@ -1,0 +1,72 @@
+"""The Ray that a study runs on: the cluster RAY_ADDRESS names, or one of this machine for the time of the study."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from toolkit.errors import StudyError
+from tune.spec import SearchSpec
+
+# Read by Ray when it is imported or started, so they must be set before.
+_ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials inherit the driver's relative paths
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record is ours; Ray's CSV, JSON and TensorBoard files are not wanted
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[None]:
+    """Connect to Ray, starting one on this machine where there is none; stop only what was started here.
+
+    Raises
+    ------
+    StudyError
+        When the cluster of RAY_ADDRESS does not answer.
+    """
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, TimeoutError) as error:
+        where = f"the Ray cluster at RAY_ADDRESS={address}" if address else "a local Ray"
+        raise StudyError(f"cannot reach {where}: {error}; start it, or unset RAY_ADDRESS to run locally") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def concurrency(spec: SearchSpec) -> int:
+    """Return how many trials run at once.
+
+    Raises
+    ------
+    StudyError
+        When a single trial asks for more than the cluster has, which Ray would wait for without end.
+    """
+    import ray
+
+    have = ray.cluster_resources()
+    fits = []
+    for name, key, asked in (("CPU", "cpu", spec.cpu), ("GPU", "gpu", spec.gpu)):
+        available = have.get(name, 0.0)
+        if asked > available:
+            raise StudyError(
+                f"each trial asks for {asked:g} {name} (resources.{key}), but the whole of Ray has {available:g}: "
+                f"lower it, or connect to a larger cluster through RAY_ADDRESS"
+            )
+        if asked:
+            fits.append(int(available // asked))
+    return min([spec.concurrency or max(1, min(fits, default=1)), spec.trials])

@@ -1,0 +1,218 @@
+"""The record of a study in MLflow: one parent run, one child run per trial, written by the driver alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray.tune as ray_tune
+
+from tune.study import Study, TrialResult
+from tune.tracking import Tracking, log_dataset, start_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from ray.tune.experiment import Trial
+
+    from toolkit.dataset import RatingsDataset
+
+_METRICS = ("valid_rmse", "train_rmse", "seconds")
+# A long trial shows in the UI while it runs; a short one is written in one go when it ends.
+_FLUSH_SECONDS = 5.0
+
+
+class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
+    """Writes a study to MLflow and to its directory as Ray Tune reports it.
+
+    Ray saves and restores `get_state`, so that a resumed study goes on in the same runs.
+
+    Parameters
+    ----------
+    study : Study
+        Names the store, the parent run and the directory.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._spec = study.spec
+        self._tracking = Tracking(study.facts["tracking_uri"], study.facts["experiment"])
+        self._client: MlflowClient = self._tracking.client()
+        self._runs: dict[str, tuple[str, str]] = {}  # Ray's trial id → our name of the trial, MLflow run id
+        self._open: set[str] = set()
+        self._pending: dict[str, list[Metric]] = {}
+        self._flushed: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_client": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._client = self._tracking.client()
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a resumed study must know."""
+        return {"runs": dict(self._runs), "seconds": dict(self._seconds)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take `get_state` back."""
+        self._runs.update(state["runs"])
+        self._seconds.update(state["seconds"])
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Open a child run, or the one that the trial has already."""
+        if trial.trial_id not in self._runs:
+            name = f"trial-{len(self._runs) + 1:03d}"
+            run = start_run(
+                self._client,
+                self._study.facts["experiment_id"],
+                name,
+                tags={
+                    "mlflow.parentRunId": self._study.facts["parent_run_id"],
+                    "walslab.study": self._study.name,
+                    "walslab.dataset_digest": self._study.facts["digest"],
+                },
+                params=self._spec.config(trial.config).to_dict(),
+            )
+            self._runs[trial.trial_id] = (name, run.info.run_id)
+            self._flushed[trial.trial_id] = time.monotonic()
+        elif trial.trial_id not in self._open:
+            self._client.update_run(self._run_id(trial), status="RUNNING")
+        self._open.add(trial.trial_id)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Keep one iteration's metrics; write them when enough time has passed."""
+        from mlflow.entities import Metric
+
+        at, step = int(result["timestamp"] * 1000), int(result["training_iteration"])
+        self._pending.setdefault(trial.trial_id, []).extend(Metric(k, result[k], at, step) for k in _METRICS)
+        self._seconds[trial.trial_id] = self._seconds.get(trial.trial_id, 0.0) + result["seconds"]
+        if time.monotonic() - self._flushed.get(trial.trial_id, 0.0) > _FLUSH_SECONDS:
+            self._flush(trial)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close a run that ended well, with its factors."""
+        self._flush(trial)
+        early = trial.last_result.get("training_iteration", 0) < self._spec.config(trial.config).iterations
+        self._client.set_tag(self._run_id(trial), "walslab.backend", trial.last_result.get("backend", ""))
+        if early:
+            self._client.set_tag(self._run_id(trial), "walslab.stopped", "early")
+        if trial.checkpoint:
+            with trial.checkpoint.as_directory() as folder:
+                self._client.log_artifacts(self._run_id(trial), folder, "factors")
+        self._close(trial, "FINISHED", stopped="early" if early else None)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close a run that failed, with the reason."""
+        self._flush(trial)
+        cause = trial.get_error() or trial.get_pickled_error()
+        reason = str(getattr(cause, "cause", None) or cause).strip().splitlines()[-1]
+        self._client.set_tag(self._run_id(trial), "walslab.reason", reason)
+        self._close(trial, "FAILED", reason=reason)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close what an interrupted study leaves open."""
+        for trial in trials:
+            if trial.trial_id in self._open:
+                self._flush(trial)
+                self._client.set_terminated(self._run_id(trial), "KILLED")
+                self._open.discard(trial.trial_id)
+
+    def _run_id(self, trial: Trial) -> str:
+        return self._runs[trial.trial_id][1]
+
+    def _flush(self, trial: Trial) -> None:
+        metrics = self._pending.pop(trial.trial_id, [])
+        self._flushed[trial.trial_id] = time.monotonic()
+        if metrics:
+            self._client.log_batch(self._run_id(trial), metrics=metrics)
+
+    def _close(self, trial: Trial, status: str, *, stopped: str | None = None, reason: str | None = None) -> None:
+        name, run_id = self._runs[trial.trial_id]
+        last = trial.last_result or {}
+        self._client.set_terminated(run_id, status)
+        self._open.discard(trial.trial_id)
+        self._study.add(
+            TrialResult(
+                trial=name,
+                run_id=run_id,
+                status=status,
+                stopped=stopped,
+                valid_rmse=last.get("valid_rmse"),
+                train_rmse=last.get("train_rmse"),
+                iterations=last.get("training_iteration", 0),
+                seconds=self._seconds.get(trial.trial_id, 0.0),
+                config=self._spec.config(trial.config).to_dict(),
+                reason=reason,
+            )
+        )
+
+
+def start_parent(tracking: Tracking, study_name: str, spec: dict[str, Any], data: RatingsDataset) -> tuple[str, str]:
+    """Create the experiment where it is missing, and the parent run of a study.
+
+    Returns
+    -------
+    experiment_id, run_id : str
+
+    Raises
+    ------
+    StudyError
+        When the store is not usable.
+    """
+    client = tracking.client()
+    experiment_id = tracking.experiment_id(client)
+    run = start_run(
+        client,
+        experiment_id,
+        study_name,
+        tags={"walslab.study": study_name, "walslab.dataset_digest": data.digest},
+        params=flatten(spec),
+    )
+    log_dataset(
+        client,
+        run.info.run_id,
+        name=data.path.name,
+        digest=data.digest,
+        path=str(data.path),
+        profile={"n_users": data.n_users, "n_items": data.n_items, **data.counts},
+    )
+    client.log_dict(run.info.run_id, spec, "spec.json")
+    return experiment_id, run.info.run_id
+
+
+def finish_parent(study: Study, status: str) -> None:
+    """Write a study's summary to its parent run and close it."""
+    from mlflow.entities import Metric
+
+    client = Tracking(study.facts["tracking_uri"], study.facts["experiment"]).client()
+    run_id = study.facts["parent_run_id"]
+    trials = study.trials()
+    done = [t for t in trials if t["status"] == "FINISHED"]
+    values: dict[str, float] = {"n_done": len(done), "n_failed": sum(t["status"] == "FAILED" for t in trials)}
+    if done and done[0]["valid_rmse"] is not None:
+        values["best_valid_rmse"] = done[0]["valid_rmse"]
+        client.set_tag(run_id, "walslab.best_trial", done[0]["trial"])
+        client.set_tag(run_id, "walslab.best_run_id", done[0]["run_id"])
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in values.items()])
+    client.log_dict(run_id, {"trials": trials}, "trials.json")
+    client.set_terminated(run_id, status)
+
+
+def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys as ``a.b`` with plain values, the form of MLflow parameters."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and "low" in value:
+            flat[prefix + key] = f"{value['low']:g} to {value['high']:g}, {value['scale']}"
+        elif isinstance(value, dict) and "choices" in value:
+            flat[prefix + key] = ", ".join(map(str, value["choices"]))
+        elif isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

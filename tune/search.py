@@ -1,0 +1,162 @@
+"""The search itself: Ray Tune driving trials, Optuna proposing them, successive halving stopping the hopeless."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import StudyError
+from tune.ray_session import concurrency, connected
+from tune.spec import SearchSpec
+from tune.study import Study
+from tune.tracking import Tracking
+
+if TYPE_CHECKING:
+    from ray.tune import Callback
+
+    from toolkit.dataset import RatingsDataset
+
+METRIC = "valid_rmse"
+
+
+def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
+    """Make the directory and the parent run of a new study.
+
+    Raises
+    ------
+    StudyError
+        When the name is taken, the dataset has no validation ratings, or the MLflow store is not usable.
+    """
+    from tune.record import start_parent
+
+    if path.exists():
+        Study.create(path)  # says what to do
+    if data.valid.nnz == 0:
+        raise StudyError(
+            f"{data.path} has no validation ratings, and trials are judged by nothing else: ingest it again with --valid 0.1"
+        )
+    tracking = Tracking.from_environment()
+    experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), data)
+    return Study.create(
+        path,
+        name=path.name,
+        dataset=str(data.path.resolve()),
+        digest=data.digest,
+        spec=spec.to_dict(),
+        tracking_uri=tracking.uri,
+        experiment=tracking.experiment,
+        experiment_id=experiment_id,
+        parent_run_id=run_id,
+        seconds=0.0,
+    )
+
+
+def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None = None) -> None:
+    """Run a study's trials, or those that are still to run, and close its record.
+
+    Parameters
+    ----------
+    study : Study
+        As `create_study` made it, or as an interrupted run left it.
+    data : RatingsDataset
+        Its dataset.
+    progress : ray.tune.Callback, optional
+        Told of the study as it goes.
+
+    Raises
+    ------
+    StudyError
+        When the dataset is not the study's, Ray is not reachable, or the trials ask for more than it has.
+    """
+    if data.digest != study.facts["digest"]:
+        raise StudyError(
+            f"study {study.name} was started on a dataset of digest {study.facts['digest']}, but {data.path} has "
+            f"{data.digest}: give it that dataset, or start a new study"
+        )
+    began = time.monotonic()
+    status, ended = "interrupted", "KILLED"
+    try:
+        with connected():
+            tuner = _tuner(study, data, [progress] if progress else [])
+            tuner.fit()
+        finished = len(study.trials()) >= study.spec.trials
+        status, ended = ("finished", "FINISHED") if finished else ("interrupted", "KILLED")
+    except Exception:
+        status, ended = "failed", "FAILED"
+        raise
+    finally:
+        from tune.record import finish_parent
+
+        study.update(status=status, seconds=study.facts["seconds"] + time.monotonic() - began)
+        finish_parent(study, ended)
+
+
+def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
+    import optuna
+    import ray.tune as ray_tune
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    from tune.record import MlflowRecord
+    from tune.trial import TrialRatings, WALSTrial
+
+    spec = study.spec
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    at_once = concurrency(spec)
+    ratings: TrialRatings = {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
+    trainable = ray_tune.with_resources(
+        ray_tune.with_parameters(WALSTrial, ratings=ratings, spec=spec), {"cpu": spec.cpu, "gpu": spec.gpu}
+    )
+    state = study.path / "ray"
+    record = MlflowRecord(study)
+    run_config = ray_tune.RunConfig(
+        name="ray",
+        storage_path=str(study.path),
+        callbacks=[record, *callbacks],
+        checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
+        failure_config=ray_tune.FailureConfig(max_failures=0),
+        verbose=0,
+    )
+    if ray_tune.Tuner.can_restore(str(state)):
+        tuner = ray_tune.Tuner.restore(str(state), trainable=trainable, resume_unfinished=True, param_space=spec.param_space)
+        return tuner
+    if spec.sampler == "random":
+        sampler: Any = optuna.samplers.RandomSampler(seed=spec.seed)
+    else:
+        sampler = optuna.samplers.TPESampler(
+            seed=spec.seed,
+            multivariate=True,
+            constant_liar=at_once > 1,
+            n_startup_trials=spec.startup_trials,
+        )
+    scheduler = None
+    # With fewer iterations than the grace period there is nothing to stop.
+    if spec.early_stopping and spec.early_stopping.grace_iterations < spec.max_iterations:
+        scheduler = AsyncHyperBandScheduler(
+            time_attr="training_iteration",
+            max_t=spec.max_iterations,
+            grace_period=spec.early_stopping.grace_iterations,
+            reduction_factor=spec.early_stopping.reduction_factor,
+        )
+    return ray_tune.Tuner(
+        trainable,
+        param_space=spec.param_space,
+        tune_config=ray_tune.TuneConfig(
+            metric=METRIC,
+            mode="min",
+            num_samples=spec.trials,
+            max_concurrent_trials=at_once,
+            reuse_actors=True,
+            search_alg=OptunaSearch(sampler=sampler),
+            scheduler=scheduler,
+        ),
+        run_config=run_config,
+    )
+
+

@@ -1,0 +1,125 @@
+"""Where runs are recorded: the MLflow store that the standard variables name, or ``mlflow.db`` in this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from toolkit.errors import StudyError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_DEFAULT_EXPERIMENT = "walslab"
+_PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """An MLflow store and the experiment in it.
+
+    Attributes
+    ----------
+    uri : str
+        Tracking URI; may hold a password, so print `shown`.
+    experiment : str
+        Name of the experiment.
+    """
+
+    uri: str
+    experiment: str
+
+    @classmethod
+    def from_environment(cls) -> Tracking:
+        """Read MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME; ``sqlite:///mlflow.db`` and ``walslab`` are the defaults."""
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+        return cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT_EXPERIMENT)
+
+    @property
+    def shown(self) -> str:
+        """The URI without a password."""
+        return mask(self.uri)
+
+    def client(self) -> MlflowClient:
+        """Return a client of the store."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        import logging
+
+        from mlflow import MlflowClient
+
+        # Creating a SQLite store logs every schema migration.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        return MlflowClient(tracking_uri=self.uri)
+
+    def experiment_id(self, client: MlflowClient) -> str:
+        """Return the experiment's id; make store and experiment where they are missing.
+
+        Raises
+        ------
+        StudyError
+            When the server does not answer within seconds, or the experiment was deleted.
+        """
+        self._require_answer()
+        try:
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                return str(client.create_experiment(self.experiment))
+        except Exception as error:
+            raise StudyError(f"the MLflow store {self.shown} is not usable: {error}") from error
+        if found.lifecycle_stage == "deleted":
+            raise StudyError(
+                f"the MLflow experiment {self.experiment!r} was deleted: restore it with `mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to another name"
+            )
+        return str(found.experiment_id)
+
+    def _require_answer(self) -> None:
+        """Ask a server for its health first: MLflow's client would retry for minutes before it gives up."""
+        if urlsplit(self.uri).scheme not in ("http", "https"):
+            return
+        try:
+            with urllib.request.urlopen(f"{self.uri.rstrip('/')}/health", timeout=_PATIENCE):  # noqa: S310 - http(s) only
+                return
+        except urllib.error.HTTPError:
+            return  # it answers; whatever it objects to, the client says better
+        except OSError as error:
+            raise StudyError(
+                f"no MLflow server answers at MLFLOW_TRACKING_URI={self.shown} ({error}): start it, or unset the variable "
+                "to record in ./mlflow.db"
+            ) from error
+
+
+def mask(uri: str) -> str:
+    """Return a URI with its password replaced by ``***``."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return uri.replace(f":{parts.password}@", ":***@", 1)
+
+
+def start_run(
+    client: MlflowClient, experiment_id: str, name: str, *, tags: dict[str, str], params: dict[str, Any]
+) -> Run:
+    """Create a run with its tags and parameters."""
+    from mlflow.entities import Param
+
+    run = client.create_run(experiment_id, run_name=name, tags=tags)
+    client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    return run
+
+
+def log_dataset(client: MlflowClient, run_id: str, *, name: str, digest: str, path: str, profile: dict[str, int]) -> None:
+    """Name the dataset, by its digest, as an input of a run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=name, digest=digest, source_type="local", source=json.dumps({"uri": path}), profile=json.dumps(profile)
+    )
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
