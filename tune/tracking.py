@@ -80,6 +80,19 @@ class Tracking:
             )
         return str(found.experiment_id)
 
+    def problem(self) -> str | None:
+        """Return why the store cannot be used, or None; a SQLite file that does not exist yet can be made."""
+        try:
+            self._require_answer()
+            if self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).exists():
+                return None
+            self.client().get_experiment_by_name(self.experiment)
+        except StudyError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, it is not usable
+            return f"the MLflow store {self.shown} is not usable: {error}"
+        return None
+
     def _require_answer(self) -> None:
         """Ask a server for its health first: MLflow's client would retry for minutes before it gives up."""
         if urlsplit(self.uri).scheme not in ("http", "https"):

@@ -1,0 +1,44 @@
+"""What the toolkit needs of a machine, and whether it is there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypedDict
+
+from toolkit.backend import cupy_problem
+
+
+class Check(TypedDict):
+    """One finding: `fix` says what to do when it is not ok."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str | None
+
+
+def versions(packages: Iterable[str]) -> Iterator[Check]:
+    """Say which version of each distribution is installed."""
+    for package in packages:
+        try:
+            yield Check(name=package, ok=True, detail=importlib.metadata.version(package), fix=None)
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name=package, ok=False, detail="not installed", fix=f"pip install {package}")
+
+
+def checks() -> Iterator[Check]:
+    """Check Python, the numeric libraries, processors, and the GPU; a missing GPU is no fault."""
+    python = sys.version_info
+    yield Check(
+        name="python",
+        ok=python >= (3, 11),
+        detail=".".join(map(str, python[:3])),
+        fix=None if python >= (3, 11) else "use Python 3.11, 3.12 or 3.13",
+    )
+    yield from versions(("numpy", "scipy", "pandas", "pyarrow", "dask"))
+    yield Check(name="processors", ok=True, detail=f"{len(os.sched_getaffinity(0))} usable", fix=None)
+    problem = cupy_problem()
+    yield Check(name="gpu", ok=True, detail=f"none ({problem}); NumPy is used" if problem else "usable", fix=None)

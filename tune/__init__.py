@@ -1,0 +1,28 @@
+"""Many trainings at once: search space, trial, search, and the record of a study."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tune.refit import refit
+    from tune.search import create_study, run_study
+    from tune.spec import SearchSpec
+    from tune.study import Study
+
+# Resolved on first use: `walslab --help` must not wait for Ray and MLflow.
+_EXPORTS = {
+    "SearchSpec": "tune.spec",
+    "Study": "tune.study",
+    "create_study": "tune.search",
+    "refit": "tune.refit",
+    "run_study": "tune.search",
+}
+__all__ = ["SearchSpec", "Study", "create_study", "refit", "run_study"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -1,0 +1,19 @@
+"""The commands of `tune`: many trainings at once."""
+
+from __future__ import annotations
+
+import click
+
+from toolkit.cli import LazyGroup
+
+COMMANDS = {
+    "tune": "tune.commands.tune:tune",
+    "resume": "tune.commands.resume:resume",
+    "results": "tune.commands.results:results",
+    "refit": "tune.commands.refit:refit",
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def main() -> None:
+    """Many trainings at once: search, resume, compare, refit."""

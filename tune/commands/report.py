@@ -1,0 +1,105 @@
+"""What `tune`, `resume` and `results` print of a study, for people and for machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from toolkit.dataset import RatingsDataset
+    from tune.study import Study, TrialResult
+
+
+def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None:
+    """Run a study's outstanding trials, then print its table, its next commands, and its JSON."""
+    from toolkit.cli import console, emit
+    from tune.progress import StudyProgress
+    from tune.search import run_study
+
+    run_study(study, data, progress=StudyProgress(study.spec.trials, as_json=as_json))
+    screen = console(as_json=as_json)
+    screen.print(trial_table(study, limit=10))
+    print_summary(screen, study)
+    screen.print(f"\nNext:  walslab refit {_shown(study)}", soft_wrap=True)
+    screen.print(f"       mlflow ui --backend-store-uri {_masked(study)}", soft_wrap=True)
+    if as_json:
+        emit(summary(study))
+
+
+def print_summary(screen: Console, study: Study) -> None:
+    """Print how many trials ended how, and where the study is recorded."""
+    trials = study.trials()
+    early = sum(t["stopped"] is not None for t in trials)
+    failed = [t for t in trials if t["status"] == "FAILED"]
+    screen.print(
+        f"study {study.name}: {study.facts['status']}, {len(trials)}/{study.spec.trials} trials "
+        f"({early} stopped early, {len(failed)} failed) in {study.facts['seconds']:.0f} s",
+        soft_wrap=True,
+    )
+    for trial in failed[:3]:
+        screen.print(f"  {trial['trial']} failed: {trial['reason']}", soft_wrap=True)
+
+
+def trial_table(study: Study, limit: int | None = None) -> Table:
+    """Return the trials as a table, best first: what was searched, and what came out."""
+    from rich.table import Table
+
+    from tune.space import Fixed
+
+    spec = study.spec
+    searched = [name for name, domain in spec.space.items() if not isinstance(domain, Fixed)]
+    table = Table(title=f"study {study.name}", title_justify="left")
+    table.add_column("trial", no_wrap=True)
+    for column in ("valid RMSE", "train RMSE", "iterations", "seconds", *searched):
+        table.add_column(column.replace("_", " "), justify="right")
+    for trial in study.trials()[:limit]:
+        table.add_row(trial["trial"], *_cells(trial), *(_number(trial["config"][name]) for name in searched))
+    return table
+
+
+def _cells(trial: TrialResult) -> tuple[str, ...]:
+    if trial["status"] != "FINISHED":
+        return (trial["status"].lower(), "", str(trial["iterations"]), f"{trial['seconds']:.1f}")
+    stopped = " (early)" if trial["stopped"] else ""
+    return (
+        _number(trial["valid_rmse"], ".4f"),
+        _number(trial["train_rmse"], ".4f"),
+        f"{trial['iterations']}{stopped}",
+        f"{trial['seconds']:.1f}",
+    )
+
+
+def _number(value: Any, form: str = ".4g") -> str:
+    return format(value, form) if isinstance(value, float) else str(value)
+
+
+def summary(study: Study) -> dict[str, Any]:
+    """Return what ``tune --json`` prints."""
+    trials = study.trials()
+    done = [t for t in trials if t["status"] == "FINISHED"]
+    best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None  # type: ignore[literal-required]
+    return {
+        "study": str(study.path),
+        "parent_run_id": study.facts["parent_run_id"],
+        "tracking_uri": _masked(study),
+        "trials": len(trials),
+        "failed": sum(t["status"] == "FAILED" for t in trials),
+        "best": best,
+        "seconds": study.facts["seconds"],
+        "trial_seconds": sum(t["seconds"] for t in trials),
+    }
+
+
+def _masked(study: Study) -> str:
+    from tune.tracking import mask
+
+    return mask(study.facts["tracking_uri"])
+
+
+def _shown(study: Study) -> str:
+    """Return the shortest name that `Study.open` finds from this folder."""
+    from tune.study import STUDIES
+
+    return study.name if study.path.parent == STUDIES.resolve() else str(study.path)

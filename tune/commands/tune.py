@@ -1,0 +1,62 @@
+"""``walslab tune``: search hyperparameters on a dataset."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from toolkit.cli import json_option
+from toolkit.errors import ConfigError
+
+
+@click.command()
+@click.argument("dataset", metavar="DIR", required=False, type=click.Path(path_type=Path))
+@click.option("--spec", type=click.Path(path_type=Path), help="YAML or JSON search specification, or an AI Platform file.")
+@click.option("--trials", type=click.IntRange(min=1), help="Configurations to try.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Trials at once.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the sampler and of every trial's random start.")
+@click.option("--name", help="Name of the study.  [default: the dataset's name and the time]")
+@click.option("--print-spec", is_flag=True, help="Print the commented default specification and stop.")
+@json_option
+def tune(
+    dataset: Path | None,
+    spec: Path | None,
+    trials: int | None,
+    concurrency: int | None,
+    seed: int | None,
+    name: str | None,
+    *,
+    print_spec: bool,
+    as_json: bool,
+) -> None:
+    """Search the hyperparameters that do best on the validation ratings of the dataset in DIR.
+
+    Trials run on the Ray cluster of RAY_ADDRESS, or on this machine. Each is recorded in the MLflow store of
+    MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in ./studies/NAME. Options given here replace keys of the
+    specification. Test ratings are not read.
+
+    \b
+    Example:
+      walslab tune data/ml-100k/dataset --trials 24 --name first
+    """
+    from tune.spec import SearchSpec, default_text
+
+    if print_spec:
+        click.echo(default_text(), nl=False)
+        return
+    if dataset is None:
+        raise click.UsageError("Missing argument 'DIR': the dataset that `walslab ingest` wrote.")
+    search = SearchSpec.load(spec, trials=trials, concurrency=concurrency, seed=seed)
+
+    from toolkit.dataset import RatingsDataset
+    from tune.commands.report import run_and_report
+    from tune.search import create_study
+    from tune.study import STUDIES
+
+    data = RatingsDataset.open(dataset)
+    name = name or f"{dataset.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if Path(name).name != name:
+        raise ConfigError(f"--name must be a plain name, not a path, but got {name!r}")
+    run_and_report(create_study(STUDIES / name, data, search), data, as_json=as_json)

@@ -1,0 +1,44 @@
+"""What a search needs of its surroundings, and whether it is there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+from toolkit.doctor import Check, versions
+from tune.tracking import Tracking
+
+_PATIENCE = 3  # seconds
+
+
+def checks() -> Iterator[Check]:
+    """Check Ray, Optuna and MLflow, the Ray address, and the tracking store."""
+    yield from versions(("ray", "optuna", "mlflow"))
+    yield _ray_address()
+    yield _store()
+
+
+def _ray_address() -> Check:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        return Check(name="ray address", ok=True, detail="RAY_ADDRESS is not set: studies run on this machine", fix=None)
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        with socket.create_connection((host or "127.0.0.1", int(port)), timeout=_PATIENCE):
+            return Check(name="ray address", ok=True, detail=f"{address} answers", fix=None)
+    except (OSError, ValueError) as error:
+        return Check(
+            name="ray address", ok=False, detail=f"RAY_ADDRESS={address}: {error}", fix="start that cluster, or unset RAY_ADDRESS"
+        )
+
+
+def _store() -> Check:
+    tracking = Tracking.from_environment()
+    problem = tracking.problem()
+    return Check(
+        name="mlflow store",
+        ok=problem is None,
+        detail=problem or f"{tracking.shown}, experiment {tracking.experiment!r}",
+        fix="start the server, or unset MLFLOW_TRACKING_URI" if problem else None,
+    )
