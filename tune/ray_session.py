@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from toolkit.errors import StudyError
 from tune.spec import SearchSpec
@@ -37,6 +38,10 @@ def connected() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        # The processes of a local Ray find our packages also when they are run from a checkout, not installed.
+        paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     try:
         ray.init(include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, TimeoutError) as error:

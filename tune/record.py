@@ -62,23 +62,9 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Open a child run, or the one that the trial has already."""
-        if trial.trial_id not in self._runs:
-            name = f"trial-{len(self._runs) + 1:03d}"
-            run = start_run(
-                self._client,
-                self._study.facts["experiment_id"],
-                name,
-                tags={
-                    "mlflow.parentRunId": self._study.facts["parent_run_id"],
-                    "walslab.study": self._study.name,
-                    "walslab.dataset_digest": self._study.facts["digest"],
-                },
-                params=self._spec.config(trial.config).to_dict(),
-            )
-            self._runs[trial.trial_id] = (name, run.info.run_id)
-            self._flushed[trial.trial_id] = time.monotonic()
-        elif trial.trial_id not in self._open:
+        if trial.trial_id in self._runs and trial.trial_id not in self._open:
             self._client.update_run(self._run_id(trial), status="RUNNING")
+        self._run_id(trial)
         self._open.add(trial.trial_id)
 
     def on_trial_result(
@@ -122,6 +108,22 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
                 self._open.discard(trial.trial_id)
 
     def _run_id(self, trial: Trial) -> str:
+        """Return the trial's run; made on first use, since a trial whose process cannot start fails before it starts."""
+        if trial.trial_id not in self._runs:
+            name = f"trial-{len(self._runs) + 1:03d}"
+            run = start_run(
+                self._client,
+                self._study.facts["experiment_id"],
+                name,
+                tags={
+                    "mlflow.parentRunId": self._study.facts["parent_run_id"],
+                    "walslab.study": self._study.name,
+                    "walslab.dataset_digest": self._study.facts["digest"],
+                },
+                params=self._spec.config(trial.config).to_dict(),
+            )
+            self._runs[trial.trial_id] = (name, run.info.run_id)
+            self._flushed[trial.trial_id] = time.monotonic()
         return self._runs[trial.trial_id][1]
 
     def _flush(self, trial: Trial) -> None:
@@ -131,7 +133,7 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
             self._client.log_batch(self._run_id(trial), metrics=metrics)
 
     def _close(self, trial: Trial, status: str, *, stopped: str | None = None, reason: str | None = None) -> None:
-        name, run_id = self._runs[trial.trial_id]
+        run_id, name = self._run_id(trial), self._runs[trial.trial_id][0]
         last = trial.last_result or {}
         self._client.set_terminated(run_id, status)
         self._open.discard(trial.trial_id)

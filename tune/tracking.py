@@ -55,7 +55,8 @@ class Tracking:
         from mlflow import MlflowClient
 
         # Creating a SQLite store logs every schema migration.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for name in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         return MlflowClient(tracking_uri=self.uri)
 
     def experiment_id(self, client: MlflowClient) -> str:

@@ -1,0 +1,31 @@
+#!/bin/sh
+# The main job on real ratings: MovieLens 100K in, a tuned and tested model out, on this machine alone.
+#
+# Run in any folder with walslab installed; what it makes (data/, studies/, mlflow.db, mlruns/) stays there. The second run
+# keeps the downloaded ratings and the dataset, and makes a new study.
+set -eu
+
+dataset=data/ml-100k/dataset
+study=demo-$(date +%Y%m%d-%H%M%S)
+
+step() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
+
+step walslab fetch ml-100k
+if [ ! -f "$dataset/manifest.json" ]; then
+    step walslab ingest data/ml-100k/u.data --out "$dataset"
+fi
+step walslab tune "$dataset" --name "$study"
+step walslab refit "$study"
+step walslab recommend "studies/$study/model" --user 196 -n 5
+
+cat <<END
+
+Next, from this folder ($PWD):
+
+  compare the trials       $(command -v mlflow) ui --backend-store-uri sqlite:///mlflow.db
+                           and open http://127.0.0.1:5000
+  recommend for a user     $(command -v walslab) recommend studies/$study/model --user 196
+  list the trials again    $(command -v walslab) results $study
+  run it on a cluster      ray job submit --address http://HEAD:8265 --working-dir . -- python -m tune tune DATASET
+                           with DATASET a path that the cluster sees, and MLFLOW_TRACKING_URI set there
+END
