@@ -1,1 +1,1 @@
-"""Where it runs: the `walslab` command line, job submission to a Ray cluster, and a check of the surroundings."""
+"""Where it runs: the `walslab` command, jobs on a Ray cluster, and a check of the surroundings."""

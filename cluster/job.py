@@ -16,7 +16,12 @@ import tune.commands
 from toolkit.errors import did_you_mean
 
 # What a job must know of this environment: where to record. Ray's own variables are the cluster's.
-FORWARDED = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+FORWARDED = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+)
 _MASK = "***"
 
 
@@ -44,7 +49,9 @@ class Job:
     @classmethod
     def of(cls, address: str, working_dir: str, arguments: Sequence[str]) -> Job:
         """Take the variables to forward from this environment."""
-        return cls(address, working_dir, tuple(arguments), {k: os.environ[k] for k in FORWARDED if os.environ.get(k)})
+        return cls(
+            address, working_dir, tuple(arguments), {k: os.environ[k] for k in FORWARDED if os.environ.get(k)}
+        )
 
     @property
     def entrypoint(self) -> str:
@@ -54,7 +61,15 @@ class Job:
     @property
     def shown(self) -> str:
         """The equal command line, with the values of passed variables masked."""
-        line = ["ray", "job", "submit", "--address", _without_password(self.address), "--working-dir", self.working_dir]
+        line = [
+            "ray",
+            "job",
+            "submit",
+            "--address",
+            _without_password(self.address),
+            "--working-dir",
+            self.working_dir,
+        ]
         if self.environment:
             line += ["--runtime-env-json", json.dumps({"env_vars": dict.fromkeys(self.environment, _MASK)})]
         return f"{shlex.join(line)} -- {self.entrypoint}"
@@ -67,7 +82,8 @@ def _package(command: str) -> str:
             return package
     known = [name for commands in tables.values() for name in commands]
     raise click.UsageError(
-        f"after --, name a walslab command to run on the cluster, but got {command!r}{did_you_mean(command, known)}"
+        "after --, name a walslab command to run on the cluster, "
+        f"but got {command!r}{did_you_mean(command, known)}"
     )
 
 

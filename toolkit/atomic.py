@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the file `path` by `text` in one step; a reader sees the old content or the new, never a part."""
+    """Replace the file `path` by `text` in one step: a reader sees the old content or the new."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 """The array backend: NumPy on threads or CuPy on a GPU, behind one object.
 
-The only place that imports CuPy. *Installed* (the package is there) and *usable* (a device answers) are told apart, because
-CuPy imports well on a machine without a GPU and fails at the first allocation.
+The only place that imports CuPy. *Installed* (the package is there) and *usable* (a device answers) are told
+apart, because CuPy imports well on a machine without a GPU and fails at the first allocation.
 """
 
 from __future__ import annotations
@@ -28,11 +28,19 @@ def cupy_problem() -> str | None:
     try:
         cupy = importlib.import_module("cupy")
         if not cupy.cuda.is_available():
-            return "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+            return (
+                "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+            )
         cupy.zeros(1)
     except Exception as error:  # noqa: BLE001 - a broken driver raises anything; all of it means "not usable"
         return f"cupy is installed, but its device is not usable: {error}"
     return None
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
+    # Linux alone says which processors a process is confined to.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Backend:
@@ -53,14 +61,18 @@ class Backend:
         Padded ratings that one batch of rows holds at most (but one row is never cut).
     batch_rows : int
         Rows that one batch holds at most.
+    batch_bytes : int
+        Bytes that one batch's gathered factors and systems take at most (but one row is never cut).
     """
 
     def __init__(self, name: Literal["numpy", "cupy"], threads: int = 0) -> None:
         self.name = name
         self.xp: Any = importlib.import_module(name)
-        self.threads = 1 if name == "cupy" else threads or len(os.sched_getaffinity(0))
+        self.threads = 1 if name == "cupy" else threads or usable_processors()
         # On the CPU a batch should stay in the cache; on a GPU it should fill the card.
-        self.batch_entries, self.batch_rows = (1 << 22, 1 << 14) if name == "cupy" else (1 << 15, 1 << 9)
+        on_gpu = name == "cupy"
+        self.batch_entries, self.batch_rows = (1 << 22, 1 << 14) if on_gpu else (1 << 15, 1 << 9)
+        self.batch_bytes = 1 << 31 if on_gpu else 1 << 26
 
     @classmethod
     def require(cls, name: BackendName, threads: int = 0) -> Backend:
@@ -101,13 +113,22 @@ class Backend:
         array, shape (n, m)
             Rows of a singular system are not finite.
         """
-        if self.name == "cupy":
-            # linalg.solve of CuPy is a batched LU and only up to 256 unknowns; posv is a batched Cholesky.
-            return importlib.import_module("cupyx.lapack").posv(matrices, vectors)
         try:
+            if self.name == "cupy":
+                # linalg.solve of CuPy is a batched LU and only up to 256 unknowns; posv is a batched
+                # Cholesky. Unless told to raise, it returns finite garbage for a matrix that is not positive
+                # definite.
+                cupyx = importlib.import_module("cupyx")
+                with cupyx.errstate(linalg="raise"):
+                    return importlib.import_module("cupyx.lapack").posv(matrices, vectors)
             return np.linalg.solve(matrices, vectors[..., None])[..., 0]
         except np.linalg.LinAlgError:
-            return np.full_like(vectors, np.nan)
+            if len(matrices) == 1:
+                return self.xp.full_like(vectors, np.nan)
+        # One bad row fails the whole stack: find it by halves.
+        half = len(matrices) // 2
+        parts = (slice(None, half), slice(half, None))
+        return self.xp.concatenate([self.solve_spd(matrices[part], vectors[part]) for part in parts])
 
     def each(self, work: Callable[[Any], None], batches: Sequence[Any]) -> None:
         """Call `work` on every batch, on `threads` threads where there are several."""

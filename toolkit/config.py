@@ -33,7 +33,9 @@ class Range:
         kind = numbers.Integral if self.integer else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
             return f"must be {'a whole number' if self.integer else 'a number'}, but got {value!r}"
-        if not self.low <= value <= self.high or not math.isfinite(value):
+        # A half-precision number cannot be compared with a large bound, nor a large integer as a float.
+        number = value if self.integer else float(value)
+        if not math.isfinite(number) or not self.low <= number <= self.high:
             return f"must be between {self.low:g} and {self.high:g}, but got {value!r}"
         return None
 
@@ -50,9 +52,11 @@ class Choice:
 
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with `value`, or None."""
-        if value in self.words:
+        if isinstance(value, str) and value in self.words:
             return None
-        return f"must be one of {', '.join(self.words)}, but got {value!r}{did_you_mean(str(value), self.words)}"
+        return (
+            f"must be one of {', '.join(self.words)}, but got {value!r}{did_you_mean(str(value), self.words)}"
+        )
 
     def cast(self, value: Any) -> str:
         """Return `value` as a plain string."""
@@ -97,19 +101,25 @@ class WALSConfig(_Checked):
     regularization_exponent: float = _parameter(
         1.0, Range(0, 2), "ν, the penalty of a row grows with its number of ratings to this power"
     )
-    unobserved_weight: float = _parameter(0.0, Range(0, 1e6), "w0, pull of unobserved pairs to the bias prediction")
+    unobserved_weight: float = _parameter(
+        0.0, Range(0, 1e6), "w0, pull of unobserved pairs to the bias prediction"
+    )
     observed_weight: float = _parameter(1.0, Range(0, 1e6), "weight of an observed rating, on top of w0")
     weight_exponent: float = _parameter(
         0.0, Range(0, 10), "observed weight falls with the item's number of ratings to this power"
     )
     bias: Literal["none", "mean", "full"] = _parameter(
-        "full", Choice(("none", "mean", "full")), "none, mean (global), or full (global, user and item, fitted jointly)"
+        "full",
+        Choice(("none", "mean", "full")),
+        "none, mean (global), or full (global, user and item, fitted jointly)",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.unobserved_weight + self.observed_weight == 0:
-            raise ConfigError("unobserved_weight and observed_weight must not both be 0: no rating would count")
+            raise ConfigError(
+                "unobserved_weight and observed_weight must not both be 0: no rating would count"
+            )
 
     @classmethod
     def valid(cls) -> dict[str, Range | Choice]:
@@ -125,10 +135,16 @@ class WALSConfig(_Checked):
     def from_dict(cls, values: Mapping[str, Any]) -> WALSConfig:
         """Build a config from a mapping; unknown keys are an error that names the nearest valid one."""
         valid = cls.valid()
-        unknown = [f"unknown hyperparameter {k!r}{did_you_mean(k, valid)}" for k in values if k not in valid]
-        if unknown:
-            raise ConfigError(f"{'; '.join(unknown)}; valid are {', '.join(valid)}")
-        return cls(**values)
+        problems = [
+            f"unknown hyperparameter {k!r}{did_you_mean(str(k), valid)}" for k in values if k not in valid
+        ]
+        if not problems:
+            return cls(**values)
+        for name, value in values.items():
+            problem = valid[name].problem(value) if name in valid else None
+            if problem:
+                problems.append(f"{name} {problem}")
+        raise ConfigError(f"{'; '.join(problems)}; valid are {', '.join(valid)}")
 
     def to_dict(self) -> dict[str, int | float | str]:
         """Return the hyperparameters as plain Python values; `from_dict` reads them back."""
@@ -150,7 +166,9 @@ class RunOptions(_Checked):
     backend: Literal["auto", "numpy", "cupy"] = _parameter(
         "auto", Choice(("auto", "numpy", "cupy")), "array backend; auto takes cupy where a GPU is usable"
     )
-    threads: int = _parameter(0, Range(0, 4096, integer=True), "CPU threads; 0 means all this process may use")
+    threads: int = _parameter(
+        0, Range(0, 4096, integer=True), "CPU threads; 0 means all this process may use"
+    )
     dtype: Literal["float32", "float64"] = _parameter(
         "float32", Choice(("float32", "float64")), "precision of factors and solves"
     )

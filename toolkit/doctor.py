@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
-from toolkit.backend import cupy_problem
+from toolkit.backend import cupy_problem, usable_processors
 
 
 class Check(TypedDict):
@@ -39,6 +38,8 @@ def checks() -> Iterator[Check]:
         fix=None if python >= (3, 11) else "use Python 3.11, 3.12 or 3.13",
     )
     yield from versions(("numpy", "scipy", "pandas", "pyarrow", "dask"))
-    yield Check(name="processors", ok=True, detail=f"{len(os.sched_getaffinity(0))} usable", fix=None)
+    yield Check(name="processors", ok=True, detail=f"{usable_processors()} usable", fix=None)
     problem = cupy_problem()
-    yield Check(name="gpu", ok=True, detail=f"none ({problem}); NumPy is used" if problem else "usable", fix=None)
+    yield Check(
+        name="gpu", ok=True, detail=f"none ({problem}); NumPy is used" if problem else "usable", fix=None
+    )

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) -> dict[str, tuple[int, ...]]:
     """Write the four arrays of the TensorFlow WALS tutorial.
 
-    Its code predicts by ``row[u] @ col[i]`` alone. So a model with a mean or biases gets two more columns, ``[x, b_u + μ, 1]``
-    and ``[y, 1, b_i]``, whose product is the whole prediction.
+    Its code predicts by ``row[u] @ col[i]`` alone. So a model with a mean or biases gets two more columns,
+    ``[x, b_u + μ, 1]`` and ``[y, 1, b_i]``, whose product is the whole prediction.
 
     Parameters
     ----------
     model : WALS
         A fitted model.
     out : str or Path
-        Directory to make: ``row.npy`` (n_users, k or k + 2), ``col.npy`` (n_items, k or k + 2), ``user.npy`` (n_users,) and
-        ``item.npy`` (n_items,) with the ids.
+        Directory to make: ``row.npy`` (n_users, k or k + 2), ``col.npy`` (n_items, k or k + 2), ``user.npy``
+        (n_users,) and ``item.npy`` (n_items,) with the ids.
     overwrite : bool, default False
         Whether an existing directory is replaced.
 
@@ -46,7 +46,12 @@ def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) ->
         ones_u, ones_i = np.ones((len(row), 1), row.dtype), np.ones((len(col), 1), col.dtype)
         row = np.hstack([row, (np.asarray(f.users.bias) + row.dtype.type(f.mean))[:, None], ones_u])
         col = np.hstack([col, ones_i, np.asarray(f.items.bias)[:, None]])
-    arrays = {"row": row, "col": col, "user": np.asarray(model.users.ids), "item": np.asarray(model.items.ids)}
+    arrays = {
+        "row": row,
+        "col": col,
+        "user": np.asarray(model.users.ids),
+        "item": np.asarray(model.items.ids),
+    }
     try:
         with atomic.directory(out, overwrite=overwrite) as part:
             for name, array in arrays.items():

@@ -26,7 +26,7 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True)
 class Factors:
-    """The fitted numbers of one model: ``rating ≈ mean + user bias + item bias + user factors · item factors``.
+    """The fitted numbers of one model: a rating is predicted as μ + b_u + b_i + x_u · y_i.
 
     Attributes
     ----------
@@ -84,7 +84,9 @@ class Factors:
         try:
             arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
         except (OSError, ValueError) as error:
-            raise ModelError(f"{path} holds no readable factors: {error}; export or train the model again") from error
+            raise ModelError(
+                f"{path} holds no readable factors: {error}; export or train the model again"
+            ) from error
         user_factors, item_factors, user_bias, item_bias = arrays
         k = meta["config"]["factors"]
         for name, factors, bias in (("user", user_factors, user_bias), ("item", item_factors, item_bias)):
@@ -119,6 +121,7 @@ def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
     found = (meta.get("format"), meta.get("format_version"))
     if found != (format_, version):
         raise ModelError(
-            f"{path} must state format {format_!r} version {version}, but states {found[0]!r} version {found[1]!r}"
+            f"{path} must state format {format_!r} version {version}, "
+            f"but states {found[0]!r} version {found[1]!r}"
         )
     return meta

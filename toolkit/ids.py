@@ -51,7 +51,9 @@ class IdTable:
             try:
                 wanted = wanted.astype(np.int64)
             except (ValueError, OverflowError) as error:
-                raise UnknownIdError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}") from error
+                raise UnknownIdError(
+                    f"{self.kind} ids of this model are whole numbers, but got {ids!r}"
+                ) from error
         elif self.ids.dtype.kind == "U":
             wanted = wanted.astype(str)
         elif wanted.dtype.kind not in "iu":
@@ -65,4 +67,5 @@ class IdTable:
                 f"the model has never seen {self.kind} {listed}: it knows {len(self):,} {self.kind}s, "
                 f"such as {', '.join(str(v) for v in self.ids[:3])}"
             )
-        return self._order[position]
+        found: np.ndarray[Any, Any] = self._order[position]
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,7 +59,8 @@ class RatingRows:
         self.host_counts = np.diff(matrix.indptr).astype(np.int64)
         self.columns = backend.asarray(matrix.indices)
         self.values = backend.asarray(matrix.data, dtype=dtype)
-        self.batches = tuple(self._plan(matrix.indptr.astype(np.int64)))
+        # The longest rows first: the last batch to finish is then a small one.
+        self.batches = tuple(reversed(self._plan(matrix.indptr.astype(np.int64))))
 
     def _plan(self, indptr: np.ndarray[Any, Any]) -> list[Batch]:
         # A stable order keeps rows of equal length together as they lie in memory.
@@ -85,6 +87,22 @@ class RatingRows:
             begin = end
         return batches
 
+    def batches_within(self, bytes_per_row: Callable[[int], int]) -> list[Batch]:
+        """Return the batches, cut so that each takes at most the backend's `batch_bytes`.
+
+        Parameters
+        ----------
+        bytes_per_row : callable
+            Bytes that a row of a given width takes while it is solved.
+        """
+        cut = []
+        for batch in self.batches:
+            step = max(1, self.backend.batch_bytes // bytes_per_row(batch.width))
+            for begin in range(0, len(batch.rows), step):
+                part = slice(begin, begin + step)
+                cut.append(Batch(batch.rows[part], batch.starts[part], batch.counts[part], batch.width))
+        return cut
+
     def gather(self, batch: Batch) -> tuple[Any, Any]:
         """Return a batch's column numbers and values, padded to its width.
 
@@ -108,7 +126,7 @@ class TrainingData:
     Parameters
     ----------
     by_user : scipy.sparse matrix, shape (n_users, n_items)
-        Observed ratings. Duplicate pairs must have been resolved; values must be finite.
+        Observed ratings: finite values, each pair once.
     by_item : scipy.sparse matrix, shape (n_items, n_users), optional
         The transpose, where it is at hand.
     backend : Backend
@@ -119,19 +137,20 @@ class TrainingData:
     Raises
     ------
     RatingsError
-        When there is no rating, or one is not finite.
+        When there is no rating, one is not finite, or a pair occurs twice.
     """
 
-    def __init__(self, by_user: Any, by_item: Any = None, *, backend: Backend, dtype: str = "float32") -> None:
-        by_user = sp.csr_matrix(by_user)
+    def __init__(
+        self, by_user: Any, by_item: Any = None, *, backend: Backend, dtype: str = "float32"
+    ) -> None:
+        by_user = checked_ratings(by_user, dtype)
         if by_user.nnz == 0:
             raise RatingsError("the training set must hold at least one rating, but it is empty")
-        if not np.isfinite(by_user.data).all():
-            bad = int(np.flatnonzero(~np.isfinite(by_user.data))[0])
-            user = int(np.searchsorted(by_user.indptr, bad, side="right")) - 1
+        by_item = sp.csr_matrix(by_user.T if by_item is None else by_item)
+        if by_item.shape != by_user.shape[::-1] or by_item.nnz != by_user.nnz:
             raise RatingsError(
-                f"ratings must be finite, but user row {user}, item column {int(by_user.indices[bad])} "
-                f"has {by_user.data[bad]}: drop or mend that rating"
+                f"by_item must be by_user transposed, {by_user.shape[::-1]} with {by_user.nnz} ratings, "
+                f"but is {by_item.shape} with {by_item.nnz}"
             )
         self.backend = backend
         self.dtype = dtype
@@ -139,15 +158,49 @@ class TrainingData:
         self.nnz = int(by_user.nnz)
         self.mean = float(by_user.data.mean(dtype=np.float64))
         self.users = RatingRows(by_user, backend, dtype)
-        self.items = RatingRows(sp.csr_matrix(by_user.T if by_item is None else by_item), backend, dtype)
+        self.items = RatingRows(by_item, backend, dtype)
 
     @property
     def item_counts(self) -> np.ndarray[Any, Any]:
         """Observed ratings of each item, int64, in host memory."""
-        return self.items.host_counts
+        counts: np.ndarray[Any, Any] = self.items.host_counts
+        return counts
 
     @cached_property
     def pairs(self) -> tuple[Any, Any, Any]:
         """User rows, item columns and values of the ratings as flat arrays on the device."""
         users = np.repeat(np.arange(self.n_users, dtype=np.int32), self.users.host_counts)
         return self.backend.asarray(users), self.users.columns, self.users.values
+
+
+def checked_ratings(matrix: Any, dtype: str) -> sp.csr_matrix:
+    """Return ratings as CSR, after a look for what no solver can use.
+
+    Raises
+    ------
+    RatingsError
+        When a rating is not finite in `dtype`, or a pair occurs twice; the text names row and column.
+    """
+    matrix = sp.csr_matrix(matrix)
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(matrix.data.astype(dtype, copy=False))
+    if not finite.all():
+        row, column, value = _entry(matrix, int(np.flatnonzero(~finite)[0]))
+        raise RatingsError(
+            f"ratings must be finite in {dtype}, but row {row}, column {column} has {value!r}: mend it"
+        )
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
+    if not matrix.has_canonical_format:
+        same = np.flatnonzero(np.diff(matrix.indices) == 0)
+        row_ends = set((matrix.indptr[1:-1] - 1).tolist())
+        row, column, _ = _entry(matrix, next(int(e) for e in same if int(e) not in row_ends))
+        raise RatingsError(
+            f"each pair must be rated once, but row {row}, column {column} occurs twice: keep one"
+        )
+    return matrix
+
+
+def _entry(matrix: sp.csr_matrix, entry: int) -> tuple[int, int, float]:
+    row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
+    return row, int(matrix.indices[entry]), float(matrix.data[entry])

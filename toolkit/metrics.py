@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.factors import Factors
 
-# Pairs gathered at once: two factor rows of this many pairs are the only temporaries.
+# Pairs gathered at once, so that two factor rows of this many pairs are the only large temporaries.
 _CHUNK = 1 << 16
 
 
@@ -40,8 +40,12 @@ def rmse(factors: Factors, users: Any, items: Any, ratings: Any, xp: Any) -> flo
     """Return the root mean squared error over pairs, accumulated in float64; None when there are none."""
     if len(ratings) == 0:
         return None
-    error = (predict_pairs(factors, users, items, xp) - ratings).astype("float64")
-    return math.sqrt(float(error @ error) / len(ratings))
+    total = 0.0
+    for begin in range(0, len(ratings), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        error = (predict_pairs(factors, users[part], items[part], xp) - ratings[part]).astype("float64")
+        total += float(error @ error)
+    return math.sqrt(total / len(ratings))
 
 
 def objective(factors: Factors, data: Any) -> float:

@@ -1,12 +1,14 @@
 """The normal equations of one side: built and solved here for training, fold-in, and both array modules.
 
-With the other side fixed, the objective (``docs/objective.md``) is a separate least-squares problem for each row. Write
-``z = [y, 1]`` for the fixed factors of a column with a one appended where biases are fitted, and ``v = [x, b]`` for the row's
-unknowns. Setting the gradient to zero gives, for a row with observed columns Ω and n = |Ω|,
+With the other side fixed, the objective (``docs/objective.md``) is a separate least-squares problem for each
+row. Write ``z = [y, 1]`` for the fixed factors of a column with a one appended where biases are fitted, and
+``v = [x, b]`` for the row's unknowns. Setting the gradient to zero gives, for a row with observed columns Ω
+and n = |Ω|,
 
     ( Σ_Ω (w0 + c) z zᵀ  +  w0 Σ_{not Ω} [y, 0] [y, 0]ᵀ  +  λ n^ν I ) v  =  Σ_Ω (w0 + c) (r − μ − b_column) z
 
-The second sum would run over every column. It is G = w0 YᵀY, the same for every row, less its observed part, so that only
+The second sum would run over every column. It is G = w0 YᵀY, the same for every row, less its observed part,
+so that only
 
     ( Σ_Ω c z zᵀ  +  w0 [ G  s ; sᵀ  n ]  +  λ n^ν I ) v  =  …        with  G = YᵀY  and  s = Σ_Ω y
 
@@ -21,6 +23,9 @@ from toolkit.config import WALSConfig
 from toolkit.errors import SolverError
 from toolkit.factors import Side
 from toolkit.layout import Batch, RatingRows
+
+# A penalty smaller than this many rounding errors of the matrix beside it is lost in them.
+_VISIBLE = 64
 
 
 def solve_rows(
@@ -75,13 +80,16 @@ def solve_rows(
         padded_weight = xp.zeros(ratings.n_columns + 1, dtype)
         padded_weight[:-1] = column_weight
     gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
+    # What every eigenvalue gets from the unobserved part, at least roughly.
+    lift = float(xp.trace(gram)) / unknowns if gram is not None else 0.0
     diagonal = xp.arange(unknowns)
     solution = xp.zeros((ratings.n_rows, unknowns), dtype)
 
-    def solve(batch: Batch) -> None:
+    def build(batch: Batch, precision: Any) -> tuple[Any, Any, Any]:
         columns, values = ratings.gather(batch)
-        z = table[columns]  # (rows, width, unknowns)
+        z = table[columns].astype(precision, copy=False)  # (rows, width, unknowns)
         c = row_weight[batch.rows][:, None] if padded_weight is None else padded_weight[columns]
+        c = c.astype(precision, copy=False)
         right = xp.matmul(((w0 + c) * (values - offset[columns]))[:, None, :], z)[:, 0, :]
         border = w0 * z.sum(axis=1) if w0 and fit_bias else None
         # From here on z is scaled by √c, so that the sum of outer products is one product of z with itself.
@@ -92,16 +100,29 @@ def solve_rows(
         if border is not None:
             left[:, k, :] += border
             left[:, :k, k] += border[:, :k]
-        penalty = config.regularization * batch.counts.astype(dtype) ** config.regularization_exponent
-        left[:, diagonal, diagonal] += penalty[:, None].astype(dtype)
+        penalty = config.regularization * batch.counts.astype(precision) ** config.regularization_exponent
+        left[:, diagonal, diagonal] += penalty[:, None]
+        return left, right, penalty
+
+    def solve(batch: Batch) -> None:
+        left, right, penalty = build(batch, dtype)
+        if batch.width < unknowns and dtype != xp.float64:
+            # Fewer ratings than unknowns: the penalty alone keeps the matrix from being singular, and single
+            # precision must be able to see it beside the largest entries.
+            trace = left[:, diagonal, diagonal].sum(axis=1)
+            if bool((penalty + lift < _VISIBLE * float(xp.finfo(dtype).eps) * trace).any()):
+                left, right, _ = build(batch, xp.float64)
         solution[batch.rows] = backend.solve_spd(left, right)
 
-    backend.each(solve, ratings.batches)
+    # Gathered factors, and the systems with the solver's copy of them.
+    size = xp.dtype(dtype).itemsize
+    backend.each(solve, ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns)))
     if not bool(xp.isfinite(solution).all()):
         row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
         raise SolverError(
-            f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, {unknowns} unknowns) have no "
-            f"finite solution with {_describe(config)}: raise regularization, or bring the weights nearer to 1"
+            f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, {unknowns} "
+            f"unknowns) have no finite solution with {_describe(config)}: "
+            "raise regularization, or bring the weights nearer to 1"
         )
     bias = solution[:, k].copy() if fit_bias else xp.zeros(ratings.n_rows, dtype)
     return Side(xp.ascontiguousarray(solution[:, :k]), bias)
@@ -115,8 +136,8 @@ def _require_determined(ratings: RatingRows, config: WALSConfig, unknowns: int) 
     if short.any():
         row = int(short.argmax())
         raise SolverError(
-            f"row {row} has {int(ratings.host_counts[row])} ratings for {unknowns} unknowns, and {_describe(config)} "
-            "leaves it undetermined: set regularization above 0"
+            f"row {row} has {int(ratings.host_counts[row])} ratings for {unknowns} unknowns, "
+            f"and {_describe(config)} leaves it undetermined: set regularization above 0"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.config import WALSConfig
+from toolkit.errors import ConfigError
 from toolkit.factors import Factors, Side
 from toolkit.layout import TrainingData
 from toolkit.metrics import item_weights, rmse
@@ -17,8 +18,8 @@ from toolkit.normal import solve_rows
 class Trainer:
     """Alternating least squares on one `TrainingData`.
 
-    An iteration solves the items, then the users. So after every iteration each user's row is the exact solution for the
-    current item factors, and folding a training user in gives the row it already has.
+    An iteration solves the items, then the users. So after every iteration each user's row is the exact
+    solution for the current item factors, and folding a training user in gives the row it already has.
 
     Parameters
     ----------
@@ -39,11 +40,13 @@ class Trainer:
         self.data = data
         self.config = config
         backend, k = data.backend, config.factors
-        # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. A row's squared
-        # length is 1 on average whatever k is.
+        # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. A
+        # row's squared length is 1 on average whatever k is.
         start = np.random.default_rng(seed).standard_normal((data.n_users, k), dtype=np.float32) / np.sqrt(k)
         users = Side(backend.asarray(start, data.dtype), backend.xp.zeros(data.n_users, data.dtype))
-        items = Side(backend.xp.zeros((data.n_items, k), data.dtype), backend.xp.zeros(data.n_items, data.dtype))
+        items = Side(
+            backend.xp.zeros((data.n_items, k), data.dtype), backend.xp.zeros(data.n_items, data.dtype)
+        )
         self._item_weight = backend.asarray(item_weights(data.item_counts, config), data.dtype)
         self.factors = Factors(users, items, 0.0 if config.bias == "none" else data.mean, config, 0)
 
@@ -93,9 +96,24 @@ class Trainer:
         return replace(self.factors, users=users, items=items)
 
     def restore(self, factors: Factors) -> None:
-        """Continue from factors that `host_factors` gave, of the same shape and config."""
+        """Continue from factors that `host_factors` gave.
+
+        Raises
+        ------
+        ConfigError
+            When they have another config or other shapes than this trainer's.
+        """
+        if factors.config != self.config:
+            raise ConfigError(f"factors of {factors.config} cannot continue a training of {self.config}")
+        shapes = [(len(f.users.bias), len(f.items.bias)) for f in (factors, self.factors)]
+        if shapes[0] != shapes[1]:
+            raise ConfigError(
+                f"factors of {shapes[0]} users and items cannot continue a training of {shapes[1]}"
+            )
         device, dtype = self.data.backend.asarray, self.data.dtype
-        users, items = (Side(device(s.factors, dtype), device(s.bias, dtype)) for s in (factors.users, factors.items))
+        users, items = (
+            Side(device(s.factors, dtype), device(s.bias, dtype)) for s in (factors.users, factors.items)
+        )
         self._set(users=users, items=items, iterations=factors.iterations)
 
     def _set(self, **changes: Any) -> None:

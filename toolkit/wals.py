@@ -18,7 +18,7 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.factors import Factors, Side, read_meta
 from toolkit.ids import IdTable
-from toolkit.layout import RatingRows, TrainingData
+from toolkit.layout import RatingRows, TrainingData, checked_ratings
 from toolkit.metrics import item_weights, predict_pairs, rmse
 from toolkit.normal import solve_rows
 from toolkit.trainer import Trainer
@@ -141,16 +141,23 @@ class WALS:
                 on_iteration(measured)
         self._take(
             trainer.host_factors(),
-            np.arange(data.n_users) if user_ids is None else user_ids,
-            np.arange(data.n_items) if item_ids is None else item_ids,
-            data.item_counts,
-            train.indptr,
-            train.indices,
+            user_ids=np.arange(data.n_users) if user_ids is None else user_ids,
+            item_ids=np.arange(data.n_items) if item_ids is None else item_ids,
+            item_counts=data.item_counts,
+            seen_indptr=train.indptr,
+            seen_items=train.indices,
         )
         return self
 
     def _take(
-        self, factors: Factors, user_ids: Any, item_ids: Any, item_counts: Any, seen_indptr: Any, seen_items: Any
+        self,
+        factors: Factors,
+        *,
+        user_ids: Any,
+        item_ids: Any,
+        item_counts: Any,
+        seen_indptr: Any,
+        seen_items: Any,
     ) -> None:
         self.factors = factors
         self.users, self.items = IdTable(user_ids, "user"), IdTable(item_ids, "item")
@@ -250,12 +257,12 @@ class WALS:
         Side
             Arrays of shape (n, k) and (n,).
         """
-        matrix = sp.csr_matrix(ratings)
-        if matrix.shape[1] != len(self.items):
-            raise ConfigError(f"ratings must have {len(self.items)} columns, one per item, but have {matrix.shape[1]}")
-        if not np.isfinite(matrix.data).all():
-            raise ConfigError("ratings to fold in must be finite")
         dtype = self.factors.items.factors.dtype
+        matrix = checked_ratings(ratings, str(dtype))
+        if matrix.shape[1] != len(self.items):
+            raise ConfigError(
+                f"ratings must have {len(self.items)} columns, one per item, but have {matrix.shape[1]}"
+            )
         return solve_rows(
             RatingRows(matrix, Backend("numpy", self.options.threads), str(dtype)),
             self.factors.items,
@@ -321,10 +328,12 @@ class WALS:
         sizes = tuple(len(a) for a in arrays[:4])
         n_users, n_items = len(factors.users.bias), len(factors.items.bias)
         if sizes != (n_users, n_items, n_items, n_users + 1):
-            raise ModelError(f"{path}: arrays of {n_users} users and {n_items} items have sizes {sizes}; save it again")
+            raise ModelError(
+                f"{path}: arrays of {n_users} users and {n_items} items have sizes {sizes}; save it again"
+            )
         model = cls(factors.config, RunOptions(**meta["options"]))
         model.history, model.dataset_digest = meta["history"], meta["dataset_digest"]
-        model._take(factors, *arrays)
+        model._take(factors, **dict(zip(_ARRAYS, arrays, strict=True)))
         return model
 
 

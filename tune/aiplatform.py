@@ -1,4 +1,4 @@
-"""AI Platform tuning files, read as they are: the configuration of the TensorFlow tutorial this toolkit replaces."""
+"""AI Platform tuning files, read as they are: how the TensorFlow tutorial states its search."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _SCALES = {"UNIT_LINEAR_SCALE": "linear", "UNIT_LOG_SCALE": "log", "UNIT_REVERSE
 def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return our specification for an AI Platform tuning file.
 
-    Hyperparameters that the file does not name keep the tutorial's defaults; where it searches ``feature_wt_factor`` and not
-    ``feature_wt_exp``, the weights are the tutorial's linear ones (``weight_exponent`` 1).
+    Hyperparameters that the file does not name keep the tutorial's defaults; where it searches
+    ``feature_wt_factor`` and not ``feature_wt_exp``, the weights are the tutorial's linear ones
+    (``weight_exponent`` 1).
 
     Parameters
     ----------
@@ -50,21 +51,10 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
         raise SpecError(f"{source}: {path}.params is missing: nothing says what to search") from error
     problems: list[str] = []
     if tuning.get("goal", "MINIMIZE") != "MINIMIZE":
-        problems.append(f"{path}.goal must be MINIMIZE, since an RMSE is searched, but got {tuning['goal']!r}")
-    space: dict[str, Any] = {}
-    for number, param in enumerate(params if isinstance(params, list) else []):
-        key = f"{path}.params[{number}]"
-        if not isinstance(param, Mapping) or "parameterName" not in param:
-            problems.append(f"{key} must be a mapping with a parameterName, but got {param!r}")
-            continue
-        name = param["parameterName"]
-        ours = NAMES.get(name, name if name in NAMES.values() else None)
-        if ours is None:
-            problems.append(
-                f"{key}.parameterName: unknown {name!r}{did_you_mean(str(name), NAMES)}; valid: {', '.join(NAMES)}"
-            )
-            continue
-        space[ours] = _domain(param, key, problems)
+        problems.append(
+            f"{path}.goal must be MINIMIZE, since an RMSE is searched, but got {tuning['goal']!r}"
+        )
+    space = _space(params, f"{path}.params", problems)
     if problems:
         raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
     if "observed_weight" in space and "weight_exponent" not in space:
@@ -76,6 +66,25 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
     if problems:
         raise SpecError(f"{source}: " + "; ".join(problems))
     return spec
+
+
+def _space(params: Any, path: str, problems: list[str]) -> dict[str, Any]:
+    space: dict[str, Any] = {}
+    for number, param in enumerate(params if isinstance(params, list) else []):
+        key = f"{path}[{number}]"
+        if not isinstance(param, Mapping) or "parameterName" not in param:
+            problems.append(f"{key} must be a mapping with a parameterName, but got {param!r}")
+            continue
+        name = param["parameterName"]
+        ours = NAMES.get(name, name if name in NAMES.values() else None)
+        if ours is None:
+            problems.append(
+                f"{key}.parameterName: unknown {name!r}{did_you_mean(str(name), NAMES)}; "
+                f"valid: {', '.join(NAMES)}"
+            )
+            continue
+        space[ours] = _domain(param, key, problems)
+    return space
 
 
 def _domain(param: Mapping[str, Any], key: str, problems: list[str]) -> Any:

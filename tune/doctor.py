@@ -22,14 +22,22 @@ def checks() -> Iterator[Check]:
 def _ray_address() -> Check:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        return Check(name="ray address", ok=True, detail="RAY_ADDRESS is not set: studies run on this machine", fix=None)
+        return Check(
+            name="ray address",
+            ok=True,
+            detail="RAY_ADDRESS is not set: studies run on this machine",
+            fix=None,
+        )
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         with socket.create_connection((host or "127.0.0.1", int(port)), timeout=_PATIENCE):
             return Check(name="ray address", ok=True, detail=f"{address} answers", fix=None)
     except (OSError, ValueError) as error:
         return Check(
-            name="ray address", ok=False, detail=f"RAY_ADDRESS={address}: {error}", fix="start that cluster, or unset RAY_ADDRESS"
+            name="ray address",
+            ok=False,
+            detail=f"RAY_ADDRESS={address}: {error}",
+            fix="start that cluster, or unset RAY_ADDRESS",
         )
 
 

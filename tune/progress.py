@@ -55,7 +55,9 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
         self._counted, self._best = state["counted"], state["best"]
         self._before = len(self._counted)
 
-    def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
+    def setup(
+        self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any
+    ) -> None:
         """Show the line."""
         if self._console.is_terminal:
             self._status = self._console.status(self._text([]))
@@ -73,7 +75,9 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
         value = last.get("valid_rmse")
         if value is not None and (self._best is None or value < self._best):
             self._best = value
-        self._count(trials, trial, "done", f"valid RMSE {value:.4f} after {last.get('training_iteration')} iterations")
+        self._count(
+            trials, trial, "done", f"valid RMSE {value:.4f} after {last.get('training_iteration')} iterations"
+        )
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Count a trial that failed."""

@@ -1,4 +1,4 @@
-"""The Ray that a study runs on: the cluster RAY_ADDRESS names, or one of this machine for the time of the study."""
+"""The Ray that a study runs on: the cluster of RAY_ADDRESS, or one of this machine while it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials inherit the driver's relative paths
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record is ours; Ray's CSV, JSON and TensorBoard files are not wanted
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record is ours, not Ray's CSV and JSON files
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -39,14 +39,19 @@ def connected() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        # The processes of a local Ray find our packages also when they are run from a checkout, not installed.
+        # The processes of a local Ray find our packages also when they are run from a checkout, not
+        # installed.
         paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     try:
-        ray.init(include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR
+        )
     except (ConnectionError, TimeoutError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address}" if address else "a local Ray"
-        raise StudyError(f"cannot reach {where}: {error}; start it, or unset RAY_ADDRESS to run locally") from error
+        raise StudyError(
+            f"cannot reach {where}: {error}; start it, or unset RAY_ADDRESS to run locally"
+        ) from error
     try:
         yield
     finally:
@@ -69,8 +74,8 @@ def concurrency(spec: SearchSpec) -> int:
         available = have.get(name, 0.0)
         if asked > available:
             raise StudyError(
-                f"each trial asks for {asked:g} {name} (resources.{key}), but the whole of Ray has {available:g}: "
-                f"lower it, or connect to a larger cluster through RAY_ADDRESS"
+                f"each trial asks for {asked:g} {name} (resources.{key}), but the whole of Ray has "
+                f"{available:g}: lower it, or connect to a larger cluster through RAY_ADDRESS"
             )
         if asked:
             fits.append(int(available // asked))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
     from ray.tune.experiment import Trial
-
     from toolkit.dataset import RatingsDataset
 
 _METRICS = ("valid_rmse", "train_rmse", "seconds")
@@ -108,7 +107,7 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
                 self._open.discard(trial.trial_id)
 
     def _run_id(self, trial: Trial) -> str:
-        """Return the trial's run; made on first use, since a trial whose process cannot start fails before it starts."""
+        """Return the trial's run, made on first use: a trial whose process cannot start fails unstarted."""
         if trial.trial_id not in self._runs:
             name = f"trial-{len(self._runs) + 1:03d}"
             run = start_run(
@@ -132,7 +131,9 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         if metrics:
             self._client.log_batch(self._run_id(trial), metrics=metrics)
 
-    def _close(self, trial: Trial, status: str, *, stopped: str | None = None, reason: str | None = None) -> None:
+    def _close(
+        self, trial: Trial, status: str, *, stopped: str | None = None, reason: str | None = None
+    ) -> None:
         run_id, name = self._run_id(trial), self._runs[trial.trial_id][0]
         last = trial.last_result or {}
         self._client.set_terminated(run_id, status)
@@ -153,7 +154,9 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         )
 
 
-def start_parent(tracking: Tracking, study_name: str, spec: dict[str, Any], data: RatingsDataset) -> tuple[str, str]:
+def start_parent(
+    tracking: Tracking, study_name: str, spec: dict[str, Any], data: RatingsDataset
+) -> tuple[str, str]:
     """Create the experiment where it is missing, and the parent run of a study.
 
     Returns

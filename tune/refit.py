@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
 
 
-def refit(study: Study, data: RatingsDataset, out: Path, *, overwrite: bool = False) -> tuple[TrialResult, float | None]:
+def refit(
+    study: Study, data: RatingsDataset, out: Path, *, overwrite: bool = False
+) -> tuple[TrialResult, float | None]:
     """Retrain the best trial's configuration on training and validation ratings, and test it.
 
-    The test ratings are read here and nowhere else in a study. Training is deterministic, so asking again for the same best
-    trial gives the same figure.
+    The test ratings are read here and nowhere else in a study. Training is deterministic, so asking again for
+    the same best trial gives the same figure.
 
     Parameters
     ----------
@@ -48,7 +50,9 @@ def refit(study: Study, data: RatingsDataset, out: Path, *, overwrite: bool = Fa
     from mlflow.entities import Metric
 
     if data.digest != study.facts["digest"]:
-        raise StudyError(f"{data.path} has digest {data.digest}, but study {study.name} was run on {study.facts['digest']}")
+        raise StudyError(
+            f"{data.path} has digest {data.digest}, but study {study.name} was run on {study.facts['digest']}"
+        )
     best = study.best()
     # A trial's RMSE belongs to the iterations it did.
     config = WALSConfig.from_dict(best["config"]).replace(iterations=best["iterations"])

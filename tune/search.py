@@ -1,9 +1,8 @@
-"""The search itself: Ray Tune driving trials, Optuna proposing them, successive halving stopping the hopeless."""
+"""The search: Ray Tune drives trials, Optuna proposes them, successive halving stops the hopeless."""
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 import warnings
 from pathlib import Path
@@ -17,7 +16,6 @@ from tune.tracking import Tracking
 
 if TYPE_CHECKING:
     from ray.tune import Callback
-
     from toolkit.dataset import RatingsDataset
 
 METRIC = "valid_rmse"
@@ -37,7 +35,8 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
         Study.create(path)  # says what to do
     if data.valid.nnz == 0:
         raise StudyError(
-            f"{data.path} has no validation ratings, and trials are judged by nothing else: ingest it again with --valid 0.1"
+            f"{data.path} has no validation ratings, and trials are judged by nothing else: "
+            "ingest it again with --valid 0.1"
         )
     tracking = Tracking.from_environment()
     experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), data)
@@ -74,8 +73,8 @@ def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None =
     """
     if data.digest != study.facts["digest"]:
         raise StudyError(
-            f"study {study.name} was started on a dataset of digest {study.facts['digest']}, but {data.path} has "
-            f"{data.digest}: give it that dataset, or start a new study"
+            f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "
+            f"but {data.path} has {data.digest}: give it that dataset, or start a new study"
         )
     began = time.monotonic()
     status, ended = "interrupted", "KILLED"
@@ -124,8 +123,9 @@ def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
         verbose=0,
     )
     if ray_tune.Tuner.can_restore(str(state)):
-        tuner = ray_tune.Tuner.restore(str(state), trainable=trainable, resume_unfinished=True, param_space=spec.param_space)
-        return tuner
+        return ray_tune.Tuner.restore(
+            str(state), trainable=trainable, resume_unfinished=True, param_space=spec.param_space
+        )
     if spec.sampler == "random":
         sampler: Any = optuna.samplers.RandomSampler(seed=spec.seed)
     else:
@@ -158,5 +158,3 @@ def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
         ),
         run_config=run_config,
     )
-
-

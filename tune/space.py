@@ -41,8 +41,8 @@ class Fixed:
 class Interval:
     """Numbers between two ends, both included.
 
-    ``reverse_log`` samples densely at the upper end, as ``log`` does at the lower: it is ``low + high − x`` for a log-uniform x,
-    the UNIT_REVERSE_LOG_SCALE of AI Platform.
+    ``reverse_log`` samples densely at the upper end, as ``log`` does at the lower: it is ``low + high − x``
+    for a log-uniform x, the UNIT_REVERSE_LOG_SCALE of AI Platform.
     """
 
     low: float
@@ -133,7 +133,9 @@ def parse_space(entries: Any, path: str, problems: list[str]) -> dict[str, Domai
     for name, entry in entries.items():
         key = f"{path}.{name}"
         if name not in valid:
-            problems.append(f"{key}: unknown hyperparameter{did_you_mean(str(name), valid)}; valid: {', '.join(valid)}")
+            problems.append(
+                f"{key}: unknown hyperparameter{did_you_mean(str(name), valid)}; valid: {', '.join(valid)}"
+            )
             continue
         found = len(problems)
         domain = _parse_domain(entry, key, valid[name], problems)
@@ -159,7 +161,7 @@ def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[st
         return None
     missing = [f"{key}.{end} is missing" for end in ("low", "high") if end not in entry]
     problems.extend(missing)
-    if missing or not all([_check(entry[end], f"{key}.{end}", valid, problems) for end in ("low", "high")]):
+    if missing or not _check_ends(entry, key, valid, problems):
         return None
     low, high, scale = entry["low"], entry["high"], entry.get("scale", "linear")
     if scale not in SCALES:
@@ -169,6 +171,11 @@ def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[st
     if scale != "linear" and low <= 0:
         problems.append(f"{key}.low must be above 0 on a {scale} scale, but got {low}")
     return Interval(valid.cast(low), valid.cast(high), scale, valid.integer)
+
+
+def _check_ends(entry: Mapping[Any, Any], key: str, valid: Range, problems: list[str]) -> bool:
+    low, high = (_check(entry[end], f"{key}.{end}", valid, problems) for end in ("low", "high"))
+    return low and high
 
 
 def _check(value: Any, key: str, valid: Range | Choice, problems: list[str]) -> bool:

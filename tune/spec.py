@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.config import PRESETS, WALSConfig
-from toolkit.errors import ConfigError, SpecError, did_you_mean
+from toolkit.errors import SpecError, did_you_mean
 from tune.space import Domain, Fixed, parse_space
 
 _KEYS = (
@@ -139,7 +139,9 @@ class SearchSpec:
             problems.append(f"preset must be one of {', '.join(PRESETS)}, but got {values['preset']!r}")
         space = parse_space(values["space"], "space", problems)
         if space and all(isinstance(domain, Fixed) for domain in space.values()):
-            problems.append("space must search at least one hyperparameter, but all are fixed: use `walslab train`")
+            problems.append(
+                "space must search at least one hyperparameter, but all are fixed: use `walslab train`"
+            )
         number = _NumberReader(problems)
         resources = _section(values, "resources", defaults, problems)
         spec = cls(
@@ -167,7 +169,9 @@ class SearchSpec:
         """Find the combination that no single key shows: both weights 0."""
         names = ("unobserved_weight", "observed_weight")
         if all(self._domain(name).bounds[0] == 0 for name in names):
-            problems.append(f"space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end")
+            problems.append(
+                f"space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
+            )
 
     def _domain(self, name: str) -> Domain:
         return self.space.get(name, Fixed(getattr(PRESETS[self.preset], name)))
@@ -180,7 +184,11 @@ class SearchSpec:
     def config(self, sampled: Mapping[str, Any]) -> WALSConfig:
         """Return the hyperparameters for what Ray Tune sampled."""
         return PRESETS[self.preset].replace(
-            **{k: d.decode(sampled.get(k)) for k, d in self.space.items() if k in sampled or isinstance(d, Fixed)}
+            **{
+                k: d.decode(sampled.get(k))
+                for k, d in self.space.items()
+                if k in sampled or isinstance(d, Fixed)
+            }
         )
 
     @property
@@ -217,7 +225,9 @@ class _NumberReader:
 
     def whole(self, value: Any, key: str, low: int, alternative: str = "") -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            self.problems.append(f"{key} must be a whole number of at least {low}{alternative}, but got {value!r}")
+            self.problems.append(
+                f"{key} must be a whole number of at least {low}{alternative}, but got {value!r}"
+            )
             return low
         return value
 
@@ -257,5 +267,9 @@ def _early_stopping(
     section = _section(values, "early_stopping", defaults, problems)
     factor = number.real(section["reduction_factor"], "early_stopping.reduction_factor", 1)
     if factor == 1:
-        problems.append("early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`")
-    return EarlyStopping(number.whole(section["grace_iterations"], "early_stopping.grace_iterations", 1), factor)
+        problems.append(
+            "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`"
+        )
+    return EarlyStopping(
+        number.whole(section["grace_iterations"], "early_stopping.grace_iterations", 1), factor
+    )

@@ -21,8 +21,8 @@ _VERSION = 1
 class TrialResult(TypedDict):
     """One finished trial.
 
-    ``status`` is MLflow's: FINISHED (also when stopped early, see ``stopped``), FAILED, or KILLED. RMSE is in rating units,
-    ``seconds`` is training time.
+    ``status`` is MLflow's: FINISHED (also when stopped early, see ``stopped``), FAILED, or KILLED. RMSE is in
+    rating units, ``seconds`` is training time.
     """
 
     trial: str
@@ -46,7 +46,8 @@ class Study:
     path : Path
         The directory, absolute.
     facts : dict
-        Content of ``study.json``: name, status, dataset, digest, spec, tracking_uri, experiment, parent_run_id, seconds.
+        Content of ``study.json``: name, status, dataset, digest, spec, tracking_uri, experiment,
+        parent_run_id, seconds.
     """
 
     path: Path
@@ -63,10 +64,12 @@ class Study:
         """
         if path.exists():
             raise StudyError(
-                f"there is a study {path} already: choose another --name, or go on with `walslab resume {path}`"
+                f"there is a study {path} already: choose another --name, or `walslab resume {path}`"
             )
         path.mkdir(parents=True)
-        study = cls(path.resolve(), {"format": _FORMAT, "format_version": _VERSION, "created": time.time(), **facts})
+        study = cls(
+            path.resolve(), {"format": _FORMAT, "format_version": _VERSION, "created": time.time(), **facts}
+        )
         study.update(status="running")
         return study
 
@@ -82,7 +85,9 @@ class Study:
         path = next((p for p in (Path(name), STUDIES / name) if (p / "study.json").is_file()), None)
         if path is None:
             known = [p.parent.name for p in STUDIES.glob("*/study.json")]
-            hint = did_you_mean(Path(name).name, known) or (f": known are {', '.join(sorted(known)[:8])}" if known else "")
+            hint = did_you_mean(Path(name).name, known) or (
+                f": known are {', '.join(sorted(known)[:8])}" if known else ""
+            )
             raise StudyError(f"there is no study {str(name)!r}{hint}")
         try:
             facts = json.loads((path / "study.json").read_text(encoding="utf-8"))
@@ -90,7 +95,9 @@ class Study:
             raise StudyError(f"{path / 'study.json'} is not valid JSON: {error}") from error
         found = (facts.get("format"), facts.get("format_version"))
         if found != (_FORMAT, _VERSION):
-            raise StudyError(f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}")
+            raise StudyError(
+                f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}"
+            )
         return cls(path.resolve(), facts)
 
     def update(self, **facts: Any) -> None:
@@ -109,12 +116,12 @@ class Study:
         return SearchSpec.from_dict(self.facts["spec"], source=str(self.path / "study.json"))
 
     def add(self, result: TrialResult) -> None:
-        """Append a finished trial; one line, so that a killed process loses at most the line it was writing."""
+        """Append a finished trial: one line, so that a killed process loses no more than that."""
         with (self.path / "trials.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
 
     def trials(self) -> list[TrialResult]:
-        """Return the finished trials, best first, failed ones last; of a trial recorded twice, the last record."""
+        """Return the finished trials, best first, failed ones last; the last record of each counts."""
         path = self.path / "trials.jsonl"
         found: dict[str, TrialResult] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
@@ -142,4 +149,7 @@ class Study:
 
 def _rank(result: TrialResult) -> tuple[float, str]:
     scored = result["status"] == "FINISHED" and result["valid_rmse"] is not None
-    return (result["valid_rmse"] if scored and result["valid_rmse"] is not None else math.inf, result["trial"])
+    return (
+        result["valid_rmse"] if scored and result["valid_rmse"] is not None else math.inf,
+        result["trial"],
+    )

@@ -1,4 +1,4 @@
-"""Where runs are recorded: the MLflow store that the standard variables name, or ``mlflow.db`` in this folder."""
+"""Where runs are recorded: the MLflow store of the standard variables, or ``mlflow.db`` in this folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tracking:
 
     @classmethod
     def from_environment(cls) -> Tracking:
-        """Read MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME; ``sqlite:///mlflow.db`` and ``walslab`` are the defaults."""
+        """Read MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME; else ``mlflow.db`` and ``walslab``."""
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
         return cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT_EXPERIMENT)
 
@@ -76,8 +76,8 @@ class Tracking:
             raise StudyError(f"the MLflow store {self.shown} is not usable: {error}") from error
         if found.lifecycle_stage == "deleted":
             raise StudyError(
-                f"the MLflow experiment {self.experiment!r} was deleted: restore it with `mlflow experiments restore "
-                f"--experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to another name"
+                f"the MLflow experiment {self.experiment!r} was deleted: restore it with "
+                f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to another name"
             )
         return str(found.experiment_id)
 
@@ -105,8 +105,8 @@ class Tracking:
             return  # it answers; whatever it objects to, the client says better
         except OSError as error:
             raise StudyError(
-                f"no MLflow server answers at MLFLOW_TRACKING_URI={self.shown} ({error}): start it, or unset the variable "
-                "to record in ./mlflow.db"
+                f"no MLflow server answers at MLFLOW_TRACKING_URI={self.shown} ({error}): start it, or "
+                "unset the variable to record in ./mlflow.db"
             ) from error
 
 
@@ -129,11 +129,19 @@ def start_run(
     return run
 
 
-def log_dataset(client: MlflowClient, run_id: str, *, name: str, digest: str, path: str, profile: dict[str, int]) -> None:
+def log_dataset(
+    client: MlflowClient, run_id: str, *, name: str, digest: str, path: str, profile: dict[str, int]
+) -> None:
     """Name the dataset, by its digest, as an input of a run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(
-        name=name, digest=digest, source_type="local", source=json.dumps({"uri": path}), profile=json.dumps(profile)
+        name=name,
+        digest=digest,
+        source_type="local",
+        source=json.dumps({"uri": path}),
+        profile=json.dumps(profile),
     )
-    client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
+    client.log_inputs(
+        run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])]
+    )

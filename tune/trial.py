@@ -31,8 +31,8 @@ class TrialRatings(TypedDict):
 class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
     """Trains one configuration.
 
-    Ray starts a process for it, calls `setup` once, and hands it one configuration after another through `reset_config`, so that
-    the ratings are laid out (and are on the device) once per process.
+    Ray starts a process for it, calls `setup` once, and hands it one configuration after another through
+    `reset_config`, so that the ratings are laid out (and are on the device) once per process.
     """
 
     def setup(self, config: dict[str, Any], ratings: TrialRatings, spec: SearchSpec) -> None:

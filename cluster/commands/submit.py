@@ -21,16 +21,25 @@ class SubmitError(WalslabError, RuntimeError):
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--address", required=True, envvar="RAY_API_SERVER_ADDRESS", help="Job server of the cluster: http://HOST:8265.")
-@click.option("--working-dir", default=".", show_default=True, help="Folder to upload: the root of this repository.")
+@click.option(
+    "--address",
+    required=True,
+    envvar="RAY_API_SERVER_ADDRESS",
+    help="Job server of the cluster: http://HOST:8265.",
+)
+@click.option(
+    "--working-dir", default=".", show_default=True, help="Folder to upload: the root of this repository."
+)
 @click.option("--dry-run", is_flag=True, help="Print the equal `ray job submit` line and stop.")
 @json_option
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGS]...")
-def submit(address: str, working_dir: str, *, dry_run: bool, as_json: bool, arguments: tuple[str, ...]) -> None:
+def submit(
+    address: str, working_dir: str, *, dry_run: bool, as_json: bool, arguments: tuple[str, ...]
+) -> None:
     """Run a walslab COMMAND as a job on a Ray cluster, and follow its log.
 
-    Paths in COMMAND are the cluster's. MLFLOW_TRACKING_URI and its like are passed on from this environment; their values are
-    not printed.
+    Paths in COMMAND are the cluster's. MLFLOW_TRACKING_URI and its like are passed on from this environment;
+    their values are not printed.
 
     \b
     Example:

@@ -17,7 +17,7 @@ from toolkit.cli import console, emit, json_option
     type=click.Choice(["tutorial"]),
     default="tutorial",
     show_default=True,
-    help="tutorial: row.npy, col.npy, user.npy and item.npy, as the TensorFlow WALS tutorial's serving code reads them.",
+    help="tutorial: row.npy, col.npy, user.npy, item.npy, as the TensorFlow WALS tutorial reads them.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing directory.")
@@ -37,4 +37,10 @@ def export(model: Path, format_: str, out: Path, *, overwrite: bool, as_json: bo
     for name, shape in shapes.items():
         screen.print(f"{out / name}.npy  {' x '.join(map(str, shape))}")
     if as_json:
-        emit({"out": str(out), "format": format_, "shapes": {name: list(shape) for name, shape in shapes.items()}})
+        emit(
+            {
+                "out": str(out),
+                "format": format_,
+                "shapes": {name: list(shape) for name, shape in shapes.items()},
+            }
+        )

@@ -15,7 +15,9 @@ def _options(cls: type, help_suffix: Callable[[Any], str]) -> Callable[[Any], An
     def decorate(command: Any) -> Any:
         for field in reversed(dataclasses.fields(cls)):
             valid = field.metadata["valid"]
-            kind: Any = click.Choice(valid.words) if isinstance(valid, Choice) else int if valid.integer else float
+            kind: Any = (
+                click.Choice(valid.words) if isinstance(valid, Choice) else int if valid.integer else float
+            )
             flag = f"--{field.name.replace('_', '-')}"
             text = f"{field.metadata['help']}{help_suffix(field)}"
             command = click.option(flag, field.name, type=kind, default=None, help=text)(command)
@@ -24,7 +26,7 @@ def _options(cls: type, help_suffix: Callable[[Any], str]) -> Callable[[Any], An
     return decorate
 
 
-config_options = _options(WALSConfig, lambda field: "")
+config_options = _options(WALSConfig, lambda _: "")
 run_options = _options(RunOptions, lambda field: f"  [default: {field.default}]")
 preset_option = click.option(
     "--preset",

@@ -46,7 +46,9 @@ def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bo
 
         def show(progress: Progress) -> None:
             done = f"iteration {progress['iteration']}/{model.config.iterations}"
-            status.update(f"{done}  train RMSE {progress['train_rmse']:.4f}  valid RMSE {_text(progress['valid_rmse'])}")
+            status.update(
+                f"{done}  train RMSE {progress['train_rmse']:.4f}  valid RMSE {_text(progress['valid_rmse'])}"
+            )
 
         model.fit(data, on_iteration=show)
     seconds = time.perf_counter() - began
@@ -64,8 +66,8 @@ def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bo
     model.save(out, overwrite=overwrite, **{k: result[k] for k in ("train_rmse", "valid_rmse", "test_rmse")})
     screen.print(
         f"train RMSE {last['train_rmse']:.4f}   valid RMSE {_text(last['valid_rmse'])}   "
-        f"test RMSE {_text(result['test_rmse'])}   ({result['iterations']} iterations on {result['backend']}, "
-        f"{result['seconds_per_iteration']:.3f} s each)\nmodel in {out}"
+        f"test RMSE {_text(result['test_rmse'])}   ({result['iterations']} iterations on "
+        f"{result['backend']}, {result['seconds_per_iteration']:.3f} s each)\nmodel in {out}"
     )
     screen.print(f"\nNext:  walslab recommend {out} --user {model.users.ids[0]}", soft_wrap=True)
     if as_json:

@@ -12,8 +12,12 @@ from toolkit.errors import ModelError
 
 @click.command()
 @click.argument("study")
-@click.option("--out", type=click.Path(path_type=Path), help="Model directory to write.  [default: model, in the study]")
-@click.option("--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Model directory to write.  [default: model, in the study]"
+)
+@click.option(
+    "--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
 @json_option
 def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool, as_json: bool) -> None:
@@ -24,6 +28,7 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
       walslab refit first --out models/best
     """
     from toolkit.dataset import RatingsDataset
+
     from tune.refit import refit as refit_best
     from tune.study import Study
 
@@ -36,7 +41,9 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
     with screen.status("training on train + valid"):
         best, test_rmse = refit_best(found, data, out, overwrite=overwrite)
     shown = "none" if test_rmse is None else f"{test_rmse:.4f}"
-    screen.print(f"{best['trial']}: valid RMSE {best['valid_rmse']:.4f}   refitted, test RMSE {shown}\nmodel in {out}")
+    screen.print(
+        f"{best['trial']}: valid RMSE {best['valid_rmse']:.4f}   refitted, test RMSE {shown}\nmodel in {out}"
+    )
     screen.print(f"\nNext:  walslab recommend {out} --user {data.user_ids[0]}", soft_wrap=True)
     if as_json:
         emit(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
     from toolkit.dataset import RatingsDataset
+
     from tune.study import Study, TrialResult
 
 
@@ -79,7 +79,7 @@ def summary(study: Study) -> dict[str, Any]:
     """Return what ``tune --json`` prints."""
     trials = study.trials()
     done = [t for t in trials if t["status"] == "FINISHED"]
-    best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None  # type: ignore[literal-required]
+    best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None
     return {
         "study": str(study.path),
         "parent_run_id": study.facts["parent_run_id"],

@@ -11,7 +11,9 @@ from toolkit.cli import json_option
 
 @click.command()
 @click.argument("study")
-@click.option("--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved.")
+@click.option(
+    "--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved."
+)
 @json_option
 def resume(study: str, dataset: Path | None, *, as_json: bool) -> None:
     """Run the trials that STUDY has not finished, in the same MLflow runs.
@@ -21,6 +23,7 @@ def resume(study: str, dataset: Path | None, *, as_json: bool) -> None:
       walslab resume first
     """
     from toolkit.dataset import RatingsDataset
+
     from tune.commands.report import run_and_report
     from tune.study import Study
 

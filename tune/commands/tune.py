@@ -13,7 +13,11 @@ from toolkit.errors import ConfigError
 
 @click.command()
 @click.argument("dataset", metavar="DIR", required=False, type=click.Path(path_type=Path))
-@click.option("--spec", type=click.Path(path_type=Path), help="YAML or JSON search specification, or an AI Platform file.")
+@click.option(
+    "--spec",
+    type=click.Path(path_type=Path),
+    help="YAML or JSON search specification, or an AI Platform file.",
+)
 @click.option("--trials", type=click.IntRange(min=1), help="Configurations to try.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="Trials at once.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the sampler and of every trial's random start.")
@@ -34,8 +38,8 @@ def tune(
     """Search the hyperparameters that do best on the validation ratings of the dataset in DIR.
 
     Trials run on the Ray cluster of RAY_ADDRESS, or on this machine. Each is recorded in the MLflow store of
-    MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in ./studies/NAME. Options given here replace keys of the
-    specification. Test ratings are not read.
+    MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in ./studies/NAME. Options given here replace
+    keys of the specification. Test ratings are not read.
 
     \b
     Example:
@@ -51,6 +55,7 @@ def tune(
     search = SearchSpec.load(spec, trials=trials, concurrency=concurrency, seed=seed)
 
     from toolkit.dataset import RatingsDataset
+
     from tune.commands.report import run_and_report
     from tune.search import create_study
     from tune.study import STUDIES

@@ -1,0 +1,40 @@
+# Everything runs in .venv, which tools/env.sh makes from python3 and pip alone.
+IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# All checks report, even where an earlier one failed.
+MAKEFLAGS += --keep-going --no-print-directory
+
+.NOTPARALLEL:
+.PHONY: help demo test test-all lint types unit clean env-run env-dev env-all
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: env-run  ## tune MovieLens 100K on this machine, and show the trials
+	@$(IN_VENV) sh examples/demo.sh
+
+test: lint types unit  ## style, types, and every test that takes seconds
+
+test-all: env-all lint types  ## also the slow tests, the wheel on every Python found here, the oldest dependencies
+	@$(IN_VENV) pytest --cov --cov-report=term
+	@$(IN_VENV) tox run -q -e py311,py312,py313,lowest
+
+lint: env-dev  ## ruff: style and format
+	@$(IN_VENV) ruff check --quiet --output-format concise .
+	@$(IN_VENV) ruff format --check --quiet .
+
+types: env-dev  ## mypy, strict
+	@$(IN_VENV) mypy
+
+unit: env-dev
+	@$(IN_VENV) pytest -m "not slow" --cov --cov-report=term
+
+clean:  ## remove caches, build results and .venv; data, studies and MLflow stores stay
+	@rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	@find toolkit tune cluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env-run:
+	@sh tools/env.sh run
+env-dev:
+	@sh tools/env.sh dev
+env-all:
+	@sh tools/env.sh all

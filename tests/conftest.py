@@ -1,0 +1,127 @@
+"""Fixtures of several test files: the array backends, made-up ratings, and MovieLens where it is at hand."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import settings
+
+from toolkit.backend import Backend, cupy_problem
+
+REPO_ROOT = Path(__file__).resolve().parent.parent
+
+# A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk.
+settings.register_profile("walslab", deadline=None, print_blob=True)
+settings.load_profile("walslab")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend",
+        choices=("numpy", "cupy", "all"),
+        default="all",
+        help="array backend under test. all (default): both; CuPy tests are listed as skipped where no "
+        "device answers. cupy: a missing device is a failure, so that a GPU job cannot pass without one",
+    )
+
+
+def pytest_generate_tests(metafunc):
+    if "backend_name" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--backend")
+        names = ("numpy", "cupy") if chosen == "all" else (chosen,)
+        params = [pytest.param(n, marks=pytest.mark.gpu) if n == "cupy" else n for n in names]
+        metafunc.parametrize("backend_name", params, scope="session")
+
+
+@pytest.fixture(scope="session")
+def backend(backend_name, request):
+    """The array backend under test, on one thread; a test that asks for it runs once for each backend."""
+    if backend_name == "cupy" and request.config.getoption("--backend") == "all":
+        problem = cupy_problem()
+        if problem:
+            pytest.skip(problem)
+    return Backend.require(backend_name, threads=1)
+
+
+def made_up_ratings(
+    n_users=15,
+    n_items=11,
+    *,
+    rank=2,
+    density=0.4,
+    noise=0.3,
+    empty_users=(),
+    empty_items=(),
+    whole=False,
+    seed=0,
+):
+    """Return ratings as CSR: planted low-rank structure and biases, noise, rows and columns without ratings.
+
+    Every user and item that is not listed as empty has at least one rating. With `whole` ratings are rounded
+    to 1..5, as people give them.
+    """
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((n_users, rank)), rng.standard_normal((n_items, rank))
+    ratings = 3.5 + 0.4 * rng.standard_normal((n_users, 1)) + 0.4 * rng.standard_normal((1, n_items))
+    ratings = ratings + 0.7 * x @ y.T / np.sqrt(rank) + noise * rng.standard_normal((n_users, n_items))
+    if whole:
+        ratings = np.clip(np.rint(ratings), 1, 5)
+    observed = rng.random((n_users, n_items)) < density
+    users = np.setdiff1d(np.arange(n_users), empty_users)
+    items = np.setdiff1d(np.arange(n_items), empty_items)
+    observed[users, rng.choice(items, len(users))] = True
+    observed[rng.choice(users, len(items)), items] = True
+    observed[list(empty_users)] = False
+    observed[:, list(empty_items)] = False
+    rows, columns = np.nonzero(observed)
+    return sp.csr_matrix((ratings[rows, columns], (rows, columns)), shape=observed.shape)
+
+
+@pytest.fixture(name="made_up_ratings", scope="session")
+def made_up_ratings_fixture():
+    """The function that makes ratings up."""
+    return made_up_ratings
+
+
+@pytest.fixture(scope="session")
+def repo_root():
+    """The folder that holds the packages."""
+    return REPO_ROOT
+
+
+def read_movielens(path):
+    """Return a MovieLens file of whole-number ratings as a COO matrix, rows and columns by ascending id."""
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
+    text = raw.replace(b"::", b" ").decode("ascii")
+    # Some copies come without the timestamp, the fourth column.
+    n_columns = len(text.partition("\n")[0].split())
+    user, item, rating = np.array(text.split(), dtype=np.int64).reshape(-1, n_columns).T[:3]
+    users, rows = np.unique(user, return_inverse=True)
+    items, columns = np.unique(item, return_inverse=True)
+    return sp.coo_matrix((rating.astype(np.float32), (rows, columns)), shape=(len(users), len(items)))
+
+
+def _movielens(*places):
+    for path in places:
+        if path.is_file():
+            return read_movielens(path)
+    return pytest.skip(f"MovieLens is not at hand: none of {', '.join(map(str, places))} exists")
+
+
+@pytest.fixture(scope="session")
+def movielens_100k():
+    """The 100,000 ratings of MovieLens 100K; skips the test where they are not at hand."""
+    return _movielens(REPO_ROOT / "data" / "ml-100k" / "u.data")
+
+
+@pytest.fixture(scope="session")
+def movielens_1m():
+    """The 1,000,209 ratings of MovieLens 1M; skips the test where they are not at hand."""
+    parts = ("ml-1m", "ratings.dat.gz")
+    return _movielens(REPO_ROOT.joinpath("data", *parts), REPO_ROOT.parent.joinpath("shared", "data", *parts))

@@ -1,0 +1,202 @@
+"""The objective and its solution, written a second time from the formula alone: slow, dense, float64.
+
+Nothing here imports the solver. Ratings are a dense array with a mask of what is observed; every sum runs
+over all pairs of users and items, so the Gram trick, the padding, the batches and the threads of the solver
+have no counterpart here. The formula is in ``docs/objective.md``:
+
+    Σ_Ω (w0 + c_i) (r_ui − μ − b_u − b_i − x_u·y_i)²  +  w0 Σ_{not Ω} (x_u·y_i)²
+        + λ (Σ_u n_u^ν (|x_u|² + b_u²) + Σ_i n_i^ν (|y_i|² + b_i²)),
+    c_i = observed_weight · n_i^(−weight_exponent)
+
+The penalty runs over rows and columns that have ratings; those without are zero by definition.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Hyperparameters(Protocol):
+    """What the formula needs to know; any object with these attributes will do."""
+
+    regularization: float
+    regularization_exponent: float
+    unobserved_weight: float
+    observed_weight: float
+    weight_exponent: float
+    bias: Literal["none", "mean", "full"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Ratings, shape (n_users, n_items), and which of them are observed; the others are never read."""
+
+    ratings: Array
+    observed: Array
+
+    @classmethod
+    def from_sparse(cls, matrix: Any) -> Problem:
+        """Take every stored entry as observed, a stored zero too."""
+        coo = matrix.tocoo()
+        ratings, observed = np.full(coo.shape, np.nan), np.zeros(coo.shape, bool)
+        for user, item, rating in zip(coo.row, coo.col, coo.data, strict=True):
+            ratings[user, item], observed[user, item] = rating, True
+        return cls(ratings, observed)
+
+    @property
+    def transposed(self) -> Problem:
+        """The same with users and items in each other's place."""
+        return Problem(self.ratings.T, self.observed.T)
+
+
+@dataclass(frozen=True)
+class State:
+    """The unknowns: x (n_users, k), y (n_items, k), b_u (n_users,), b_i (n_items,); and the constant μ."""
+
+    x: Array
+    y: Array
+    user_bias: Array
+    item_bias: Array
+    mean: float
+
+    @classmethod
+    def of(cls, factors: Any) -> State:
+        """Take fitted factors in host memory, as float64."""
+        arrays = (factors.users.factors, factors.items.factors, factors.users.bias, factors.items.bias)
+        return cls(*(np.array(a, np.float64) for a in arrays), factors.mean)
+
+    @property
+    def transposed(self) -> State:
+        """The same with users and items in each other's place."""
+        return State(self.y, self.x, self.item_bias, self.user_bias, self.mean)
+
+
+def start(problem: Problem, x: Array, h: Hyperparameters) -> State:
+    """Return the state before the first iteration, from given user factors, shape (n_users, k)."""
+    n_users, n_items = problem.observed.shape
+    mean = 0.0 if h.bias == "none" else math.fsum(problem.ratings[problem.observed]) / problem.observed.sum()
+    zeros = np.zeros((n_items, x.shape[1]))
+    return State(np.array(x, np.float64), zeros, np.zeros(n_users), np.zeros(n_items), mean)
+
+
+def item_weight(problem: Problem, h: Hyperparameters) -> Array:
+    """Return c_i of every item; never read for an item without ratings."""
+    counts = problem.observed.sum(axis=0)
+    return np.array([h.observed_weight * float(max(n, 1)) ** -h.weight_exponent for n in counts])
+
+
+def predict(state: State, user: int, item: int) -> float:
+    """Return the predicted rating of one pair, unclipped."""
+    dot = sum(a * b for a, b in zip(state.x[user], state.y[item], strict=True))
+    return float(state.mean + state.user_bias[user] + state.item_bias[item] + dot)
+
+
+def predictions(state: State) -> Array:
+    """Return the predicted ratings of all pairs, shape (n_users, n_items)."""
+    shape = len(state.x), len(state.y)
+    return np.array([predict(state, u, i) for u, i in np.ndindex(shape)]).reshape(shape)
+
+
+def rmse(problem: Problem, state: State) -> float:
+    """Return the root mean squared error over the observed pairs."""
+    errors = [predict(state, u, i) - problem.ratings[u, i] for u, i in np.argwhere(problem.observed)]
+    return math.sqrt(math.fsum(e * e for e in errors) / len(errors))
+
+
+def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
+    """Return the objective by summing over every pair of a user and an item."""
+    w0, c = h.unobserved_weight, item_weight(problem, h)
+    terms = []
+    for u, i in np.ndindex(problem.observed.shape):
+        if problem.observed[u, i]:
+            terms.append((w0 + c[i]) * (problem.ratings[u, i] - predict(state, u, i)) ** 2)
+        else:
+            terms.append(w0 * float(state.x[u] @ state.y[i]) ** 2)
+    for factors, bias, counts in (
+        (state.x, state.user_bias, problem.observed.sum(axis=1)),
+        (state.y, state.item_bias, problem.observed.sum(axis=0)),
+    ):
+        for row, n in enumerate(counts):
+            if n:
+                size = float(factors[row] @ factors[row]) + float(bias[row]) ** 2
+                terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
+    return math.fsum(terms)
+
+
+def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Array) -> tuple[Array, Array]:
+    """Return the derivatives of the objective by x and b_u; `weight`, (n_users, n_items), is every c."""
+    by_x, by_bias = np.zeros_like(state.x), np.zeros_like(state.user_bias)
+    for u, i in np.ndindex(problem.observed.shape):
+        if problem.observed[u, i]:
+            pull = -2 * (h.unobserved_weight + weight[u, i]) * (problem.ratings[u, i] - predict(state, u, i))
+            by_bias[u] += pull
+        else:
+            pull = 2 * h.unobserved_weight * float(state.x[u] @ state.y[i])
+        by_x[u] += pull * state.y[i]
+    for u, n in enumerate(problem.observed.sum(axis=1)):
+        penalty = 2 * h.regularization * float(n) ** h.regularization_exponent if n else 0.0
+        by_x[u] += penalty * state.x[u]
+        by_bias[u] += penalty * state.user_bias[u]
+    # Without biases b is a constant zero, and nothing is derived by it.
+    return by_x, by_bias if h.bias == "full" else np.zeros_like(by_bias)
+
+
+def gradient(problem: Problem, state: State, h: Hyperparameters) -> tuple[Array, Array, Array, Array]:
+    """Return the derivatives of the objective by x, y, b_u and b_i."""
+    weight = np.broadcast_to(item_weight(problem, h), problem.observed.shape)
+    by_x, by_user_bias = user_gradient(problem, state, h, weight)
+    by_y, by_item_bias = user_gradient(problem.transposed, state.transposed, h, weight.T)
+    return by_x, by_y, by_user_bias, by_item_bias
+
+
+def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Array) -> tuple[Array, Array]:
+    """Return the x and b_u that minimise the objective, each user by its own dense normal equations."""
+    k, fit_bias = state.x.shape[1], h.bias == "full"
+    x, bias = np.zeros_like(state.x), np.zeros_like(state.user_bias)
+    for u, n in enumerate(problem.observed.sum(axis=1)):
+        if n == 0:
+            continue
+        left = h.regularization * float(n) ** h.regularization_exponent * np.eye(k + 1)
+        right = np.zeros(k + 1)
+        for i in range(problem.observed.shape[1]):
+            if problem.observed[u, i]:
+                z = np.append(state.y[i], 1.0)
+                w = h.unobserved_weight + weight[u, i]
+                left += w * np.outer(z, z)
+                right += w * (problem.ratings[u, i] - state.mean - state.item_bias[i]) * z
+            else:
+                z = np.append(state.y[i], 0.0)
+                left += h.unobserved_weight * np.outer(z, z)
+        if fit_bias:
+            solution = np.linalg.solve(left, right)
+            x[u], bias[u] = solution[:k], solution[k]
+        else:
+            x[u] = np.linalg.solve(left[:k, :k], right[:k])
+    return x, bias
+
+
+def half_step_items(problem: Problem, state: State, h: Hyperparameters) -> State:
+    """Return the state with every item solved for the current users."""
+    weight = np.broadcast_to(item_weight(problem, h), problem.observed.shape)
+    y, bias = solve_users(problem.transposed, state.transposed, h, weight.T)
+    return replace(state, y=y, item_bias=bias)
+
+
+def half_step_users(problem: Problem, state: State, h: Hyperparameters) -> State:
+    """Return the state with every user solved for the current items."""
+    weight = np.broadcast_to(item_weight(problem, h), problem.observed.shape)
+    x, bias = solve_users(problem, state, h, weight)
+    return replace(state, x=x, user_bias=bias)
+
+
+def iterate(problem: Problem, state: State, h: Hyperparameters, iterations: int) -> State:
+    """Return the state after whole iterations: the items first, then the users."""
+    for _ in range(iterations):
+        state = half_step_users(problem, half_step_items(problem, state, h), h)
+    return state

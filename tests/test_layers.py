@@ -1,0 +1,208 @@
+"""Who may import whom, what the solver can do without, and what each package shows."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("toolkit", "tune", "cluster")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+# What `cluster` may know of the other two: commands, checks for `walslab doctor`, the common ground.
+KNOWN_TO_CLUSTER = {
+    "toolkit",
+    "toolkit.cli",
+    "toolkit.commands",
+    "toolkit.doctor",
+    "toolkit.errors",
+    "tune",
+    "tune.commands",
+    "tune.doctor",
+}
+EXPORTS = {
+    "toolkit": [
+        "PRESETS",
+        "WALS",
+        "Backend",
+        "RatingsDataset",
+        "RatingsSource",
+        "RunOptions",
+        "Trainer",
+        "WALSConfig",
+        "WalslabError",
+        "__version__",
+        "ingest",
+    ],
+    "tune": ["SearchSpec", "Study", "create_study", "refit", "run_study"],
+    "cluster": [],
+}
+SOLVER = ("config", "backend", "normal", "layout", "factors", "trainer", "metrics", "ids", "wals")
+GPU_ONLY = ("cupy", "cupyx", "cupy_backends", "dask_cuda")
+HEAVY = (
+    *("pandas", "dask", "distributed", "pyarrow", "click", "rich"),
+    *("ray", "mlflow", "optuna", "yaml", "threadpoolctl"),
+)
+
+
+def module_exists(name):
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def imported(tree):
+    """Yield (module, statement) for every import; `from a import b` is a.b where that is a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import hides the layer"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if module_exists(inner) else node.module), node
+
+
+def named(tree):
+    """Yield (module, node) for every string that names a module of ours, as in command tables."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = re.fullmatch(r"((?:toolkit|tune|cluster)(?:\.\w+)+)(?::\w+)?", node.value)
+            if found and module_exists(found[1]):
+                yield found[1], node
+
+
+def top_level(tree):
+    """Yield the statements that run on import: everything outside of functions."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from top_level(node)
+
+
+def layer_mistakes(tree, package):
+    for module, node in [*imported(tree), *named(tree)]:
+        root = module.partition(".")[0]
+        forbidden = {"toolkit": ("tune", "cluster", "ray", "optuna"), "tune": ("cluster",), "cluster": ()}[
+            package
+        ]
+        if root in forbidden:
+            yield node, f"{package} must not know {module}"
+        if package == "cluster" and root in ("toolkit", "tune") and module not in KNOWN_TO_CLUSTER:
+            yield node, f"cluster must not know {module}, only {', '.join(sorted(KNOWN_TO_CLUSTER))}"
+
+
+def alias_mistakes(tree):
+    for node in ast.walk(tree):
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            source = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            if source + alias.name == "ray.tune" and (source or alias.asname != "ray_tune"):
+                yield node, "write `import ray.tune as ray_tune`: a bare tune is our package"
+
+
+def gpu_mistakes(tree):
+    for node in top_level(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            for name in names:
+                if name.partition(".")[0] in GPU_ONLY:
+                    yield node, f"{name} must be imported where it is used: most machines have none"
+
+
+def mistakes_of(source, package):
+    """Return what is wrong with the imports of a module of `package`, one line each."""
+    tree = ast.parse(source)
+    found = [*layer_mistakes(tree, package), *alias_mistakes(tree), *gpu_mistakes(tree)]
+    return [f"line {node.lineno}: {why}" for node, why in found]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_follow_the_layers(path):
+    assert mistakes_of(path.read_text(encoding="utf-8"), path.relative_to(ROOT).parts[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("toolkit", "import ray"),
+        ("toolkit", "def f():\n    from optuna.samplers import TPESampler"),
+        ("toolkit", "from tune import study"),
+        ("toolkit", "TABLE = {'tune': 'tune.commands.tune:tune'}"),
+        ("tune", "import cluster.cli"),
+        ("cluster", "from toolkit.wals import WALS"),
+        ("cluster", "from tune import study"),
+        ("cluster", "SOURCE = 'toolkit.wals'"),
+        ("tune", "import ray.tune"),
+        ("tune", "import ray.tune as t"),
+        ("tune", "from ray import tune"),
+        ("toolkit", "try:\n    import cupy as cp\nexcept ImportError:\n    cp = None"),
+        ("cluster", "from dask_cuda import LocalCUDACluster"),
+    ],
+)
+def test_the_layer_test_sees(package, source):
+    assert len(mistakes_of(source, package)) == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("toolkit", "def f():\n    import cupy"),
+        ("tune", "import ray.tune as ray_tune\nfrom ray.tune.search.optuna import OptunaSearch"),
+        ("tune", "from toolkit import wals"),
+        ("cluster", "import toolkit.commands, tune.commands\nfrom toolkit.errors import WalslabError"),
+    ],
+)
+def test_the_layer_test_allows(package, source):
+    assert mistakes_of(source, package) == []
+
+
+def test_the_solver_needs_numpy_and_scipy_alone():
+    present = [f"toolkit.{name}" for name in SOLVER if module_exists(f"toolkit.{name}")]
+    program = f"""
+        import importlib, importlib.abc, sys
+
+        class Blocked(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in {HEAVY!r}:
+                    raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
+
+        sys.meta_path.insert(0, Blocked())
+        for name in {present!r}:
+            importlib.import_module(name)
+
+        import numpy as np
+        import scipy.sparse as sp
+        from toolkit import WALS, RunOptions, WALSConfig
+
+        ratings = sp.csr_matrix(np.arange(1.0, 13.0).reshape(4, 3))
+        model = WALS(WALSConfig(factors=2, iterations=2), RunOptions(backend="numpy")).fit(ratings)
+        assert np.isfinite(model.predict([0, 1], [1, 2])).all()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_exports_are_pinned_and_exist(package):
+    module = importlib.import_module(package)
+    assert sorted(getattr(module, "__all__", [])) == sorted(EXPORTS[package])
+    assert [name for name in EXPORTS[package] if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", ["toolkit", "tune"])
+def test_an_unknown_name_is_an_attribute_error(package):
+    module = importlib.import_module(package)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonsense'"):
+        module.nonsense  # noqa: B018

@@ -1,0 +1,426 @@
+"""The row solver against the oracle for every hyperparameter, and its edges: shapes, batches, bad systems."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from toolkit.backend import Backend
+from toolkit.config import WALSConfig
+from toolkit.errors import RatingsError, SolverError
+from toolkit.factors import Factors, Side
+from toolkit.layout import RatingRows, TrainingData
+from toolkit.metrics import objective
+from toolkit.normal import solve_rows
+from toolkit.trainer import Trainer
+
+# Every hyperparameter at values that are not its default; a test of this section holds the list complete.
+CASES = [
+    ("factors", 1),
+    ("factors", 7),
+    ("iterations", 1),
+    ("iterations", 6),
+    ("regularization", 1e-3),
+    ("regularization", 2.5),
+    ("regularization_exponent", 0.0),
+    ("regularization_exponent", 0.6),
+    ("regularization_exponent", 2.0),
+    ("unobserved_weight", 0.01),
+    ("unobserved_weight", 0.8),
+    ("observed_weight", 0.2),
+    ("observed_weight", 40.0),
+    ("weight_exponent", 0.3),
+    ("weight_exponent", 1.0),
+    ("bias", "none"),
+    ("bias", "mean"),
+]
+# The defaults but for a size that a dense oracle can follow; and a background where nothing has its default.
+BACKGROUNDS = {
+    "defaults": {"factors": 4, "iterations": 3},
+    "weighted": {
+        "factors": 3,
+        "iterations": 4,
+        "regularization": 0.5,
+        "regularization_exponent": 0.4,
+        "unobserved_weight": 0.15,
+        "observed_weight": 2.0,
+        "weight_exponent": 0.5,
+    },
+}
+
+
+def fit(ratings, config, backend, dtype="float64", seed=0):
+    """Return the factors after the iterations of the config, in host memory, and the start they came from."""
+    trainer = Trainer(TrainingData(ratings, backend=backend, dtype=dtype), config, seed=seed)
+    start = trainer.host_factors().users.factors
+    for _ in range(config.iterations):
+        trainer.step()
+    return trainer.host_factors(), start
+
+
+def assert_equals_oracle(ratings, config, backend, dtype="float64"):
+    factors, start = fit(ratings, config, backend, dtype)
+    problem = oracle.Problem.from_sparse(ratings)
+    expected = oracle.iterate(problem, oracle.start(problem, start, config), config, config.iterations)
+    actual = oracle.State.of(factors)
+    assert factors.users.factors.dtype == factors.items.bias.dtype == dtype
+    if dtype == "float64":
+        for name in ("x", "y", "user_bias", "item_bias", "mean"):
+            np.testing.assert_allclose(getattr(actual, name), getattr(expected, name), rtol=1e-8, atol=1e-8)
+    else:
+        np.testing.assert_allclose(oracle.predictions(actual), oracle.predictions(expected), atol=2e-3)
+
+
+# -------------------------------------------------------------------------------- against the oracle
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize(("name", "value"), CASES)
+def test_hyperparameter_equals_oracle(*, backend, made_up_ratings, background, name, value, dtype):
+    config = WALSConfig(**{**BACKGROUNDS[background], name: value})
+    assert_equals_oracle(made_up_ratings(empty_users=(4,), empty_items=(0, 10)), config, backend, dtype)
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize(("name", "value"), CASES)
+def test_hyperparameter_has_an_effect(backend, made_up_ratings, background, name, value):
+    ratings = made_up_ratings()
+    without = WALSConfig(**BACKGROUNDS[background])
+    with_ = without.replace(**{name: value})
+    first, second = (
+        oracle.predictions(oracle.State.of(fit(ratings, c, backend)[0])) for c in (without, with_)
+    )
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_every_hyperparameter_is_among_the_cases():
+    assert {name for name, _ in CASES} == set(WALSConfig.valid())
+    defaults = WALSConfig().to_dict()
+    assert all(defaults[name] != value for name, value in CASES)
+
+
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.3])
+@pytest.mark.parametrize("bias", ["none", "mean", "full"])
+@pytest.mark.parametrize(
+    ("n_users", "n_items", "factors", "density"),
+    [
+        pytest.param(1, 9, 3, 1.0, id="one user"),
+        pytest.param(12, 1, 3, 1.0, id="one item"),
+        pytest.param(1, 1, 2, 1.0, id="one rating"),
+        pytest.param(8, 6, 20, 0.3, id="more factors than ratings"),
+        pytest.param(8, 6, 2, 1.0, id="every pair rated"),
+    ],
+)
+def test_extreme_shapes_equal_oracle(
+    *, backend, made_up_ratings, n_users, n_items, factors, density, bias, unobserved_weight
+):
+    config = WALSConfig(factors=factors, iterations=3, bias=bias, unobserved_weight=unobserved_weight)
+    assert_equals_oracle(made_up_ratings(n_users, n_items, density=density), config, backend)
+
+
+@pytest.mark.parametrize("bias", ["none", "mean", "full"])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.3])
+def test_rows_and_columns_without_ratings_are_zero(backend, made_up_ratings, bias, unobserved_weight):
+    ratings = made_up_ratings(empty_users=(0, 7, 14), empty_items=(5,))
+    config = WALSConfig(factors=3, iterations=2, bias=bias, unobserved_weight=unobserved_weight)
+    factors, _ = fit(ratings, config, backend)
+    for side, empty in ((factors.users, [0, 7, 14]), (factors.items, [5])):
+        assert not side.factors[empty].any()
+        assert not side.bias[empty].any()
+        assert side.factors.any(axis=1).sum() == len(side.factors) - len(empty)
+
+
+def test_a_stored_zero_is_a_rating(backend):
+    ratings = sp.csr_matrix((np.array([0.0, 4.0, 2.0]), ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
+    assert TrainingData(ratings, backend=backend).nnz == 3
+    assert_equals_oracle(ratings, WALSConfig(factors=2, iterations=2), backend)
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csc_array, sp.coo_matrix, sp.csr_array])
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float32"])
+def test_any_sparse_format_and_type_of_rating(backend, made_up_ratings, kind, dtype):
+    ratings = made_up_ratings(whole=True)
+    config = WALSConfig(factors=2, iterations=2)
+    expected, _ = fit(ratings, config, backend)
+    actual, _ = fit(kind(ratings.astype(dtype)), config, backend)
+    np.testing.assert_allclose(actual.users.factors, expected.users.factors, rtol=1e-12)
+
+
+def test_a_given_transpose_is_used_as_it_is(backend, made_up_ratings):
+    ratings = made_up_ratings()
+    config = WALSConfig(factors=2, iterations=2)
+    data = TrainingData(ratings, sp.csr_matrix(ratings.T), backend=backend, dtype="float64")
+    trainer = Trainer(data, config)
+    trainer.step()
+    trainer.step()
+    np.testing.assert_array_equal(
+        trainer.host_factors().users.factors, fit(ratings, config, backend)[0].users.factors
+    )
+
+
+def test_order_of_entries_within_a_row_does_not_matter(backend, made_up_ratings):
+    ratings = made_up_ratings()
+    shuffled = ratings.copy()
+    rng = np.random.default_rng(0)
+    for begin, end in zip(ratings.indptr, ratings.indptr[1:], strict=False):
+        order = begin + rng.permutation(end - begin)
+        shuffled.indices[begin:end], shuffled.data[begin:end] = ratings.indices[order], ratings.data[order]
+    config = WALSConfig(factors=3, iterations=3, unobserved_weight=0.1)
+    expected, actual = (fit(r, config, backend)[0] for r in (ratings, shuffled))
+    np.testing.assert_allclose(actual.users.factors, expected.users.factors, rtol=1e-9, atol=1e-11)
+
+
+# -------------------------------------------------------------------------------- batches and threads
+
+
+def long_and_short(made_up_ratings):
+    """One user who rated everything among many who rated next to nothing, and one item everybody rated."""
+    ratings = made_up_ratings(60, 50, density=0.03).tolil()
+    ratings[17] = np.linspace(1, 5, 50)
+    ratings[:, 3] = np.linspace(5, 1, 60)[:, None]
+    return ratings.tocsr()
+
+
+def with_batches(backend, entries, rows, threads=1):
+    small = Backend(backend.name, threads)
+    small.batch_entries, small.batch_rows = entries, rows
+    return small
+
+
+@pytest.mark.parametrize("bias", ["none", "full"])
+@pytest.mark.parametrize(("entries", "rows"), [(1, 1), (1, 100), (1000, 1), (7, 3), (64, 8)])
+def test_batches_do_not_change_the_result(backend, made_up_ratings, entries, rows, bias):
+    ratings = long_and_short(made_up_ratings)
+    config = WALSConfig(factors=3, iterations=2, unobserved_weight=0.1, bias=bias)
+    expected, _ = fit(ratings, config, backend)
+    small = with_batches(backend, entries, rows)
+    assert len(RatingRows(ratings, small).batches) > len(RatingRows(ratings, backend).batches)
+    actual, _ = fit(ratings, config, small)
+    for side in ("users", "items"):
+        # Not bit for bit: padding changes the length of a sum, and with it the order BLAS adds in.
+        for a, b in zip(getattr(actual, side), getattr(expected, side), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
+
+
+def test_long_and_short_rows_equal_oracle(backend, made_up_ratings):
+    config = WALSConfig(factors=3, iterations=1, unobserved_weight=0.1)
+    assert_equals_oracle(long_and_short(made_up_ratings), config, with_batches(backend, 64, 8))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_do_not_change_a_bit(made_up_ratings, threads, dtype):
+    ratings = made_up_ratings(150, 80, density=0.2, empty_users=(1,))
+    config = WALSConfig(factors=8, iterations=3, unobserved_weight=0.05)
+    one, several = (
+        fit(ratings, config, with_batches(Backend("numpy"), 256, 16, threads=t), dtype)[0]
+        for t in (1, threads)
+    )
+    for side in ("users", "items"):
+        for a, b in zip(getattr(one, side), getattr(several, side), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+COUNTS = st.lists(st.one_of(st.integers(0, 6), st.integers(0, 200)), min_size=1, max_size=60)
+
+
+@given(counts=COUNTS, entries=st.integers(1, 400), rows=st.integers(1, 20))
+@hypothesis_settings(max_examples=150)
+def test_batches_hold_every_row_once_within_their_limits(backend, counts, entries, rows):
+    matrix = sp.csr_matrix(
+        (np.ones(sum(counts)), _ranges(counts), np.cumsum([0, *counts])), shape=(len(counts), 200)
+    )
+    planned = RatingRows(matrix, with_batches(backend, entries, rows))
+    seen = []
+    for batch in planned.batches:
+        numbers, starts, sizes = (backend.to_numpy(a) for a in (batch.rows, batch.starts, batch.counts))
+        assert 1 <= len(numbers) <= rows
+        assert len(numbers) == 1 or len(numbers) * batch.width <= entries
+        assert batch.width == max(sizes) <= max(1.2 * min(sizes), min(sizes) + 3)
+        np.testing.assert_array_equal(sizes, np.array(counts)[numbers])
+        np.testing.assert_array_equal(starts, matrix.indptr[numbers])
+        seen.extend(numbers.tolist())
+    assert sorted(seen) == [row for row, n in enumerate(counts) if n]
+
+
+def _ranges(counts):
+    return np.concatenate([np.arange(n) for n in counts]).astype(np.int32)
+
+
+def test_a_batch_is_gathered_with_its_padding(backend):
+    matrix = sp.csr_matrix(np.array([[0, 0, 7.0, 0, 0], [1, 0, 2, 0, 3], [0, 0, 0, 0, 0]]))
+    rows = RatingRows(matrix, backend)
+    (batch,) = rows.batches
+    columns, values = (backend.to_numpy(a) for a in rows.gather(batch))
+    assert backend.to_numpy(batch.rows).tolist() == [0, 1]
+    assert columns.tolist() == [[2, 5, 5], [0, 2, 4]]
+    assert values.tolist() == [[7, 0, 0], [1, 2, 3]]
+    assert values.dtype == np.float32
+
+
+def test_rows_of_no_ratings_at_all_are_solved_to_zero(backend):
+    # A new user without a rating, folded in alone: no batch at all.
+    rows = RatingRows(sp.csr_matrix((2, 4)), backend, "float64")
+    fixed = Side(backend.asarray(np.ones((4, 3))), backend.asarray(np.zeros(4)))
+    weight = backend.asarray(np.ones(4))
+    solved = solve_rows(rows, fixed, mean=3.0, config=WALSConfig(factors=3), column_weight=weight)
+    assert solved.factors.shape == (2, 3)
+    assert not backend.to_numpy(solved.factors).any()
+    assert not backend.to_numpy(solved.bias).any()
+
+
+# -------------------------------------------------------------------------------- fold-in
+
+
+@pytest.mark.parametrize("bias", ["none", "mean", "full"])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_folding_a_training_user_in_gives_its_trained_row(
+    backend, made_up_ratings, bias, unobserved_weight, dtype
+):
+    ratings = made_up_ratings(empty_users=(2,))
+    config = WALSConfig(factors=3, bias=bias, unobserved_weight=unobserved_weight, weight_exponent=0.5)
+    trainer = Trainer(TrainingData(ratings, backend=backend, dtype=dtype), config)
+    trainer.step()
+    trainer.step()
+    trained = trainer.host_factors().users
+    for user in range(ratings.shape[0]):
+        folded = solve_rows(
+            RatingRows(ratings[user], backend, dtype),
+            trainer.factors.items,
+            mean=trainer.factors.mean,
+            config=config,
+            column_weight=trainer._item_weight,
+        )
+        tolerance = 1e-11 if dtype == "float64" else 1e-5
+        np.testing.assert_allclose(backend.to_numpy(folded.factors)[0], trained.factors[user], atol=tolerance)
+        np.testing.assert_allclose(backend.to_numpy(folded.bias)[0], trained.bias[user], atol=tolerance)
+
+
+# -------------------------------------------------------------------------------- what has no answer
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_rating_that_is_not_finite_is_named(backend, made_up_ratings, bad):
+    ratings = made_up_ratings(empty_users=(0,)).tocoo()
+    where = 20
+    ratings.data[where] = bad
+    text = f"row {ratings.row[where]}, column {ratings.col[where]} has {bad}"
+    with pytest.raises(RatingsError, match=text):
+        TrainingData(ratings, backend=backend)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 0), (0, 3)])
+def test_no_rating_at_all_is_an_error(backend, shape):
+    with pytest.raises(RatingsError, match="at least one rating"):
+        TrainingData(sp.csr_matrix(shape), backend=backend)
+
+
+@pytest.mark.parametrize(("bias", "unknowns"), [("none", 4), ("mean", 4), ("full", 5)])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.2])
+def test_an_undetermined_row_without_regularization_is_an_error(backend, bias, unknowns, unobserved_weight):
+    # Three columns can never determine four factors, however large their unobserved weight is.
+    ratings = sp.csr_matrix(np.array([[0, 0, 0], [0, 1.0, 2], [3, 4, 5], [1, 1, 1], [2, 3, 4], [5, 4, 4]]))
+    config = WALSConfig(factors=4, bias=bias, regularization=0, unobserved_weight=unobserved_weight)
+    trainer = Trainer(TrainingData(ratings, backend=backend), config)
+    with pytest.raises(
+        SolverError, match=rf"row 1 has 2 ratings for {unknowns} unknowns.*regularization above 0"
+    ):
+        trainer.solve_users()
+
+
+def test_a_singular_system_is_an_error(backend):
+    # With biases, equal ratings leave nothing to the factors: they become zero, and zeros determine nothing.
+    ratings = sp.csr_matrix(np.full((6, 4), 3.0))
+    trainer = Trainer(TrainingData(ratings, backend=backend), WALSConfig(factors=2, regularization=0))
+    trainer.solve_items()
+    with pytest.raises(
+        SolverError, match=r"row 0 \(4 ratings, 3 unknowns\).*no\s+finite solution.*regularization=0"
+    ):
+        trainer.solve_users()
+
+
+def test_enough_ratings_need_no_regularization(backend, made_up_ratings):
+    config = WALSConfig(factors=2, iterations=3, regularization=0)
+    assert_equals_oracle(made_up_ratings(12, 11, density=0.9), config, backend)
+
+
+def test_enough_unobserved_pairs_need_no_regularization(backend, made_up_ratings):
+    config = WALSConfig(factors=4, iterations=3, regularization=0, unobserved_weight=0.1, bias="none")
+    assert_equals_oracle(made_up_ratings(12, 11, density=0.2), config, backend)
+
+
+WEIGHTS = st.one_of(st.just(0.0), st.floats(-30, 6).map(lambda e: min(10.0**e, 1e6)))
+
+
+@given(
+    regularization=WEIGHTS,
+    unobserved_weight=WEIGHTS,
+    observed_weight=WEIGHTS.filter(bool),
+    weight_exponent=st.sampled_from([0.0, 1.0, 10.0]),
+    regularization_exponent=st.sampled_from([0.0, 1.0, 2.0]),
+    bias=st.sampled_from(["none", "mean", "full"]),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+@hypothesis_settings(max_examples=150)
+def test_huge_and_tiny_weights_give_finite_factors_or_an_error(backend, made_up_ratings, dtype, **values):
+    data = TrainingData(made_up_ratings(), backend=backend, dtype=dtype)
+    trainer = Trainer(data, WALSConfig(factors=4, **values))
+    try:
+        trainer.step()
+        trainer.step()
+    except SolverError as error:
+        assert "raise regularization" in str(error) or "regularization above 0" in str(error)  # noqa: PT017
+        return
+    factors = trainer.host_factors()
+    for array in (*factors.users, *factors.items):
+        assert np.isfinite(array).all()
+
+
+def test_regularization_lost_in_float32_is_an_error_or_harmless(made_up_ratings):
+    # The smallest eigenvalue of a row with fewer ratings than factors is the regularization itself: beside a
+    # trace of about 10, 1e-8 is below the resolution of float32.
+    config = WALSConfig(factors=16, regularization=1e-8)
+    ratings = made_up_ratings(40, 30, density=0.2)
+    trainer = Trainer(TrainingData(ratings, backend=Backend("numpy", 1), dtype="float32"), config)
+    try:
+        trainer.solve_items()
+        before = objective(trainer.factors, trainer.data)
+        for _ in range(10):
+            trainer.step()
+    except SolverError:
+        return
+    assert objective(trainer.factors, trainer.data) <= before + 1e-3
+
+
+def test_the_row_that_has_no_solution_is_the_one_named():
+    # Row 1 rated only items whose factors are zero; row 0, of the same length, is well determined.
+    ratings = sp.csr_matrix(np.array([[1.0, 2, 0, 0], [0, 0, 3, 4]]))
+    backend = Backend("numpy", 1)
+    fixed = Side(np.array([[1.0, 0], [0, 1], [0, 0], [0, 0]]), np.zeros(4))
+    config = WALSConfig(factors=2, regularization=0, bias="none")
+    with pytest.raises(SolverError, match="row 1"):
+        solve_rows(
+            RatingRows(ratings, backend, "float64"), fixed, mean=0, config=config, column_weight=np.ones(4)
+        )
+
+
+def test_a_rating_beyond_the_precision_is_an_error():
+    ratings = sp.csr_matrix(np.array([[1e39, 1.0], [2.0, 3.0]]))
+    with np.errstate(over="ignore"), pytest.raises(RatingsError):
+        TrainingData(ratings, backend=Backend("numpy", 1), dtype="float32")
+
+
+def test_factors_are_contiguous_and_of_the_asked_precision(backend, made_up_ratings):
+    for dtype in ("float32", "float64"):
+        factors, _ = fit(made_up_ratings(), WALSConfig(factors=3, iterations=1), backend, dtype)
+        assert isinstance(factors, Factors)
+        for array in (*factors.users, *factors.items):
+            assert array.dtype == dtype
+            assert array.flags.c_contiguous

@@ -1,0 +1,232 @@
+"""A study end to end: real local Ray, a real SQLite MLflow store, the command line as users call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from toolkit.dataset import RatingsDataset
+
+from cluster.cli import main
+from toolkit.factors import Factors
+from toolkit.metrics import rmse
+from toolkit.wals import WALS
+from tune.study import Study
+
+pytestmark = pytest.mark.integration
+
+SPEC = """
+space:
+  factors: {low: 2, high: 4}
+  iterations: 4
+  regularization: {low: 0.01, high: 1.0, scale: log}
+trials: 4
+startup_trials: 2
+early_stopping: {grace_iterations: 2, reduction_factor: 2}
+"""
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(main, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def made_up_ratings_csv(tmp_path_factory):
+    """A ratings file with a header: 150 users, 60 items, ids with gaps."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((150, 2)), rng.standard_normal((60, 2))
+    users, items = np.nonzero(rng.random((150, 60)) < 0.3)
+    ratings = np.clip(np.rint(3.5 + (x @ y.T)[users, items] + 0.3 * rng.standard_normal(len(users))), 1, 5)
+    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
+    rows = zip(users * 7 + 1, items * 3 + 10, ratings, strict=True)
+    path.write_text("userId,movieId,rating\n" + "".join(f"{u},{i},{r:.0f}\n" for u, i, r in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory, made_up_ratings_csv):
+    """A folder with a dataset, a finished study and its refitted model, made by the commands."""
+    folder = tmp_path_factory.mktemp("workshop")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        invoke("ingest", made_up_ratings_csv, "--out", "dataset")
+        (folder / "search.yaml").write_text(SPEC)
+        told = {
+            "tune": invoke("tune", "dataset", "--spec", "search.yaml", "--name", "first"),
+            "results": invoke("results", "first"),
+            "refit": invoke("refit", "first"),
+        }
+        yield folder, told
+    finally:
+        os.chdir(before)
+
+
+def client_of(folder):
+    return MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+
+
+def test_study_has_one_parent_and_a_finished_child_per_trial(workshop):
+    folder, told = workshop
+    client = client_of(folder)
+    runs = client.search_runs([client.get_experiment_by_name("walslab").experiment_id])
+    children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert parent.info.run_id == told["tune"]["parent_run_id"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["n_done"] == 4
+    assert parent.data.metrics["n_failed"] == 0
+    assert parent.data.metrics["best_valid_rmse"] == told["tune"]["best"]["valid_rmse"]
+    assert parent.inputs.dataset_inputs[0].dataset.digest == RatingsDataset.open(folder / "dataset").digest
+    assert len(children) == told["tune"]["trials"] == 4
+    assert {c.info.status for c in children} == {"FINISHED"}
+    assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parent.info.run_id}
+    for child in children:
+        history = client.get_metric_history(child.info.run_id, "valid_rmse")
+        assert [m.step for m in history] == list(range(1, len(history) + 1))
+        assert len(history) >= 2
+        assert set(child.data.params) >= {"factors", "regularization", "bias", "unobserved_weight"}
+
+
+def test_factors_of_every_trial_reload_to_the_rmse_it_reported(workshop, tmp_path):
+    folder, told = workshop
+    valid = RatingsDataset.open(folder / "dataset").valid
+    for trial in told["results"]["trials"]:
+        path = client_of(folder).download_artifacts(trial["run_id"], "factors", str(tmp_path))
+        factors = Factors.load(path)
+        assert factors.config.to_dict() == trial["config"]
+        assert factors.iterations == trial["iterations"]
+        assert rmse(factors, valid.row, valid.col, valid.data, np) == pytest.approx(
+            trial["valid_rmse"], abs=1e-6
+        )
+
+
+def test_results_are_sorted_and_say_what_the_study_is(workshop):
+    _, told = workshop
+    scores = [t["valid_rmse"] for t in told["results"]["trials"]]
+    assert scores == sorted(scores)
+    assert told["results"]["status"] == "finished"
+    assert told["tune"]["best"]["valid_rmse"] == scores[0]
+    assert set(told["tune"]) == {
+        "study", "parent_run_id", "tracking_uri", "trials", "failed", "best", "seconds", "trial_seconds",
+    }  # fmt: skip
+
+
+def test_refit_trains_on_train_and_valid_and_tests_once(workshop):
+    folder, told = workshop
+    data = RatingsDataset.open(folder / "dataset")
+    model = WALS.load(told["refit"]["model"])
+    assert model.seen_indptr[-1] == data.counts["train"] + data.counts["valid"]
+    assert model.rmse(data.test) == pytest.approx(told["refit"]["test_rmse"], abs=1e-6)
+    parent = client_of(folder).get_run(told["refit"]["run_id"])
+    assert parent.data.metrics["test_rmse"] == told["refit"]["test_rmse"]
+    assert {a.path for a in client_of(folder).list_artifacts(parent.info.run_id)} >= {
+        "model",
+        "spec.json",
+        "trials.json",
+    }
+    assert (
+        CliRunner().invoke(main, ["refit", "first"]).exit_code == 2
+    )  # an existing model is not replaced unasked
+
+
+def test_refit_model_recommends_and_exports(workshop):
+    folder, told = workshop
+    user = int(RatingsDataset.open(folder / "dataset").user_ids[0])
+    answer = invoke("recommend", told["refit"]["model"], "--user", user, "-n", 3)
+    assert answer["user"] == user
+    assert len(answer["items"]) == 3
+    invoke("export", told["refit"]["model"], "--out", "exported")
+    row, col = np.load("exported/row.npy"), np.load("exported/col.npy")
+    users, items = np.load("exported/user.npy"), np.load("exported/item.npy")
+    for entry in answer["items"]:
+        u, i = np.flatnonzero(users == user)[0], np.flatnonzero(items == entry["item"])[0]
+        assert row[u] @ col[i] == pytest.approx(entry["score"], abs=1e-4)
+
+
+def test_name_of_an_existing_study_is_refused_with_the_way_out(workshop):
+    result = CliRunner().invoke(main, ["tune", "dataset", "--name", "first"])
+    assert result.exit_code == 1
+    assert "walslab resume" in result.stderr
+
+
+def test_more_than_the_cluster_has_is_refused_not_awaited(workshop, tmp_path):
+    spec = tmp_path / "greedy.yaml"
+    spec.write_text(SPEC + "resources: {cpu: 1, gpu: 1}\n")
+    result = CliRunner().invoke(main, ["tune", "dataset", "--spec", str(spec), "--name", "greedy"])
+    assert result.exit_code == 1
+    assert "each trial asks for 1 GPU" in result.stderr
+    assert Study.open("greedy").facts["status"] == "failed"
+
+
+def test_failed_trials_are_recorded_with_their_reason(workshop, tmp_path):
+    spec = tmp_path / "undetermined.yaml"
+    # Without any regularization, users with fewer ratings than factors have no unique solution.
+    spec.write_text(
+        "space: {factors: {choices: [2, 512]}, iterations: 2, regularization: 0.0}\n"
+        "trials: 4\nsampler: random\nseed: 1\nearly_stopping: none\n"
+    )
+    told = invoke("tune", "dataset", "--spec", spec, "--name", "undetermined")
+    trials = Study.open("undetermined").trials()
+    failed = [t for t in trials if t["status"] == "FAILED"]
+    assert told["trials"] == 4
+    assert 0 < told["failed"] == len(failed) < 4
+    assert all(t["config"]["factors"] == 512 and "set regularization above 0" in t["reason"] for t in failed)
+    client = client_of(workshop[0])
+    assert {client.get_run(t["run_id"]).info.status for t in failed} == {"FAILED"}
+    assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
+
+
+def test_dataset_without_validation_ratings_is_refused(workshop, made_up_ratings_csv):
+    invoke("ingest", made_up_ratings_csv, "--out", "no-valid", "--valid", "0")
+    result = CliRunner().invoke(main, ["tune", "no-valid", "--name", "hopeless"])
+    assert result.exit_code == 1
+    assert "no validation ratings" in result.stderr
+    assert not Path("studies/hopeless").exists()
+
+
+def test_killed_study_resumes_in_the_same_runs(workshop):
+    folder, _ = workshop
+    (folder / "longer.yaml").write_text(SPEC.replace("trials: 4", "trials: 8"))
+    walslab = [sys.executable, "-m", "cluster"]
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    log = folder / "killed.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*walslab, "tune", "dataset", "--spec", "longer.yaml", "--name", "killed"],
+            cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+    trials = folder / "studies/killed/trials.jsonl"
+    deadline = time.monotonic() + 90
+    while not (trials.exists() and len(trials.read_text().splitlines()) >= 2):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    told = invoke("resume", "killed")
+    assert told["trials"] == 8
+    found = Study.open("killed").trials()
+    assert len({t["run_id"] for t in found}) == len(found) == 8
+    client = client_of(folder)
+    assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
+    assert {client.get_run(t["run_id"]).info.status for t in found} == {"FINISHED"}
+
+
+def test_sparse_matrix_and_dataset_train_the_same_model(workshop):
+    data = RatingsDataset.open("dataset")
+    from_dataset, from_matrix = WALS().fit(data), WALS().fit(sp.csr_matrix(data.train))
+    np.testing.assert_array_equal(from_dataset.factors.items.factors, from_matrix.factors.items.factors)
