@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import click
 
@@ -21,6 +21,7 @@ FORWARDED = (
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
 )
 _MASK = "***"
 
@@ -59,6 +60,11 @@ class Job:
         return shlex.join(["python", "-m", _package(self.arguments[0]), *self.arguments])
 
     @property
+    def shown_address(self) -> str:
+        """The address without a password."""
+        return re.sub(r"(://[^:/?#@]*):[^?#]*@", rf"\1:{_MASK}@", self.address)
+
+    @property
     def shown(self) -> str:
         """The equal command line, with the values of passed variables masked."""
         line = [
@@ -66,7 +72,7 @@ class Job:
             "job",
             "submit",
             "--address",
-            _without_password(self.address),
+            self.shown_address,
             "--working-dir",
             self.working_dir,
         ]
@@ -85,8 +91,3 @@ def _package(command: str) -> str:
         "after --, name a walslab command to run on the cluster, "
         f"but got {command!r}{did_you_mean(command, known)}"
     )
-
-
-def _without_password(address: str) -> str:
-    password = urlsplit(address).password
-    return address.replace(f":{password}@", f":{_MASK}@", 1) if password else address

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from toolkit.config import PRESETS, RunOptions, WALSConfig
     from toolkit.dataset import RatingsDataset
     from toolkit.errors import WalslabError
-    from toolkit.ingest import ingest
+    from toolkit.ingest import ingest_ratings
     from toolkit.source import RatingsSource
     from toolkit.trainer import Trainer
     from toolkit.wals import WALS
@@ -28,7 +28,7 @@ _EXPORTS = {
     "WALS": "toolkit.wals",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",
-    "ingest": "toolkit.ingest",
+    "ingest_ratings": "toolkit.ingest",
 }
 __all__ = [
     "PRESETS",
@@ -41,7 +41,7 @@ __all__ = [
     "WALSConfig",
     "WalslabError",
     "__version__",
-    "ingest",
+    "ingest_ratings",
 ]
 
 

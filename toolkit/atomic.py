@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+# The unfinished directories of this process.
+_in_use: set[Path] = set()
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Replace the file `path` by `text` in one step: a reader sees the old content or the new."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def directory(path: str | Path, *, overwrite: bool = False, holding: str | None = None) -> Iterator[Path]:
     """Yield an empty directory that becomes `path` when the block ends well, and vanishes when it does not.
 
     Parameters
@@ -30,25 +37,30 @@ def directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         The directory to make; its parents are made too.
     overwrite : bool, default False
         Whether an existing `path` is replaced, which happens only once the new one is complete.
+    holding : str, optional
+        As `check_free`.
 
     Raises
     ------
     FileExistsError
-        When `path` exists and `overwrite` is false.
+        When `path` is not free to be made.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # Resolved, so that "." has a name and a symbolic link keeps pointing at what it pointed at.
+    path = Path(path).resolve()
+    # Leftovers first: what a dead process was about to replace is there again, and is not replaced unasked.
     discard_leftovers(path)
+    check_free(path, overwrite=overwrite, holding=holding)
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.partial-{os.getpid()}")
     part.mkdir()
+    _in_use.add(part)
     try:
         yield part
         for file in part.rglob("*"):
             _sync(file)
         _sync(part)
         old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        check_free(path, overwrite=overwrite, holding=holding)  # it may have come up meanwhile
         if path.exists():
             path.rename(old)
         part.rename(path)
@@ -56,18 +68,64 @@ def directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        _in_use.discard(part)
+
+
+def check_free(path: Path, *, overwrite: bool = False, holding: str | None = None) -> None:
+    """Refuse to make a directory where there is something that must stay.
+
+    Parameters
+    ----------
+    path : Path
+        The directory to make.
+    overwrite : bool, default False
+        Whether a directory of its kind may be replaced.
+    holding : str, optional
+        A file that every directory of its kind holds: any other than that is not replaced, unless it is
+        empty.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` has to stay.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise FileExistsError(f"{path} is a file, and a directory is to be made there: choose another path")
+    if not overwrite:
+        raise FileExistsError(f"{path} exists already: choose another path, or overwrite it")
+    if holding and not (path / holding).exists() and any(path.iterdir()):
+        raise FileExistsError(
+            f"{path} holds other things (it has no {holding}) and is not overwritten: choose another path"
+        )
 
 
 def discard_leftovers(path: Path) -> None:
     """Remove what processes that are gone left beside `path`; put back what they were about to replace."""
-    for left in path.parent.glob(f".{path.name}.*-*"):
-        pid = left.name.rpartition("-")[2]
-        if not pid.isdigit() or Path("/proc", pid).exists() or int(pid) == os.getpid():
+    path = path.resolve()
+    leftover = re.compile(re.escape(f".{path.name}.") + r"(partial|replaced)-(\d{1,9})")
+    for left in list(path.parent.iterdir()) if path.parent.is_dir() else ():
+        found = leftover.fullmatch(left.name)
+        if not found or _alive(int(found[2]), path.with_name(f".{path.name}.partial-{found[2]}")):
             continue
-        if left.name.endswith(f".replaced-{pid}") and not path.exists():
+        if found[1] == "replaced" and not path.exists():
             left.rename(path)
         else:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int, part: Path) -> bool:
+    # In a container every process may have the number of the one before it: our own is no sign of life.
+    if pid == os.getpid():
+        return part in _in_use
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import math
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.errors import WalslabError
+from toolkit.errors import WalslabError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,16 +54,41 @@ class LazyGroup(click.Group):
         except WalslabError as error:
             click.echo(f"walslab: error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            # A full disk or a missing permission is the machine's, not ours. A closed pipe is click's to end.
+            if error.errno in {None, errno.EPIPE}:
+                raise
+            click.echo(f"walslab: error: {error}", err=True)
+            ctx.exit(1)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was asked for; name the nearest one when there is none."""
+        if args[0] not in self.lazy and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{did_you_mean(args[0], self.lazy)}.")
+        return super().resolve_command(ctx, args)
 
 
 def console(*, as_json: bool) -> Console:
-    """Return the console for people: standard output, or standard error beside ``--json``."""
+    """Return the console for people: standard output, or standard error beside ``--json``.
+
+    Paths and ids are printed as they are: ``[/b]`` or ``:b:`` in one of them is not markup.
+    """
     from rich.console import Console
 
-    return Console(stderr=as_json, soft_wrap=False, highlight=False)
+    return Console(stderr=as_json, soft_wrap=False, highlight=False, markup=False, emoji=False)
 
 
 def emit(result: Mapping[str, Any]) -> None:
-    """Print `result` as one JSON line, the last of standard output."""
+    """Print `result` as one JSON line, the last of standard output; NaN and infinity become null."""
     sys.stdout.flush()
-    click.echo(json.dumps(dict(result), allow_nan=False))
+    click.echo(json.dumps(_finite(result), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -34,7 +34,7 @@ class Range:
         if isinstance(value, bool) or not isinstance(value, kind):
             return f"must be {'a whole number' if self.integer else 'a number'}, but got {value!r}"
         # A half-precision number cannot be compared with a large bound, nor a large integer as a float.
-        number = value if self.integer else float(value)
+        number: Any = value if self.integer else float(value)
         if not math.isfinite(number) or not self.low <= number <= self.high:
             return f"must be between {self.low:g} and {self.high:g}, but got {value!r}"
         return None

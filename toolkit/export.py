@@ -38,7 +38,7 @@ def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) ->
     Raises
     ------
     ModelError
-        When `out` exists and `overwrite` is false.
+        When `out` exists and `overwrite` is false, or it is not such a directory.
     """
     f = model.factors
     row, col = np.asarray(f.users.factors), np.asarray(f.items.factors)
@@ -53,9 +53,9 @@ def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) ->
         "item": np.asarray(model.items.ids),
     }
     try:
-        with atomic.directory(out, overwrite=overwrite) as part:
+        with atomic.directory(out, overwrite=overwrite, holding="row.npy") as part:
             for name, array in arrays.items():
                 np.save(part / f"{name}.npy", array, allow_pickle=False)
     except FileExistsError as error:
-        raise ModelError(f"{out} exists already: give another directory, or --overwrite") from error
+        raise ModelError(str(error)) from error
     return {name: array.shape for name, array in arrays.items()}

@@ -81,14 +81,13 @@ class Factors:
         """
         path = Path(path)
         meta = read_meta(path / "factors.json", _FORMAT, _VERSION)
+        user_factors, item_factors, user_bias, item_bias = (read_array(path / f"{n}.npy") for n in _ARRAYS)
         try:
-            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{path} holds no readable factors: {error}; export or train the model again"
-            ) from error
-        user_factors, item_factors, user_bias, item_bias = arrays
-        k = meta["config"]["factors"]
+            config = WALSConfig.from_dict(meta["config"])
+            mean, iterations = float(meta["mean"]), int(meta["iterations"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{path / 'factors.json'} is not as it was written: {error!r}") from error
+        k = config.factors
         for name, factors, bias in (("user", user_factors, user_bias), ("item", item_factors, item_bias)):
             if factors.ndim != 2 or factors.shape[1] != k or bias.shape != factors.shape[:1]:
                 raise ModelError(
@@ -98,10 +97,26 @@ class Factors:
         return cls(
             Side(user_factors, user_bias),
             Side(item_factors, item_bias),
-            float(meta["mean"]),
-            WALSConfig.from_dict(meta["config"]),
-            int(meta["iterations"]),
+            mean,
+            config,
+            iterations,
         )
+
+
+def read_array(path: Path) -> np.ndarray[Any, Any]:
+    """Return the array of a ``.npy`` file, mapped from it; nothing is unpickled.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing, cut short, or no plain array.
+    """
+    try:
+        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing: copy the whole directory, or train the model again") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable array: {error}; train the model again") from error
 
 
 def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
@@ -114,14 +129,18 @@ def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
     """
     try:
         meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path.parent} is not a {format_} directory: it has no {path.name}") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(meta, dict):
+        raise ModelError(f"{path} must hold a JSON object, but holds {type(meta).__name__}")
     found = (meta.get("format"), meta.get("format_version"))
     if found != (format_, version):
         raise ModelError(
             f"{path} must state format {format_!r} version {version}, "
-            f"but states {found[0]!r} version {found[1]!r}"
+            f"but states {found[0]!r} version {found[1]!r}: train the model again"
         )
     return meta

@@ -14,17 +14,31 @@ class IdTable:
 
     Parameters
     ----------
-    ids : array of int64 or str, shape (n,)
+    ids : array-like of int or str, shape (n,)
         The id of each row; all different.
     kind : str
         What the ids name, for error messages: ``"user"`` or ``"item"``.
+
+    Attributes
+    ----------
+    ids : array of int64 or str, shape (n,)
+
+    Raises
+    ------
+    ConfigError
+        When the ids are neither whole numbers nor text, or one occurs twice.
     """
 
     def __init__(self, ids: Any, kind: str) -> None:
-        self.ids = np.asarray(ids)
+        self.ids = _plain(ids, kind)
         self.kind = kind
         self._order = np.argsort(self.ids, kind="stable")
         self._sorted = self.ids[self._order]
+        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
+        if len(twice):
+            raise ConfigError(
+                f"each {kind} id must occur once, but {self._sorted[twice[0]]} occurs more than once"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,17 +61,21 @@ class IdTable:
             When an id is not in the table; the text names the first few.
         """
         wanted = np.atleast_1d(np.asarray(ids))
-        if self.ids.dtype.kind == "i" and wanted.dtype.kind in "UO":
+        if not wanted.size:
+            return np.empty(0, np.int64)
+        if self.ids.dtype.kind == "U":
+            wanted = wanted.astype(str)
+        else:
+            if wanted.dtype.kind in "OT":
+                wanted = wanted.astype(str)
+            if wanted.dtype.kind not in "iuU":
+                raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}")
             try:
                 wanted = wanted.astype(np.int64)
             except (ValueError, OverflowError) as error:
                 raise UnknownIdError(
                     f"{self.kind} ids of this model are whole numbers, but got {ids!r}"
                 ) from error
-        elif self.ids.dtype.kind == "U":
-            wanted = wanted.astype(str)
-        elif wanted.dtype.kind not in "iu":
-            raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}")
         position = np.searchsorted(self._sorted, wanted).clip(max=max(len(self) - 1, 0))
         known = self._sorted[position] == wanted if len(self) else np.zeros(len(wanted), bool)
         if not known.all():
@@ -69,3 +87,16 @@ class IdTable:
             )
         found: np.ndarray[Any, Any] = self._order[position]
         return found
+
+
+def _plain(ids: Any, kind: str) -> np.ndarray[Any, Any]:
+    """Return ids as an array that NumPy saves without pickling, whatever a table column held them as."""
+    array = np.asarray(ids)
+    if array.ndim == 1:
+        if array.dtype.kind in "iu":
+            return array.astype(np.int64, copy=False)
+        if array.dtype.kind in "UT" or all(isinstance(value, str) for value in array):
+            return array.astype(str, copy=False)
+        if array.dtype.kind == "O" and all(isinstance(value, int | np.integer) for value in array):
+            return array.astype(np.int64)
+    raise ConfigError(f"{kind} ids must be a list of whole numbers or of text, but got {ids!r}")

@@ -16,7 +16,7 @@ from toolkit import atomic
 from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
-from toolkit.factors import Factors, Side, read_meta
+from toolkit.factors import Factors, Side, read_array, read_meta
 from toolkit.ids import IdTable
 from toolkit.layout import RatingRows, TrainingData, checked_ratings
 from toolkit.metrics import item_weights, predict_pairs, rmse
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "walslab-model"
 _VERSION = 1
+_HEADER = "model.json"
 _ARRAYS = ("user_ids", "item_ids", "item_counts", "seen_indptr", "seen_items")
 
 
@@ -107,6 +108,8 @@ class WALS:
 
         Raises
         ------
+        ConfigError
+            When ids or `valid` do not fit the ratings.
         RatingsError
             When there is no rating, or one is not finite.
         SolverError
@@ -121,6 +124,16 @@ class WALS:
             valid = ratings.valid if valid is None else valid
         else:
             train, self.dataset_digest = sp.csr_matrix(ratings), None
+        # Checked before training, not after.
+        users = IdTable(np.arange(train.shape[0]) if user_ids is None else user_ids, "user")
+        items = IdTable(np.arange(train.shape[1]) if item_ids is None else item_ids, "item")
+        if (len(users), len(items)) != train.shape:
+            raise ConfigError(
+                f"ratings of {train.shape[0]} users and {train.shape[1]} items need as many ids, "
+                f"but got {len(users)} and {len(items)}"
+            )
+        if valid is not None and valid.shape != train.shape:
+            raise ConfigError(f"valid must have the shape of ratings, {train.shape}, but has {valid.shape}")
         backend = Backend.require(self.options.backend, self.options.threads)
         data = TrainingData(train, by_item, backend=backend, dtype=self.options.dtype)
         held_out = None if valid is None else pairs_on(backend, valid)
@@ -141,8 +154,8 @@ class WALS:
                 on_iteration(measured)
         self._take(
             trainer.host_factors(),
-            user_ids=np.arange(data.n_users) if user_ids is None else user_ids,
-            item_ids=np.arange(data.n_items) if item_ids is None else item_ids,
+            users=users,
+            items=items,
             item_counts=data.item_counts,
             seen_indptr=train.indptr,
             seen_items=train.indices,
@@ -153,14 +166,14 @@ class WALS:
         self,
         factors: Factors,
         *,
-        user_ids: Any,
-        item_ids: Any,
+        users: IdTable,
+        items: IdTable,
         item_counts: Any,
         seen_indptr: Any,
         seen_items: Any,
     ) -> None:
         self.factors = factors
-        self.users, self.items = IdTable(user_ids, "user"), IdTable(item_ids, "item")
+        self.users, self.items = users, items
         self.item_counts, self.seen_indptr, self.seen_items = item_counts, seen_indptr, seen_items
 
     def predict(self, users: Any, items: Any) -> np.ndarray[Any, Any]:
@@ -178,8 +191,13 @@ class WALS:
         ------
         UnknownIdError
             When an id was not in the ratings.
+        ConfigError
+            When there are not as many users as items, and not one of either.
         """
-        rows, columns = np.broadcast_arrays(self.users.rows(users), self.items.rows(items))
+        rows, columns = self.users.rows(users), self.items.rows(items)
+        if len(rows) != len(columns) and 1 not in (len(rows), len(columns)):
+            raise ConfigError(f"users and items must be as many, but got {len(rows)} and {len(columns)}")
+        rows, columns = np.broadcast_arrays(rows, columns)
         predicted: np.ndarray[Any, Any] = predict_pairs(self.factors, rows, columns, np)
         return predicted
 
@@ -210,9 +228,9 @@ class WALS:
         ------
         UnknownIdError
             When the user was not in the ratings.
+        ConfigError
+            When `n` is below 1.
         """
-        if n < 1:
-            raise ConfigError(f"n must be at least 1, but got {n}")
         row = int(self.users.rows(user)[0])
         f = self.factors
         scores = f.items.factors @ f.users.factors[row] + f.items.bias + f.users.bias[row] + f.mean
@@ -286,28 +304,26 @@ class WALS:
         Raises
         ------
         ModelError
-            When `path` exists and `overwrite` is false.
+            When `path` exists and `overwrite` is false, or it is not a model directory.
         """
-        try:
-            with atomic.directory(path, overwrite=overwrite) as part:
-                self.factors.save(part)
-                arrays = (self.users.ids, self.items.ids, self.item_counts, self.seen_indptr, self.seen_items)
-                for name, array in zip(_ARRAYS, arrays, strict=True):
-                    np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
-                meta = {
-                    "format": _FORMAT,
-                    "format_version": _VERSION,
-                    "config": self.config.to_dict(),
-                    "options": asdict(self.options),
-                    "dataset_digest": self.dataset_digest,
-                    "n_users": len(self.users),
-                    "n_items": len(self.items),
-                    "history": self.history,
-                    **facts,
-                }
-                (part / "model.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        except FileExistsError as error:
-            raise ModelError(f"{path} exists already: choose another path, or overwrite it") from error
+        check_target(path, overwrite=overwrite)
+        with atomic.directory(path, overwrite=overwrite, holding=_HEADER) as part:
+            self.factors.save(part)
+            arrays = (self.users.ids, self.items.ids, self.item_counts, self.seen_indptr, self.seen_items)
+            for name, array in zip(_ARRAYS, arrays, strict=True):
+                np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
+            meta = {
+                "format": _FORMAT,
+                "format_version": _VERSION,
+                "config": self.config.to_dict(),
+                "options": asdict(self.options),
+                "dataset_digest": self.dataset_digest,
+                "n_users": len(self.users),
+                "n_items": len(self.items),
+                "history": self.history,
+                **facts,
+            }
+            (part / _HEADER).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> WALS:
@@ -319,22 +335,44 @@ class WALS:
             When the directory is not a complete model of this format version.
         """
         path = Path(path)
-        meta = read_meta(path / "model.json", _FORMAT, _VERSION)
+        meta = read_meta(path / _HEADER, _FORMAT, _VERSION)
         factors = Factors.load(path)
-        try:
-            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} is not a readable model: {error}") from error
-        sizes = tuple(len(a) for a in arrays[:4])
+        arrays = [read_array(path / f"{name}.npy") for name in _ARRAYS]
         n_users, n_items = len(factors.users.bias), len(factors.items.bias)
-        if sizes != (n_users, n_items, n_items, n_users + 1):
-            raise ModelError(
-                f"{path}: arrays of {n_users} users and {n_items} items have sizes {sizes}; save it again"
-            )
-        model = cls(factors.config, RunOptions(**meta["options"]))
-        model.history, model.dataset_digest = meta["history"], meta["dataset_digest"]
-        model._take(factors, **dict(zip(_ARRAYS, arrays, strict=True)))
+        n_seen = int(arrays[3][-1]) if arrays[3].shape == (n_users + 1,) else 0
+        for name, array, size in zip(
+            _ARRAYS, arrays, (n_users, n_items, n_items, n_users + 1, n_seen), strict=True
+        ):
+            if array.shape != (size,):
+                raise ModelError(
+                    f"{path / name}.npy must have shape ({size},) for {n_users} users and {n_items} items, "
+                    f"but has {array.shape}: train the model again"
+                )
+        try:
+            model = cls(factors.config, RunOptions(**meta["options"]))
+            model.history, model.dataset_digest = meta["history"], meta["dataset_digest"]
+            users, items = IdTable(arrays[0], "user"), IdTable(arrays[1], "item")
+        except (KeyError, TypeError, ConfigError) as error:
+            raise ModelError(f"{path / _HEADER} is not as it was written: {error!r}") from error
+        counts, indptr, seen = arrays[2:]
+        model._take(
+            factors, users=users, items=items, item_counts=counts, seen_indptr=indptr, seen_items=seen
+        )
         return model
+
+
+def check_target(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse, before any training, a path that `WALS.save` would refuse.
+
+    Raises
+    ------
+    ModelError
+        When `path` exists and `overwrite` is false, or it is not a model directory.
+    """
+    try:
+        atomic.check_free(Path(path), overwrite=overwrite, holding=_HEADER)
+    except FileExistsError as error:
+        raise ModelError(str(error)) from error
 
 
 def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:
@@ -345,6 +383,8 @@ def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:
 
 def _best(scores: Any, n: int, skip: Any) -> np.ndarray[Any, Any]:
     """Return the positions of the n largest scores, largest first, equal ones by position."""
+    if n < 1:
+        raise ConfigError(f"n must be at least 1, but got {n}")
     scores = np.array(scores, dtype=np.float64)
     scores[skip] = -np.inf
     n = min(n, int(np.isfinite(scores).sum()))

@@ -131,7 +131,7 @@ say "installing walslab ($level) into .venv; the first time takes a minute or tw
 if ! with_uv; then
     say "uv could not (its words: .venv/uv.log); trying pip, which takes a few minutes"
     with_pip || die "pip could not install walslab; its words are above" \
-        "is the package index reachable? behind a mirror or a proxy, set it in pip's own configuration"
+        "where they speak of connections: a mirror or a proxy is set in pip's own configuration"
 fi
 for covered in $covers; do printf '%s\n' "$wanted" >".venv/.made-$covered"; done
 say "done"

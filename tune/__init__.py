@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune.refit import refit
+    from tune.refitting import refit_best
     from tune.search import create_study, run_study
     from tune.spec import SearchSpec
     from tune.study import Study
@@ -16,10 +16,10 @@ _EXPORTS = {
     "SearchSpec": "tune.spec",
     "Study": "tune.study",
     "create_study": "tune.search",
-    "refit": "tune.refit",
+    "refit_best": "tune.refitting",
     "run_study": "tune.search",
 }
-__all__ = ["SearchSpec", "Study", "create_study", "refit", "run_study"]
+__all__ = ["SearchSpec", "Study", "create_study", "refit_best", "run_study"]
 
 
 def __getattr__(name: str) -> Any:

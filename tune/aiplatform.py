@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from toolkit.config import Range, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
+from tune.space import parse_space
 
 # The tutorial's names of our hyperparameters.
 NAMES = {
@@ -16,7 +19,21 @@ NAMES = {
     "feature_wt_factor": "observed_weight",
     "feature_wt_exp": "weight_exponent",
 }
-_SCALES = {"UNIT_LINEAR_SCALE": "linear", "UNIT_LOG_SCALE": "log", "UNIT_REVERSE_LOG_SCALE": "reverse_log"}
+_SCALES = {
+    "NONE": "linear",
+    "UNIT_LINEAR_SCALE": "linear",
+    "UNIT_LOG_SCALE": "log",
+    "UNIT_REVERSE_LOG_SCALE": "reverse_log",
+}
+_KEYS = (
+    "parameterName",
+    "type",
+    "minValue",
+    "maxValue",
+    "discreteValues",
+    "categoricalValues",
+    "scaleType",
+)
 
 
 def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -55,57 +72,90 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
             f"{path}.goal must be MINIMIZE, since an RMSE is searched, but got {tuning['goal']!r}"
         )
     space = _space(params, f"{path}.params", problems)
-    if problems:
-        raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
     if "observed_weight" in space and "weight_exponent" not in space:
         space["weight_exponent"] = 1.0
     spec: dict[str, Any] = {"preset": "tutorial-default", "space": space}
     for theirs, our_key in (("maxTrials", "trials"), ("maxParallelTrials", "concurrency")):
         if theirs in tuning:
-            spec[our_key] = _number(tuning[theirs], f"{path}.{theirs}", problems, integer=True)
+            number = _number(tuning[theirs], f"{path}.{theirs}", problems, integer=True)
+            if number is not None and number < 1:
+                problems.append(f"{path}.{theirs} must be at least 1, but got {tuning[theirs]!r}")
+            spec[our_key] = number
     if problems:
-        raise SpecError(f"{source}: " + "; ".join(problems))
+        raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
     return spec
 
 
 def _space(params: Any, path: str, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(params, list) or not params:
+        problems.append(f"{path} must be a list of at least one parameter, but got {params!r}")
+        return {}
     space: dict[str, Any] = {}
-    for number, param in enumerate(params if isinstance(params, list) else []):
+    for number, param in enumerate(params):
         key = f"{path}[{number}]"
         if not isinstance(param, Mapping) or "parameterName" not in param:
             problems.append(f"{key} must be a mapping with a parameterName, but got {param!r}")
             continue
-        name = param["parameterName"]
+        problems.extend(
+            f"{key}.{k}: unknown key{did_you_mean(str(k), _KEYS)}; valid: {', '.join(_KEYS)}"
+            for k in param
+            if k not in _KEYS
+        )
+        name = str(param["parameterName"])
         ours = NAMES.get(name, name if name in NAMES.values() else None)
         if ours is None:
             problems.append(
-                f"{key}.parameterName: unknown {name!r}{did_you_mean(str(name), NAMES)}; "
-                f"valid: {', '.join(NAMES)}"
+                f"{key}.parameterName: unknown {name!r}{did_you_mean(name, NAMES)}; valid: {', '.join(NAMES)}"
             )
-            continue
-        space[ours] = _domain(param, key, problems)
+        elif ours in space:
+            problems.append(f"{key}.parameterName: {name!r} occurs twice")
+        else:
+            space[ours] = _domain(ours, param, key, problems)
     return space
 
 
-def _domain(param: Mapping[str, Any], key: str, problems: list[str]) -> Any:
+def _domain(ours: str, param: Mapping[str, Any], key: str, problems: list[str]) -> Any:
+    """Return our form of a parameter's domain, checked here so that messages use the file's own keys."""
+    found: list[str] = []
     kind = param.get("type")
+    valid = WALSConfig.valid()[ours]
+    integer = kind == "INTEGER" or (isinstance(valid, Range) and valid.integer)
+    lists = {"DISCRETE": "discreteValues", "CATEGORICAL": "categoricalValues"}
+    domain: dict[str, Any] = {}
     if kind in ("INTEGER", "DOUBLE"):
-        scale = param.get("scaleType", "UNIT_LINEAR_SCALE")
+        scale = param.get("scaleType", "NONE")
         if scale not in _SCALES:
-            problems.append(f"{key}.scaleType must be one of {', '.join(_SCALES)}, but got {scale!r}")
-            return None
-        ends = {
-            ours: _number(param.get(theirs), f"{key}.{theirs}", problems, integer=kind == "INTEGER")
-            for ours, theirs in (("low", "minValue"), ("high", "maxValue"))
-        }
-        return {**ends, "scale": _SCALES[scale]}
-    if kind == "DISCRETE":
-        values = param.get("discreteValues") or []
-        return {"choices": [_number(v, f"{key}.discreteValues[{n}]", problems) for n, v in enumerate(values)]}
-    if kind == "CATEGORICAL":
-        return {"choices": list(param.get("categoricalValues") or [])}
-    problems.append(f"{key}.type must be one of INTEGER, DOUBLE, DISCRETE, CATEGORICAL, but got {kind!r}")
-    return None
+            found.append(
+                f"{key}.scaleType must be one of {', '.join(_SCALES)}, but got {scale!r}"
+                f"{did_you_mean(str(scale), _SCALES)}"
+            )
+        for end, theirs in (("low", "minValue"), ("high", "maxValue")):
+            domain[end] = _number(param.get(theirs), f"{key}.{theirs}", found, integer=integer)
+        domain["scale"] = _SCALES.get(str(scale))
+    elif kind in lists:
+        values = param.get(lists[kind])
+        domain["choices"] = [
+            _number(value, f"{key}.{lists[kind]}[{n}]", found, integer=integer)
+            for n, value in enumerate(values if isinstance(values, list) else [])
+        ]
+    else:
+        found.append(
+            f"{key}.type must be one of INTEGER, DOUBLE, DISCRETE, CATEGORICAL, but got {kind!r}"
+            f"{did_you_mean(str(kind), ('INTEGER', 'DOUBLE', *lists))}"
+        )
+    if not found:
+        parse_space({ours: domain}, "", found)
+        theirs = {"low": "minValue", "high": "maxValue", "choices": lists.get(str(kind), "")}
+        found = [
+            re.sub(
+                rf"^\.{ours}(?:\.(low|high|choices))?",
+                lambda match: key + (f".{theirs[match[1]]}" if match[1] else ""),
+                text,
+            )
+            for text in found
+        ]
+    problems.extend(found)
+    return domain
 
 
 def _number(value: Any, key: str, problems: list[str], *, integer: bool = False) -> Any:

@@ -28,9 +28,11 @@ def _ray_address() -> Check:
             detail="RAY_ADDRESS is not set: studies run on this machine",
             fix=None,
         )
+    if address in {"auto", "local"}:  # words of Ray, with nothing to connect to before Ray itself looks
+        return Check(name="ray address", ok=True, detail=f"RAY_ADDRESS={address}", fix=None)
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
-        with socket.create_connection((host or "127.0.0.1", int(port)), timeout=_PATIENCE):
+        with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=_PATIENCE):
             return Check(name="ray address", ok=True, detail=f"{address} answers", fix=None)
     except (OSError, ValueError) as error:
         return Check(

@@ -146,7 +146,11 @@ def parse_space(entries: Any, path: str, problems: list[str]) -> dict[str, Domai
 
 def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[str]) -> Domain | None:
     if not isinstance(entry, Mapping):
-        return Fixed(valid.cast(entry)) if _check(entry, key, valid, problems) else None
+        if _check(entry, key, valid, problems):
+            return Fixed(valid.cast(entry))
+        if isinstance(entry, list):
+            problems[-1] += f": write {{choices: {entry}}}"
+        return None
     if "choices" in entry:
         _refuse_unknown(entry, ("choices",), key, problems)
         values = entry["choices"]
@@ -165,7 +169,10 @@ def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[st
         return None
     low, high, scale = entry["low"], entry["high"], entry.get("scale", "linear")
     if scale not in SCALES:
-        problems.append(f"{key}.scale must be one of {', '.join(SCALES)}, but got {scale!r}")
+        problems.append(
+            f"{key}.scale must be one of {', '.join(SCALES)}, but got {scale!r}"
+            f"{did_you_mean(str(scale), SCALES)}"
+        )
     if low > high:
         problems.append(f"{key}: low must not be above high, but got (low={low}, high={high})")
     if scale != "linear" and low <= 0:
@@ -181,12 +188,12 @@ def _check_ends(entry: Mapping[Any, Any], key: str, valid: Range, problems: list
 def _check(value: Any, key: str, valid: Range | Choice, problems: list[str]) -> bool:
     problem = valid.problem(value)
     if problem:
-        problems.append(f"{key} {problem}{_exponent_hint(value)}")
+        problems.append(f"{key} {problem}{exponent_hint(value)}")
     return problem is None
 
 
-def _exponent_hint(value: Any) -> str:
-    """YAML 1.1 reads ``1e-3`` as text: say so, because nobody expects it."""
+def exponent_hint(value: Any) -> str:
+    """Return a hint where a number is text: YAML 1.1 reads ``1e-3`` so, and nobody expects it."""
     if isinstance(value, str):
         try:
             float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
-from tune.space import Domain, Fixed, parse_space
+from tune.space import Domain, Fixed, exponent_hint, parse_space
 
 _KEYS = (
     "preset",
@@ -135,10 +136,10 @@ class SearchSpec:
         ]
         defaults = yaml.safe_load(default_text())
         values = {**defaults, **document}
-        if values["preset"] not in PRESETS:
-            problems.append(f"preset must be one of {', '.join(PRESETS)}, but got {values['preset']!r}")
+        _word(values, "preset", tuple(PRESETS), problems)
+        found = len(problems)
         space = parse_space(values["space"], "space", problems)
-        if space and all(isinstance(domain, Fixed) for domain in space.values()):
+        if len(problems) == found and all(low == high for low, high in (d.bounds for d in space.values())):
             problems.append(
                 "space must search at least one hyperparameter, but all are fixed: use `walslab train`"
             )
@@ -227,20 +228,26 @@ class _NumberReader:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             self.problems.append(
                 f"{key} must be a whole number of at least {low}{alternative}, but got {value!r}"
+                f"{exponent_hint(value)}"
             )
             return low
         return value
 
     def real(self, value: Any, key: str, low: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
-            self.problems.append(f"{key} must be a number of at least {low:g}, but got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
+            self.problems.append(
+                f"{key} must be a number of at least {low:g}, but got {value!r}{exponent_hint(value)}"
+            )
             return low
         return float(value)
 
 
 def _word(values: Mapping[str, Any], key: str, words: tuple[str, ...], problems: list[str]) -> Any:
     if values[key] not in words:
-        problems.append(f"{key} must be one of {', '.join(words)}, but got {values[key]!r}")
+        problems.append(
+            f"{key} must be one of {', '.join(words)}, but got {values[key]!r}"
+            f"{did_you_mean(str(values[key]), words)}"
+        )
     return values[key]
 
 
@@ -266,7 +273,7 @@ def _early_stopping(
         return None
     section = _section(values, "early_stopping", defaults, problems)
     factor = number.real(section["reduction_factor"], "early_stopping.reduction_factor", 1)
-    if factor == 1:
+    if section["reduction_factor"] == 1:
         problems.append(
             "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,8 @@ class Study:
         StudyError
             When there is one of that name.
         """
+        if path.exists() and not (path / "study.json").exists():
+            raise StudyError(f"{path} exists already and is no study: choose another --name, or remove it")
         if path.exists():
             raise StudyError(
                 f"there is a study {path} already: choose another --name, or `walslab resume {path}`"
@@ -93,6 +96,10 @@ class Study:
             facts = json.loads((path / "study.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise StudyError(f"{path / 'study.json'} is not valid JSON: {error}") from error
+        if not isinstance(facts, dict):
+            raise StudyError(
+                f"{path / 'study.json'} must hold a JSON object, but holds {type(facts).__name__}"
+            )
         found = (facts.get("format"), facts.get("format_version"))
         if found != (_FORMAT, _VERSION):
             raise StudyError(
@@ -117,11 +124,14 @@ class Study:
 
     def add(self, result: TrialResult) -> None:
         """Append a finished trial: one line, so that a killed process loses no more than that."""
-        with (self.path / "trials.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
+        with (self.path / "trials.jsonl").open("a+b") as file:
+            # A line that a killed process left half-written must not take this one with it.
+            if file.tell() and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
+                file.write(b"\n")
+            file.write(json.dumps(result).encode() + b"\n")
 
     def trials(self) -> list[TrialResult]:
-        """Return the finished trials, best first, failed ones last; the last record of each counts."""
+        """Return the finished trials, best first, unscored ones last; the last record of each counts."""
         path = self.path / "trials.jsonl"
         found: dict[str, TrialResult] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
@@ -129,7 +139,8 @@ class Study:
                 result: TrialResult = json.loads(line)
             except ValueError:  # the line that a killed process was writing
                 continue
-            found[result["trial"]] = result
+            if isinstance(result, dict) and "trial" in result:
+                found[result["trial"]] = result
         return sorted(found.values(), key=_rank)
 
     def best(self) -> TrialResult:
@@ -148,8 +159,6 @@ class Study:
 
 
 def _rank(result: TrialResult) -> tuple[float, str]:
-    scored = result["status"] == "FINISHED" and result["valid_rmse"] is not None
-    return (
-        result["valid_rmse"] if scored and result["valid_rmse"] is not None else math.inf,
-        result["trial"],
-    )
+    score = result["valid_rmse"] if result["status"] == "FINISHED" else None
+    # NaN compares with nothing, and would leave the order to chance.
+    return math.inf if score is None or math.isnan(score) else score, result["trial"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
 
@@ -48,7 +50,13 @@ class Tracking:
         return mask(self.uri)
 
     def client(self) -> MlflowClient:
-        """Return a client of the store."""
+        """Return a client of the store.
+
+        Raises
+        ------
+        StudyError
+            When MLflow knows no store of such a URI.
+        """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         import logging
 
@@ -57,7 +65,14 @@ class Tracking:
         # Creating a SQLite store logs every schema migration.
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        return MlflowClient(tracking_uri=self.uri)
+        try:
+            return MlflowClient(tracking_uri=self.uri)
+        except Exception as error:
+            raise StudyError(self._unusable(error)) from error
+
+    def _unusable(self, error: Exception) -> str:
+        text = str(error).replace(self.uri, self.shown)
+        return f"the MLflow store {self.shown} is not usable: {text}"
 
     def experiment_id(self, client: MlflowClient) -> str:
         """Return the experiment's id; make store and experiment where they are missing.
@@ -73,11 +88,12 @@ class Tracking:
             if found is None:
                 return str(client.create_experiment(self.experiment))
         except Exception as error:
-            raise StudyError(f"the MLflow store {self.shown} is not usable: {error}") from error
+            raise StudyError(self._unusable(error)) from error
         if found.lifecycle_stage == "deleted":
             raise StudyError(
-                f"the MLflow experiment {self.experiment!r} was deleted: restore it with "
-                f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to another name"
+                f"the MLflow experiment {self.experiment!r} was deleted: set MLFLOW_EXPERIMENT_NAME to "
+                "another "
+                f"name, or run `mlflow experiments restore --experiment-id {found.experiment_id}`"
             )
         return str(found.experiment_id)
 
@@ -91,19 +107,23 @@ class Tracking:
         except StudyError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is not usable
-            return f"the MLflow store {self.shown} is not usable: {error}"
+            return self._unusable(error)
         return None
 
     def _require_answer(self) -> None:
         """Ask a server for its health first: MLflow's client would retry for minutes before it gives up."""
-        if urlsplit(self.uri).scheme not in ("http", "https"):
+        if not self.uri.startswith(("http://", "https://")):
             return
         try:
-            with urllib.request.urlopen(f"{self.uri.rstrip('/')}/health", timeout=_PATIENCE):  # noqa: S310 - http(s) only
+            parts = urlsplit(self.uri)
+            # urllib takes user and password for a part of the host's name.
+            bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+            url = f"{urlunsplit(bare).rstrip('/')}/health"
+            with urllib.request.urlopen(url, timeout=_PATIENCE):  # noqa: S310 - http(s) only
                 return
         except urllib.error.HTTPError:
             return  # it answers; whatever it objects to, the client says better
-        except OSError as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise StudyError(
                 f"no MLflow server answers at MLFLOW_TRACKING_URI={self.shown} ({error}): start it, or "
                 "unset the variable to record in ./mlflow.db"
@@ -112,10 +132,8 @@ class Tracking:
 
 def mask(uri: str) -> str:
     """Return a URI with its password replaced by ``***``."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+    # By hand, because an address with a mistake in it must not be shown in full either.
+    return re.sub(r"(://[^:/?#@]*):[^?#]*@", r"\1:***@", uri)
 
 
 def start_run(

@@ -29,10 +29,10 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
         for check in importlib.import_module(source).checks():
             found.append(check)
             mark = "[green]ok[/]  " if check["ok"] else "[red]bad[/] "
-            screen.print(f"{mark} {check['name']:<14}", end="")
-            screen.print(check["detail"], markup=False, soft_wrap=True)
+            screen.print(f"{mark} {check['name']:<14}", end="", markup=True)
+            screen.print(check["detail"], soft_wrap=True)
             if check["fix"]:
-                screen.print(f"      → {check['fix']}", markup=False, soft_wrap=True)
+                screen.print(f"      → {check['fix']}", soft_wrap=True)
     ok = all(check["ok"] for check in found)
     if as_json:
         emit({"ok": ok, "checks": found})

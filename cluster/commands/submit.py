@@ -52,7 +52,7 @@ def submit(
     screen.print(job.shown, soft_wrap=True)
     submission_id = None if dry_run else _run(job, screen)
     if as_json:
-        emit({"submission_id": submission_id, "address": address, "command": job.shown})
+        emit({"submission_id": submission_id, "address": job.shown_address, "command": job.shown})
 
 
 def _run(job: Job, screen: Any) -> str:
@@ -63,14 +63,14 @@ def _run(job: Job, screen: Any) -> str:
     except (ImportError, RuntimeError) as error:
         raise SubmitError(f"jobs need Ray's client: pip install 'walslab[cluster]' ({error})") from error
     except ConnectionError as error:
-        raise SubmitError(f"no Ray job server answers at {job.address}: {error}") from error
+        raise SubmitError(f"no Ray job server answers at {job.shown_address}: {error}") from error
     submission_id: str = client.submit_job(
         entrypoint=job.entrypoint, runtime_env={"working_dir": job.working_dir, "env_vars": job.environment}
     )
 
     async def follow() -> None:
         async for lines in client.tail_job_logs(submission_id):
-            screen.print(lines, end="", markup=False, soft_wrap=True)
+            screen.print(lines, end="", soft_wrap=True)
 
     asyncio.run(follow())
     status = client.get_job_status(submission_id)

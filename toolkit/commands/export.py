@@ -35,7 +35,7 @@ def export(model: Path, format_: str, out: Path, *, overwrite: bool, as_json: bo
     shapes = export_tutorial(WALS.load(model), out, overwrite=overwrite)
     screen = console(as_json=as_json)
     for name, shape in shapes.items():
-        screen.print(f"{out / name}.npy  {' x '.join(map(str, shape))}")
+        screen.print(f"{out / name}.npy  {' x '.join(map(str, shape))}", soft_wrap=True)
     if as_json:
         emit(
             {

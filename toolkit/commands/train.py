@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ import click
 
 from toolkit.cli import console, emit, json_option
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
-from toolkit.errors import ModelError
 
 if TYPE_CHECKING:
     from toolkit.wals import Progress
@@ -34,10 +34,9 @@ def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bo
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
     from toolkit.dataset import RatingsDataset
-    from toolkit.wals import WALS
+    from toolkit.wals import WALS, check_target
 
-    if out.exists() and not overwrite:
-        raise ModelError(f"{out} exists already: give another --out, or --overwrite")
+    check_target(out, overwrite=overwrite)
     model = WALS(config_from(preset, values), run_options_from(values))
     data = RatingsDataset.open(dataset)
     screen = console(as_json=as_json)
@@ -67,9 +66,11 @@ def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bo
     screen.print(
         f"train RMSE {last['train_rmse']:.4f}   valid RMSE {_text(last['valid_rmse'])}   "
         f"test RMSE {_text(result['test_rmse'])}   ({result['iterations']} iterations on "
-        f"{result['backend']}, {result['seconds_per_iteration']:.3f} s each)\nmodel in {out}"
+        f"{result['backend']}, {result['seconds_per_iteration']:.3f} s each)\nmodel in {out}",
+        soft_wrap=True,
     )
-    screen.print(f"\nNext:  walslab recommend {out} --user {model.users.ids[0]}", soft_wrap=True)
+    user = shlex.quote(str(model.users.ids[0]))
+    screen.print(f"\nNext:  walslab recommend {shlex.quote(str(out))} --user {user}", soft_wrap=True)
     if as_json:
         emit({"model": str(out), **result})
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from toolkit.cli import console, emit, json_option
-from toolkit.errors import ModelError
 
 
 @click.command()
@@ -28,14 +27,13 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
       walslab refit first --out models/best
     """
     from toolkit.dataset import RatingsDataset
-
-    from tune.refit import refit as refit_best
+    from toolkit.wals import check_target
+    from tune.refitting import refit_best
     from tune.study import Study
 
     found = Study.open(study)
     out = out or found.path / "model"
-    if out.exists() and not overwrite:
-        raise ModelError(f"{out} exists already: give another --out, or --overwrite")
+    check_target(out, overwrite=overwrite)
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     screen = console(as_json=as_json)
     with screen.status("training on train + valid"):

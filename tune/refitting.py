@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
 
 
-def refit(
+def refit_best(
     study: Study, data: RatingsDataset, out: Path, *, overwrite: bool = False
 ) -> tuple[TrialResult, float | None]:
     """Retrain the best trial's configuration on training and validation ratings, and test it.
