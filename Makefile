@@ -30,7 +30,7 @@ unit: env-dev
 
 clean:  ## remove caches, build results and .venv; data, studies and MLflow stores stay
 	@rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
-	@find toolkit tune cluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env-run:
 	@sh tools/env.sh run

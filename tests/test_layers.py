@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -39,9 +40,9 @@ EXPORTS = {
         "WALSConfig",
         "WalslabError",
         "__version__",
-        "ingest",
+        "ingest_ratings",
     ],
-    "tune": ["SearchSpec", "Study", "create_study", "refit", "run_study"],
+    "tune": ["SearchSpec", "Study", "create_study", "refit_best", "run_study"],
     "cluster": [],
 }
 SOLVER = ("config", "backend", "normal", "layout", "factors", "trainer", "metrics", "ids", "wals")
@@ -199,6 +200,14 @@ def test_exports_are_pinned_and_exist(package):
     module = importlib.import_module(package)
     assert sorted(getattr(module, "__all__", [])) == sorted(EXPORTS[package])
     assert [name for name in EXPORTS[package] if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_export_is_hidden_by_a_module_of_its_name(package):
+    module = importlib.import_module(package)
+    submodules = {path.stem for path in (ROOT / package).glob("*.py")} | {"commands"}
+    assert submodules & set(EXPORTS[package]) == set()
+    assert not [name for name in EXPORTS[package] if isinstance(getattr(module, name), ModuleType)]
 
 
 @pytest.mark.parametrize("package", ["toolkit", "tune"])

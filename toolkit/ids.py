@@ -64,10 +64,11 @@ class IdTable:
         if not wanted.size:
             return np.empty(0, np.int64)
         if self.ids.dtype.kind == "U":
-            wanted = wanted.astype(str)
+            wanted = wanted.astype(object).astype(str)
         else:
-            if wanted.dtype.kind in "OT":
-                wanted = wanted.astype(str)
+            if wanted.dtype.kind in "OTu":
+                # By way of text, so that 1.5 is not cut to 1 and 2**64 - 1 does not become -1.
+                wanted = wanted.astype(object).astype(str)
             if wanted.dtype.kind not in "iuU":
                 raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}")
             try:
@@ -92,11 +93,11 @@ class IdTable:
 def _plain(ids: Any, kind: str) -> np.ndarray[Any, Any]:
     """Return ids as an array that NumPy saves without pickling, whatever a table column held them as."""
     array = np.asarray(ids)
-    if array.ndim == 1:
-        if array.dtype.kind in "iu":
-            return array.astype(np.int64, copy=False)
-        if array.dtype.kind in "UT" or all(isinstance(value, str) for value in array):
-            return array.astype(str, copy=False)
-        if array.dtype.kind == "O" and all(isinstance(value, int | np.integer) for value in array):
-            return array.astype(np.int64)
+    if array.ndim == 1 and array.dtype.kind in "OT":
+        kinds = {str if isinstance(v, str) else type(v) for v in array.tolist()}
+        array = array.astype(object).astype(str if kinds <= {str} else np.int64 if kinds <= {int} else object)
+    if array.ndim == 1 and array.dtype.kind in "iU":
+        return array if array.dtype.kind == "U" else array.astype(np.int64, copy=False)
+    if array.ndim == 1 and array.dtype.kind == "u" and array.max(initial=0) < 2**63:
+        return array.astype(np.int64)
     raise ConfigError(f"{kind} ids must be a list of whole numbers or of text, but got {ids!r}")

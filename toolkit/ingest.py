@@ -198,14 +198,14 @@ def _read_all(
 
 
 def _frames(source: RatingsSource, block_bytes: int) -> list[Any]:
-    import dask
+    from dask.base import compute
 
     kinds: dict[str, IdKind] = {"user": "integer", "item": "integer"}
     while True:
         parts = read(source, kinds, block_bytes).to_delayed()
         try:
             # Parsing releases the interpreter lock, and frames need not travel between processes.
-            return list(dask.compute(*parts, scheduler="threads"))
+            return list(compute(*parts, scheduler="threads"))
         except NotIntegersError as found:
             kinds[found.role] = "string"
 

@@ -85,7 +85,10 @@ def read(source: RatingsSource, kinds: dict[str, IdKind], block_bytes: int = BLO
         {**{k: pd.Series([], dtype=t) for k, t in types.items()}, "rating": pd.Series([], dtype="float64")}
     )
     with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_map(parse, blocks(source, block_bytes), source=source, kinds=kinds, meta=meta)
+        frame: dd.DataFrame = dd.from_map(
+            parse, blocks(source, block_bytes), source=source, kinds=kinds, meta=meta
+        )
+    return frame
 
 
 def parse(block: Block, source: RatingsSource, kinds: dict[str, IdKind]) -> pd.DataFrame:
@@ -215,8 +218,8 @@ def _explain_line(where: str, fields: list[str], source: RatingsSource, kinds: d
             f"{source.delimiter.join(fields)[:80]!r}; mend the line, or give --delimiter"
         )
     user, item, rating = (fields[position].strip() for position in source.columns)
-    for role, value in (("user", user), ("item", item)):
-        if not value:
+    for role, text in (("user", user), ("item", item)):
+        if not text:
             raise RatingsError(f"{where}: the {role} is missing; mend or remove the line")
     value = number(rating)
     if value is None or not np.isfinite(value):

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 from toolkit.errors import RatingsError, did_you_mean
 
@@ -130,9 +130,9 @@ def split_line(line: str, delimiter: str) -> list[str]:
     return line.split(delimiter)
 
 
-def open_bytes(path: str) -> IO[bytes]:
+def open_bytes(path: str) -> BinaryIO:
     """Open a file for reading, through gzip where its name says so."""
-    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
+    return cast("BinaryIO", gzip.open(path, "rb")) if path.endswith(".gz") else Path(path).open("rb")
 
 
 def number(text: str) -> float | None:

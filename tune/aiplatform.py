@@ -145,11 +145,11 @@ def _domain(ours: str, param: Mapping[str, Any], key: str, problems: list[str]) 
         )
     if not found:
         parse_space({ours: domain}, "", found)
-        theirs = {"low": "minValue", "high": "maxValue", "choices": lists.get(str(kind), "")}
+        words = {"low": "minValue", "high": "maxValue", "choices": lists.get(str(kind), "")}
         found = [
             re.sub(
                 rf"^\.{ours}(?:\.(low|high|choices))?",
-                lambda match: key + (f".{theirs[match[1]]}" if match[1] else ""),
+                lambda match: key + (f".{words[match[1]]}" if match[1] else ""),
                 text,
             )
             for text in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray.tune as ray_tune
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
     from ray.tune.experiment import Trial
+
     from toolkit.dataset import RatingsDataset
 
 _METRICS = ("valid_rmse", "train_rmse", "seconds")
@@ -93,8 +95,10 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close a run that failed, with the reason."""
         self._flush(trial)
-        cause = trial.get_error() or trial.get_pickled_error()
-        reason = str(getattr(cause, "cause", None) or cause).strip().splitlines()[-1]
+        # Ray copies this file to the study's storage later; the driver has it already.
+        text = Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else "unknown"
+        reason = text.splitlines()[-1].removeprefix("toolkit.errors.")
+        self._client.log_text(self._run_id(trial), text, "error.txt")
         self._client.set_tag(self._run_id(trial), "walslab.reason", reason)
         self._close(trial, "FAILED", reason=reason)
 

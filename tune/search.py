@@ -16,6 +16,7 @@ from tune.tracking import Tracking
 
 if TYPE_CHECKING:
     from ray.tune import Callback
+
     from toolkit.dataset import RatingsDataset
 
 METRIC = "valid_rmse"
@@ -106,7 +107,8 @@ def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
     spec = study.spec
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # Failed trials are reported by the record, in a line each, and their tracebacks are kept with their runs.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     at_once = concurrency(spec)
     ratings: TrialRatings = {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
     trainable = ray_tune.with_resources(

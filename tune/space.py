@@ -151,14 +151,24 @@ def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[st
         if isinstance(entry, list):
             problems[-1] += f": write {{choices: {entry}}}"
         return None
-    if "choices" in entry:
-        _refuse_unknown(entry, ("choices",), key, problems)
-        values = entry["choices"]
-        if not isinstance(values, list) or not values:
-            problems.append(f"{key}.choices must be a list of at least one value, but got {values!r}")
-            return None
-        checked = [_check(value, f"{key}.choices[{n}]", valid, problems) for n, value in enumerate(values)]
-        return Choices(tuple(valid.cast(value) for value in values)) if all(checked) else None
+    return (_parse_choices if "choices" in entry else _parse_interval)(entry, key, valid, problems)
+
+
+def _parse_choices(
+    entry: Mapping[Any, Any], key: str, valid: Range | Choice, problems: list[str]
+) -> Choices | None:
+    _refuse_unknown(entry, ("choices",), key, problems)
+    values = entry["choices"]
+    if not isinstance(values, list) or not values:
+        problems.append(f"{key}.choices must be a list of at least one value, but got {values!r}")
+        return None
+    checked = [_check(value, f"{key}.choices[{n}]", valid, problems) for n, value in enumerate(values)]
+    return Choices(tuple(valid.cast(value) for value in values)) if all(checked) else None
+
+
+def _parse_interval(
+    entry: Mapping[Any, Any], key: str, valid: Range | Choice, problems: list[str]
+) -> Interval | None:
     _refuse_unknown(entry, ("low", "high", "scale", "choices"), key, problems)
     if isinstance(valid, Choice):
         problems.append(f"{key} takes words: write one of {', '.join(valid.words)}, or {{choices: [...]}}")

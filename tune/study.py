@@ -118,6 +118,14 @@ class Study:
         return self.path.name
 
     @property
+    def shown(self) -> str:
+        """The shortest text that `open` finds this study by from here."""
+        if self.path.parent == STUDIES.resolve():
+            return self.name
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
+    @property
     def spec(self) -> SearchSpec:
         """The resolved specification."""
         return SearchSpec.from_dict(self.facts["spec"], source=str(self.path / "study.json"))

@@ -17,7 +17,7 @@ from toolkit.errors import StudyError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 _DEFAULT_EXPERIMENT = "walslab"
 _PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
@@ -89,12 +89,7 @@ class Tracking:
                 return str(client.create_experiment(self.experiment))
         except Exception as error:
             raise StudyError(self._unusable(error)) from error
-        if found.lifecycle_stage == "deleted":
-            raise StudyError(
-                f"the MLflow experiment {self.experiment!r} was deleted: set MLFLOW_EXPERIMENT_NAME to "
-                "another "
-                f"name, or run `mlflow experiments restore --experiment-id {found.experiment_id}`"
-            )
+        self._require_undeleted(found)
         return str(found.experiment_id)
 
     def problem(self) -> str | None:
@@ -103,12 +98,19 @@ class Tracking:
             self._require_answer()
             if self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).exists():
                 return None
-            self.client().get_experiment_by_name(self.experiment)
+            self._require_undeleted(self.client().get_experiment_by_name(self.experiment))
         except StudyError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is not usable
             return self._unusable(error)
         return None
+
+    def _require_undeleted(self, found: Experiment | None) -> None:
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise StudyError(
+                f"the MLflow experiment {self.experiment!r} was deleted: set MLFLOW_EXPERIMENT_NAME to "
+                f"another name, or run `mlflow experiments restore --experiment-id {found.experiment_id}`"
+            )
 
     def _require_answer(self) -> None:
         """Ask a server for its health first: MLflow's client would retry for minutes before it gives up."""
@@ -118,8 +120,8 @@ class Tracking:
             parts = urlsplit(self.uri)
             # urllib takes user and password for a part of the host's name.
             bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-            url = f"{urlunsplit(bare).rstrip('/')}/health"
-            with urllib.request.urlopen(url, timeout=_PATIENCE):  # noqa: S310 - http(s) only
+            health = f"{urlunsplit(bare).rstrip('/')}/health"
+            with urllib.request.urlopen(health, timeout=_PATIENCE):  # noqa: S310 - http(s) only
                 return
         except urllib.error.HTTPError:
             return  # it answers; whatever it objects to, the client says better

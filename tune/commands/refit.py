@@ -32,7 +32,10 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
     from tune.study import Study
 
     found = Study.open(study)
-    out = out or found.path / "model"
+    if out is None:
+        here = Path.cwd()
+        out = found.path / "model"
+        out = out.relative_to(here) if out.is_relative_to(here) else out
     check_target(out, overwrite=overwrite)
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     screen = console(as_json=as_json)

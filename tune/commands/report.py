@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-    from toolkit.dataset import RatingsDataset
 
+    from toolkit.dataset import RatingsDataset
     from tune.study import Study, TrialResult
+
+
+_HEADING = 8  # characters
+_EARLY = "*"
 
 
 def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None:
@@ -22,7 +27,7 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)
-    screen.print(f"\nNext:  walslab refit {_shown(study)}", soft_wrap=True)
+    screen.print(f"\nNext:  walslab refit {study.shown}", soft_wrap=True)
     screen.print(f"       mlflow ui --backend-store-uri {_masked(study)}", soft_wrap=True)
     if as_json:
         emit(summary(study))
@@ -35,7 +40,7 @@ def print_summary(screen: Console, study: Study) -> None:
     failed = [t for t in trials if t["status"] == "FAILED"]
     screen.print(
         f"study {study.name}: {study.facts['status']}, {len(trials)}/{study.spec.trials} trials "
-        f"({early} stopped early, {len(failed)} failed) in {study.facts['seconds']:.0f} s",
+        f"({early} stopped early{_EARLY}, {len(failed)} failed) in {study.facts['seconds']:.0f} s",
         soft_wrap=True,
     )
     for trial in failed[:3]:
@@ -44,16 +49,25 @@ def print_summary(screen: Console, study: Study) -> None:
 
 def trial_table(study: Study, limit: int | None = None) -> Table:
     """Return the trials as a table, best first: what was searched, and what came out."""
+    from rich import box
     from rich.table import Table
 
     from tune.space import Fixed
 
     spec = study.spec
     searched = [name for name, domain in spec.space.items() if not isinstance(domain, Fixed)]
-    table = Table(title=f"study {study.name}", title_justify="left")
+    table = Table(
+        title=f"study {study.name}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("trial", no_wrap=True)
-    for column in ("valid RMSE", "train RMSE", "iterations", "seconds", *searched):
-        table.add_column(column.replace("_", " "), justify="right")
+    for column in ("valid RMSE", "train RMSE", "iter", "seconds", *searched):
+        # Numbers must not be cut on a terminal of 80 columns, so headings are narrow.
+        heading = textwrap.fill(column.replace("_", " "), _HEADING)
+        table.add_column(heading, justify="right", no_wrap=True)
     for trial in study.trials()[:limit]:
         table.add_row(trial["trial"], *_cells(trial), *(_number(trial["config"][name]) for name in searched))
     return table
@@ -62,16 +76,15 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
 def _cells(trial: TrialResult) -> tuple[str, ...]:
     if trial["status"] != "FINISHED":
         return (trial["status"].lower(), "", str(trial["iterations"]), f"{trial['seconds']:.1f}")
-    stopped = " (early)" if trial["stopped"] else ""
     return (
         _number(trial["valid_rmse"], ".4f"),
         _number(trial["train_rmse"], ".4f"),
-        f"{trial['iterations']}{stopped}",
+        f"{trial['iterations']}{_EARLY if trial['stopped'] else ''}",
         f"{trial['seconds']:.1f}",
     )
 
 
-def _number(value: Any, form: str = ".4g") -> str:
+def _number(value: Any, form: str = ".3g") -> str:
     return format(value, form) if isinstance(value, float) else str(value)
 
 
@@ -96,10 +109,3 @@ def _masked(study: Study) -> str:
     from tune.tracking import mask
 
     return mask(study.facts["tracking_uri"])
-
-
-def _shown(study: Study) -> str:
-    """Return the shortest name that `Study.open` finds from this folder."""
-    from tune.study import STUDIES
-
-    return study.name if study.path.parent == STUDIES.resolve() else str(study.path)

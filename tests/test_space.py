@@ -1,0 +1,269 @@
+"""Search domains: what they mean, that all of them can be reached, and what a mistake in one is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+import ray.tune as ray_tune
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.tune.search.optuna import OptunaSearch
+
+from toolkit.config import WALSConfig
+from tune.space import SCALES, Choices, Fixed, Interval, parse_space
+
+
+def parse(**entries):
+    problems = []
+    return parse_space(entries, "space", problems), problems
+
+
+def problems_of(**entries):
+    space, problems = parse(**entries)
+    assert not set(space) & {text.removeprefix("space.").partition(".")[0] for text in problems}
+    return problems
+
+
+def sampled_by_ray(domain, size, seed=0):
+    raw = domain.to_ray()
+    if not isinstance(raw, ray_tune.search.sample.Domain):
+        return [domain.decode(raw)]
+    values = raw.sample(size=size, random_state=np.random.RandomState(seed))
+    return [domain.decode(value) for value in values]
+
+
+def sampled_by_optuna(domain, size, seed=0):
+    """Sample the distribution that Ray's OptunaSearch makes of a domain."""
+    distributions = OptunaSearch.convert_search_space({"x": domain.to_ray()})
+    if not distributions:
+        return [domain.decode(domain.to_ray())]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [domain.decode(study.ask(distributions).params["x"]) for _ in range(size)]
+
+
+@pytest.fixture(autouse=True)
+def quiet_optuna():
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
+@given(low=st.integers(1, 60), span=st.integers(0, 4), scale=st.sampled_from(SCALES))
+@settings(max_examples=25)
+def test_every_whole_number_between_both_ends_is_reached(sample, low, span, scale):
+    domain = Interval(low, low + span, scale, integer=True)
+    values = sample(domain, 300)
+    assert set(values) == set(range(low, low + span + 1))
+    assert {type(value) for value in values} == {int}
+
+
+@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
+@pytest.mark.parametrize("scale", SCALES)
+def test_wide_whole_number_ranges_reach_their_dense_end_and_stay_inside(sample, scale):
+    values = sample(Interval(5, 50, scale, integer=True), 1500)
+    assert min(values) >= 5
+    assert max(values) <= 50
+    if scale != "reverse_log":
+        assert min(values) == 5
+    if scale != "log":
+        assert max(values) == 50
+
+
+@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
+@given(
+    low=st.floats(1e-4, 10),
+    factor=st.floats(1.001, 1e4),
+    scale=st.sampled_from(SCALES),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25)
+def test_numbers_come_near_both_ends_and_never_beyond(sample, low, factor, scale, seed):
+    high = low * factor
+    domain = Interval(low, high, scale)
+    values = np.array(sample(domain, 200, seed))
+    assert (values >= low).all()
+    assert (values <= high).all()
+    # On the domain's own scale, the nearest of 200 is farther than 8 % from an end with a chance of 1e-7.
+    unit = {
+        "linear": lambda x: (x - low) / (high - low),
+        "log": lambda x: np.log(x / low) / np.log(high / low),
+        "reverse_log": lambda x: 1 - np.log((low + high - x) / low) / np.log(high / low),
+    }[scale](values)
+    assert unit.min() < 0.08
+    assert unit.max() > 0.92
+
+
+@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
+@pytest.mark.parametrize("integer", [False, True])
+def test_reverse_log_is_dense_at_the_upper_end(sample, integer):
+    up = np.array(sample(Interval(1, 1000, "reverse_log", integer), 1000))
+    down = np.array(sample(Interval(1, 1000, "log", integer), 1000))
+    # On a log scale from 1 to 1000, two thirds of the values lie in the tenth at the dense end.
+    assert np.mean(up > 900) == pytest.approx(2 / 3, abs=0.06)
+    assert np.mean(down < 101) == pytest.approx(2 / 3, abs=0.06)
+    np.testing.assert_allclose(up, 1001 - down)
+
+
+@given(
+    st.sampled_from(SCALES),
+    st.integers(1, 1000),
+    st.integers(0, 1000),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_decoding_stays_in_range_whatever_was_sampled(scale, low, span, integer, raw):
+    value = Interval(low, low + span, scale, integer).decode(raw)
+    assert low <= value <= low + span
+    assert isinstance(value, int if integer else float)
+
+
+def test_rounding_of_the_sum_of_both_ends_does_not_leave_the_range():
+    domain = Interval(0.1, 0.3, "reverse_log")
+    assert domain.decode(0.1) == 0.3
+    assert domain.decode(0.3) == 0.1
+
+
+def test_choices_reach_every_value():
+    domain = Choices(("none", "mean", "full"))
+    assert set(sampled_by_ray(domain, 100)) == set(sampled_by_optuna(domain, 100)) == set(domain.values)
+
+
+@pytest.mark.parametrize("domain", [Fixed(3), Interval(3, 3, integer=True), Interval(3.0, 3.0, "log")])
+def test_one_value_is_no_search(domain):
+    assert domain.to_ray() == 3
+    assert domain.bounds == (3, 3)
+    assert OptunaSearch.convert_search_space({"x": domain.to_ray()}) == {}
+
+
+# Reading
+
+
+def test_every_form_of_an_entry_is_read():
+    space, problems = parse(
+        factors={"low": 8, "high": 64, "scale": "log"},
+        iterations=15,
+        regularization={"low": 0, "high": 1},
+        bias={"choices": ["mean", "full"]},
+        observed_weight={"choices": [1, 2.5]},
+    )
+    assert problems == []
+    assert space == {
+        "factors": Interval(8, 64, "log", integer=True),
+        "iterations": Fixed(15),
+        "regularization": Interval(0.0, 1.0, "linear"),
+        "bias": Choices(("mean", "full")),
+        "observed_weight": Choices((1.0, 2.5)),
+    }
+    assert isinstance(space["regularization"].low, float)
+
+
+NAMES = ", ".join(WALSConfig.valid())
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        (
+            {"regularisation": 1},
+            f"space.regularisation: unknown hyperparameter (did you mean 'regularization'?); valid: {NAMES}",
+        ),
+        ({"xyz": 1}, f"space.xyz: unknown hyperparameter; valid: {NAMES}"),
+        ({"factors": 8.5}, "space.factors must be a whole number, but got 8.5"),
+        ({"factors": 0}, "space.factors must be between 1 and 1024, but got 0"),
+        ({"factors": True}, "space.factors must be a whole number, but got True"),
+        ({"factors": None}, "space.factors must be a whole number, but got None"),
+        (
+            {"factors": [8, 16]},
+            "space.factors must be a whole number, but got [8, 16]: write {choices: [8, 16]}",
+        ),
+        ({"bias": "ful"}, "space.bias must be one of none, mean, full, but got 'ful' (did you mean 'full'?)"),
+        (
+            {"regularization": "1e-3"},
+            "space.regularization must be a number, but got '1e-3' (YAML takes that for text: write it with a "
+            "point, such as 1.0e-3, and without quotes)",
+        ),
+        ({"factors": {"low": 1}}, "space.factors.high is missing"),
+        (
+            {"factors": {"low": 1, "high": 2000}},
+            "space.factors.high must be between 1 and 1024, but got 2000",
+        ),
+        (
+            {"factors": {"low": 9, "high": 3}},
+            "space.factors: low must not be above high, but got (low=9, high=3)",
+        ),
+        (
+            {"factors": {"low": 1, "high": 3, "step": 1}},
+            "space.factors.step: unknown key; valid: low, high, scale, choices",
+        ),
+        (
+            {"factors": {"low": 1, "hihg": 3, "high": 3}},
+            "space.factors.hihg: unknown key (did you mean 'high'?); valid: low, high, scale, choices",
+        ),
+        (
+            {"factors": {"low": 1, "high": 3, "scale": "logarithm"}},
+            "space.factors.scale must be one of linear, log, reverse_log, but got 'logarithm' "
+            "(did you mean 'log'?)",
+        ),
+        (
+            {"regularization": {"low": 0, "high": 3, "scale": "log"}},
+            "space.regularization.low must be above 0 on a log scale, but got 0",
+        ),
+        (
+            {"regularization": {"low": 0, "high": 3, "scale": "reverse_log"}},
+            "space.regularization.low must be above 0 on a reverse_log scale, but got 0",
+        ),
+        (
+            {"bias": {"low": 0, "high": 1}},
+            "space.bias takes words: write one of none, mean, full, or {choices: [...]}",
+        ),
+        (
+            {"factors": {"choices": []}},
+            "space.factors.choices must be a list of at least one value, but got []",
+        ),
+        ({"factors": {"choices": [1, 0]}}, "space.factors.choices[1] must be between 1 and 1024, but got 0"),
+        (
+            {"factors": {"choices": [1], "low": 1}},
+            "space.factors.low: unknown key; valid: choices",
+        ),
+    ],
+    ids=str,
+)
+def test_mistake_is_told_with_its_key_path_and_the_way_out(entries, text):
+    assert problems_of(**entries) == [text]
+
+
+def test_all_mistakes_are_told_and_the_rest_is_read():
+    space, problems = parse(
+        factors={"low": 0, "high": 5000}, regularization={"low": 0.1}, bias="all", iterations=3, weight=1
+    )
+    assert [text.split()[0].rstrip(":") for text in problems] == [
+        "space.factors.low",
+        "space.factors.high",
+        "space.regularization.high",
+        "space.bias",
+        "space.weight",
+    ]
+    assert space == {"iterations": Fixed(3)}
+
+
+@pytest.mark.parametrize("entries", [None, [], "factors", 3])
+def test_space_that_is_no_mapping_is_told(entries):
+    problems = []
+    assert parse_space(entries, "space", problems) == {}
+    assert problems == [f"space must map hyperparameters to domains, but got {entries!r}"]
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [Fixed(8), Interval(1, 8, "log", integer=True), Interval(0.5, 8.0, "reverse_log"), Choices(("a", "b"))],
+    ids=str,
+)
+def test_written_form_is_plain(domain):
+    written = domain.to_dict()
+    assert written == 8 or set(written) in ({"low", "high", "scale"}, {"choices"})

@@ -1,0 +1,441 @@
+"""The model a user holds: what it answers, by id, and what of it survives on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.errors import ConfigError, ModelError, RatingsError, UnknownIdError
+from toolkit.factors import Factors, Side
+from toolkit.wals import WALS
+
+CONFIG = WALSConfig(factors=3, iterations=4)
+OPTIONS = RunOptions(dtype="float64", threads=1)
+N_USERS, N_ITEMS = 15, 11
+USER_IDS = [f"user {n}" for n in range(N_USERS)]
+ITEM_IDS = np.arange(N_ITEMS) * 7 + 100
+
+
+@pytest.fixture(scope="module")
+def ratings(made_up_ratings):
+    return made_up_ratings()
+
+
+@pytest.fixture(scope="module")
+def model(ratings):
+    """Trained with text ids of users and integer ids of items."""
+    return WALS(CONFIG, OPTIONS).fit(ratings, user_ids=USER_IDS, item_ids=ITEM_IDS)
+
+
+def with_factors(item_factors, *, user_factors=((1.0, 0.0),), seen=()):
+    """Return a model of one known user and of items with these factors, no biases."""
+    x, y = np.array(user_factors), np.array(item_factors, float)
+    ratings = sp.csr_matrix(([1.0], ([0], [0])), shape=(len(x), len(y)))
+    model = WALS(WALSConfig(factors=2, iterations=1, bias="none"), OPTIONS).fit(ratings)
+    users, items = Side(x, np.zeros(len(x))), Side(y, np.zeros(len(y)))
+    model.factors = Factors(users, items, 0.0, model.config, 1)
+    model.seen_indptr, model.seen_items = np.array([0, len(seen)]), np.array(seen, int)
+    return model
+
+
+def dense(model):
+    f = model.factors
+    return f.users.factors @ f.items.factors.T + f.users.bias[:, None] + f.items.bias + f.mean
+
+
+# Predicting
+
+
+@pytest.mark.parametrize("bias", ["none", "mean", "full"])
+def test_prediction_is_mean_biases_and_product_of_factors(ratings, bias):
+    model = WALS(CONFIG.replace(bias=bias), OPTIONS).fit(ratings)
+    users, items = np.divmod(np.arange(N_USERS * N_ITEMS), N_ITEMS)
+    np.testing.assert_allclose(model.predict(users, items), dense(model).ravel(), rtol=1e-12)
+
+
+def test_prediction_takes_ids_as_the_ratings_had_them(model):
+    expected = dense(model)
+    assert model.predict("user 3", 107) == pytest.approx(expected[3, 1])
+    assert model.predict("user 3", "107") == pytest.approx(expected[3, 1])
+    np.testing.assert_allclose(model.predict("user 3", [100, 107]), expected[3, :2])
+    np.testing.assert_allclose(model.predict(["user 3", "user 0"], 107), expected[[3, 0], 1])
+
+
+def test_row_numbers_are_the_ids_where_none_are_given(ratings):
+    model = WALS(CONFIG, OPTIONS).fit(ratings)
+    assert model.predict("3", "1") == model.predict(3, 1) == pytest.approx(dense(model)[3, 1])
+
+
+def test_predicting_no_pairs_gives_none(model):
+    assert model.predict([], []).shape == (0,)
+
+
+def test_users_and_items_of_different_number_are_refused(model):
+    with pytest.raises(ConfigError, match="as many, but got 2 and 3"):
+        model.predict(["user 1", "user 2"], [100, 107, 114])
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        (lambda m: m.predict("user 99", 100), "user user 99"),
+        (lambda m: m.predict("user 1", 101), "item 101"),
+        (lambda m: m.recommend(3), "user 3"),
+        (lambda m: m.similar_items(3), "item 3"),
+        (lambda m: m.similar_items("x"), "item ids of this model are whole numbers"),
+    ],
+)
+def test_unknown_ids_are_named(model, ask, text):
+    with pytest.raises(UnknownIdError, match=text):
+        ask(model)
+
+
+def test_rmse_of_no_ratings_is_none_and_of_the_training_ratings_what_the_history_says(model, ratings):
+    assert model.rmse(sp.coo_matrix((N_USERS, N_ITEMS))) is None
+    assert model.rmse(ratings) == pytest.approx(model.history[-1]["train_rmse"])
+
+
+# Recommending
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 1000])
+def test_recommendations_are_the_best_unseen_items_in_order(model, ratings, n):
+    for row, user in enumerate(USER_IDS):
+        items, scores = model.recommend(user, n)
+        unseen = np.setdiff1d(np.arange(N_ITEMS), ratings[row].indices)
+        expected = unseen[np.argsort(-dense(model)[row, unseen], kind="stable")][:n]
+        assert items.tolist() == ITEM_IDS[expected].tolist()
+        np.testing.assert_allclose(scores, dense(model)[row, expected])
+
+
+def test_seen_items_are_recommended_on_request(model):
+    items, _ = model.recommend("user 0", N_ITEMS, exclude_seen=False)
+    assert sorted(items.tolist()) == ITEM_IDS.tolist()
+
+
+def test_user_who_has_seen_everything_gets_nothing():
+    items, scores = with_factors([[1, 0], [2, 0]], seen=[0, 1]).recommend(0)
+    assert items.tolist() == scores.tolist() == []
+
+
+def test_equal_scores_come_by_position():
+    model = with_factors([[1, 0], [2, 0], [1, 0], [2, 0], [1, 0], [0, 0]])
+    for n, expected in ((1, [1]), (2, [1, 3]), (3, [1, 3, 0]), (4, [1, 3, 0, 2])):
+        assert model.recommend(0, n)[0].tolist() == expected
+
+
+def test_recommending_changes_nothing(model):
+    before = dense(model).copy(), model.seen_items.copy()
+    model.recommend("user 0")
+    np.testing.assert_array_equal(dense(model), before[0])
+    np.testing.assert_array_equal(model.seen_items, before[1])
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_fewer_than_one_item_is_refused(model, n):
+    with pytest.raises(ConfigError, match=f"n must be at least 1, but got {n}"):
+        model.recommend("user 0", n)
+    with pytest.raises(ConfigError, match=f"n must be at least 1, but got {n}"):
+        model.similar_items(100, n)
+
+
+def test_similar_items_are_those_that_point_the_same_way():
+    model = with_factors([[1, 0], [5, 0.1], [0, 3], [-2, 0], [0.5, 0.5], [0, 0]])
+    items, cosines = model.similar_items("0")
+    assert items.tolist() == [1, 4, 2, 5, 3]
+    np.testing.assert_allclose(cosines, [0.9998, 0.7071, 0, 0, -1], atol=1e-4)
+    assert model.similar_items(0, 2)[0].tolist() == [1, 4]
+
+
+def test_item_without_factors_is_similar_to_none():
+    _, cosines = with_factors([[0, 0], [1, 0]]).similar_items(0)
+    assert cosines.tolist() == [0]
+
+
+# Fold-in
+
+
+@pytest.mark.parametrize("bias", ["none", "mean", "full"])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.1])
+def test_folding_a_training_user_in_gives_the_trained_row(ratings, bias, unobserved_weight):
+    config = CONFIG.replace(bias=bias, unobserved_weight=unobserved_weight, weight_exponent=0.4)
+    model = WALS(config, OPTIONS).fit(ratings)
+    folded = model.fold_in(ratings)
+    np.testing.assert_allclose(folded.factors, model.factors.users.factors, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(folded.bias, model.factors.users.bias, rtol=1e-9, atol=1e-12)
+
+
+def test_folding_in_after_loading_gives_the_same(model, ratings, tmp_path):
+    model.save(tmp_path / "model")
+    folded = WALS.load(tmp_path / "model").fold_in(ratings[:3])
+    np.testing.assert_allclose(folded.factors, model.factors.users.factors[:3], rtol=1e-9, atol=1e-12)
+
+
+def test_folding_in_does_not_change_the_model(model, ratings):
+    before = dense(model).copy()
+    model.fold_in(ratings[:2] * 2)
+    np.testing.assert_array_equal(dense(model), before)
+
+
+def test_user_without_ratings_folds_in_to_zero(model):
+    folded = model.fold_in(sp.csr_matrix((1, N_ITEMS)))
+    assert not folded.factors.any()
+    assert not folded.bias.any()
+
+
+def test_fold_in_of_other_columns_is_refused(model):
+    with pytest.raises(ConfigError, match="must have 11 columns, one per item, but have 12"):
+        model.fold_in(sp.csr_matrix((1, N_ITEMS + 1)))
+
+
+def test_fold_in_of_what_is_not_finite_is_refused(model):
+    with pytest.raises(RatingsError, match="row 0, column 2"):
+        model.fold_in(sp.csr_matrix(([np.nan], ([0], [2])), shape=(1, N_ITEMS)))
+
+
+# Fitting
+
+
+@pytest.mark.parametrize("form", [sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_array])
+def test_every_sparse_form_trains_the_same_model(model, ratings, form):
+    other = WALS(CONFIG, OPTIONS).fit(form(ratings), user_ids=USER_IDS, item_ids=ITEM_IDS)
+    np.testing.assert_array_equal(dense(other), dense(model))
+    assert other.recommend("user 2")[0].tolist() == model.recommend("user 2")[0].tolist()
+
+
+def test_history_has_every_iteration_and_is_told_as_it_happens(ratings):
+    valid = sp.coo_matrix(ratings[:, ::-1])
+    told = []
+    model = WALS(CONFIG, OPTIONS).fit(ratings, valid=valid, on_iteration=lambda p: told.append(dict(p)))
+    assert told == model.history
+    assert [p["iteration"] for p in told] == [1, 2, 3, 4]
+    assert told[-1]["train_rmse"] == pytest.approx(model.rmse(ratings))
+    assert told[-1]["valid_rmse"] == pytest.approx(model.rmse(valid))
+    assert all(p["seconds"] >= 0 for p in told)
+
+
+def test_history_without_validation_ratings_says_so_and_starts_anew_with_every_fit(ratings):
+    model = WALS(CONFIG, OPTIONS).fit(ratings).fit(ratings)
+    assert [p["iteration"] for p in model.history] == [1, 2, 3, 4]
+    assert {p["valid_rmse"] for p in model.history} == {None}
+
+
+def test_validation_ratings_change_nothing_but_the_history(model, ratings):
+    other = WALS(CONFIG, OPTIONS).fit(ratings, valid=sp.coo_matrix(ratings * 2))
+    np.testing.assert_array_equal(dense(other), dense(model))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"user_ids": USER_IDS[1:]}, "ratings of 15 users and 11 items need as many ids, but got 14 and 11"),
+        ({"item_ids": range(12)}, "but got 15 and 12"),
+        ({"item_ids": [0] * N_ITEMS}, "each item id must occur once, but 0 occurs"),
+        ({"valid": sp.coo_matrix((3, 4))}, r"valid must have the shape of ratings, \(15, 11\)"),
+    ],
+)
+def test_what_does_not_fit_the_ratings_is_refused_before_training(ratings, arguments, text):
+    with pytest.raises(ConfigError, match=text):
+        WALS(CONFIG, OPTIONS).fit(ratings, **arguments, on_iteration=lambda _: pytest.fail("trained"))
+
+
+def test_ratings_that_cannot_be_trained_on_are_refused():
+    with pytest.raises(RatingsError, match="at least one rating"):
+        WALS(CONFIG, OPTIONS).fit(sp.csr_matrix((3, 4)))
+    with pytest.raises(RatingsError, match="row 1, column 2"):
+        WALS(CONFIG, OPTIONS).fit(sp.csr_matrix(([np.inf], ([1], [2])), shape=(3, 4)))
+
+
+# Saving and loading
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save(tmp_path / "model", test_rmse=0.5)
+    return tmp_path / "model"
+
+
+def test_loaded_model_answers_as_the_saved_one(model, saved, ratings):
+    loaded = WALS.load(saved)
+    assert loaded.config == model.config
+    assert loaded.options == model.options
+    assert loaded.history == model.history
+    assert loaded.dataset_digest is None
+    np.testing.assert_array_equal(dense(loaded), dense(model))
+    assert loaded.rmse(ratings) == model.rmse(ratings)
+    for ask in (
+        lambda m: m.recommend("user 4", 5),
+        lambda m: m.recommend("user 4", 5, exclude_seen=False),
+        lambda m: m.similar_items("114"),
+    ):
+        for mine, theirs in zip(ask(loaded), ask(model), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_loaded_model_saves_again(saved, tmp_path):
+    WALS.load(saved).save(tmp_path / "again")
+    for file in saved.glob("*.npy"):
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("ids", [USER_IDS, np.array(USER_IDS, dtype=object), np.arange(N_USERS)])
+def test_no_file_is_a_pickle(ratings, tmp_path, ids):
+    WALS(CONFIG, OPTIONS).fit(ratings, user_ids=ids).save(tmp_path / "model")
+    for file in (tmp_path / "model").iterdir():
+        if file.suffix == ".npy":
+            np.load(file, allow_pickle=False)
+        else:
+            json.loads(file.read_text(encoding="utf-8"))
+    assert {file.suffix for file in (tmp_path / "model").iterdir()} == {".npy", ".json"}
+
+
+def test_header_says_what_the_model_is(model, saved):
+    meta = json.loads((saved / "model.json").read_text(encoding="utf-8"))
+    assert meta["config"] == CONFIG.to_dict()
+    assert (meta["n_users"], meta["n_items"], meta["test_rmse"]) == (N_USERS, N_ITEMS, 0.5)
+
+
+def test_existing_model_is_replaced_only_on_request(model, saved):
+    before = (saved / "model.json").read_bytes()
+    with pytest.raises(ModelError, match="exists already"):
+        model.save(saved)
+    assert (saved / "model.json").read_bytes() == before
+    model.save(saved, overwrite=True, test_rmse=0.25)
+    assert json.loads((saved / "model.json").read_text(encoding="utf-8"))["test_rmse"] == 0.25
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_directory_that_is_no_model_is_not_overwritten(model, saved):
+    with pytest.raises(ModelError, match=r"holds other things \(it has no model.json\)"):
+        model.save(saved.parent, overwrite=True)
+    WALS.load(saved)
+
+
+def test_save_that_fails_leaves_the_old_model(model, saved):
+    with pytest.raises(TypeError):
+        model.save(saved, overwrite=True, not_json=object())
+    WALS.load(saved)
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+FILES = (
+    *("model.json", "factors.json", "user_factors.npy", "item_factors.npy", "user_bias.npy"),
+    *("item_bias.npy", "user_ids.npy", "item_ids.npy", "item_counts.npy", "seen_indptr.npy"),
+    "seen_items.npy",
+)
+
+
+def test_the_list_of_files_is_complete(saved):
+    assert sorted(FILES) == sorted(path.name for path in saved.iterdir())
+
+
+def delete(path):
+    path.unlink()
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def scramble(path):
+    path.write_bytes(b"PK\x03\x04" + os.urandom(100))
+
+
+def replace_by_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [delete, cut_short, empty, scramble, replace_by_a_directory])
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_model_is_refused_with_the_file_named(saved, name, damage):
+    damage(saved / name)
+    with warnings.catch_warnings():
+        # A header of NumPy's that was scrambled may look like one of Python 2.
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError, match=name.partition(".")[0]):
+            WALS.load(saved)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".npy")])
+def test_array_of_another_shape_is_refused_with_the_file_named(saved, name):
+    array = np.load(saved / name)
+    np.save(saved / name, array[:-1])
+    with pytest.raises(ModelError, match=name.partition("_")[0]):
+        WALS.load(saved)
+    np.save(saved / name, array[0])
+    with pytest.raises(ModelError, match=name.partition("_")[0]):
+        WALS.load(saved)
+
+
+class Unpickled:
+    def __reduce__(self):
+        return pytest.fail, ("a file was unpickled",)
+
+
+def test_nothing_is_unpickled(saved):
+    with (saved / "user_ids.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|O", "fortran_order": False, "shape": (N_USERS,)}
+        )
+        pickle.dump(Unpickled(), file)
+    with pytest.raises(ModelError, match="user_ids"):
+        WALS.load(saved)
+
+
+@pytest.mark.parametrize("name", ["model.json", "factors.json"])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"format_version": 99}, "version 1, but states 'walslab-[a-z]+' version 99"),
+        ({"format": "other"}, "but states 'other'"),
+    ],
+)
+def test_model_of_another_format_is_refused(saved, name, change, text):
+    meta = json.loads((saved / name).read_text(encoding="utf-8"))
+    (saved / name).write_text(json.dumps({**meta, **change}), encoding="utf-8")
+    with pytest.raises(ModelError, match=text):
+        WALS.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model.json", "[]"),
+        ("model.json", '{"format": "walslab-model", "format_version": 1}'),
+        ("model.json", '{"format": "walslab-model", "format_version": 1, "options": {"color": "red"}}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 1}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 1, "config": {"factors": -3}}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 1, "config": 3}'),
+    ],
+)
+def test_header_without_what_belongs_there_is_refused(saved, name, text):
+    (saved / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match=name):
+        WALS.load(saved)
+
+
+def test_what_is_no_model_directory_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(ModelError, match=f"{path.name} is not a walslab-model directory"):
+            WALS.load(path)
+
+
+def test_model_directory_can_be_moved_and_be_read_only(model, saved, tmp_path):
+    moved = shutil.move(saved, tmp_path / "moved here")
+    for file in (tmp_path / "moved here").iterdir():
+        file.chmod(0o444)
+    np.testing.assert_array_equal(dense(WALS.load(moved)), dense(model))
