@@ -124,9 +124,8 @@ def test_decoding_stays_in_range_whatever_was_sampled(scale, low, span, integer,
 
 
 def test_rounding_of_the_sum_of_both_ends_does_not_leave_the_range():
-    domain = Interval(0.1, 0.3, "reverse_log")
-    assert domain.decode(0.1) == 0.3
-    assert domain.decode(0.3) == 0.1
+    assert 0.1 + 0.3 - 0.1 > 0.3
+    assert Interval(0.1, 0.3, "reverse_log").decode(0.1) == 0.3
 
 
 def test_choices_reach_every_value():

@@ -84,6 +84,12 @@ def test_json_is_read_as_yaml_is(tmp_path, document):
     assert as_json == as_yaml == SearchSpec.from_dict(document)
 
 
+def test_numbers_of_json_are_read_by_the_rules_of_json(tmp_path):
+    text = '{"space": {"regularization": {"low": 1e-3, "high": 1E1}}}'
+    spec = SearchSpec.load(write(tmp_path / "a.json", text))
+    assert spec.space["regularization"] == Interval(0.001, 10.0)
+
+
 # What the command line changes
 
 
@@ -133,7 +139,7 @@ def test_all_mistakes_are_listed_in_one_go():
     assert "unknown hyperparameter (did you mean 'factors'?)" in found[2]
     assert "write it with a point, such as 1.0e-3" in found[3]
     assert "(did you mean 'cpu'?); valid: cpu, gpu" in found[4]
-    assert "(did you mean 'grace_iterations'?)" in found[10]
+    assert "unknown key; valid: grace_iterations, reduction_factor" in found[10]
     assert "(did you mean 'numpy'?)" in found[13]
 
 

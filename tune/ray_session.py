@@ -44,8 +44,12 @@ def connected() -> Iterator[None]:
         paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     try:
+        # Without an address Ray would join whatever Ray happens to run on this machine.
         ray.init(
-            include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     except (ConnectionError, TimeoutError) as error:
         where = f"the Ray cluster at RAY_ADDRESS={address}" if address else "a local Ray"

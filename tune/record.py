@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import ray.tune as ray_tune
 
 from tune.study import Study, TrialResult
-from tune.tracking import Tracking, log_dataset, start_run
+from tune.tracking import DatasetFacts, Tracking, start_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
     from ray.tune.experiment import Trial
 
-    from toolkit.dataset import RatingsDataset
 
 _METRICS = ("valid_rmse", "train_rmse", "seconds")
 # A long trial shows in the UI while it runs; a short one is written in one go when it ends.
@@ -37,6 +36,8 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
     def __init__(self, study: Study) -> None:
         self._study = study
         self._spec = study.spec
+        facts = study.facts
+        self._data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
         self._tracking = Tracking(study.facts["tracking_uri"], study.facts["experiment"])
         self._client: MlflowClient = self._tracking.client()
         self._runs: dict[str, tuple[str, str]] = {}  # Ray's trial id → our name of the trial, MLflow run id
@@ -118,10 +119,10 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
                 self._client,
                 self._study.facts["experiment_id"],
                 name,
+                data=self._data,
                 tags={
                     "mlflow.parentRunId": self._study.facts["parent_run_id"],
                     "walslab.study": self._study.name,
-                    "walslab.dataset_digest": self._study.facts["digest"],
                 },
                 params=self._spec.config(trial.config).to_dict(),
             )
@@ -159,7 +160,7 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
 
 
 def start_parent(
-    tracking: Tracking, study_name: str, spec: dict[str, Any], data: RatingsDataset
+    tracking: Tracking, study_name: str, spec: dict[str, Any], data: DatasetFacts
 ) -> tuple[str, str]:
     """Create the experiment where it is missing, and the parent run of a study.
 
@@ -174,21 +175,8 @@ def start_parent(
     """
     client = tracking.client()
     experiment_id = tracking.experiment_id(client)
-    run = start_run(
-        client,
-        experiment_id,
-        study_name,
-        tags={"walslab.study": study_name, "walslab.dataset_digest": data.digest},
-        params=flatten(spec),
-    )
-    log_dataset(
-        client,
-        run.info.run_id,
-        name=data.path.name,
-        digest=data.digest,
-        path=str(data.path),
-        profile={"n_users": data.n_users, "n_items": data.n_items, **data.counts},
-    )
+    tags = {"walslab.study": study_name}
+    run = start_run(client, experiment_id, study_name, data=data, tags=tags, params=flatten(spec))
     client.log_dict(run.info.run_id, spec, "spec.json")
     return experiment_id, run.info.run_id
 

@@ -12,7 +12,7 @@ from toolkit.errors import StudyError
 from tune.ray_session import concurrency, connected
 from tune.spec import SearchSpec
 from tune.study import Study
-from tune.tracking import Tracking
+from tune.tracking import DatasetFacts, Tracking
 
 if TYPE_CHECKING:
     from ray.tune import Callback
@@ -40,12 +40,16 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
             "ingest it again with --valid 0.1"
         )
     tracking = Tracking.from_environment()
-    experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), data)
+    facts = DatasetFacts(
+        dataset=str(data.path.resolve()),
+        digest=data.digest,
+        counts=data.counts,
+    )
+    experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), facts)
     return Study.create(
         path,
         name=path.name,
-        dataset=str(data.path.resolve()),
-        digest=data.digest,
+        **facts,
         spec=spec.to_dict(),
         tracking_uri=tracking.uri,
         experiment=tracking.experiment,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ class SearchSpec:
         source = str(path) if path else "default specification"
         try:
             text = Path(path).read_text(encoding="utf-8") if path else default_text()
-            document = yaml.safe_load(text)
+            document = _parsed(text)
         except OSError as error:
             raise SpecError(f"cannot read the specification {source}: {error.strerror}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -211,6 +212,16 @@ class SearchSpec:
             "resources": {"cpu": self.cpu, "gpu": self.gpu},
             "backend": self.backend,
         }
+
+
+def _parsed(text: str) -> Any:
+    """Read JSON by its own rules: YAML 1.1 refuses tabs before a line, and takes ``1e-3`` for text."""
+    import yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def default_text() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import json
 import os
@@ -10,7 +11,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 _DEFAULT_EXPERIMENT = "walslab"
+_KIND = "mlflow.experimentKind"
 _PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
 
 
@@ -86,7 +88,10 @@ class Tracking:
         try:
             found = client.get_experiment_by_name(self.experiment)
             if found is None:
-                return str(client.create_experiment(self.experiment))
+                # The tag makes the UI open on runs and metrics, not on prompts and traces.
+                return str(
+                    client.create_experiment(self.experiment, tags={_KIND: "custom_model_development"})
+                )
         except Exception as error:
             raise StudyError(self._unusable(error)) from error
         self._require_undeleted(found)
@@ -138,30 +143,41 @@ def mask(uri: str) -> str:
     return re.sub(r"(://[^:/?#@]*):[^?#]*@", r"\1:***@", uri)
 
 
+class DatasetFacts(TypedDict):
+    """What a run says of its dataset: path, digest, and counts of ratings, users and items."""
+
+    dataset: str
+    digest: str
+    counts: dict[str, int]
+
+
 def start_run(
-    client: MlflowClient, experiment_id: str, name: str, *, tags: dict[str, str], params: dict[str, Any]
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    *,
+    data: DatasetFacts,
+    tags: dict[str, str],
+    params: dict[str, Any],
 ) -> Run:
-    """Create a run with its tags and parameters."""
-    from mlflow.entities import Param
+    """Create a run with its tags, parameters and dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    run = client.create_run(experiment_id, run_name=name, tags=tags)
-    client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-    return run
-
-
-def log_dataset(
-    client: MlflowClient, run_id: str, *, name: str, digest: str, path: str, profile: dict[str, int]
-) -> None:
-    """Name the dataset, by its digest, as an input of a run."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
+    common = {
+        "walslab.dataset_digest": data["digest"],
+        "mlflow.source.name": "walslab tune",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": getpass.getuser(),
+    }
+    run = client.create_run(experiment_id, run_name=name, tags={**common, **tags})
     dataset = Dataset(
-        name=name,
-        digest=digest,
+        name=Path(data["dataset"]).name,
+        digest=data["digest"],
         source_type="local",
-        source=json.dumps({"uri": path}),
-        profile=json.dumps(profile),
+        source=json.dumps({"uri": data["dataset"]}),
+        profile=json.dumps(data["counts"]),
     )
-    client.log_inputs(
-        run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])]
-    )
+    run_id = run.info.run_id
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
+    return run

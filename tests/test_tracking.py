@@ -1,0 +1,270 @@
+"""Where runs are recorded: which store, what is shown of it, and how one that is not usable is refused."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+
+import pytest
+from mlflow import MlflowClient
+
+from toolkit.errors import StudyError
+from tune import doctor, tracking
+from tune.tracking import Tracking, log_dataset, mask, start_run
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty current folder, and an environment that names no store."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A SQLite store, made by the first who asks; making one takes seconds."""
+    made = Tracking(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db", "first")
+    made.experiment_id(made.client())
+    return made.uri
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def serve():
+    """Return a function that starts an HTTP server which answers every request with one status."""
+    servers = []
+
+    def serve(status):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append(self.path)
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        asked = []
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server.server_port, asked
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+# Which store
+
+
+def test_default_is_a_sqlite_file_in_this_folder(folder):
+    assert Tracking.from_environment() == Tracking(f"sqlite:///{folder}/mlflow.db", "walslab")
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_standard_variables_are_obeyed(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "movies")
+    assert Tracking.from_environment() == Tracking("http://127.0.0.1:5000", "movies")
+
+
+def test_empty_variables_count_as_not_set(monkeypatch):
+    default = Tracking.from_environment()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    assert Tracking.from_environment() == default
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://ann:s3cret@127.0.0.1:5000/api", "http://ann:***@127.0.0.1:5000/api"),
+        ("postgresql+psycopg2://ann:s3cret@db/mlflow", "postgresql+psycopg2://ann:***@db/mlflow"),
+        ("mysql://:s3cret@db/mlflow", "mysql://:***@db/mlflow"),
+        ("http://ann:s3c@r@et@host", "http://ann:***@host"),
+        ("http://ann:s3c/r:et@host", "http://ann:***@host"),
+        ("http://ann:ann@ann", "http://ann:***@ann"),
+        ("http://[ann:s3cret@bad", "http://[ann:***@bad"),
+        ("http://ann@host:5000/api", "http://ann@host:5000/api"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_password_is_masked_and_nothing_else(uri, shown):
+    assert mask(uri) == Tracking(uri, "x").shown == shown
+
+
+# Stores that are not usable
+
+
+def refused(uri):
+    """Return what is told of a store, which must be the same before and during a search."""
+    tracked = Tracking(uri, "walslab")
+    with pytest.raises(StudyError) as raised:
+        tracked.experiment_id(tracked.client())
+    assert tracked.problem() == str(raised.value)
+    return str(raised.value)
+
+
+def test_closed_port_is_refused_at_once_with_the_way_out(closed_port):
+    began = time.monotonic()
+    told = refused(f"http://ann:s3cret@127.0.0.1:{closed_port}/")
+    assert time.monotonic() - began < 10
+    assert told.startswith(
+        f"no MLflow server answers at MLFLOW_TRACKING_URI=http://ann:***@127.0.0.1:{closed_port}/ ("
+    )
+    assert "Connection refused" in told
+    assert told.endswith("start it, or unset the variable to record in ./mlflow.db")
+    assert "s3cret" not in told
+
+
+def test_server_that_never_answers_is_refused_when_patience_ends(monkeypatch):
+    monkeypatch.setattr(tracking, "_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        told = refused(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert "timed out" in told
+
+
+def test_server_of_something_else_is_refused():
+    def speak():
+        for _ in range(2):
+            peer, _ = listening.accept()
+            with peer:
+                peer.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        told = refused(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        speaker.join()
+    assert told.startswith("no MLflow server answers")
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://", "http://127.0.0.1:port", "http://[", "http://ann:s3cret@127.0.0.1:99999"]
+)
+def test_address_that_is_none_is_refused(uri):
+    told = refused(uri)
+    assert told.startswith("no MLflow server answers")
+    assert "s3cret" not in told
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "127.0.0.1:5000", "nonsense://ann:s3cret@x"])
+def test_store_that_mlflow_does_not_take_is_refused(uri):
+    told = refused(uri)
+    assert told.startswith(f"the MLflow store {mask(uri)} is not usable: ")
+    assert "s3cret" not in told
+
+
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_server_that_answers_is_left_to_mlflow(serve, status):
+    port, asked = serve(status)
+    # A password belongs into a header, not into the name of the host.
+    Tracking(f"http://ann:s3cret@127.0.0.1:{port}/prefix/", "x")._require_answer()
+    assert asked == ["/prefix/health"]
+
+
+# A store that is
+
+
+def test_experiment_is_made_once(store):
+    tracked = Tracking(store, "second")
+    made = tracked.experiment_id(tracked.client())
+    assert tracked.experiment_id(tracked.client()) == made
+    assert MlflowClient(tracking_uri=store).get_experiment(made).name == "second"
+    assert tracked.problem() is None
+
+
+def test_deleted_experiment_is_refused_with_both_ways_out(store):
+    tracked = Tracking(store, "deleted")
+    made = tracked.experiment_id(tracked.client())
+    tracked.client().delete_experiment(made)
+    with pytest.raises(StudyError) as raised:
+        tracked.experiment_id(tracked.client())
+    assert tracked.problem() == str(raised.value)
+    assert "the MLflow experiment 'deleted' was deleted: " in str(raised.value)
+    assert "set MLFLOW_EXPERIMENT_NAME to another name" in str(raised.value)
+    assert f"mlflow experiments restore --experiment-id {made}" in str(raised.value)
+
+
+def test_store_that_is_yet_to_be_made_is_no_problem_and_is_not_made_by_asking(folder):
+    assert Tracking.from_environment().problem() is None
+    assert list(folder.iterdir()) == []
+
+
+def test_file_that_is_no_store_is_a_problem(folder):
+    (folder / "mlflow.db").write_bytes(b"not a database, whatever its name says" * 100)
+    told = Tracking.from_environment().problem()
+    assert "mlflow.db is not usable: " in told
+    assert "not a database" in told
+
+
+def test_run_has_its_parameters_tags_and_dataset(store):
+    tracked = Tracking(store, "first")
+    client = tracked.client()
+    run = start_run(
+        client,
+        tracked.experiment_id(client),
+        "trial-1",
+        tags={"a": "b"},
+        params={"factors": 3, "bias": "full"},
+    )
+    log_dataset(client, run.info.run_id, name="ml", digest="abc", path="/data/ml", profile={"n_users": 3})
+    found = client.get_run(run.info.run_id)
+    assert found.info.run_name == "trial-1"
+    assert found.data.params == {"factors": "3", "bias": "full"}
+    assert found.data.tags["a"] == "b"
+    assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
+
+
+# What doctor says
+
+
+def finding(name):
+    (found,) = [check for check in doctor.checks() if check["name"] == name]
+    return found["ok"], found["detail"], found["fix"]
+
+
+def test_doctor_is_content_with_an_empty_folder(folder):
+    assert finding("mlflow store") == (True, f"sqlite:///{folder}/mlflow.db, experiment 'walslab'", None)
+    assert finding("ray address") == (True, "RAY_ADDRESS is not set: studies run on this machine", None)
+
+
+def test_doctor_says_which_store_does_not_answer(monkeypatch, closed_port):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{closed_port}")
+    ok, detail, fix = finding("mlflow store")
+    assert not ok
+    assert f"ann:***@127.0.0.1:{closed_port}" in detail
+    assert fix == "start the server, or unset MLFLOW_TRACKING_URI"
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_doctor_tries_the_ray_address(monkeypatch, closed_port, form):
+    monkeypatch.setenv("RAY_ADDRESS", form.format(closed_port))
+    ok, detail, fix = finding("ray address")
+    assert not ok
+    assert detail.startswith(f"RAY_ADDRESS={form.format(closed_port)}: ")
+    assert fix == "start that cluster, or unset RAY_ADDRESS"
+    with socket.create_server(("127.0.0.1", 0)) as cluster:
+        monkeypatch.setenv("RAY_ADDRESS", form.format(cluster.getsockname()[1]))
+        ok, detail, _ = finding("ray address")
+    assert ok, detail
+
+
+@pytest.mark.parametrize(("address", "ok"), [("auto", True), ("local", True), ("nonsense", False)])
+def test_doctor_knows_rays_own_words(monkeypatch, address, ok):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert finding("ray address")[0] is ok
