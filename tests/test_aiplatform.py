@@ -11,6 +11,7 @@ import yaml
 
 from toolkit.config import PRESETS
 from toolkit.errors import SpecError
+from tune.aiplatform import NAMES
 from tune.space import Choices, Fixed, Interval
 from tune.spec import SearchSpec
 
@@ -180,17 +181,23 @@ def test_all_mistakes_are_listed_in_one_go_with_the_files_own_keys(mistakes):
     at = f"{PATH}.params"
     assert found == [
         f"{PATH}.goal must be MINIMIZE, since an RMSE is searched, but got 'MAXIMIZE'",
-        f"{at}[0].parameterName: unknown 'regularisation' (did you mean 'regularization'?); valid: latent_factors, "
-        "num_iters, regularization, unobs_weight, feature_wt_factor, feature_wt_exp",
+        (
+            f"{at}[0].parameterName: unknown 'regularisation' (did you mean 'regularization'?); "
+            f"valid: {', '.join(NAMES)}"
+        ),
         f"{at}[1].minValue must be a number, but got 'little'",
         f"{at}[1].maxValue must be a number, but got 'much'",
         f"{at}[2].minValue must be above 0 on a log scale, but got 0",
-        f"{at}[3].scaletype: unknown key (did you mean 'scaleType'?); valid: parameterName, type, minValue, "
-        "maxValue, discreteValues, categoricalValues, scaleType",
+        (
+            f"{at}[3].scaletype: unknown key (did you mean 'scaleType'?); "
+            "valid: parameterName, type, minValue, maxValue, discreteValues, categoricalValues, scaleType"
+        ),
         f"{at}[3].maxValue must be between 0 and 1e+06, but got -5",
         f"{at}[4].minValue must be a whole number, but got '5.5'",
-        f"{at}[5].type must be one of INTEGER, DOUBLE, DISCRETE, CATEGORICAL, but got 'INT'"
-        " (did you mean 'INTEGER'?)",
+        (
+            f"{at}[5].type must be one of INTEGER, DOUBLE, DISCRETE, CATEGORICAL, but got 'INT'"
+            " (did you mean 'INTEGER'?)"
+        ),
         f"{at}[6] must be a mapping with a parameterName, but got {{'type': 'DOUBLE'}}",
         f"{at}[7].discreteValues[1] must be between 0 and 10, but got 11",
         f"{at}[8].parameterName: 'factors' occurs twice",

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from multiprocessing import Process
 
 import pytest
 
 from toolkit import atomic
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
@@ -27,12 +26,17 @@ def make(path, **files):
         (path / name).write_text(text)
 
 
+def write_and_raise(path, error, **options):
+    with atomic.directory(path, **options) as part:
+        (part / "new").write_text("new")
+        raise error
+
+
 @pytest.fixture(scope="module")
 def dead_pid():
     """The number of a process that has ended."""
-    process = Process(target=int)
-    process.start()
-    process.join()
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
     return process.pid
 
 
@@ -47,19 +51,17 @@ def test_directory_appears_with_everything_in_it(tmp_path, name):
     assert names(path.parent) == [name]
 
 
-@pytest.mark.parametrize("error", [Boom, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [BoomError, KeyboardInterrupt, SystemExit])
 def test_exception_inside_the_block_leaves_nothing(tmp_path, error):
-    with pytest.raises(error), atomic.directory(tmp_path / "model") as part:
-        (part / "file").write_text("x")
-        raise error
+    with pytest.raises(error):
+        write_and_raise(tmp_path / "model", error)
     assert names(tmp_path) == []
 
 
 def test_exception_inside_the_block_leaves_the_old_directory_untouched(tmp_path):
     make(tmp_path / "model", old="old")
-    with pytest.raises(Boom), atomic.directory(tmp_path / "model", overwrite=True) as part:
-        (part / "new").write_text("new")
-        raise Boom
+    with pytest.raises(BoomError):
+        write_and_raise(tmp_path / "model", BoomError, overwrite=True)
     assert names(tmp_path) == ["model"]
     assert names(tmp_path / "model") == ["old"]
 

@@ -184,8 +184,10 @@ NAMES = ", ".join(WALSConfig.valid())
         ({"bias": "ful"}, "space.bias must be one of none, mean, full, but got 'ful' (did you mean 'full'?)"),
         (
             {"regularization": "1e-3"},
-            "space.regularization must be a number, but got '1e-3' (YAML takes that for text: write it with a "
-            "point, such as 1.0e-3, and without quotes)",
+            (
+                "space.regularization must be a number, but got '1e-3' (YAML takes that for text: "
+                "write it with a point, such as 1.0e-3, and without quotes)"
+            ),
         ),
         ({"factors": {"low": 1}}, "space.factors.high is missing"),
         (
@@ -206,8 +208,10 @@ NAMES = ", ".join(WALSConfig.valid())
         ),
         (
             {"factors": {"low": 1, "high": 3, "scale": "logarithm"}},
-            "space.factors.scale must be one of linear, log, reverse_log, but got 'logarithm' "
-            "(did you mean 'log'?)",
+            (
+                "space.factors.scale must be one of linear, log, reverse_log, but got 'logarithm' "
+                "(did you mean 'log'?)"
+            ),
         ),
         (
             {"regularization": {"low": 0, "high": 3, "scale": "log"}},

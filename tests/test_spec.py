@@ -179,7 +179,7 @@ def test_all_mistakes_are_listed_in_one_go():
         ),
         (
             {"space": {"unobserved_weight": {"low": 0, "high": 1}, "observed_weight": {"choices": [0, 1]}}},
-            "space: unobserved_weight and observed_weight can both be 0, and then no rating counts: raise one",
+            "space: unobserved_weight and observed_weight can both be 0, and then no rating counts",
         ),
     ],
     ids=str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from mlflow import MlflowClient
 
 from toolkit.errors import StudyError
 from tune import doctor, tracking
-from tune.tracking import Tracking, log_dataset, mask, start_run
+from tune.tracking import Tracking, mask, start_run
 
 
 @pytest.fixture(autouse=True)
@@ -153,13 +154,18 @@ def test_server_of_something_else_is_refused():
     assert told.startswith("no MLflow server answers")
 
 
-@pytest.mark.parametrize(
-    "uri", ["http://", "http://127.0.0.1:port", "http://[", "http://ann:s3cret@127.0.0.1:99999"]
-)
+@pytest.mark.parametrize("uri", ["http://", "http://127.0.0.1:port", "http://ann:s3cret@127.0.0.1:99999"])
 def test_address_that_is_none_is_refused(uri):
     told = refused(uri)
     assert told.startswith("no MLflow server answers")
     assert "s3cret" not in told
+
+
+def test_address_that_cannot_be_taken_apart_is_refused_by_whoever_tries():
+    tracked = Tracking("http://ann:s3cret@[", "walslab")
+    with pytest.raises(StudyError, match=r"http://ann:\*\*\*@\[ "):
+        tracked.client()
+    assert "http://ann:***@[ " in tracked.problem()
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "127.0.0.1:5000", "nonsense://ann:s3cret@x"])
@@ -219,15 +225,28 @@ def test_run_has_its_parameters_tags_and_dataset(store):
         client,
         tracked.experiment_id(client),
         "trial-1",
+        data={"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}},
         tags={"a": "b"},
         params={"factors": 3, "bias": "full"},
     )
-    log_dataset(client, run.info.run_id, name="ml", digest="abc", path="/data/ml", profile={"n_users": 3})
     found = client.get_run(run.info.run_id)
     assert found.info.run_name == "trial-1"
     assert found.data.params == {"factors": "3", "bias": "full"}
     assert found.data.tags["a"] == "b"
-    assert found.inputs.dataset_inputs[0].dataset.digest == "abc"
+    (used,) = found.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("ml", "abc")
+
+
+def test_user_without_a_name_is_recorded_by_number(store, monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(tracking.getpass, "getuser", nameless)
+    tracked = Tracking(store, "first")
+    client = tracked.client()
+    data = {"dataset": "ml", "digest": "abc", "counts": {}}
+    run = start_run(client, tracked.experiment_id(client), "trial-2", data=data, tags={}, params={})
+    assert run.data.tags["mlflow.user"] == str(os.getuid())
 
 
 # What doctor says

@@ -167,7 +167,7 @@ def start_run(
         "walslab.dataset_digest": data["digest"],
         "mlflow.source.name": "walslab tune",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _user(),
     }
     run = client.create_run(experiment_id, run_name=name, tags={**common, **tags})
     dataset = Dataset(
@@ -181,3 +181,11 @@ def start_run(
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
     client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
     return run
+
+
+def _user() -> str:
+    # In a container the number of the user often has no name.
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
