@@ -1,4 +1,4 @@
-"""What a study says while it runs: one live line on a terminal, one line per finished trial elsewhere."""
+"""What a study says on standard error while it runs: a live line on a terminal, else one line a trial."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ray.tune as ray_tune
-
-from toolkit.cli import console
+from rich.console import Console
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
-    from rich.console import Console
     from rich.status import Status
 
 
@@ -22,13 +20,10 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
     ----------
     total : int
         Trials that the study asks for.
-    as_json : bool
-        Whether standard output is kept for JSON.
     """
 
-    def __init__(self, total: int, *, as_json: bool) -> None:
+    def __init__(self, total: int) -> None:
         self.total = total
-        self.as_json = as_json
         self._counted: dict[str, str] = {}
         self._best: float | None = None
         self._begin()
@@ -36,7 +31,7 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
     def _begin(self) -> None:
         self._began = time.monotonic()
         self._before = len(self._counted)
-        self._console: Console = console(as_json=self.as_json)
+        self._console: Console = Console(stderr=True, highlight=False)
         self._status: Status | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from tune.study import Study, TrialResult
 
 
-_HEADING = 8  # characters
+_HEADING = 7  # characters
 _EARLY = "*"
 
 
@@ -23,14 +25,17 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
     from tune.progress import StudyProgress
     from tune.search import run_study
 
-    run_study(study, data, progress=StudyProgress(study.spec.trials, as_json=as_json))
+    run_study(study, data, progress=StudyProgress(study.spec.trials))
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)
-    screen.print(f"\nNext:  walslab refit {study.shown}", soft_wrap=True)
+    finished = study.facts["status"] == "finished"
+    screen.print(f"\nNext:  walslab {'refit' if finished else 'resume'} {study.shown}", soft_wrap=True)
     screen.print(f"       mlflow ui --backend-store-uri {_masked(study)}", soft_wrap=True)
     if as_json:
         emit(summary(study))
+    if not finished:
+        click.get_current_context().exit(1)
 
 
 def print_summary(screen: Console, study: Study) -> None:
