@@ -75,6 +75,7 @@ def _run(job: Job, screen: Any) -> str:
     asyncio.run(follow())
     status = client.get_job_status(submission_id)
     if status != JobStatus.SUCCEEDED:
-        message = client.get_job_info(submission_id).message
+        # The rest of the message repeats the log, which was followed.
+        message = (client.get_job_info(submission_id).message or "no reason given").splitlines()[0]
         raise SubmitError(f"job {submission_id} ended {status}: {message}")
     return submission_id

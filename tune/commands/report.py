@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
     from tune.progress import StudyProgress
     from tune.search import run_study
 
+    where = os.environ.get("RAY_ADDRESS")
+    click.echo(f"connecting to Ray at {where}" if where else "starting Ray on this machine", err=True)
     run_study(study, data, progress=StudyProgress(study.spec.trials))
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))

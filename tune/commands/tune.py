@@ -62,6 +62,6 @@ def tune(
 
     data = RatingsDataset.open(dataset)
     name = name or f"{dataset.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if Path(name).name != name:
+    if Path(name).name != name or name == "..":
         raise ConfigError(f"--name must be a plain name, not a path, but got {name!r}")
     run_and_report(create_study(STUDIES / name, data, search), data, as_json=as_json)
