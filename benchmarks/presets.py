@@ -1,8 +1,9 @@
 """Test RMSE of the presets: mean ± standard deviation over random 10 % tests, unclipped.
 
-python benchmarks/presets.py data/ml-100k/u.data [MORE RATINGS...] [--splits 5] [--presets tutorial-default,...]
+    python benchmarks/presets.py data/ml-100k/u.data [MORE RATINGS...] [--splits 5]
 
-Each split is one `walslab ingest` with another seed and no validation share: the presets are fixed, nothing is chosen.
+Each split is one `walslab ingest` with another seed and no validation share: the presets are fixed, nothing
+is chosen.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ REPORTED = {
 
 def main() -> None:
     """Print one line per ratings file and preset."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("ratings", nargs="+")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--presets", default=",".join(PRESETS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,19 @@ class RatingsDataset:
             raise DatasetError(
                 f"{path / 'manifest.json'} is not valid JSON: {error}; ingest the ratings again"
             ) from error
+        if not isinstance(manifest, dict):
+            manifest = {}
         found = (manifest.get("format"), manifest.get("format_version"))
         if found != (FORMAT, FORMAT_VERSION):
             raise DatasetError(
                 f"{path} must be of format {FORMAT} version {FORMAT_VERSION}, but states {found[0]} "
                 f"{found[1]}: "
                 "ingest the ratings again"
+            )
+        missing = [key for key in ("digest", "counts", "split", "source", "files") if key not in manifest]
+        if missing:
+            raise DatasetError(
+                f"{path / 'manifest.json'} lacks {', '.join(missing)}: ingest the ratings again"
             )
         dataset = cls(path, manifest)
         for entry in manifest["files"]:
@@ -158,7 +165,7 @@ class RatingsDataset:
     def _stack(self, kind: str) -> sp.csr_matrix:
         try:
             parts = [sp.load_npz(self.path / entry["path"]) for entry in self.shards(kind)]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise DatasetError(
                 f"a shard of {self.path / kind} cannot be read: {error}; ingest again"
             ) from error
@@ -168,7 +175,10 @@ class RatingsDataset:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        column = pq.read_table(self.path / name, columns=["id"]).column("id")
+        try:
+            column = pq.read_table(self.path / name, columns=["id"]).column("id")
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(f"{self.path / name} cannot be read: {error}; ingest again") from error
         if pa.types.is_integer(column.type):
             integers: np.ndarray[Any, Any] = column.to_numpy()
             return integers
@@ -179,10 +189,3 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_of(files: Iterable[dict[str, Any]]) -> str:
-    """Return the identity of a dataset with these files: a digest of their names and checksums."""
-    lines = sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files)
-    # MLflow holds at most 36 characters.
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]

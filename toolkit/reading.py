@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.errors import RatingsError
-from toolkit.source import ROLES, RatingsSource, number, open_bytes, split_line
+from toolkit.source import RatingsSource, number, open_bytes, split_line
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
-IdKind = Literal["integer", "string"]
 BLOCK_BYTES = 32 << 20
 _BOM = b"\xef\xbb\xbf"
-_BLANK = re.compile(rb"\n[ \t]*\r?\n|\A[ \t]*\r?\n|\n[ \t]+\r?\Z")
-_WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
-
-
-class NotIntegersError(Exception):
-    """An id column read as integers holds something else: it has to be read as text."""
-
-    def __init__(self, role: str) -> None:
-        super().__init__(role)
-        self.role = role
+# Stands for a delimiter of several bytes, which the CSV reader cannot cut at.
+_UNIT = b"\x1f"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -62,89 +55,158 @@ def blocks(source: RatingsSource, block_bytes: int = BLOCK_BYTES) -> list[Block]
     return found
 
 
-def read(source: RatingsSource, kinds: dict[str, IdKind], block_bytes: int = BLOCK_BYTES) -> dd.DataFrame:
+def read(source: RatingsSource, block_bytes: int = BLOCK_BYTES) -> dd.DataFrame:
     """Return the ratings as a Dask dataframe with columns user, item and rating, one partition a block.
+
+    Users and items are categories, each block with its own: int64 where every id of the block is an integer
+    in its usual form, str otherwise. Ratings are float64.
 
     Parameters
     ----------
     source : RatingsSource
         The files and how to read them.
-    kinds : dict of str to str
-        For ``user`` and ``item``, whether ids are read as ``integer`` (int64) or ``string``.
     block_bytes : int
         Size of a block.
     """
     import dask
     import dask.dataframe as dd
-    import pandas as pd
 
-    types: dict[str, Any] = {
-        role: "int64" if kinds[role] == "integer" else object for role in ("user", "item")
-    }
-    meta = pd.DataFrame(
-        {**{k: pd.Series([], dtype=t) for k, t in types.items()}, "rating": pd.Series([], dtype="float64")}
-    )
     with dask.config.set({"dataframe.convert-string": False}):
-        frame: dd.DataFrame = dd.from_map(
-            parse, blocks(source, block_bytes), source=source, kinds=kinds, meta=meta
-        )
+        frame: dd.DataFrame = dd.from_map(parse, blocks(source, block_bytes), source=source, meta=_empty())
     return frame
 
 
-def parse(block: Block, source: RatingsSource, kinds: dict[str, IdKind]) -> pd.DataFrame:
+def parse(block: Block, source: RatingsSource) -> pd.DataFrame:
     """Read one block.
 
     Raises
     ------
     RatingsError
         Naming file, line, field and value of the first bad line.
-    NotIntegersError
-        When ids asked for as integers are not.
     """
     import pandas as pd
+    import pyarrow as pa
 
     data = _bytes_of(block)
     if source.header and block.begin == 0:
-        data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""
-    # pandas reads a delimiter of two characters with its slow Python engine; cut at each ':' instead, every
-    # second field is empty.
-    step = len(source.delimiter)
-    types: dict[int, Any] = {
-        p * step: str if kinds.get(role) == "string" else "int64" for role, p in _roles(source)
-    }
-    types[source.columns[2] * step] = "float64"
+        data = data[_end_of_header(data) :]
     if not data.strip():
-        return pd.DataFrame({"user": [], "item": [], "rating": []}).astype(
-            {r: object if kinds[r] == "string" else "int64" for r in ("user", "item")} | {"rating": "float64"}
-        )
+        return _empty()
     try:
-        _require_even(data, source)
-        frame = pd.read_csv(
-            io.BytesIO(data),
-            sep=source.delimiter[0],
-            header=None,
-            usecols=list(types),
-            dtype=types,
-            na_filter=False,
-            engine="c",
-            skip_blank_lines=True,
-        )
-    except (ValueError, OverflowError) as error:
-        _explain(block, source, kinds)
+        table = _table(data, source)
+        return pd.DataFrame({"user": _ids(table, 0), "item": _ids(table, 1), "rating": _ratings(table)})
+    except (ValueError, pa.ArrowException) as error:
+        _explain(block, source)
         raise RatingsError(f"{block.path} cannot be read: {error}") from error
-    frame = frame[[p * step for p in source.columns]]
-    frame.columns = pd.Index(ROLES)
-    rating = frame["rating"].to_numpy()
-    empty = any((frame[role] == "").any() for role in ("user", "item") if kinds[role] == "string")
-    if empty or not np.isfinite(rating).all():
-        _explain(block, source, kinds)
-    if any(kind == "integer" for kind in kinds.values()) and _may_hide_text(data, source):
-        _explain(block, source, kinds)
-    return frame
 
 
-def _roles(source: RatingsSource) -> list[tuple[str, int]]:
-    return list(zip(ROLES[:2], source.columns[:2], strict=True))
+def place(block: Block, source: RatingsSource, row: int) -> str:
+    """Return file and line, for people, of a row of a block, from 0."""
+    at, _ = next(itertools.islice(_data_lines(block, source), row, None))
+    return f"{block.path}, line {at}"
+
+
+def _empty() -> pd.DataFrame:
+    import pandas as pd
+
+    none = pd.Categorical([], categories=pd.Index([], dtype="int64"))
+    return pd.DataFrame({"user": none, "item": none, "rating": np.zeros(0)})
+
+
+def _end_of_header(data: bytes) -> int:
+    end = 0
+    for line in data.splitlines(keepends=True):
+        end += len(line)
+        if line.strip():
+            break
+    return end
+
+
+def _table(data: bytes, source: RatingsSource) -> Any:
+    """Return user, item and rating as an Arrow table; ids are dictionary-encoded text.
+
+    Arrow, and not pandas, because it refuses a line with another number of fields than the others, which
+    pandas fills or cuts where only some columns are read.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
+
+    if b"\0" in data:
+        raise ValueError("zero byte")
+    delimiter = source.delimiter.encode()
+    if len(delimiter) > 1:
+        if _UNIT in data:
+            raise ValueError("a control character (0x1f)")
+        data = data.replace(delimiter, _UNIT)
+    user, item, rating = (f"f{position}" for position in source.columns)
+    word = pa.dictionary(pa.int32(), pa.string())
+
+    def cut(data: bytes) -> Any:
+        return pacsv.read_csv(
+            pa.BufferReader(data),
+            # Names are given so that the first line of a block is held to the number of fields, too. Several
+            # blocks side by side keep the processors busy; the reader needs no threads of its own.
+            read_options=pacsv.ReadOptions(
+                column_names=[f"f{n}" for n in range(source.fields)],
+                use_threads=False,
+                block_size=min(len(data) + 1, 2 * BLOCK_BYTES),
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=delimiter.decode() if len(delimiter) == 1 else _UNIT.decode(),
+                quote_char='"' if len(delimiter) == 1 else False,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=[user, item, rating],
+                column_types={user: word, item: word, rating: pa.float64()},
+                null_values=[""],
+                strings_can_be_null=False,
+            ),
+        )
+
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    try:
+        table = cut(data)
+    except pa.ArrowInvalid:
+        # The reader skips empty lines, but not lines of blanks.
+        kept = [line for line in data.splitlines() if line.strip()]
+        if len(kept) == lines:
+            raise
+        table = cut(b"\n".join(kept))
+    if table.num_rows not in (lines, sum(1 for line in data.splitlines() if line.strip())):
+        raise ValueError("a quoted field goes over the end of its line")
+    return table.unify_dictionaries()
+
+
+def _ratings(table: Any) -> np.ndarray[Any, Any]:
+    """Return the ratings as float64, all of which float32 can hold; a missing one reads as NaN."""
+    rating: np.ndarray[Any, Any] = table.column(2).to_numpy()
+    if len(rating) and not np.abs(rating).max() <= _LARGEST:
+        raise ValueError("a rating is missing or not a finite number")
+    return rating
+
+
+def _ids(table: Any, column: int) -> pd.Categorical:
+    """Return a column of ids as categories, stripped of blanks, as integers where all are."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    coded = table.column(column).combine_chunks()
+    codes, words = coded.indices.to_numpy(), coded.dictionary
+    stripped = pc.utf8_trim_whitespace(words)
+    if not stripped.equals(words):
+        merged = stripped.dictionary_encode()
+        codes, words = merged.indices.to_numpy()[codes], merged.dictionary
+    if pc.index(words, "").as_py() >= 0:
+        raise ValueError("an id is missing")
+    try:
+        integers = words.cast(pa.int64())
+    except pa.ArrowInvalid:
+        integers = None
+    # 007 is not 7, and becomes text.
+    if integers is not None and integers.cast(pa.string()).equals(words):
+        return pd.Categorical.from_codes(codes, categories=pd.Index(integers.to_numpy()))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(words.to_pylist(), dtype=object))
 
 
 def _bytes_of(block: Block) -> bytes:
@@ -164,53 +226,38 @@ def _bytes_of(block: Block) -> bytes:
             if not data.endswith(b"\n"):
                 data += file.readline()
             return data.removeprefix(_BOM) if block.begin == 0 else data
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RatingsError(
             f"{block.path} cannot be read to its end: {error}; if it was downloaded, download it again"
         ) from error
 
 
-def _require_even(data: bytes, source: RatingsSource) -> None:
-    """Refuse a block in which a line has more or fewer fields than line 1: pandas would fill and cut."""
-    if b'"' in data or _BLANK.search(data):
-        # A delimiter may be quoted, or a line empty: a count of the block's delimiters tells nothing.
-        even = all(len(fields) == source.fields for _, fields in _split(data, source) if fields)
-    else:
-        lines = data.count(b"\n") + (not data.endswith(b"\n"))
-        even = data.count(source.delimiter.encode()) == lines * (source.fields - 1)
-    if not even:
-        raise ValueError("lines have different numbers of fields")
+def _data_lines(block: Block, source: RatingsSource) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a block that hold ratings, with their numbers, from 1, in the file."""
+    header = source.header and block.begin == 0
+    for at, line in enumerate(_bytes_of(block).splitlines(), 1 + _lines_before(block)):
+        if line.strip():
+            if not header:
+                yield at, line
+            header = False
 
 
-def _may_hide_text(data: bytes, source: RatingsSource) -> bool:
-    """Tell whether an id may be written with a leading zero, sign or blank, as 007 beside 7."""
-    # One character class in front keeps the search fast.
-    before = re.escape(source.delimiter[-1:].encode())
-    pattern = re.compile(rb"[\n" + before + rb']"?(?:[+ ]|-?0\d|-0)')
-    return pattern.search(data) is not None or pattern.match(b"\n" + data[:4]) is not None
-
-
-def _split(data: bytes, source: RatingsSource) -> Iterator[tuple[int, list[str]]]:
-    for count, raw in enumerate(data.split(b"\n")):
-        line = raw.rstrip(b"\r").decode("utf-8")
-        yield count, split_line(line, source.delimiter) if line.strip() else []
-
-
-def _explain(block: Block, source: RatingsSource, kinds: dict[str, IdKind]) -> None:
+def _explain(block: Block, source: RatingsSource) -> None:
     """Go through a block line by line and raise for the first that is wrong."""
-    data = _bytes_of(block)
-    first = 1 + _lines_before(block)
-    try:
-        for count, fields in _split(data, source):
-            if fields and not (source.header and block.begin == 0 and count == 0):
-                _explain_line(f"{block.path}, line {first + count}", fields, source, kinds)
-    except UnicodeDecodeError as error:
-        raise RatingsError(
-            f"{block.path} is not UTF-8 text near line {first + data[: error.start].count(10)}"
-        ) from error
+    for at, line in _data_lines(block, source):
+        where = f"{block.path}, line {at}"
+        if b"\0" in line:
+            raise RatingsError(f"{where} holds a zero byte, so it is not text: mend or remove the line")
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RatingsError(
+                f"{where} is not UTF-8 text: {line[:80]!r}; convert the file, for example with iconv"
+            ) from error
+        _explain_line(where, split_line(text, source.delimiter), source)
 
 
-def _explain_line(where: str, fields: list[str], source: RatingsSource, kinds: dict[str, IdKind]) -> None:
+def _explain_line(where: str, fields: list[str], source: RatingsSource) -> None:
     if len(fields) != source.fields:
         raise RatingsError(
             f"{where} has {len(fields)} field(s) where line 1 has {source.fields} (delimiter "
@@ -222,19 +269,11 @@ def _explain_line(where: str, fields: list[str], source: RatingsSource, kinds: d
         if not text:
             raise RatingsError(f"{where}: the {role} is missing; mend or remove the line")
     value = number(rating)
-    if value is None or not np.isfinite(value):
-        hint = "; if that is a header, say --header" if where.endswith("line 1") else ""
-        raise RatingsError(f"{where}: the rating must be a finite number, but is {rating!r}{hint}")
-    for role, text in (("user", user), ("item", item)):
-        if kinds[role] == "integer" and not is_integer(text):
-            raise NotIntegersError(role)
-
-
-def is_integer(text: str) -> bool:
-    """Tell whether an id is a 64-bit integer written the one usual way: no sign +, no leading zero."""
-    return (
-        _WHOLE_NUMBER.fullmatch(text) is not None and str(int(text)) == text and -(2**63) <= int(text) < 2**63
-    )
+    if value is None or not abs(value) <= _LARGEST:
+        hint = "; if that is a header, say --header" if where.endswith("line 1") and value is None else ""
+        if re.fullmatch(r"-?\d+,\d+", rating):
+            hint = f"; write it with a point, {rating.replace(',', '.')}"
+        raise RatingsError(f"{where}: the rating must be a finite float32 number, but is {rating!r}{hint}")
 
 
 def _lines_before(block: Block) -> int:

@@ -6,6 +6,7 @@ import csv
 import glob
 import gzip
 import itertools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,11 @@ class RatingsSource:
         lines = _first_lines(files[0])
         delimiter = delimiter or _find_delimiter(files[0], lines)
         rows = [split_line(line, delimiter) for line in lines]
+        if len(rows[0]) < len(ROLES):
+            raise RatingsError(
+                f"{files[0]}: the first line, {lines[0][:80]!r}, has {len(rows[0])} field(s) when cut at "
+                f"{delimiter!r}, too few for user, item and rating: give another --delimiter"
+            )
         names = isinstance(columns, Sequence) and any(not str(c).isdigit() for c in columns)
         positions = None if columns is None or names else _positions_of_numbers(columns, rows[0])
         if header is None:
@@ -105,9 +111,13 @@ class RatingsSource:
             positions = _positions_in_header(files[0], rows[0], columns) if header else (0, 1, 2)
         if max(positions) >= len(rows[0]):
             raise RatingsError(
-                f"{files[0]}, line 1 has {len(rows[0])} field(s) when cut at {delimiter!r}, too few for "
-                "user, item and "
-                f"rating: give --delimiter or --columns"
+                f"{files[0]}: the first line has {len(rows[0])} field(s) when cut at {delimiter!r}, and no "
+                f"column {max(positions) + 1}: give --delimiter or --columns"
+            )
+        if header and number(rows[0][positions[2]]) is not None:
+            raise RatingsError(
+                f"{files[0]}: the first line, {lines[0][:80]!r}, must be a header, but its rating column "
+                "holds a number: give --no-header"
             )
         source = cls(
             paths=tuple(files), delimiter=delimiter, header=header, columns=positions, fields=len(rows[0])
@@ -138,7 +148,8 @@ def open_bytes(path: str) -> BinaryIO:
 def number(text: str) -> float | None:
     """Return a field as a number, or None when it is none."""
     try:
-        return float(text)
+        # Python's 1_000 is no number in a file.
+        return None if "_" in text else float(text)
     except ValueError:
         return None
 
@@ -169,7 +180,7 @@ def _first_lines(path: str) -> list[str]:
         with open_bytes(path) as file:
             raw = b"".join(itertools.islice(file, _SAMPLE_LINES))
         text = raw.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RatingsError(f"{path} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise RatingsError(

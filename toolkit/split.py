@@ -27,6 +27,18 @@ def check_shares(valid: float, test: float) -> None:
         raise ConfigError(f"--valid and --test must leave ratings to train on, but got {valid} + {test}")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no unsigned 64-bit number.
+
+    Raises
+    ------
+    ConfigError
+        Naming the seed.
+    """
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"--seed must be at least 0 and below 2**64, but got {seed!r}")
+
+
 def random_split(
     users: _Array, items: _Array, n_items: int, *, valid: float, test: float, seed: int
 ) -> _Array:
@@ -47,9 +59,19 @@ def random_split(
     -------
     array of uint8, shape (n,)
         0 for train, 1 for valid, 2 for test.
+
+    Raises
+    ------
+    ConfigError
+        When no rating is left to train on.
     """
     n = len(users)
     n_valid, n_test = round(valid * n), round(test * n)
+    if n and n_valid + n_test >= n:
+        raise ConfigError(
+            f"--valid and --test must leave ratings to train on, but {valid} and {test} of {n} ratings are "
+            f"{n_valid} and {n_test}"
+        )
     key = users.astype(np.uint64) * np.uint64(n_items) + items.astype(np.uint64)
     # The hash is a bijection of the pair's number, so no two ratings tie and the counts are exact.
     drawn = _mix(key ^ _mix(np.array([seed], np.uint64)))

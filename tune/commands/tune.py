@@ -55,7 +55,6 @@ def tune(
     search = SearchSpec.load(spec, trials=trials, concurrency=concurrency, seed=seed)
 
     from toolkit.dataset import RatingsDataset
-
     from tune.commands.report import run_and_report
     from tune.search import create_study
     from tune.study import STUDIES

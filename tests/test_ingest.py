@@ -1,0 +1,361 @@
+"""Ingest against a NumPy oracle, the line that every error names, and results that nothing else decides."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from toolkit.commands.describe import describe
+from toolkit.commands.ingest import ingest
+from toolkit.dataset import RatingsDataset
+from toolkit.errors import ConfigError, DatasetError, RatingsError
+from toolkit.ingest import ingest_ratings
+from toolkit.source import RatingsSource
+
+
+def read(root, files, *, name="r.csv", valid=0.0, test=0.0, detect=None, **options):
+    """Write the files (bytes), ingest them into root/out, and return the dataset."""
+    paths = []
+    for number, data in enumerate([files] if isinstance(files, bytes) else files):
+        paths.append(root / f"{number}{name}")
+        paths[-1].write_bytes(data)
+    source = RatingsSource.detect(paths, **(detect or {}))
+    return ingest_ratings(source, root / "out", valid=valid, test=test, **options)
+
+
+def ratings_of(data):
+    """Return {(user, item): rating} over train, valid and test."""
+    found = {}
+    for part in (data.train.tocoo(), data.valid, data.test):
+        for u, i, value in zip(part.row, part.col, part.data, strict=True):
+            found[data.user_ids[u].item(), data.item_ids[i].item()] = float(value)
+    return found
+
+
+def contents(path):
+    return {
+        p.relative_to(path).as_posix(): p.read_bytes()
+        for p in path.rglob("*")
+        if p.name != "manifest.json" and p.is_file()
+    }
+
+
+def oracle(rows, duplicates):
+    """Return {(user, item): rating} of rows in input order."""
+    pairs = {}
+    for user, item, value in rows:
+        pairs.setdefault((user, item), []).append(value)
+    take = {"last": lambda v: v[-1], "mean": np.mean, "sum": np.sum}[duplicates]
+    return {pair: float(np.float32(take(values))) for pair, values in pairs.items()}
+
+
+integers = st.one_of(st.integers(-9, 30), st.integers(-(2**63), 2**63 - 1))
+words = st.one_of(
+    st.sampled_from(
+        ["7", "007", "+7", "7.0", "NA", "null", "a:b", "é", "\U0001d538", "\uffff", "1e3", str(2**63)]
+    ),
+    st.text(st.characters(categories=("L", "N")), min_size=1, max_size=4),
+)
+
+
+def usual(texts):
+    """Tell whether all are 64-bit integers written as Python would write them."""
+    try:
+        return all(str(int(t)) == t and -(2**63) <= int(t) < 2**63 and t.isascii() for t in texts)
+    except ValueError:
+        return False
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_it_agrees_with_the_oracle(data):
+    draw = data.draw
+    id_kinds = [draw(st.sampled_from([integers, words])) for _ in "ui"]
+    pools = [draw(st.lists(kind.map(str), min_size=1, max_size=6, unique=True)) for kind in id_kinds]
+    rows = draw(
+        st.lists(
+            st.tuples(*map(st.sampled_from, pools), st.sampled_from([0.0, 0.5, 1.0, 3.5, 5.0, -2.25])),
+            min_size=1,
+            max_size=25,
+        )
+    )
+    delimiter = draw(st.sampled_from([",", "::", "\t", ";", "|"]))
+    header, end = draw(st.booleans()), draw(st.sampled_from(["\n", "\r\n"]))
+    duplicates = draw(st.sampled_from(["last", "mean", "sum"]))
+    cuts = sorted(draw(st.lists(st.integers(1, len(rows)), max_size=2)))
+    pieces = [rows[a:b] for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
+    first = f"user{delimiter}item{delimiter}rating{end}" if header else ""
+    files = [
+        (first + "".join(delimiter.join(map(str, row)) + end for row in piece)).encode()
+        for piece in pieces
+        if piece
+    ]
+    if draw(st.booleans()):
+        files[-1] = files[-1].rstrip(b"\r\n")
+    packed = draw(st.booleans())
+    with tempfile.TemporaryDirectory() as folder:
+        made = read(
+            Path(folder),
+            [gzip.compress(f) for f in files] if packed else files,
+            name="r.csv.gz" if packed else "r.csv",
+            # A single line is no sample: digits in text ids are told apart by what is given.
+            detect={"delimiter": delimiter, "header": header},
+            duplicates=duplicates,
+            block_bytes=draw(st.integers(1, 60)),
+            shard_ratings=draw(st.integers(1, 9)),
+        )
+        texts = [{row[k] for row in rows} for k in (0, 1)]
+        kinds = [int if usual(t) else str for t in texts]
+        wanted = oracle([(kinds[0](u), kinds[1](i), v) for u, i, v in rows], duplicates)
+        assert ratings_of(made) == wanted
+        assert made.user_ids.tolist() == sorted(map(kinds[0], texts[0]))
+        assert made.item_ids.tolist() == sorted(map(kinds[1], texts[1]))
+        assert made.counts["duplicates"] == len(rows) - len(wanted)
+        assert (made.train != made.train_by_item.T).nnz == 0
+
+
+GOOD = b"1,2,3\n" * 40
+
+
+@pytest.mark.parametrize("block_bytes", [8, 1 << 20])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (b"4,5,x\n", "line 41: the rating must be a finite float32 number, but is 'x'"),
+        (b"4,5,nan\n", "line 41: .* is 'nan'"),
+        (b"4,5,-inf\n", "line 41: .* is '-inf'"),
+        (b"4,5,1e39\n", "line 41: .* is '1e39'"),
+        (b"4,5,1_0\n", "line 41: .* is '1_0'"),
+        (b"4,5,\n", "line 41: .* is ''"),
+        (b"\n\r\n4,5,x\n", "line 43: "),
+        (b",5,3\n", "line 41: the user is missing"),
+        (b"4,  ,3\n", "line 41: the item is missing"),
+        (b"4,5\n", "line 41 has 2 .* line 1 has 3"),
+        (b"4,5,6,7\n", "line 41 has 4 "),
+        (b"4,5,6,7\n4,5\n", "line 41 has 4 "),
+        (b"4;5;6\n", "line 41 has 1 "),
+        (b'"4,5,6\n7,8,9\n', "line 41 has 1 "),
+        (b'"4\n4",5,6\n', "line 41 has 1 "),
+        (b"\xe9,5,6\n", "line 41 is not UTF-8"),
+        (b"4\0,5,6\n", "line 41 holds a zero byte"),
+        (b"4,5,x\n" + GOOD + b"1,2\n", "line 41: "),
+    ],
+)
+def test_errors_name_file_and_line(tmp_path, bad, text, packed, block_bytes):
+    # More lines before it than the form is found from.
+    data = GOOD + bad + GOOD * 3
+    given = {"delimiter": ",", "header": False, "columns": [1, 2, 3]}
+    files = [GOOD, data]
+    with pytest.raises(RatingsError, match=rf"1r\.csv(\.gz)?(, |:? ).*{text}"):
+        read(
+            tmp_path,
+            [gzip.compress(f) for f in files] if packed else files,
+            name="r.csv.gz" if packed else "r.csv",
+            detect=given,
+            block_bytes=block_bytes,
+        )
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == []
+
+
+def test_a_header_taken_for_ratings_is_explained(tmp_path):
+    with pytest.raises(RatingsError, match=r"line 1: .* is 'rating'; if that is a header, say --header"):
+        read(tmp_path, b"userId,movieId,rating\n1,2,3\n", detect={"header": False})
+
+
+def test_a_decimal_comma_is_explained(tmp_path):
+    with pytest.raises(RatingsError, match=r"line 2: .* is '3,5'; write it with a point, 3\.5"):
+        read(tmp_path, b"1;2;3\n1;3;3,5\n")
+
+
+def test_a_header_and_nothing_else(tmp_path):
+    with pytest.raises(RatingsError, match="holds no rating: there is nothing below the header"):
+        read(tmp_path, b"userId,movieId,rating\n")
+
+
+def test_a_truncated_gzip_file(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = "".join(f"{u},{i},3\n" for u, i in rng.integers(1, 10**6, (20_000, 2)))
+    with pytest.raises(RatingsError, match=r"0r\.csv\.gz cannot be read to its end: .* download it again"):
+        read(tmp_path, gzip.compress(lines.encode())[:-500], name="r.csv.gz")
+
+
+@pytest.mark.parametrize("block_bytes", [8, 1 << 20])
+def test_a_repeated_pair_is_refused_with_both_its_lines(tmp_path, block_bytes):
+    files = [b"user,item,rating\n9,9,1\n\n1,2,3\n", b"user,item,rating\n5,5,5\n1,2,4\n9,9,2\n"]
+    text = r"1r\.csv, line 3: user 1 rates item 2 again, after .*0r\.csv, line 4 \(2 such lines"
+    with pytest.raises(RatingsError, match=text):
+        read(tmp_path, files, duplicates="error", block_bytes=block_bytes)
+
+
+def test_a_sum_that_float32_cannot_hold(tmp_path):
+    with pytest.raises(RatingsError, match="of item 2 by user 1 add up to more than float32"):
+        read(tmp_path, b"1,2,3e38\n1,2,3e38\n3,4,1\n", duplicates="sum")
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (b"7,1,1\n007,1,2\n", {("7", 1): 1, ("007", 1): 2}),
+        (
+            b"1,9007199254740993,1\n1,9007199254740993.0,2\n",
+            {(1, str(2**53 + 1)): 1, (1, f"{2**53 + 1}.0"): 2},
+        ),
+        (b"alice::urn:isbn:0140::5\nbob::d::4\n", {("alice", "urn:isbn:0140"): 5, ("bob", "d"): 4}),
+        (b"NA,null,3\nNaN,None,1\n", {("NA", "null"): 3, ("NaN", "None"): 1}),
+        (b"1, 2,3\n 1,2 ,4\n1,b , 5 \n", {(1, "2"): 4, (1, "b"): 5}),
+        (b'"a,b",1,3\n"c""d",1,4\ne"f,1,5\n', {("a,b", 1): 3, ('c"d', 1): 4, ('e"f', 1): 5}),
+        (b"1,2,3\r4,5,6\r", {(1, 2): 3, (4, 5): 6}),
+        (b" \n\n1,2,3\n  \n4,5,6\n\n", {(1, 2): 3, (4, 5): 6}),
+        (b"\xef\xbb\xbf1,2,0\n4,5,6\n", {(1, 2): 0, (4, 5): 6}),
+    ],
+    ids=["007", "large-float", "colons", "words", "blanks", "quotes", "old-mac", "blank-lines", "bom-zero"],
+)
+def test_ids_and_lines_are_taken_as_they_are(tmp_path, data, wanted):
+    assert ratings_of(read(tmp_path, data)) == wanted
+
+
+@pytest.fixture(scope="module")
+def lines():
+    rng = np.random.default_rng(0)
+    pairs = rng.choice(60 * 50, 1500, replace=False)
+    return [
+        f"{u * 1000 + 3},{i},{r / 2}\n"
+        for u, i, r in zip(*divmod(pairs, 50), rng.integers(1, 11, 1500), strict=True)
+    ]
+
+
+def test_partitions_files_and_order_leave_every_byte_the_same(tmp_path, lines):
+    whole = "".join(lines).encode()
+    shuffled = [lines[k] for k in np.random.default_rng(1).permutation(len(lines))]
+    variants = {
+        "one": (whole, 1 << 20),
+        "eight": (whole, len(whole) // 8 + 1),
+        "files": ([b"".join(x.encode() for x in lines[k::3]) for k in range(3)], 100),
+        "shuffled": ("".join(shuffled).encode(), 1 << 20),
+    }
+    made = {}
+    for name, (files, block_bytes) in variants.items():
+        (tmp_path / name).mkdir()
+        options = {"valid": 0.1, "test": 0.2, "seed": 4, "shard_ratings": 300, "block_bytes": block_bytes}
+        made[name] = read(tmp_path / name, files, **options)
+    first = contents(made["one"].path)
+    assert len(first) == 2 + 4 * 4
+    for name, data in made.items():
+        assert contents(data.path) == first, name
+        assert data.digest == made["one"].digest
+    counts = made["one"].counts
+    assert (counts["train"], counts["valid"], counts["test"]) == (1050, 150, 300)
+
+
+def test_the_seed_decides_the_split(tmp_path, lines):
+    data = "".join(lines).encode()
+    one, two = (read(tmp_path, data, test=0.2, seed=seed, overwrite=True).test.tocsr() for seed in (0, 1))
+    assert one.multiply(two).nnz < 0.4 * one.nnz
+
+
+@pytest.mark.parametrize(
+    "options", [{"valid": -0.1}, {"valid": 0.5, "test": 0.5}, {"seed": -1}, {"duplicates": "first"}]
+)
+def test_options_out_of_range(tmp_path, options):
+    with pytest.raises(ConfigError, match="but got"):
+        read(tmp_path, GOOD, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_is_replaced_on_request_only_and_nothing_else_ever(tmp_path):
+    first = read(tmp_path, b"1,2,3\n4,5,6\n")
+    with pytest.raises(DatasetError, match=r"exists already: .* --overwrite"):
+        read(tmp_path, b"7,8,9\n1,1,1\n")
+    with pytest.raises(RatingsError, match="line 2"):
+        read(tmp_path, b"7,8,9\n1,1,x\n", overwrite=True)
+    assert RatingsDataset.open(first.path, verify=True).digest == first.digest
+    assert read(tmp_path, b"7,8,9\n1,1,1\n", overwrite=True).digest != first.digest
+    (tmp_path / "other" / "out").mkdir(parents=True)
+    (tmp_path / "other" / "out" / "thesis.tex").write_text("x")
+    with pytest.raises(DatasetError, match="is not a dataset, so it is not overwritten"):
+        read(tmp_path / "other", GOOD, overwrite=True)
+    assert (tmp_path / "other" / "out" / "thesis.tex").exists()
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("toolkit.writing.sp.save_npz", fail)
+    with pytest.raises(OSError, match="disk full"):
+        read(tmp_path, GOOD)
+    assert [p.name for p in tmp_path.iterdir()] == ["0r.csv"]
+
+
+def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, repo_root):
+    (tmp_path / "r.csv").write_bytes(GOOD)
+    program = """
+import sys, time, toolkit.ingest as ingest, toolkit.writing as writing
+from toolkit.source import RatingsSource
+write = writing.sp.save_npz
+def slow(path, *args, **options):
+    write(path, *args, **options)
+    print("writing", flush=True)
+    time.sleep(60)
+writing.sp.save_npz = slow
+ingest.ingest_ratings(RatingsSource.detect([sys.argv[1]]), sys.argv[2])
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "r.csv"), str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "out").exists()
+    assert len(list(tmp_path.glob(".out.partial-*"))) == 1
+    read(tmp_path, b"1,2,3\n4,5,6\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0r.csv", "out", "r.csv"]
+
+
+def test_the_commands(tmp_path):
+    path = tmp_path / "my ratings;1.tsv"
+    path.write_text("".join(f"{u}\t{i}\t{(u + i) % 5 + 1}\t9\n" for u in range(12) for i in range(10)))
+    out, runner = tmp_path / "a dataset", CliRunner()
+    done = runner.invoke(
+        ingest, [str(path), "--out", str(out), "--delimiter", "\\t", "--no-header", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout.splitlines()[-1])
+    wanted = {"ratings": 120, "users": 12, "items": 10, "train": 96, "valid": 12, "test": 12, "rejected": 0}
+    assert {key: printed[key] for key in wanted} == wanted
+    assert printed["dataset"] == str(out)
+    assert set(printed) - set(wanted) == {"dataset", "digest", "duplicates", "seconds", "peak_rss_bytes"}
+    assert "walslab tune" in done.stderr
+    shown = runner.invoke(describe, [str(out), "--verify", "--json"])
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.stdout.splitlines()[-1])
+    assert (told["digest"], told["density"]) == (printed["digest"], 1.0)
+    assert sum(entry["ratings"] for entry in told["histogram"]) == 96
+    assert isinstance(runner.invoke(ingest, [str(path), "--out", str(out)]).exception, DatasetError)
+    for command in (ingest, describe):
+        assert "Example" in runner.invoke(command, ["--help"]).output
+
+
+def test_movielens_1m(tmp_path, repo_root, movielens_1m):
+    path = repo_root.parent / "shared" / "data" / "ml-1m" / "ratings.dat.gz"
+    if not path.is_file():
+        pytest.skip("the packed file of MovieLens 1M is not at hand")
+    began = time.perf_counter()
+    data = ingest_ratings(RatingsSource.detect([path]), tmp_path / "out")
+    assert time.perf_counter() - began < 60
+    assert (data.counts["ratings"], data.n_users, data.n_items) == (1_000_209, 6040, 3706)
+    whole = data.train_and_valid() + data.test.tocsr()
+    assert (whole != movielens_1m.tocsr()).nnz == 0
