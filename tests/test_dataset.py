@@ -103,7 +103,7 @@ def test_the_manifest_tells_the_truth(made):
     for name, entry in listed.items():
         raw = (path / name).read_bytes()
         assert (len(raw), hashlib.sha256(raw).hexdigest()) == (entry["bytes"], entry["sha256"])
-    lines = sorted(f"{n} {e.get('ids_sha256', e['sha256'])}\n" for n, e in listed.items())
+    lines = sorted(f"{n} {e['content_sha256']}\n" for n, e in listed.items())
     assert manifest["digest"] == hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
     assert str(path) not in json.dumps(manifest)
 

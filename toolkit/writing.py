@@ -133,7 +133,8 @@ def _write_shards(
         path = f"{kind}-{number:05d}.npz"
         shard = matrix[start:stop]
         sp.save_npz(root / path, shard, compressed=False)
-        entries.append(_entry(root, path, nnz=int(shard.nnz), start=start, stop=stop))
+        content = (shard.indptr.astype("<i8"), shard.indices.astype("<i4"), shard.data.astype("<f4"))
+        entries.append(_entry(root, path, *content, nnz=int(shard.nnz), start=start, stop=stop))
     return entries
 
 
@@ -150,14 +151,23 @@ def _write_ids(root: Path, ratings: Ratings, assigned: _Array) -> list[dict[str,
         counts = np.bincount(rows[train], minlength=len(ids))
         column = pa.array(ids if ids.dtype.kind == "i" else ids.tolist())
         pq.write_table(pa.table({"id": column, "n_train": counts}), root / f"{name}.parquet")
-        # Parquet's bytes depend on the library that writes them; the identity of the dataset must not.
-        content = hashlib.sha256("\0".join(map(str, ids.tolist())).encode()).hexdigest()
-        entries.append(_entry(root, f"{name}.parquet", rows=len(ids), ids_sha256=content))
+        text = "\0".join(map(str, ids.tolist())).encode()
+        entries.append(_entry(root, f"{name}.parquet", text, rows=len(ids)))
     return entries
 
 
-def _entry(root: Path, path: str, **facts: int | str) -> dict[str, Any]:
-    return {"path": path, "sha256": sha256_of(root / path), "bytes": (root / path).stat().st_size, **facts}
+def _entry(root: Path, path: str, *content: Any, **facts: int) -> dict[str, Any]:
+    # The bytes of a zip or Parquet file depend on the versions that write it; its content does not.
+    inside = hashlib.sha256()
+    for part in content:
+        inside.update(part)
+    return {
+        "path": path,
+        "bytes": (root / path).stat().st_size,
+        "sha256": sha256_of(root / path),
+        "content_sha256": inside.hexdigest(),
+        **facts,
+    }
 
 
 def _statistics(values: _Array) -> dict[str, float]:
@@ -173,6 +183,6 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _digest_of(files: list[dict[str, Any]]) -> str:
-    lines = sorted(f"{entry['path']} {entry.get('ids_sha256', entry['sha256'])}\n" for entry in files)
+    lines = sorted(f"{entry['path']} {entry['content_sha256']}\n" for entry in files)
     # MLflow holds at most 36 characters.
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
