@@ -1,0 +1,72 @@
+"""The README and the documents say what is true of the commands and the files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from cluster.cli import main
+from toolkit.config import WALSConfig
+from toolkit.ingest import ingest_ratings
+from toolkit.source import RatingsSource
+from tune.spec import SearchSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def walslab_lines():
+    shell = "\n".join(blocks(README, "sh")) + (ROOT / "examples/demo.sh").read_text(encoding="utf-8")
+    lines = re.findall(r"(?m)^(?: *step )?\s*walslab (.*?)(?: +#.*)?$", shell)
+    return [line for line in lines if not line.startswith("--")]
+
+
+def test_readme_lists_every_command_and_no_other():
+    context = click.Context(main)
+    listed = re.findall(r"\| `walslab (\w+)", README)
+    assert sorted(listed) == sorted(main.list_commands(context))
+
+
+@pytest.mark.parametrize("line", walslab_lines())
+def test_command_lines_of_the_readme_and_the_demo_are_accepted(line):
+    words = shlex.split(line.replace(" > search.yaml", ""))
+    command = main.get_command(click.Context(main), words[0])
+    with command.make_context(words[0], words[1:]):
+        pass
+
+
+def test_there_are_command_lines_to_check():
+    assert len(walslab_lines()) >= 12
+
+
+def test_specification_of_the_readme_is_valid(tmp_path):
+    (block,) = blocks(README, "yaml")
+    path = tmp_path / "search.yaml"
+    path.write_text(block, encoding="utf-8")
+    assert SearchSpec.load(path).trials == 100
+
+
+def test_objective_explains_every_hyperparameter():
+    text = (ROOT / "docs/objective.md").read_text(encoding="utf-8")
+    assert [name for name in WALSConfig.valid() if f"`{name}`" not in text] == []
+
+
+def test_example_of_the_dataset_format_runs_without_walslab(tmp_path):
+    (tmp_path / "ratings.csv").write_text("user,item,rating\n5,x,1\n5,y,2\n7,x,3\n9,y,4\n", encoding="utf-8")
+    source = RatingsSource.detect([tmp_path / "ratings.csv"])
+    ingest_ratings(source, tmp_path / "dataset", valid=0, test=0)
+    (example,) = blocks((ROOT / "docs/dataset-format.md").read_text(encoding="utf-8"), "python")
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(3, 2) first rating: 5 x 1.0\n"

@@ -1,0 +1,96 @@
+"""A study recorded by a real MLflow server, over HTTP, with the artifacts behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+
+from cluster.cli import main
+from toolkit.dataset import RatingsDataset
+from toolkit.factors import Factors
+from toolkit.ingest import ingest_ratings
+from toolkit.metrics import rmse
+from toolkit.source import RatingsSource
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The address of an MLflow server of our own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    store = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    place = [
+        "--artifacts-destination",
+        str(tmp_path / "artifacts"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", *store, *place, "--workers", "1"]
+    log = (tmp_path / "server.log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait()
+        log.close()
+
+
+def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "shared")
+    rng = np.random.default_rng(0)
+    rows = [f"{u},{i},{rng.integers(1, 6)}" for u in range(40) for i in range(15) if rng.random() < 0.5]
+    (tmp_path / "r.csv").write_text("user,item,rating\n" + "\n".join(rows) + "\n")
+    ingest_ratings(RatingsSource.detect([tmp_path / "r.csv"]), tmp_path / "dataset")
+    (tmp_path / "search.json").write_text(
+        json.dumps({"space": {"factors": {"low": 2, "high": 4}, "iterations": 2}, "trials": 2})
+    )
+    result = CliRunner().invoke(
+        main,
+        ["tune", "dataset", "--spec", "search.json", "--name", "remote", "--json"],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.splitlines()[-1])
+    client = MlflowClient(tracking_uri=server)
+    assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
+    children = client.search_runs(
+        [client.get_experiment_by_name("shared").experiment_id],
+        f"tags.`mlflow.parentRunId` = '{told['parent_run_id']}'",
+    )
+    assert len(children) == 2
+    assert not (tmp_path / "mlflow.db").exists()
+    valid = RatingsDataset.open("dataset").valid
+    for child in children:
+        factors = Factors.load(client.download_artifacts(child.info.run_id, "factors", str(tmp_path)))
+        assert rmse(factors, valid.row, valid.col, valid.data, np) == pytest.approx(
+            child.data.metrics["valid_rmse"], abs=1e-6
+        )
