@@ -287,3 +287,19 @@ def test_doctor_tries_the_ray_address(monkeypatch, closed_port, form):
 def test_doctor_knows_rays_own_words(monkeypatch, address, ok):
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert finding("ray address")[0] is ok
+
+
+# Where the default store lies
+
+
+@pytest.mark.parametrize("name", ["sp ace", "ha#sh", "per%20cent", "que?stion", "quo'te", "semi;colon"])
+def test_default_store_lies_in_this_folder_whatever_its_name(tmp_path, monkeypatch, name):
+    here = tmp_path / name
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracking = Tracking.from_environment()
+    assert tracking.problem() is None
+    tracking.experiment_id(tracking.client())
+    assert (here / "mlflow.db").exists()
+    assert tracking.problem() is None

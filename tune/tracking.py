@@ -12,7 +12,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
 
@@ -43,7 +43,9 @@ class Tracking:
     @classmethod
     def from_environment(cls) -> Tracking:
         """Read MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME; else ``mlflow.db`` and ``walslab``."""
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+        # A URL of SQLAlchemy: it decodes %, and ends the path at a ?.
+        here = quote(str(Path("mlflow.db").resolve()), safe="/ :#&;+',=@()")
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here}"
         return cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT_EXPERIMENT)
 
     @property
@@ -101,7 +103,10 @@ class Tracking:
         """Return why the store cannot be used, or None; a SQLite file that does not exist yet can be made."""
         try:
             self._require_answer()
-            if self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).exists():
+            if (
+                self.uri.startswith("sqlite:///")
+                and not Path(unquote(self.uri.removeprefix("sqlite:///"))).exists()
+            ):
                 return None
             self._require_undeleted(self.client().get_experiment_by_name(self.experiment))
         except StudyError as error:

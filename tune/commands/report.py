@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,10 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)
     finished = study.facts["status"] == "finished"
-    screen.print(f"\nNext:  walslab {'refit' if finished else 'resume'} {study.shown}", soft_wrap=True)
-    screen.print(f"       mlflow ui --backend-store-uri {_masked(study)}", soft_wrap=True)
+    screen.print(
+        f"\nNext:  walslab {'refit' if finished else 'resume'} {shlex.quote(study.shown)}", soft_wrap=True
+    )
+    screen.print(f"       mlflow ui --backend-store-uri {shlex.quote(_masked(study))}", soft_wrap=True)
     if as_json:
         emit(summary(study))
     if not finished:
