@@ -15,9 +15,9 @@ import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
 from mlflow import MlflowClient
-from toolkit.dataset import RatingsDataset
 
 from cluster.cli import main
+from toolkit.dataset import RatingsDataset
 from toolkit.factors import Factors
 from toolkit.metrics import rmse
 from toolkit.wals import WALS
@@ -224,6 +224,29 @@ def test_killed_study_resumes_in_the_same_runs(workshop):
     client = client_of(folder)
     assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
     assert {client.get_run(t["run_id"]).info.status for t in found} == {"FINISHED"}
+
+
+def test_store_that_fails_in_the_middle_stops_the_study_and_resume_completes_it(workshop, monkeypatch):
+    written = MlflowClient.log_batch
+
+    def full_after_two_trials(self, run_id, **values):
+        if len(Study.open("full").trials() if Path("studies/full/study.json").exists() else []) >= 2:
+            raise OSError("disk full")
+        return written(self, run_id, **values)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", full_after_two_trials)
+    result = CliRunner().invoke(main, ["tune", "dataset", "--spec", "search.yaml", "--name", "full"])
+    assert result.exit_code == 1
+    assert "disk full" in result.stderr
+    assert "walslab resume full" in result.stderr
+    assert Study.open("full").facts["status"] == "failed"
+    monkeypatch.undo()
+    told = invoke("resume", "full")
+    found = Study.open("full").trials()
+    assert told["trials"] == len(found) == 4
+    client = client_of(workshop[0])
+    assert {client.get_run(t["run_id"]).info.status for t in found} == {"FINISHED"}
+    assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
 
 
 def test_sparse_matrix_and_dataset_train_the_same_model(workshop):

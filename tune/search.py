@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
 
 METRIC = "valid_rmse"
+# What a study's status is called in MLflow.
+_RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
@@ -82,21 +84,38 @@ def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None =
             f"but {data.path} has {data.digest}: give it that dataset, or start a new study"
         )
     began = time.monotonic()
-    status, ended = "interrupted", "KILLED"
+    status = "interrupted"
     try:
         with connected():
-            tuner = _tuner(study, data, [progress] if progress else [])
-            tuner.fit()
-        finished = len(study.trials()) >= study.spec.trials
-        status, ended = ("finished", "FINISHED") if finished else ("interrupted", "KILLED")
-    except Exception:
-        status, ended = "failed", "FAILED"
+            _tuner(study, data, [progress] if progress else []).fit()
+        if len(study.trials()) >= study.spec.trials:
+            status = "finished"
+    except StudyError:
+        status = "failed"
         raise
+    except Exception as error:
+        status = "failed"
+        raise StudyError(
+            f"study {study.name} stopped: {error}; what finished is kept, go on with `walslab resume "
+            f"{study.shown}`"
+        ) from error
     finally:
-        from tune.record import finish_parent
-
         study.update(status=status, seconds=study.facts["seconds"] + time.monotonic() - began)
-        finish_parent(study, ended)
+        _close(study, _RUN_STATUS[status])
+
+
+def _close(study: Study, run_status: str) -> None:
+    """Close the parent run, unless the store is what failed: that must not hide what happened before."""
+    from tune.record import finish_parent
+
+    try:
+        finish_parent(study, run_status)
+    except Exception as error:
+        if run_status == "FINISHED":
+            raise StudyError(
+                f"study {study.name} is finished, but its parent run is not closed in MLflow: {error}; "
+                f"`walslab resume {study.shown}` closes it"
+            ) from error
 
 
 def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:

@@ -33,7 +33,7 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)
-    finished = study.facts["status"] == "finished"
+    finished = study.facts["status"] == "finished" and any(t["status"] == "FINISHED" for t in study.trials())
     screen.print(
         f"\nNext:  walslab {'refit' if finished else 'resume'} {shlex.quote(study.shown)}", soft_wrap=True
     )
