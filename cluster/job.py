@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import click
 import toolkit.commands
 import tune.commands
 from toolkit.errors import did_you_mean
+from toolkit.secrets import MASK, mask
 
 # What a job must know of this environment: where to record. Ray's own variables are the cluster's.
 FORWARDED = (
@@ -23,7 +23,6 @@ FORWARDED = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
-_MASK = "***"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Job:
     @property
     def shown_address(self) -> str:
         """The address without a password."""
-        return re.sub(r"(://[^:/?#@]*):[^?#]*@", rf"\1:{_MASK}@", self.address)
+        return mask(self.address)
 
     @property
     def shown(self) -> str:
@@ -77,7 +76,7 @@ class Job:
             self.working_dir,
         ]
         if self.environment:
-            line += ["--runtime-env-json", json.dumps({"env_vars": dict.fromkeys(self.environment, _MASK)})]
+            line += ["--runtime-env-json", json.dumps({"env_vars": dict.fromkeys(self.environment, MASK)})]
         return f"{shlex.join(line)} -- {self.entrypoint}"
 
 

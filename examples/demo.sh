@@ -26,6 +26,7 @@ Next, from this folder ($PWD):
                            and open http://127.0.0.1:5000
   recommend for a user     $(command -v walslab) recommend studies/$study/model --user 196
   list the trials again    $(command -v walslab) results $study
-  run it on a cluster      ray job submit --address http://HEAD:8265 --working-dir . -- python -m tune tune DATASET
-                           with DATASET a path that the cluster sees, and MLFLOW_TRACKING_URI set there
+  run it on a cluster      $(command -v walslab) submit --address http://HEAD:8265 -- tune $PWD/$dataset
+                           with HEAD the head node of a Ray cluster that sees this path, and MLFLOW_TRACKING_URI set to
+                           a server; --dry-run shows the equal ray job submit line
 END

@@ -24,6 +24,7 @@ KNOWN_TO_CLUSTER = {
     "toolkit.commands",
     "toolkit.doctor",
     "toolkit.errors",
+    "toolkit.secrets",
     "tune",
     "tune.commands",
     "tune.doctor",

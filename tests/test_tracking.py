@@ -12,8 +12,9 @@ import pytest
 from mlflow import MlflowClient
 
 from toolkit.errors import StudyError
+from toolkit.secrets import mask
 from tune import doctor, tracking
-from tune.tracking import Tracking, mask, start_run
+from tune.tracking import Tracking, start_run
 
 
 @pytest.fixture(autouse=True)

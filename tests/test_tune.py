@@ -167,7 +167,7 @@ def test_more_than_the_cluster_has_is_refused_not_awaited(workshop, tmp_path):
     spec.write_text(SPEC + "resources: {cpu: 1, gpu: 1}\n")
     result = CliRunner().invoke(main, ["tune", "dataset", "--spec", str(spec), "--name", "greedy"])
     assert result.exit_code == 1
-    assert "each trial asks for 1 GPU" in result.stderr
+    assert "each trial asks for 1 CPU (resources.cpu), 1 GPU (resources.gpu), but no node" in result.stderr
     assert Study.open("greedy").facts["status"] == "failed"
 
 
@@ -223,7 +223,48 @@ def test_killed_study_resumes_in_the_same_runs(workshop):
     assert len({t["run_id"] for t in found}) == len(found) == 8
     client = client_of(folder)
     assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
-    assert {client.get_run(t["run_id"]).info.status for t in found} == {"FINISHED"}
+    assert_recorded_once(client, told["parent_run_id"], 8)
+
+
+def assert_recorded_once(client, parent, n_trials):
+    """Every trial has one child run, finished, and each of its iterations one value."""
+    children = client.search_runs(
+        [client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+    )
+    assert len({c.info.run_name for c in children}) == len(children) == n_trials
+    assert {c.info.status for c in children} == {"FINISHED"}
+    for child in children:
+        steps = [m.step for m in client.get_metric_history(child.info.run_id, "valid_rmse")]
+        assert steps == list(range(1, len(steps) + 1))
+
+
+def test_study_is_run_by_one_process_at_a_time(workshop):
+    with Study.open("first").locked():
+        result = CliRunner().invoke(main, ["resume", "first"])
+    assert result.exit_code == 1
+    assert "another process" in result.stderr
+
+
+def test_study_without_a_successful_trial_fails(workshop, tmp_path):
+    spec = tmp_path / "hopeless.yaml"
+    spec.write_text(
+        "space: {factors: {low: 500, high: 600}, iterations: 2, regularization: 0.0}\n"
+        "trials: 1\nearly_stopping: none\n"
+    )
+    result = CliRunner().invoke(main, ["tune", "dataset", "--spec", str(spec), "--name", "hopeless"])
+    assert result.exit_code == 1
+    assert "No trial succeeded" in result.stdout
+    assert Study.open("hopeless").status() == "failed"
+    parent = client_of(workshop[0]).get_run(Study.open("hopeless").facts["parent_run_id"])
+    assert parent.info.status == "FAILED"
+
+
+def test_study_is_refitted_from_another_folder(workshop, monkeypatch, tmp_path):
+    folder, told = workshop
+    monkeypatch.chdir(tmp_path)
+    again = invoke("refit", folder / "studies/first", "--out", tmp_path / "model")
+    assert again["test_rmse"] == told["refit"]["test_rmse"]
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_store_that_fails_in_the_middle_stops_the_study_and_resume_completes_it(workshop, monkeypatch):
@@ -244,9 +285,8 @@ def test_store_that_fails_in_the_middle_stops_the_study_and_resume_completes_it(
     told = invoke("resume", "full")
     found = Study.open("full").trials()
     assert told["trials"] == len(found) == 4
-    client = client_of(workshop[0])
-    assert {client.get_run(t["run_id"]).info.status for t in found} == {"FINISHED"}
-    assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
+    assert_recorded_once(client_of(workshop[0]), told["parent_run_id"], 4)
+    assert client_of(workshop[0]).get_run(told["parent_run_id"]).info.status == "FINISHED"
 
 
 def test_sparse_matrix_and_dataset_train_the_same_model(workshop):

@@ -41,8 +41,9 @@ def connected() -> Iterator[None]:
     if not address:
         # The processes of a local Ray find our packages also when they are run from a checkout, not
         # installed.
-        paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        root, paths = str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")
+        if root not in paths.split(os.pathsep):
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, paths]))
     try:
         # Without an address Ray would join whatever Ray happens to run on this machine.
         ray.init(
@@ -72,15 +73,17 @@ def concurrency(spec: SearchSpec) -> int:
     """
     import ray
 
-    have = ray.cluster_resources()
-    fits = []
-    for name, key, asked in (("CPU", "cpu", spec.cpu), ("GPU", "gpu", spec.gpu)):
-        available = have.get(name, 0.0)
-        if asked > available:
-            raise StudyError(
-                f"each trial asks for {asked:g} {name} (resources.{key}), but the whole of Ray has "
-                f"{available:g}: lower it, or connect to a larger cluster through RAY_ADDRESS"
-            )
-        if asked:
-            fits.append(int(available // asked))
-    return min([spec.concurrency or max(1, min(fits, default=1)), spec.trials])
+    asked = {name: amount for name, amount in (("CPU", spec.cpu), ("GPU", spec.gpu)) if amount}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A trial runs on one node, so what several nodes have together does not help it.
+    fits = sum(
+        min((int(node.get(k, 0) // v) for k, v in asked.items()), default=spec.trials) for node in nodes
+    )
+    if not fits:
+        wanted = ", ".join(f"{v:g} {k} (resources.{k.lower()})" for k, v in asked.items())
+        most = ", ".join(f"{max(node.get(k, 0.0) for node in nodes):g} {k}" for k in asked)
+        raise StudyError(
+            f"each trial asks for {wanted}, but no node of Ray has that: at most {most}; "
+            "lower it, or connect to a larger cluster through RAY_ADDRESS"
+        )
+    return min(spec.concurrency or fits, spec.trials)

@@ -25,7 +25,7 @@ _FLUSH_SECONDS = 5.0
 class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
     """Writes a study to MLflow and to its directory as Ray Tune reports it.
 
-    Ray saves and restores `get_state`, so that a resumed study goes on in the same runs.
+    A resumed study goes on in the same runs: which trial has which is written down when a run is made.
 
     Parameters
     ----------
@@ -38,34 +38,30 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         self._spec = study.spec
         facts = study.facts
         self._data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
-        self._tracking = Tracking(study.facts["tracking_uri"], study.facts["experiment"])
-        self._client: MlflowClient = self._tracking.client()
-        self._runs: dict[str, tuple[str, str]] = {}  # Ray's trial id → our name of the trial, MLflow run id
+        self._client = client_of(study)
+        # Ray's snapshots of the search lag behind; the study's own list of runs does not.
+        self._runs = study.runs()
         self._open: set[str] = set()
         self._pending: dict[str, list[Metric]] = {}
         self._flushed: dict[str, float] = {}
         self._seconds: dict[str, float] = {}
+        self._logged: dict[str, int] = {}  # steps that an earlier attempt of a trial wrote
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_client": None}
+        return {"study": self._study}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._client = self._tracking.client()
-
-    def get_state(self) -> dict[str, Any]:
-        """Return what a resumed study must know."""
-        return {"runs": dict(self._runs), "seconds": dict(self._seconds)}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take `get_state` back."""
-        self._runs.update(state["runs"])
-        self._seconds.update(state["seconds"])
+        self.__init__(state["study"])  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Open a child run, or the one that the trial has already."""
         if trial.trial_id in self._runs and trial.trial_id not in self._open:
-            self._client.update_run(self._run_id(trial), status="RUNNING")
+            run_id = self._run_id(trial)
+            self._client.update_run(run_id, status="RUNNING")
+            # It starts again and, being deterministic, goes through the same values: none is written twice.
+            steps = (metric.step for metric in self._client.get_metric_history(run_id, _METRICS[0]))
+            self._logged[trial.trial_id] = max(steps, default=0)
+            self._seconds[trial.trial_id] = 0.0
         self._run_id(trial)
         self._open.add(trial.trial_id)
 
@@ -76,7 +72,9 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         from mlflow.entities import Metric
 
         at, step = int(result["timestamp"] * 1000), int(result["training_iteration"])
-        self._pending.setdefault(trial.trial_id, []).extend(Metric(k, result[k], at, step) for k in _METRICS)
+        if step > self._logged.get(trial.trial_id, 0):
+            metrics = self._pending.setdefault(trial.trial_id, [])
+            metrics.extend(Metric(k, result[k], at, step) for k in _METRICS)
         self._seconds[trial.trial_id] = self._seconds.get(trial.trial_id, 0.0) + result["seconds"]
         if time.monotonic() - self._flushed.get(trial.trial_id, 0.0) > _FLUSH_SECONDS:
             self._flush(trial)
@@ -127,6 +125,7 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
                 params=self._spec.config(trial.config).to_dict(),
             )
             self._runs[trial.trial_id] = (name, run.info.run_id)
+            self._study.add_run(trial.trial_id, name, run.info.run_id)
             self._flushed[trial.trial_id] = time.monotonic()
         return self._runs[trial.trial_id][1]
 
@@ -181,12 +180,32 @@ def start_parent(
     return experiment_id, run.info.run_id
 
 
+def client_of(study: Study) -> MlflowClient:
+    """Return a client of the store that holds a study.
+
+    Raises
+    ------
+    StudyError
+        When the store does not answer, or does not have the study's parent run.
+    """
+    tracking = Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"])
+    client = tracking.client()
+    tracking.require_run(client, study.facts["parent_run_id"])
+    return client
+
+
+def reopen_parent(study: Study) -> None:
+    """Say in the store that a study is running."""
+    client_of(study).update_run(study.facts["parent_run_id"], status="RUNNING")
+
+
 def finish_parent(study: Study, status: str) -> None:
     """Write a study's summary to its parent run and close it."""
     from mlflow.entities import Metric
 
-    client = Tracking(study.facts["tracking_uri"], study.facts["experiment"]).client()
+    client = client_of(study)
     run_id = study.facts["parent_run_id"]
+    _settle_children(study, client, finished=status == "FINISHED")
     trials = study.trials()
     done = [t for t in trials if t["status"] == "FINISHED"]
     values: dict[str, float] = {"n_done": len(done), "n_failed": sum(t["status"] == "FAILED" for t in trials)}
@@ -198,6 +217,29 @@ def finish_parent(study: Study, status: str) -> None:
     client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in values.items()])
     client.log_dict(run_id, {"trials": trials}, "trials.json")
     client.set_terminated(run_id, status)
+
+
+def _settle_children(study: Study, client: MlflowClient, *, finished: bool) -> None:
+    """Leave no child run RUNNING: a process that is killed takes trials along of which Ray had no snapshot.
+
+    Ray proposes those again under other names, so that in a finished study their runs are superfluous.
+    """
+    recorded = {trial["run_id"] for trial in study.trials()}
+    of_parent = f"tags.`mlflow.parentRunId` = '{study.facts['parent_run_id']}'"
+    token = None
+    while True:
+        page = client.search_runs([study.facts["experiment_id"]], of_parent, page_token=token)
+        for run in page:
+            if run.info.run_id in recorded:
+                continue
+            if finished:
+                client.delete_run(run.info.run_id)
+            elif run.info.status == "RUNNING":
+                client.set_tag(run.info.run_id, "walslab.reason", "the study was stopped")
+                client.set_terminated(run.info.run_id, "KILLED")
+        token = page.token
+        if not token:
+            return
 
 
 def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,6 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import StudyError
 from toolkit.wals import WALS
 from tune.study import Study, TrialResult
-from tune.tracking import Tracking
 
 if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
@@ -49,10 +48,13 @@ def refit_best(
     """
     from mlflow.entities import Metric
 
+    from tune.record import client_of
+
     if data.digest != study.facts["digest"]:
         raise StudyError(
             f"{data.path} has digest {data.digest}, but study {study.name} was run on {study.facts['digest']}"
         )
+    client = client_of(study)
     best = study.best()
     # A trial's RMSE belongs to the iterations it did.
     config = WALSConfig.from_dict(best["config"]).replace(iterations=best["iterations"])
@@ -70,12 +72,15 @@ def refit_best(
         valid_rmse=best["valid_rmse"],
         test_rmse=test_rmse,
     )
-    tracking = Tracking(study.facts["tracking_uri"], study.facts["experiment"])
-    client = tracking.client()
-    tracking.experiment_id(client)
     run_id = study.facts["parent_run_id"]
-    if test_rmse is not None:
-        client.log_batch(run_id, metrics=[Metric("test_rmse", test_rmse, int(time.time() * 1000), 0)])
-    client.log_artifacts(run_id, str(out), "model")
+    try:
+        if test_rmse is not None:
+            client.log_batch(run_id, metrics=[Metric("test_rmse", test_rmse, int(time.time() * 1000), 0)])
+        client.log_artifacts(run_id, str(out), "model")
+    except Exception as error:
+        raise StudyError(
+            f"the model is in {out}, but the MLflow store did not take it: {error}; refit again with "
+            "--overwrite"
+        ) from error
     study.update(refit={"trial": best["trial"], "model": str(out.resolve()), "test_rmse": test_rmse})
     return best, test_rmse

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.backend import Backend
 from toolkit.errors import StudyError
 from tune.ray_session import concurrency, connected
 from tune.spec import SearchSpec
@@ -34,31 +37,32 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     """
     from tune.record import start_parent
 
-    if path.exists():
-        Study.create(path)  # says what to do
     if data.valid.nnz == 0:
         raise StudyError(
             f"{data.path} has no validation ratings, and trials are judged by nothing else: "
             "ingest it again with --valid 0.1"
         )
+    if spec.backend == "cupy" and not os.environ.get("RAY_ADDRESS"):
+        Backend.require("cupy")
     tracking = Tracking.from_environment()
-    facts = DatasetFacts(
-        dataset=str(data.path.resolve()),
-        digest=data.digest,
-        counts=data.counts,
-    )
-    experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), facts)
-    return Study.create(
+    facts = DatasetFacts(dataset=str(data.path.resolve()), digest=data.digest, counts=data.counts)
+    # The directory first: of two that want the name, the second gets no run.
+    study = Study.create(
         path,
         name=path.name,
         **facts,
         spec=spec.to_dict(),
-        tracking_uri=tracking.uri,
+        tracking_uri=tracking.shown,
         experiment=tracking.experiment,
-        experiment_id=experiment_id,
-        parent_run_id=run_id,
         seconds=0.0,
     )
+    try:
+        experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), facts)
+    except BaseException:
+        shutil.rmtree(path)
+        raise
+    study.update(experiment_id=experiment_id, parent_run_id=run_id)
+    return study
 
 
 def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None = None) -> None:
@@ -83,21 +87,31 @@ def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None =
             f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "
             f"but {data.path} has {data.digest}: give it that dataset, or start a new study"
         )
+    with study.locked():
+        _run_locked(study, data, progress)
+
+
+def _run_locked(study: Study, data: RatingsDataset, progress: Callback | None) -> None:
+    from tune.record import reopen_parent
+
+    reopen_parent(study)
+    study.update(status="running")
     began = time.monotonic()
     status = "interrupted"
     try:
         with connected():
             _tuner(study, data, [progress] if progress else []).fit()
-        if len(study.trials()) >= study.spec.trials:
-            status = "finished"
+        trials = study.trials()
+        if len(trials) >= study.spec.trials:
+            status = "finished" if any(t["status"] == "FINISHED" for t in trials) else "failed"
     except StudyError:
         status = "failed"
         raise
     except Exception as error:
         status = "failed"
         raise StudyError(
-            f"study {study.name} stopped: {error}; what finished is kept, go on with `walslab resume "
-            f"{study.shown}`"
+            f"study {study.name} stopped: {error}; what finished is kept, "
+            f"go on with `walslab resume {study.shown}`"
         ) from error
     finally:
         study.update(status=status, seconds=study.facts["seconds"] + time.monotonic() - began)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -40,7 +43,7 @@ class TrialResult(TypedDict):
 
 @dataclass
 class Study:
-    """A study directory: ``study.json``, ``trials.jsonl``, and Ray Tune's own state below ``ray/``.
+    """A study directory: ``study.json``, ``runs.jsonl``, ``trials.jsonl``, and Ray Tune's ``ray/``.
 
     Attributes
     ----------
@@ -132,24 +135,67 @@ class Study:
 
     def add(self, result: TrialResult) -> None:
         """Append a finished trial: one line, so that a killed process loses no more than that."""
-        with (self.path / "trials.jsonl").open("a+b") as file:
-            # A line that a killed process left half-written must not take this one with it.
-            if file.tell() and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
-                file.write(b"\n")
-            file.write(json.dumps(result).encode() + b"\n")
+        self._append("trials.jsonl", result)
 
     def trials(self) -> list[TrialResult]:
         """Return the finished trials, best first, unscored ones last; the last record of each counts."""
-        path = self.path / "trials.jsonl"
         found: dict[str, TrialResult] = {}
+        for result in self._lines("trials.jsonl"):
+            if "run_id" in result:
+                found[result["run_id"]] = result
+        return sorted(found.values(), key=_rank)
+
+    def add_run(self, trial_id: str, name: str, run_id: str) -> None:
+        """Note which MLflow run, of which name, a trial of Ray Tune is recorded in."""
+        self._append("runs.jsonl", {"trial_id": trial_id, "trial": name, "run_id": run_id})
+
+    def runs(self) -> dict[str, tuple[str, str]]:
+        """Return name and MLflow run of each trial of Ray Tune that was ever started."""
+        return {r["trial_id"]: (r["trial"], r["run_id"]) for r in self._lines("runs.jsonl") if "run_id" in r}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises
+        ------
+        StudyError
+            When another process holds it.
+        """
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StudyError(f"study {self.name} is being run by another process: wait for it") from error
+            yield
+
+    def status(self) -> str:
+        """Return running, finished, interrupted or failed; a killed process leaves it interrupted."""
+        status = str(self.facts["status"])
+        if status == "running":
+            try:
+                with self.locked():
+                    return "interrupted"
+            except StudyError:
+                pass
+        return status
+
+    def _append(self, name: str, entry: Any) -> None:
+        with (self.path / name).open("a+b") as file:
+            # A line that a killed process left half-written must not take this one with it.
+            if file.tell() and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
+                file.write(b"\n")
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def _lines(self, name: str) -> Iterator[Any]:
+        path = self.path / name
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
-                result: TrialResult = json.loads(line)
+                entry = json.loads(line)
             except ValueError:  # the line that a killed process was writing
                 continue
-            if isinstance(result, dict) and "trial" in result:
-                found[result["trial"]] = result
-        return sorted(found.values(), key=_rank)
+            if isinstance(entry, dict):
+                yield entry
 
     def best(self) -> TrialResult:
         """Return the trial with the lowest validation RMSE.

@@ -6,7 +6,6 @@ import getpass
 import http.client
 import json
 import os
-import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
+from toolkit.secrets import MASK, mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
 _DEFAULT_EXPERIMENT = "walslab"
+_SQLITE = "sqlite:///"
 _KIND = "mlflow.experimentKind"
 _PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
 
@@ -44,9 +45,31 @@ class Tracking:
     def from_environment(cls) -> Tracking:
         """Read MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME; else ``mlflow.db`` and ``walslab``."""
         # A URL of SQLAlchemy: it decodes %, and ends the path at a ?.
-        here = quote(str(Path("mlflow.db").resolve()), safe="/ :#&;+',=@()")
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here}"
+        here = quote(str(Path.cwd()), safe="/ :#&;+',=@()").rstrip("/")
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+        file = uri.removeprefix(_SQLITE)
+        if uri.startswith(_SQLITE) and not file.startswith(("/", ":")):
+            # A study is opened from other folders, too.
+            uri = f"{_SQLITE}{here}/{file}"
         return cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT_EXPERIMENT)
+
+    @classmethod
+    def of_study(cls, uri: str, experiment: str) -> Tracking:
+        """Return the store that a study names; a password, which it does not keep, is the environment's.
+
+        Raises
+        ------
+        StudyError
+            When the password is needed and MLFLOW_TRACKING_URI is not that store.
+        """
+        if f":{MASK}@" in uri:
+            given = os.environ.get("MLFLOW_TRACKING_URI", "")
+            if mask(given) != uri:
+                raise StudyError(
+                    f"the study is recorded in {uri}: set MLFLOW_TRACKING_URI to it, with the password"
+                )
+            uri = given
+        return cls(uri, experiment)
 
     @property
     def shown(self) -> str:
@@ -99,6 +122,23 @@ class Tracking:
         self._require_undeleted(found)
         return str(found.experiment_id)
 
+    def require_run(self, client: MlflowClient, run_id: str) -> None:
+        """Make sure that the store answers and has a run.
+
+        Raises
+        ------
+        StudyError
+            When it does not; no store is made.
+        """
+        self._require_answer()
+        file = Path(unquote(self.uri.removeprefix(_SQLITE)))
+        if self.uri.startswith(_SQLITE) and not file.exists():
+            raise StudyError(f"the study is recorded in {file}, which is gone: put it back where it was")
+        try:
+            client.get_run(run_id)
+        except Exception as error:
+            raise StudyError(self._unusable(error)) from error
+
     def problem(self) -> str | None:
         """Return why the store cannot be used, or None; a SQLite file that does not exist yet can be made."""
         try:
@@ -140,12 +180,6 @@ class Tracking:
                 f"no MLflow server answers at MLFLOW_TRACKING_URI={self.shown} ({error}): start it, or "
                 "unset the variable to record in ./mlflow.db"
             ) from error
-
-
-def mask(uri: str) -> str:
-    """Return a URI with its password replaced by ``***``."""
-    # By hand, because an address with a mistake in it must not be shown in full either.
-    return re.sub(r"(://[^:/?#@]*):[^?#]*@", r"\1:***@", uri)
 
 
 class DatasetFacts(TypedDict):

@@ -58,15 +58,19 @@ def submit(
 def _run(job: Job, screen: Any) -> str:
     try:
         from ray.job_submission import JobStatus, JobSubmissionClient
-
-        client = JobSubmissionClient(job.address)
-    except (ImportError, RuntimeError) as error:
+    except ImportError as error:
         raise SubmitError(f"jobs need Ray's client: pip install 'walslab[cluster]' ({error})") from error
-    except ConnectionError as error:
-        raise SubmitError(f"no Ray job server answers at {job.shown_address}: {error}") from error
-    submission_id: str = client.submit_job(
-        entrypoint=job.entrypoint, runtime_env={"working_dir": job.working_dir, "env_vars": job.environment}
-    )
+    try:
+        client = JobSubmissionClient(job.address)
+        submission_id: str = client.submit_job(
+            entrypoint=job.entrypoint,
+            runtime_env={"working_dir": job.working_dir, "env_vars": job.environment},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        text = str(error).replace(job.address, job.shown_address)
+        raise SubmitError(
+            f"the Ray job server at {job.shown_address} did not take the job: {text}"
+        ) from error
 
     async def follow() -> None:
         async for lines in client.tail_job_logs(submission_id):

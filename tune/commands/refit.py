@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -45,7 +46,8 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
     screen.print(
         f"{best['trial']}: valid RMSE {best['valid_rmse']:.4f}   refitted, test RMSE {shown}\nmodel in {out}"
     )
-    screen.print(f"\nNext:  walslab recommend {out} --user {data.user_ids[0]}", soft_wrap=True)
+    words = shlex.join([str(out), "--user", str(data.user_ids[0])])
+    screen.print(f"\nNext:  walslab recommend {words}", soft_wrap=True)
     if as_json:
         emit(
             {

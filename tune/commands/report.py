@@ -33,14 +33,18 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)
-    finished = study.facts["status"] == "finished" and any(t["status"] == "FINISHED" for t in study.trials())
-    screen.print(
-        f"\nNext:  walslab {'refit' if finished else 'resume'} {shlex.quote(study.shown)}", soft_wrap=True
-    )
-    screen.print(f"       mlflow ui --backend-store-uri {shlex.quote(_masked(study))}", soft_wrap=True)
+    status = study.status()
+    if status == "finished":
+        screen.print(f"\nNext:  walslab refit {shlex.quote(study.shown)}", soft_wrap=True)
+    elif status == "interrupted":
+        screen.print(f"\nNext:  walslab resume {shlex.quote(study.shown)}", soft_wrap=True)
+    else:
+        screen.print("\nNo trial succeeded: mend the specification and start a new study.", soft_wrap=True)
+    store = shlex.quote(study.facts["tracking_uri"])
+    screen.print(f"       mlflow ui --backend-store-uri {store}", soft_wrap=True)
     if as_json:
         emit(summary(study))
-    if not finished:
+    if status != "finished":
         click.get_current_context().exit(1)
 
 
@@ -50,7 +54,7 @@ def print_summary(screen: Console, study: Study) -> None:
     early = sum(t["stopped"] is not None for t in trials)
     failed = [t for t in trials if t["status"] == "FAILED"]
     screen.print(
-        f"study {study.name}: {study.facts['status']}, {len(trials)}/{study.spec.trials} trials "
+        f"study {study.name}: {study.status()}, {len(trials)}/{study.spec.trials} trials "
         f"({early} stopped early{_EARLY}, {len(failed)} failed) in {study.facts['seconds']:.0f} s",
         soft_wrap=True,
     )
@@ -107,16 +111,10 @@ def summary(study: Study) -> dict[str, Any]:
     return {
         "study": str(study.path),
         "parent_run_id": study.facts["parent_run_id"],
-        "tracking_uri": _masked(study),
+        "tracking_uri": study.facts["tracking_uri"],
         "trials": len(trials),
         "failed": sum(t["status"] == "FAILED" for t in trials),
         "best": best,
         "seconds": study.facts["seconds"],
         "trial_seconds": sum(t["seconds"] for t in trials),
     }
-
-
-def _masked(study: Study) -> str:
-    from tune.tracking import mask
-
-    return mask(study.facts["tracking_uri"])

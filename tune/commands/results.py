@@ -30,4 +30,4 @@ def results(study: str, limit: int | None, *, as_json: bool) -> None:
     if as_json:
         keys = ("trial", "run_id", "status", "valid_rmse", "iterations", "seconds", "config")
         trials = [{key: trial[key] for key in keys} for trial in found.trials()[:limit]]  # type: ignore[literal-required]
-        emit({"study": str(found.path), "status": found.facts["status"], "trials": trials})
+        emit({"study": str(found.path), "status": found.status(), "trials": trials})
