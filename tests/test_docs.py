@@ -40,8 +40,8 @@ def test_readme_lists_every_command_and_no_other():
 @pytest.mark.parametrize("line", walslab_lines())
 def test_command_lines_of_the_readme_and_the_demo_are_accepted(line):
     words = shlex.split(line.replace(" > search.yaml", ""))
-    command = main.get_command(click.Context(main), words[0])
-    with command.make_context(words[0], words[1:]):
+    parent = click.Context(main, **main.context_settings)
+    with main.get_command(parent, words[0]).make_context(words[0], words[1:], parent=parent):
         pass
 
 
