@@ -109,8 +109,10 @@ def _run_locked(study: Study, data: RatingsDataset, progress: Callback | None) -
         raise
     except Exception as error:
         status = "failed"
+        # Ray wraps what a callback raises in the text of its traceback; the last line says what it was.
+        reason = (str(error).strip() or repr(error)).splitlines()[-1]
         raise StudyError(
-            f"study {study.name} stopped: {error}; what finished is kept, "
+            f"study {study.name} stopped: {reason}; what finished is kept, "
             f"go on with `walslab resume {study.shown}`"
         ) from error
     finally:
@@ -144,6 +146,8 @@ def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
     spec = study.spec
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # A trial that starts again after a kill reports the same values once more.
+    warnings.filterwarnings("ignore", message="The reported value is ignored", category=UserWarning)
     # Failed trials are reported by the record, in a line each, and their tracebacks are kept with their runs.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     at_once = concurrency(spec)
