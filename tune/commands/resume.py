@@ -23,7 +23,6 @@ def resume(study: str, dataset: Path | None, *, as_json: bool) -> None:
       walslab resume first
     """
     from toolkit.dataset import RatingsDataset
-
     from tune.commands.report import run_and_report
     from tune.study import Study
 
