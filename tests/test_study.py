@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from toolkit.errors import StudyError
+from tune.record import client_of
 from tune.spec import SearchSpec
 from tune.study import Study
 
@@ -219,3 +220,9 @@ def test_study_without_a_finished_trial_has_no_best_and_says_why(study, trials, 
         study.add(trial)
     with pytest.raises(StudyError, match=f"study first has no finished trial: {reason}"):
         study.best()
+
+
+def test_study_killed_before_its_parent_run_was_made_says_what_to_do(tmp_path):
+    study = Study.create(tmp_path / "early", name="early", tracking_uri="sqlite:///x.db", experiment="x")
+    with pytest.raises(StudyError, match="killed before it began: remove"):
+        client_of(study)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune as ray_tune
 
+from toolkit.errors import StudyError
 from tune.study import Study, TrialResult
 from tune.tracking import DatasetFacts, Tracking, start_run
 
@@ -186,8 +187,12 @@ def client_of(study: Study) -> MlflowClient:
     Raises
     ------
     StudyError
-        When the store does not answer, or does not have the study's parent run.
+        When the study never began, or the store does not answer or does not have its parent run.
     """
+    if "parent_run_id" not in study.facts:
+        raise StudyError(
+            f"study {study.name} was killed before it began: remove {study.path}, and start it again"
+        )
     tracking = Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"])
     client = tracking.client()
     tracking.require_run(client, study.facts["parent_run_id"])
