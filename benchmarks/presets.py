@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from toolkit.config import PRESETS, RunOptions
-from toolkit.ingest import ingest_ratings
-from toolkit.source import RatingsSource
+from toolkit.ingest import SplitRule, ingest_ratings
+from toolkit.ingest.source import RatingsSource
 from toolkit.wals import WALS
 
 # What the tutorial reports for its defaults and for its tuned values, which were tuned on the test set.
@@ -42,7 +42,7 @@ def main() -> None:
         source = RatingsSource.detect([path])
         with tempfile.TemporaryDirectory() as folder:
             datasets = [
-                ingest_ratings(source, Path(folder, str(seed)), valid=0, test=0.1, seed=seed)
+                ingest_ratings(source, Path(folder, str(seed)), split=SplitRule(valid=0, seed=seed))
                 for seed in range(options.splits)
             ]
             for name in options.presets.split(","):

@@ -13,8 +13,8 @@ import pytest
 
 from cluster.cli import main
 from toolkit.config import WALSConfig
-from toolkit.ingest import ingest_ratings
-from toolkit.source import RatingsSource
+from toolkit.ingest import SplitRule, ingest_ratings
+from toolkit.ingest.source import RatingsSource
 from tune.spec import SearchSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ def test_objective_explains_every_hyperparameter():
 def test_example_of_the_dataset_format_runs_without_walslab(tmp_path):
     (tmp_path / "ratings.csv").write_text("user,item,rating\n5,x,1\n5,y,2\n7,x,3\n9,y,4\n", encoding="utf-8")
     source = RatingsSource.detect([tmp_path / "ratings.csv"])
-    ingest_ratings(source, tmp_path / "dataset", valid=0, test=0)
+    ingest_ratings(source, tmp_path / "dataset", split=SplitRule(valid=0, test=0))
     (example,) = blocks((ROOT / "docs/dataset-format.md").read_text(encoding="utf-8"), "python")
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True

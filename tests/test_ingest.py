@@ -22,18 +22,19 @@ from toolkit.commands.describe import describe
 from toolkit.commands.ingest import ingest
 from toolkit.dataset import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
-from toolkit.ingest import ingest_ratings
-from toolkit.source import RatingsSource
+from toolkit.ingest import SplitRule, ingest_ratings
+from toolkit.ingest.source import RatingsSource
 
 
-def read(root, files, *, name="r.csv", valid=0.0, test=0.0, detect=None, **options):
+def read(root, files, *, name="r.csv", valid=0.0, test=0.0, seed=0, split="random", detect=None, **options):
     """Write the files (bytes), ingest them into root/out, and return the dataset."""
     paths = []
     for number, data in enumerate([files] if isinstance(files, bytes) else files):
         paths.append(root / f"{number}{name}")
         paths[-1].write_bytes(data)
     source = RatingsSource.detect(paths, **(detect or {}))
-    return ingest_ratings(source, root / "out", valid=valid, test=test, **options)
+    rule = SplitRule(kind=split, valid=valid, test=test, seed=seed)
+    return ingest_ratings(source, root / "out", split=rule, **options)
 
 
 def ratings_of(data):
@@ -253,7 +254,7 @@ def test_partitions_files_and_order_leave_every_byte_the_same(tmp_path, lines):
         options = {"valid": 0.1, "test": 0.2, "seed": 4, "shard_ratings": 300, "block_bytes": block_bytes}
         made[name] = read(tmp_path / name, files, **options)
     first = contents(made["one"].path)
-    assert len(first) == 2 + 4 * 4
+    assert len(first) == 2 + 4 * 5
     for name, data in made.items():
         assert contents(data.path) == first, name
         assert data.digest == made["one"].digest
@@ -295,7 +296,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("toolkit.writing.sp.save_npz", fail)
+    monkeypatch.setattr("toolkit.ingest.writing.sp.save_npz", fail)
     with pytest.raises(OSError, match="disk full"):
         read(tmp_path, GOOD)
     assert [p.name for p in tmp_path.iterdir()] == ["0r.csv"]
@@ -304,8 +305,8 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
 def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, repo_root):
     (tmp_path / "r.csv").write_bytes(GOOD)
     program = """
-import sys, time, toolkit.ingest as ingest, toolkit.writing as writing
-from toolkit.source import RatingsSource
+import sys, time, toolkit.ingest as ingest, toolkit.ingest.writing as writing
+from toolkit.ingest.source import RatingsSource
 write = writing.sp.save_npz
 def slow(path, *args, **options):
     write(path, *args, **options)
@@ -343,7 +344,7 @@ def test_the_commands(tmp_path):
     assert shown.exit_code == 0, shown.output
     told = json.loads(shown.stdout.splitlines()[-1])
     assert (told["digest"], told["density"]) == (printed["digest"], 1.0)
-    assert sum(entry["ratings"] for entry in told["histogram"]) == 96
+    assert sum(entry["ratings"] for entry in told["histogram"]) == 120
     assert isinstance(runner.invoke(ingest, [str(path), "--out", str(out)]).exception, DatasetError)
     for command in (ingest, describe):
         assert "Example" in runner.invoke(command, ["--help"]).output

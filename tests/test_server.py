@@ -20,8 +20,8 @@ from cluster.cli import main
 from toolkit.dataset import RatingsDataset
 from toolkit.factors import Factors
 from toolkit.ingest import ingest_ratings
+from toolkit.ingest.source import RatingsSource
 from toolkit.metrics import rmse
-from toolkit.source import RatingsSource
 
 pytestmark = pytest.mark.integration
 

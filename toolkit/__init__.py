@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
     from toolkit.errors import WalslabError
     from toolkit.ingest import ingest_ratings
-    from toolkit.source import RatingsSource
+    from toolkit.ingest.source import RatingsSource
     from toolkit.trainer import Trainer
     from toolkit.wals import WALS
 
@@ -22,7 +22,7 @@ _EXPORTS = {
     "Backend": "toolkit.backend",
     "PRESETS": "toolkit.config",
     "RatingsDataset": "toolkit.dataset",
-    "RatingsSource": "toolkit.source",
+    "RatingsSource": "toolkit.ingest.source",
     "RunOptions": "toolkit.config",
     "Trainer": "toolkit.trainer",
     "WALS": "toolkit.wals",

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # The unfinished directories of this process.
@@ -28,7 +28,13 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def directory(path: str | Path, *, overwrite: bool = False, holding: str | None = None) -> Iterator[Path]:
+def directory(
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    holding: str | None = None,
+    resume: Callable[[Path], bool] | None = None,
+) -> Iterator[Path]:
     """Yield an empty directory that becomes `path` when the block ends well, and vanishes when it does not.
 
     Parameters
@@ -39,6 +45,9 @@ def directory(path: str | Path, *, overwrite: bool = False, holding: str | None 
         Whether an existing `path` is replaced, which happens only once the new one is complete.
     holding : str, optional
         As `check_free`.
+    resume : callable, optional
+        Told a directory that a process left unfinished when it was killed, says whether it is to be gone on
+        with; it is then yielded as it is.
 
     Raises
     ------
@@ -47,14 +56,21 @@ def directory(path: str | Path, *, overwrite: bool = False, holding: str | None 
     """
     # Resolved, so that "." has a name and a symbolic link keeps pointing at what it pointed at.
     path = Path(path).resolve()
-    # Leftovers first: what a dead process was about to replace is there again, and is not replaced unasked.
-    discard_leftovers(path)
-    check_free(path, overwrite=overwrite, holding=holding)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    part.mkdir()
-    _in_use.add(part)
+    # One that is gone on with is taken over before the others are cleared away.
+    taken = next((left for left in _leftovers(path, "partial") if resume and resume(left)), None)
+    if taken:
+        if part != taken:
+            taken.rename(part)
+        _in_use.add(part)
     try:
+        # Leftovers first: what a dead process was about to replace is there again, and is not replaced
+        # unasked.
+        discard_leftovers(path)
+        check_free(path, overwrite=overwrite, holding=holding)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(exist_ok=bool(taken))
+        _in_use.add(part)
         yield part
         for file in part.rglob("*"):
             _sync(file)
@@ -67,8 +83,9 @@ def directory(path: str | Path, *, overwrite: bool = False, holding: str | None 
         _sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        _in_use.discard(part)
+        if part in _in_use:
+            shutil.rmtree(part, ignore_errors=True)
+            _in_use.discard(part)
 
 
 def check_free(path: Path, *, overwrite: bool = False, holding: str | None = None) -> None:
@@ -104,15 +121,25 @@ def check_free(path: Path, *, overwrite: bool = False, holding: str | None = Non
 def discard_leftovers(path: Path) -> None:
     """Remove what processes that are gone left beside `path`; put back what they were about to replace."""
     path = path.resolve()
-    leftover = re.compile(re.escape(f".{path.name}.") + r"(partial|replaced)-(\d{1,9})")
-    for left in list(path.parent.iterdir()) if path.parent.is_dir() else ():
-        found = leftover.fullmatch(left.name)
-        if not found or _alive(int(found[2]), path.with_name(f".{path.name}.partial-{found[2]}")):
-            continue
-        if found[1] == "replaced" and not path.exists():
-            left.rename(path)
-        else:
+    for left in _leftovers(path, "replaced"):
+        if path.exists():
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.rename(path)
+    for left in _leftovers(path, "partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _leftovers(path: Path, kind: str) -> list[Path]:
+    """Return the directories of a kind beside `path` that processes which are gone have left."""
+    name = re.compile(re.escape(f".{path.name}.{kind}-") + r"(\d{1,9})")
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    found = [(left, name.fullmatch(left.name)) for left in beside]
+    return [
+        left
+        for left, match in found
+        if match and not _alive(int(match[1]), path.with_name(f".{path.name}.partial-{match[1]}"))
+    ]
 
 
 def _alive(pid: int, part: Path) -> bool:

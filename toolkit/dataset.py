@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
+import struct
 import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,10 +22,30 @@ from toolkit.errors import DatasetError
 
 FORMAT = "walslab-dataset"
 FORMAT_VERSION = 1
+# Each kind of shard, with the count of its ratings, of its rows and of its columns.
+SHARDS = {
+    "train/rows": ("train", "users", "items"),
+    "train/cols": ("train", "items", "users"),
+    "valid/rows": ("valid", "users", "items"),
+    "test/rows": ("test", "users", "items"),
+}
+_TABLES = {"users.parquet": "users", "items.parquet": "items"}  # each with the count of its rows
+# Nothing that leads out of the directory on any system, and no character that a terminal obeys.
+_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+_JSON = {str: "text", dict: "an object", list: "a list"}
+_INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
+_AGAIN = "ingest the ratings again"
+_SHOWN = 5  # mistakes of one manifest
+_Array = np.ndarray[Any, Any]
+# What NumPy, zipfile and zlib raise on bytes that are no archive of arrays.
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, OverflowError),
+    *(SyntaxError, struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 
 class RatingsDataset:
-    """An opened dataset directory; what is asked for is read then, and kept.
+    """An opened dataset directory; what is asked for is read then, compared with its checksum, and kept.
 
     Parameters
     ----------
@@ -47,12 +73,13 @@ class RatingsDataset:
         path : str or Path
             What `ingest_ratings` wrote.
         verify : bool, default False
-            Whether every file is compared with its checksum now.
+            Whether every file is compared with its checksum now, and not only when it is read.
 
         Raises
         ------
         DatasetError
-            When it is no dataset, of another format version, or a file is missing or changed.
+            When it is no dataset, of another format version, its manifest contradicts itself, or a file is
+            missing or changed.
         """
         path = Path(path)
         try:
@@ -62,37 +89,28 @@ class RatingsDataset:
                 f"{path} is not a dataset: it has no manifest.json; make one with `walslab ingest RATINGS "
                 f"--out {path}`"
             ) from error
-        except ValueError as error:
-            raise DatasetError(
-                f"{path / 'manifest.json'} is not valid JSON: {error}; ingest the ratings again"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"{path / 'manifest.json'} is not valid JSON: {error}; {_AGAIN}") from error
         if not isinstance(manifest, dict):
             manifest = {}
         found = (manifest.get("format"), manifest.get("format_version"))
         if found != (FORMAT, FORMAT_VERSION):
             raise DatasetError(
                 f"{path} must be of format {FORMAT} version {FORMAT_VERSION}, but states {found[0]} "
-                f"{found[1]}: "
-                "ingest the ratings again"
+                f"{found[1]}: {_AGAIN}"
             )
-        missing = [key for key in ("digest", "counts", "split", "source", "files") if key not in manifest]
-        if missing:
+        if mistakes := _mistakes(manifest):
+            more = f"; and {len(mistakes) - _SHOWN} more mistakes" if len(mistakes) > _SHOWN else ""
             raise DatasetError(
-                f"{path / 'manifest.json'} lacks {', '.join(missing)}: ingest the ratings again"
+                f"{path / 'manifest.json'} {'; '.join(mistakes[:_SHOWN])}{more}: the dataset is damaged, "
+                f"{_AGAIN}"
             )
         dataset = cls(path, manifest)
         for entry in manifest["files"]:
-            dataset._check(entry, verify=verify)
+            dataset._check_size(entry)
+            if verify:
+                dataset._check_sum(entry, sha256_of(path / entry["path"]))
         return dataset
-
-    def _check(self, entry: dict[str, Any], *, verify: bool) -> None:
-        file = self.path / entry["path"]
-        size = file.stat().st_size if file.is_file() else None
-        if size != entry["bytes"]:
-            state = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
-            raise DatasetError(f"{file} {state}: the dataset is damaged, ingest the ratings again")
-        if verify and sha256_of(file) != entry["sha256"]:
-            raise DatasetError(f"{file} was changed since it was written: ingest the ratings again")
 
     @property
     def digest(self) -> str:
@@ -127,16 +145,16 @@ class RatingsDataset:
     @cached_property
     def valid(self) -> sp.coo_matrix:
         """Validation ratings, float32, shape (n_users, n_items)."""
-        return self._stack("valid/rows").tocoo()
+        return self._stack("valid/rows").tocoo(copy=False)
 
     @cached_property
     def test(self) -> sp.coo_matrix:
         """Test ratings, float32, shape (n_users, n_items)."""
-        return self._stack("test/rows").tocoo()
+        return self._stack("test/rows").tocoo(copy=False)
 
     def train_and_valid(self) -> sp.csr_matrix:
         """Return training and validation ratings together, float32, shape (n_users, n_items)."""
-        train, valid = self.train.tocoo(), self.valid
+        train, valid = self.train.tocoo(copy=False), self.valid
         # Not a sum of two matrices: that would drop ratings of zero.
         both = sp.coo_matrix(
             (
@@ -149,43 +167,257 @@ class RatingsDataset:
         return both
 
     @cached_property
-    def user_ids(self) -> np.ndarray[Any, Any]:
+    def user_ids(self) -> _Array:
         """Id of each user row: int64 or str, shape (n_users,)."""
-        return self._ids("users.parquet")
+        return self._ids("users")
 
     @cached_property
-    def item_ids(self) -> np.ndarray[Any, Any]:
+    def item_ids(self) -> _Array:
         """Id of each item column: int64 or str, shape (n_items,)."""
-        return self._ids("items.parquet")
+        return self._ids("items")
+
+    def training_counts(self, kind: str) -> _Array:
+        """Return how many training ratings each of the ``"users"`` or ``"items"`` has, without their shards.
+
+        Returns
+        -------
+        array of int64, shape (n_users,) or (n_items,)
+        """
+        counts: _Array = self._column(kind, "n_train", text=False).to_numpy().astype(np.int64, copy=False)
+        train = self.manifest["counts"]["train"]
+        if counts.min() < 0 or int(counts.sum()) != train:
+            raise DatasetError(
+                f"{self.path / kind}.parquet must count the {train} training ratings in n_train, but they "
+                f"are from {counts.min()} and add up to {counts.sum()}: {_AGAIN}"
+            )
+        return counts
 
     def shards(self, kind: str) -> list[dict[str, Any]]:
         """Return the manifest's entries of one kind, such as ``"train/rows"``, in order."""
-        return [entry for entry in self.manifest["files"] if entry["path"].startswith(kind + "-")]
+        return _shards(self.manifest["files"], kind)
+
+    def read_shards(self, kind: str) -> Iterator[tuple[_Array, _Array, _Array]]:
+        """Read the shards of one kind one after the other, each checked against the manifest.
+
+        Yields
+        ------
+        indptr, indices, data : arrays of int, int and float32, shape (stop − start + 1,), (nnz,) and (nnz,)
+            As in scipy's CSR matrices.
+        """
+        n_columns = self.manifest["counts"][SHARDS[kind][2]]
+        for entry in self.shards(kind):
+            yield self._read_shard(entry, n_columns)
 
     def _stack(self, kind: str) -> sp.csr_matrix:
+        shape = tuple(self.manifest["counts"][name] for name in SHARDS[kind][1:])
+        nnz = self.manifest["counts"][SHARDS[kind][0]]
+        # The type that scipy itself would choose for the whole matrix.
+        index = np.int32 if max(nnz, *shape) <= _INT32_MAX else np.int64
         try:
-            parts = [sp.load_npz(self.path / entry["path"]) for entry in self.shards(kind)]
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            # Whole from the beginning: what is stacked of parts is there twice for a while.
+            indptr, indices = np.zeros(shape[0] + 1, index), np.empty(nnz, index)
+            data = np.empty(nnz, np.float32)
+        except (MemoryError, ValueError) as error:
             raise DatasetError(
-                f"a shard of {self.path / kind} cannot be read: {error}; ingest again"
+                f"{self.path / kind} states {nnz} ratings, which do not fit in this machine's memory: {error}"
             ) from error
-        return parts[0] if len(parts) == 1 else sp.csr_matrix(sp.vstack(parts, format="csr"))
+        row = at = 0
+        for starts, columns, values in self.read_shards(kind):
+            next_row, end = row + len(starts) - 1, at + len(values)
+            np.add(starts[1:], at, out=indptr[row + 1 : next_row + 1], dtype=index, casting="same_kind")
+            indices[at:end], data[at:end] = columns, values
+            row, at = next_row, end
+            del starts, columns, values  # before the next shard is read
+        return sp.csr_matrix((data, indices, indptr), shape=shape, copy=False)
 
-    def _ids(self, name: str) -> np.ndarray[Any, Any]:
+    def _read_shard(self, entry: dict[str, Any], n_columns: int) -> tuple[_Array, _Array, _Array]:
+        file, shape = self.path / entry["path"], (entry["stop"] - entry["start"], n_columns)
+        raw = self._read(entry)
+        try:
+            form, stated, *arrays = _unpack(raw, limit=16 * (entry["nnz"] + shape[0]) + 100_000)
+        except _UNREADABLE as error:
+            raise DatasetError(f"{file} cannot be read as a shard: {error}; {_AGAIN}") from error
+        del raw
+        if (form, stated) not in (("csr", list(shape)), (b"csr", list(shape))):
+            raise DatasetError(f"{file} must be CSR of shape {shape}, but is {form} of {stated}; {_AGAIN}")
+        indptr, indices, data = arrays
+        if mistake := _shard_mistake(indptr, indices, data, shape, entry["nnz"]):
+            raise DatasetError(f"{file} {mistake}: the dataset is damaged, {_AGAIN}")
+        return indptr, indices, data
+
+    def _ids(self, kind: str) -> _Array:
+        import pyarrow as pa
+
+        column = self._column(kind, "id", text=True)
+        if pa.types.is_integer(column.type):
+            integers: _Array = column.to_numpy()
+            return integers
+        return np.array(column.to_pylist(), dtype=np.str_)
+
+    def _column(self, kind: str, name: str, *, text: bool) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        (entry,) = (entry for entry in self.manifest["files"] if entry["path"] == f"{kind}.parquet")
+        file, raw = self.path / entry["path"], self._read(entry)
         try:
-            column = pq.read_table(self.path / name, columns=["id"]).column("id")
-        except (OSError, pa.ArrowException) as error:
-            raise DatasetError(f"{self.path / name} cannot be read: {error}; ingest again") from error
-        if pa.types.is_integer(column.type):
-            integers: np.ndarray[Any, Any] = column.to_numpy()
-            return integers
-        return np.array(column.to_pylist(), dtype=np.str_)
+            column = pq.read_table(pa.BufferReader(raw), columns=[name]).column(name)
+            column.validate(full=True)  # ids must be UTF-8
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise DatasetError(f"{file} cannot be read: {error}; {_AGAIN}") from error
+        if len(column) != entry["rows"] or column.null_count:
+            raise DatasetError(
+                f"{file} must have {entry['rows']} rows without gaps, but has {len(column)}, of which "
+                f"{column.null_count} lack {name}: {_AGAIN}"
+            )
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if not (pa.types.is_integer(column.type) or (text and is_text)):
+            rule = "whole numbers or text" if text else "whole numbers"
+            raise DatasetError(f"{file} must have {rule} as {name}, but has {column.type}: {_AGAIN}")
+        return column
+
+    def _read(self, entry: dict[str, Any]) -> bytes:
+        """Read a file once: what is used is what was compared with the checksum."""
+        self._check_size(entry)
+        with (self.path / entry["path"]).open("rb") as file:
+            raw: bytes = file.read(entry["bytes"] + 1)
+        self._check_sum(entry, hashlib.sha256(raw).hexdigest())
+        return raw
+
+    def _check_size(self, entry: dict[str, Any]) -> None:
+        file = self.path / entry["path"]
+        size = file.stat().st_size if file.is_file() else None
+        if size != entry["bytes"]:
+            state = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
+            raise DatasetError(f"{file} {state}: the dataset is damaged, {_AGAIN}")
+
+    def _check_sum(self, entry: dict[str, Any], found: str) -> None:
+        if found != entry["sha256"]:
+            raise DatasetError(
+                f"{self.path / entry['path']} was changed since it was written: its SHA-256 must be "
+                f"{entry['sha256']}, but is {found}; {_AGAIN}"
+            )
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(raw: bytes, limit: int) -> tuple[Any, ...]:
+    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+        # Few bytes of a zip file can unpack to more than any memory holds.
+        if sum(member.file_size for member in archive.zip.infolist()) > limit:
+            raise ValueError(f"unpacked it is larger than {limit} bytes, more than the ratings stated need")
+        names = ("indptr", "indices", "data")
+        return archive["format"].item(), archive["shape"].tolist(), *(archive[name] for name in names)
+
+
+def _shard_mistake(
+    indptr: _Array, indices: _Array, data: _Array, shape: tuple[int, int], nnz: int
+) -> str | None:
+    """Return what is wrong with the arrays of a shard, or None."""
+    found = [f"{array.dtype} {array.shape}" for array in (indptr, indices, data)]
+    if (
+        {indptr.dtype, indices.dtype} - {np.dtype(np.int32), np.dtype(np.int64)}
+        or data.dtype != np.float32
+        or (indptr.shape, indices.shape, data.shape) != ((shape[0] + 1,), (nnz,), (nnz,))
+    ):
+        return f"must hold {nnz} float32 ratings of {shape[0]} rows, but has arrays of {', '.join(found)}"
+    if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
+        return f"must have an indptr that rises from 0 to {nnz}"
+    if nnz and (indices.min() < 0 or indices.max() >= shape[1]):
+        return f"must have column numbers of 0 to {shape[1] - 1}, but has {indices.min()} to {indices.max()}"
+    rising = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    rising[starts[(starts > 0) & (starts < nnz)] - 1] = True  # a new row starts anew
+    if not rising.all():
+        return "must have column numbers that rise within each row"
+    return None if np.isfinite(data).all() else "must have finite ratings"
+
+
+def _shards(files: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [entry for entry in files if entry["path"].startswith(kind + "-")]
+
+
+def _mistakes(manifest: dict[str, Any]) -> list[str]:
+    """Return what a manifest lacks or contradicts, each mistake with its key."""
+    types = {"digest": str, "counts": dict, "split": dict, "source": dict, "files": list}
+    if missing := [key for key in types if key not in manifest]:
+        return [f"lacks {', '.join(missing)}"]
+    found = [
+        f"must have {_JSON[kind]} as {key}, but has {manifest[key]!r:.60}"
+        for key, kind in types.items()
+        if not isinstance(manifest[key], kind)
+    ]
+    if found:
+        return found
+    counts, files = manifest["counts"], manifest["files"]
+    for key, least in {"ratings": 0, "users": 1, "items": 1, "train": 0, "valid": 0, "test": 0}.items():
+        # Rows and columns are numbered in int32.
+        if not _is_whole(counts.get(key), least, _INT32_MAX if least else _INT64_MAX):
+            found.append(
+                f"must have a whole number from {least} as counts.{key}, but has {counts.get(key)!r:.60}"
+            )
+    for number, entry in enumerate(files):
+        found += _entry_mistakes(entry, f"files[{number}]")
+    return found or _coverage_mistakes(files, counts)
+
+
+def _entry_mistakes(entry: Any, where: str) -> list[str]:
+    if not isinstance(entry, dict):
+        return [f"must have an object as {where}, but has {entry!r:.60}"]
+    path, found = entry.get("path"), []
+    name = path if isinstance(path, str) else ""
+    if not _PATH.fullmatch(name):
+        found.append(f"must have a path inside the dataset as {where}.path, but has {path!r:.60}")
+    sha256 = entry.get("sha256")
+    if not (isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)):
+        found.append(f"must have 64 hexadecimal digits as {where}.sha256, but has {sha256!r:.60}")
+    numbers = ["bytes"]
+    if name in _TABLES:
+        numbers.append("rows")
+    elif name.startswith(tuple(f"{kind}-" for kind in SHARDS)):
+        numbers += ["nnz", "start", "stop"]
+    return found + [
+        f"must have a whole number as {where}.{key}, but has {entry.get(key)!r:.60}"
+        for key in numbers
+        if not _is_whole(entry.get(key))
+    ]
+
+
+def _coverage_mistakes(files: list[dict[str, Any]], counts: dict[str, int]) -> list[str]:
+    """Return which files are listed twice or not at all, and which ranges do not join."""
+    times = Counter(entry["path"] for entry in files)
+    found = [
+        f"must list each file once in files, but has {path} {n} times" for path, n in times.items() if n > 1
+    ]
+    rows = {entry["path"]: entry.get("rows") for entry in files}
+    found += [
+        f"must list {path} with {counts[kind]} rows in files, but has {rows.get(path)} (counts.{kind})"
+        for path, kind in _TABLES.items()
+        if rows.get(path) != counts[kind]
+    ]
+    for kind, (ratings, lines, _) in SHARDS.items():
+        shards, at = _shards(files, kind), 0
+        for entry in shards:
+            if not entry["start"] == at < entry["stop"]:
+                found.append(
+                    f"must list shards that join, but {entry['path']} has start {entry['start']} and "
+                    f"stop {entry['stop']} after {at}"
+                )
+                break
+            at = entry["stop"]
+        else:
+            nnz = sum(entry["nnz"] for entry in shards)
+            if (at, nnz) != (counts[lines], counts[ratings]):
+                found.append(
+                    f"must list {kind} shards of {counts[lines]} rows (counts.{lines}) and {counts[ratings]} "
+                    f"ratings (counts.{ratings}) in files, but has {len(shards)} of {at} and {nnz}"
+                )
+    return found
+
+
+def _is_whole(value: Any, least: int = 0, most: int = _INT64_MAX) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,98 +11,227 @@ import click
 from toolkit.cli import console, emit, json_option
 
 if TYPE_CHECKING:
-    from toolkit.dataset import RatingsDataset
+    from collections.abc import Iterator
 
-_BINS = 10
-_BAR = 40  # characters of the longest bar
-
-
-@click.command()
-@click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--verify", is_flag=True, help="Compare every file with its checksum.")
-@json_option
-def describe(dataset: Path, *, verify: bool, as_json: bool) -> None:
-    """Show counts, density, rating histogram, long tails and shards of the dataset in DIR.
-
-    \b
-    Example:
-      walslab describe data/ml-100k/dataset --verify
-    """
+    from rich.console import Console
     from rich.table import Table
 
     from toolkit.dataset import RatingsDataset
 
+_BAR = 40  # characters of the longest bar
+_SHOWN = 5  # source files, and rejected rows
+
+
+@click.command()
+@click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--verify", is_flag=True, help="Compare every file with its checksum first.")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw histogram and long tails to FILE.png or FILE.svg.",
+)
+@json_option
+def describe(dataset: Path, *, verify: bool, plot: Path | None, as_json: bool) -> None:
+    """Show counts, density, split, source, rating histogram, long tails and shards of the dataset in DIR.
+
+    The histogram is of all ratings: train, valid and test. The long tails are of training ratings: which part
+    of them is of the items rated most, and of the users who rate most. Shards are read one at a time.
+
+    \b
+    Example:
+      walslab describe data/ml-100k/dataset --verify
+      walslab describe data/ml-100k/dataset --plot ml-100k.png
+    """
+    from toolkit import profile
+    from toolkit.dataset import RatingsDataset
+
+    if plot:
+        profile.check_plot(plot)
     data = RatingsDataset.open(dataset, verify=verify)
     screen = console(as_json=as_json)
-    counts, split = data.counts, data.manifest["split"]
-    density = counts["ratings"] / (data.n_users * data.n_items)
-    screen.print(
-        f"{counts['ratings']:,} ratings of {data.n_users:,} users and {data.n_items:,} items: density "
-        f"{density:.2%}\n"
-        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   "
-        f"({split['kind']} split, seed {split['seed']})\ndigest "
-        f"{data.digest}{', verified' if verify else ''}\n"
+    counts = {kind: data.training_counts(kind) for kind in ("items", "users")}
+    bars = profile.histogram(data)
+    tails = {kind: profile.long_tail(each) for kind, each in counts.items()}
+    quantiles = {kind.removesuffix("s"): profile.quantiles(each) for kind, each in reversed(counts.items())}
+    density = data.counts["ratings"] / (data.n_users * data.n_items)
+    _print_facts(screen, data, density=density, verified=verify)
+    _print_rejections(screen, data.manifest)
+    _print_bars(
+        screen,
+        "ratings by value, of train, valid and test",
+        [((bar["label"], f"{bar['ratings']:,}"), bar["ratings"]) for bar in bars],
     )
-    histogram = _histogram(data)
-    longest = max(entry["ratings"] for entry in histogram)
-    screen.print("training ratings")
-    for entry in histogram:
-        bar = "█" * round(_BAR * entry["ratings"] / longest)
-        screen.print(f"  {entry['label']:>12}  {bar:<{_BAR}} {entry['ratings']:,}")
-    tails = {name: _quantiles(data, name) for name in ("user", "item")}
-    table = Table("training ratings of a", *next(iter(tails.values())), title_justify="left")
-    for name, quantiles in tails.items():
-        table.add_row(name, *(f"{value:,}" for value in quantiles.values()))
-    screen.print()
-    screen.print(table)
-    shards = Table("file", "rows", "ratings", "bytes")
-    for entry in data.manifest["files"]:
-        rows = f"{entry['start']:,} to {entry['stop'] - 1:,}" if "start" in entry else f"{entry['rows']:,}"
-        shards.add_row(
-            entry["path"], rows, f"{entry.get('nnz', ''):,}" if "nnz" in entry else "", f"{entry['bytes']:,}"
+    for kind, tail in tails.items():
+        _print_bars(
+            screen,
+            f"training ratings of the top {kind} (Gini {tail['gini']:.2f}, median {tail['median']:,.0f}, "
+            f"most {tail['most']:,})",
+            [((f"top {at['top']:.0%}", f"{at['n']:,}"), at["share"]) for at in tail["curve"]],
+            whole=1,
         )
-    screen.print(shards)
+    _print_tables(screen, data, quantiles)
+    if plot:
+        name = "/".join(dataset.resolve().parts[-2:])
+        title = f"{name}: {data.counts['ratings']:,} ratings, density {density:.2%}"
+        profile.plot(plot, title, bars, counts)
+        screen.print(f"picture: {plot}", soft_wrap=True)
     if as_json:
+        told = {
+            key: data.manifest.get(key) for key in ("split", "source", "rejections", "created", "versions")
+        }
         emit(
             {
+                **data.counts,
                 "dataset": str(dataset),
                 "digest": data.digest,
-                **counts,
+                "verified": verify,
                 "density": density,
-                "split": split,
-                "histogram": histogram,
-                "quantiles": tails,
+                **told,
+                "duplicates_policy": data.manifest.get("duplicates"),
+                "rating_statistics": data.manifest.get("ratings"),
+                "histogram": bars,
+                "quantiles": quantiles,
+                "long_tail": tails,
+                "files": data.manifest["files"],
+                "plot": None if plot is None else str(plot),
             }
         )
 
 
-def _histogram(data: RatingsDataset) -> list[dict[str, Any]]:
-    """Count training ratings by value where there are few values, in bins otherwise."""
-    import numpy as np
+def _print_facts(screen: Console, data: RatingsDataset, *, density: float, verified: bool) -> None:
+    from rich.table import Table
 
-    values, ratings = np.unique(data.train.data, return_counts=True)
-    if len(values) <= _BINS:
-        pairs = zip(values.tolist(), ratings.tolist(), strict=True)
-        return [{"label": f"{value:g}", "ratings": count} for value, count in pairs]
-    counted, edges = np.histogram(data.train.data, bins=_BINS)
-    ranges = itertools.pairwise(edges)
-    return [
-        {"label": f"{a:.3g} to {b:.3g}", "ratings": int(count)}
-        for (a, b), count in zip(ranges, counted, strict=True)
-    ]
-
-
-def _quantiles(data: RatingsDataset, name: str) -> dict[str, int]:
-    import numpy as np
-
-    counts = np.diff((data.train if name == "user" else data.train_by_item).indptr)
-    return {
-        label: int(np.quantile(counts, q))
-        for label, q in (
-            ("least", 0),
-            ("a tenth below", 0.1),
-            ("median", 0.5),
-            ("a tenth above", 0.9),
-            ("most", 1),
-        )
+    counts, manifest = data.counts, data.manifest
+    split = dict(manifest["split"])
+    kind = split.pop("kind", "unknown")
+    policies = manifest.get("duplicates"), _dict(manifest.get("rejections")).get("policy")
+    merged, rejected = (f" (policy: {each})" if isinstance(each, str) else "" for each in policies)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    rows = {
+        "ratings": f"{counts['ratings']:,} of {data.n_users:,} users and {data.n_items:,} items, "
+        f"density {density:.2%}",
+        "train": f"{counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}",
+        "split": ", ".join(
+            [
+                f"{kind}",
+                *(f"{key.replace('_', ' ')} {_number(value, plain=True)}" for key, value in split.items()),
+            ]
+        ),
+        "source": ", ".join(_sources(manifest["source"])) or "unknown",
+        "duplicates": f"{_number(counts.get('duplicates', 0))} merged{merged}",
+        "rejected": f"{_number(counts.get('rejected', 0))} rows{rejected}",
+        "digest": data.digest + (", every file verified" if verified else ""),
+        "written": f"{manifest.get('created', 'at an unknown time')}",
+        "versions": ", ".join(f"{name} {each}" for name, each in _dict(manifest.get("versions")).items()),
     }
+    for label, value in rows.items():
+        facts.add_row(label, _plain(screen, value))
+    screen.print(facts)
+
+
+def _sources(source: dict[str, Any]) -> Iterator[str]:
+    files = source.get("files")
+    files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    for file in files[:_SHOWN]:
+        yield f"{file.get('name', file.get('path', 'a file'))} ({_size(file.get('bytes'))})"
+    if len(files) > _SHOWN:
+        yield f"and {len(files) - _SHOWN} more files"
+    if "delimiter" in source:
+        yield f"delimiter {source['delimiter']!r}"
+
+
+def _print_rejections(screen: Console, manifest: dict[str, Any]) -> None:
+    rejections = _dict(manifest.get("rejections"))
+    reasons, samples = _dict(rejections.get("reasons")), rejections.get("samples")
+    samples = [each for each in samples if isinstance(each, dict)] if isinstance(samples, list) else []
+    if reasons:
+        table = _table("rejected because", "rows")
+        for reason, count in reasons.items():
+            table.add_row(_plain(screen, reason), _plain(screen, _number(count)))
+        screen.print()
+        screen.print(table)
+    for each in samples[:_SHOWN]:
+        file = str(each.get("file", "?")).rsplit("/", 1)[-1]  # the folder would push the row off the line
+        where, why = f"{file}:{each.get('line', '?')}", each.get("reason", "?")
+        screen.print(
+            _plain(screen, f"  {where}: {why}: {each.get('text', '')}"),
+            no_wrap=True,
+            overflow="crop" if screen.options.ascii_only else "ellipsis",
+        )
+
+
+def _print_bars(
+    screen: Console, title: str, rows: list[tuple[tuple[str, str], float]], whole: float | None = None
+) -> None:
+    """Print a bar for each row, with its share of `whole` (default: of the sum)."""
+    total = whole or sum(value for _, value in rows) or 1
+    longest = whole or max((value for _, value in rows), default=1) or 1
+    widths = [max((len(cells[column]) for cells, _ in rows), default=0) for column in (0, 1)]
+    room = screen.width - sum(widths) - len("      100.0%")
+    block, sliver = ("#", ".") if screen.options.ascii_only else ("█", "▏")
+    screen.print()
+    screen.print(title)
+    for (label, number), value in rows:
+        filled = round(max(min(_BAR, room), 0) * value / longest)
+        bar = block * filled or (sliver if value and room > 0 else "")
+        line = f"  {label:>{widths[0]}}  {number:>{widths[1]}}  {value / total:>6.1%}  {bar}"
+        screen.print(line.rstrip(), no_wrap=True, overflow="crop")
+
+
+def _print_tables(screen: Console, data: RatingsDataset, quantiles: dict[str, dict[str, int]]) -> None:
+    from toolkit.dataset import SHARDS
+
+    table = _table("training ratings", *next(iter(quantiles.values())))
+    for name, each in quantiles.items():
+        table.add_row(
+            f"of a {name}" if name == "user" else f"of an {name}", *(f"{n:,}" for n in each.values())
+        )
+    screen.print()
+    screen.print(table)
+    table = _table("files", "number", "rows", "ratings", "bytes")
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for entry in data.manifest["files"]:
+        # What later versions may add is listed with its bytes.
+        kinds.setdefault(re.sub(r"-\d+(?=\.npz$)", "-*", entry["path"]), []).append(entry)
+    for kind, entries in kinds.items():
+        shards = entries if kind.removesuffix("-*.npz") in SHARDS else []
+        rows = sum(entry["stop"] - entry["start"] for entry in shards) or entries[0].get("rows", "")
+        ratings = _number(sum(entry["nnz"] for entry in shards)) if shards else ""
+        size = sum(entry["bytes"] for entry in entries)
+        table.add_row(_plain(screen, kind), f"{len(entries):,}", _number(rows), ratings, f"{size:,}")
+    screen.print()
+    screen.print(table)
+
+
+def _table(first: str, *others: str) -> Table:
+    from rich.table import Table
+
+    table = Table(first, box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="")
+    for header in others:
+        table.add_column(header, justify="right")
+    return table
+
+
+def _plain(screen: Console, value: Any) -> str:
+    """Return text of a file as characters that the screen can show and no terminal obeys."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+    return text.encode(screen.encoding, "backslashreplace").decode(screen.encoding)
+
+
+def _number(value: Any, *, plain: bool = False) -> str:
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return f"{value:,}" if isinstance(value, int) and not plain else f"{value}"
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _size(value: Any) -> str:
+    from rich.filesize import decimal
+
+    return decimal(value) if isinstance(value, int) else "unknown size"

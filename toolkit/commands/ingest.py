@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.cli import console, emit, json_option
 from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from toolkit.dataset import RatingsDataset
+    from toolkit.ingest import RatingsSource
+
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @click.command()
@@ -21,21 +31,70 @@ from toolkit.errors import ConfigError
 )
 @click.option(
     "--columns",
-    help="User, item and rating: names of the header (client,article,score) or positions (1,2,3).",
+    help="User, item, rating and perhaps timestamp: names of the header (client,article,score) or positions "
+    "(1,2,3,4).",
 )
-@click.option("--valid", default=0.1, show_default=True, help="Share of ratings held out for tuning.")
 @click.option(
-    "--test", default=0.1, show_default=True, help="Share of ratings held out for one test at the end."
+    "--ids",
+    type=click.Choice(["auto", "integer", "text"]),
+    default="auto",
+    show_default=True,
+    help="What ids are. auto: integers where all are; integer: any other is a bad row.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["random", "per-user", "temporal", "per-user-last"]),
+    help="Which ratings are held out: drawn from all, drawn from each user's, the latest of all, or each "
+    "user's latest.  [default: random]",
+)
+@click.option(
+    "--valid",
+    default=0.1,
+    show_default=True,
+    help="Held out for tuning: a share, or from 1 on a number of ratings (per-user: of each user's).",
+)
+@click.option(
+    "--test", default=0.1, show_default=True, help="Held out for one test at the end: share or number."
+)
+@click.option(
+    "--split-column", help="Column that says train, valid or test for each rating: a name or a position."
+)
+@click.option(
+    "--split-file",
+    "split_files",
+    multiple=True,
+    metavar="test=FILE",
+    help="Ratings that are held out, of a published split: test=FILE or valid=FILE; may be repeated.",
 )
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another seed, another split."
 )
 @click.option(
     "--duplicates",
+    "--aggregate",
+    "duplicates",
     type=click.Choice(["last", "mean", "sum", "error"]),
     default="last",
     show_default=True,
-    help="What becomes of several ratings of a pair.",
+    help="What becomes of several ratings of a pair; sum serves event logs.",
+)
+@click.option(
+    "--bad-rows",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="Stop at a row that is no rating, or leave such rows out, counted and sampled in the manifest.",
+)
+@click.option(
+    "--memory", help="Memory to take, such as 512MiB or 2GB.  [default: a quarter of the machine's]"
+)
+@click.option("--dask-scheduler", metavar="ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786.")
+@click.option(
+    "--dask",
+    type=click.Choice(["threads", "cuda"]),
+    default="threads",
+    show_default=True,
+    help="Work in threads, or with a Dask worker on each GPU of this machine.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
 @json_option
@@ -45,64 +104,78 @@ def ingest(
     delimiter: str | None,
     header: bool | None,
     columns: str | None,
+    ids: str,
+    split: str | None,
     valid: float,
     test: float,
+    split_column: str | None,
+    split_files: tuple[str, ...],
     seed: int,
     duplicates: str,
+    bad_rows: str,
+    memory: str | None,
+    dask_scheduler: str | None,
+    dask: str,
     *,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Read RATINGS files, check them, number users and items, split, and write a dataset directory.
 
-    Tab, '::', comma and other delimiters, with a header or without, plain or .gz, are recognised. Ids may be
-    numbers with gaps, or text.
+    RATINGS are files, patterns, directories, FILE.zip/MEMBER, or addresses such as s3://bucket/part-*.parquet:
+    text with tab, '::', comma or another delimiter, with a header or without, plain or compressed, or
+    Parquet. Ids may be numbers with gaps, or text. Memory does not grow with the input.
 
     \b
     Examples:
       walslab ingest data/ml-100k/u.data --out data/ml-100k/dataset
       walslab ingest ratings-*.csv --columns client,article,score --out mine
+      walslab ingest ratings.csv --split temporal --bad-rows drop --out by-time
+      walslab ingest u1.base --split-file test=u1.test --out published
+      walslab ingest events/ --columns clientId,contentId,seconds --aggregate sum --out events-set
     """
-    from toolkit.ingest import ingest_ratings
-    from toolkit.source import RatingsSource
+    from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+    from toolkit.ingest.engine import connect
+    from toolkit.ingest.memory import parse_size
 
     began = time.perf_counter()
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
     if delimiter is not None and len(delimiter) != 1 and delimiter != "::":
         raise ConfigError(f"--delimiter must be one character, tab, or '::', but got {delimiter!r}")
-    wanted = [name.strip() for name in columns.split(",")] if columns else None
-    source = RatingsSource.detect(ratings, delimiter=delimiter, header=header, columns=wanted)
-    screen = console(as_json=as_json)
-    files = source.paths[0] if len(source.paths) == 1 else f"{len(source.paths)} files"
-    screen.print(
-        f"{files}: delimiter {source.delimiter!r}, {'a' if source.header else 'no'} header, user, item "
-        "and rating in "
-        f"columns {', '.join(str(c + 1) for c in source.columns)} of {source.fields}",
-        soft_wrap=True,
-        markup=False,
+    given = bool(split_column or split_files)
+    if given and split:
+        raise ConfigError(
+            "--split draws a split, and --split-file and --split-column name one: give one of them"
+        )
+    rule = SplitRule(kind="given" if given else split or "random", valid=valid, test=test, seed=seed)  # type: ignore[arg-type]
+    rule.check()
+    budget = parse_size(memory) if memory else None
+    source = RatingsSource.detect(
+        ratings,
+        delimiter=delimiter,
+        header=header,
+        columns=[name.strip() for name in columns.split(",")] if columns else None,
+        timestamp=rule.needs_times,
+        split_column=split_column,
+        split_files=_by_split(split_files),
+        ids=ids,  # type: ignore[arg-type]
     )
-    with screen.status("reading") as status:
+    screen = console(as_json=as_json)
+    screen.print(_told(source), soft_wrap=True)
+    with connect(dask_scheduler, dask) as engine, _progress() as progress:
         data = ingest_ratings(
             source,
             out,
-            valid=valid,
-            test=test,
-            seed=seed,
+            split=rule,
             duplicates=duplicates,  # type: ignore[arg-type]
+            bad_rows=bad_rows,
+            memory_bytes=budget,
+            engine=engine,
             overwrite=overwrite,
-            progress=status.update,
+            progress=progress,
         )
     seconds = time.perf_counter() - began
-    counts = data.counts
-    repeated = f", {counts['duplicates']:,} duplicates ({duplicates})" if counts["duplicates"] else ""
-    screen.print(
-        f"{counts['ratings']:,} ratings of {counts['users']:,} users and {counts['items']:,} "
-        f"items{repeated}\n"
-        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   in "
-        f"{seconds:.1f} s\n"
-        f"dataset in {out}, digest {data.digest}",
-        soft_wrap=True,
-    )
+    _report(data, seconds, screen)
     screen.print(f"\nNext:  walslab train {out} --preset tutorial-default --out models/first", soft_wrap=True)
     screen.print(f"       walslab tune {out}", soft_wrap=True)
     if as_json:
@@ -111,9 +184,101 @@ def ingest(
             {
                 "dataset": str(out),
                 "digest": data.digest,
-                **{key: counts[key] for key in order},
+                **{key: data.counts[key] for key in order},
                 "seconds": seconds,
-                # Linux reports KiB.
-                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                # Linux reports KiB, macOS bytes.
+                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                * (1 if sys.platform == "darwin" else 1024),
             }
         )
+
+
+def _by_split(given: tuple[str, ...]) -> dict[str, list[str]]:
+    files: dict[str, list[str]] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or name not in {"valid", "test"}:
+            raise ConfigError(f"--split-file must be test=FILE or valid=FILE, but got {text!r}")
+        files.setdefault(name, []).append(path)
+    return files
+
+
+def _told(source: RatingsSource) -> str:
+    """Return how the files are read, in a line."""
+    files = source.paths[0] if len(source.paths) == 1 else f"{len(source.paths)} files"
+    form = (
+        "Parquet"
+        if source.parquet
+        else f"delimiter {source.delimiter!r}, {'a' if source.header else 'no'} header"
+    )
+    places = [*source.columns] + ([] if source.timestamp is None else [source.timestamp])
+    names = "user, item and rating" if source.timestamp is None else "user, item, rating and timestamp"
+    return f"{files}: {form}, {names} in columns {', '.join(str(c + 1) for c in places)} of {source.fields}"
+
+
+def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
+    counts, manifest = data.counts, data.manifest
+    repeated = (
+        f", {counts['duplicates']:,} duplicates ({manifest['duplicates']})" if counts["duplicates"] else ""
+    )
+    screen.print(
+        f"{counts['ratings']:,} ratings of {counts['users']:,} users and {counts['items']:,} "
+        f"items{repeated}\n"
+        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   in "
+        f"{seconds:.1f} s",
+        soft_wrap=True,
+    )
+    if counts["rejected"]:
+        screen.print(f"{counts['rejected']:,} bad rows left out:", soft_wrap=True)
+        for reason, count in manifest["rejections"]["reasons"].items():
+            first = next(s for s in manifest["rejections"]["samples"] if s["reason"] == reason)
+            screen.print(
+                f"  {count:,} × {reason}, such as {first['file']}, line {first['line']}: {first['text']!r}",
+                soft_wrap=True,
+            )
+    for name, facts in manifest["ids"].items():
+        if facts.get("integers"):
+            screen.print(
+                f"{name} are taken as text: {facts['integers']:,} ids are integers, but others, such as "
+                f"{facts['example']!r}, are not (--ids integer makes those bad rows)",
+                soft_wrap=True,
+            )
+    screen.print(f"dataset in {data.path}, digest {data.digest}", soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what shows progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+    from rich.console import Console
+
+    screen = Console(stderr=True)
+    if screen.is_terminal:
+        with _bar(screen) as show:
+            yield show
+        return
+    last = time.perf_counter()
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            click.echo(f"{stage}: {done} of {total}", err=True)
+
+    yield tell
+
+
+@contextmanager
+def _bar(screen: Any) -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True) as bars:
+        shown: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                shown[stage] = bars.add_task(stage, total=total)
+            bars.update(shown[stage], completed=done, total=total)
+
+        yield show

@@ -1,0 +1,113 @@
+"""How much memory an ingest may take, and what follows from it: tasks at once, and the size of a block."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import ConfigError
+
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+# Measured by benchmarks/ingest.py: the interpreter with NumPy, SciPy, Arrow and Dask.
+_INTERPRETER = 140 << 20
+# A task reads a block, or brings the ratings of one shard together; the larger of both.
+_PER_BLOCK_BYTE = 6
+_PER_SHARD_RATING = 72
+_LARGEST_BLOCK, _SMALLEST_BLOCK = 64 << 20, 1 << 20
+BLOCK_BYTES = 16 << 20
+# More blocks than this only make more files; larger ones then take their place.
+_MANY_BLOCKS = 1 << 11
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a budget allows.
+
+    Attributes
+    ----------
+    workers : int
+        Tasks at once.
+    block_bytes : int
+        Bytes of input that a task holds at once.
+    """
+
+    workers: int
+    block_bytes: int
+
+
+def parse_size(text: str) -> int:
+    """Return bytes for ``512MiB``, ``2GB`` or ``1.5g``.
+
+    Raises
+    ------
+    ConfigError
+        When the text is no size.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    if not found:
+        raise ConfigError(f"--memory must be a size such as 512MiB or 2GB, but got {text!r}")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+def default_budget() -> int:
+    """Return a quarter of the memory of this machine, or of the container it runs in, in bytes."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        path = Path(limit)
+        if path.is_file() and path.read_text(encoding="ascii").strip().isdigit():
+            total = min(total, int(path.read_text(encoding="ascii")))
+    return total // 4
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def plan(budget: int, *, input_bytes: int, shard_ratings: int, most_workers: int) -> Plan:
+    """Return how many tasks run at once, and how much each reads.
+
+    Tables of ids, 12 bytes for an integer id and more for text, come on top: no model of so many users and
+    items could be held without them.
+
+    Parameters
+    ----------
+    budget : int
+        Bytes for this process.
+    input_bytes : int
+        Size of the input.
+    shard_ratings : int
+        Ratings of a shard.
+    most_workers : int
+        Tasks at once, at most.
+
+    Raises
+    ------
+    ConfigError
+        When the budget is too small for one task.
+    """
+    shard = shard_ratings * _PER_SHARD_RATING
+    least = _INTERPRETER + max(shard, _SMALLEST_BLOCK * _PER_BLOCK_BYTE)
+    if budget < least:
+        raise ConfigError(
+            f"--memory must be at least {-(-least // 2**20)}MiB, which one task takes, but got "
+            f"{budget // 2**20}MiB"
+        )
+    block = min(_LARGEST_BLOCK, max(BLOCK_BYTES, input_bytes // _MANY_BLOCKS))
+    room = budget - _INTERPRETER
+    workers = max(1, min(most_workers, room // max(shard, min(block, BLOCK_BYTES) * _PER_BLOCK_BYTE)))
+    return Plan(workers, max(_SMALLEST_BLOCK, min(block, room // workers // _PER_BLOCK_BYTE)))

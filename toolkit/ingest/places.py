@@ -1,0 +1,136 @@
+"""File and line of what is wrong, found out when something is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from toolkit.errors import RatingsError
+from toolkit.ingest import parquet
+from toolkit.ingest.badrows import check
+from toolkit.ingest.blocks import Unit, pieces
+from toolkit.ingest.merging import Part
+from toolkit.ingest.runs import Run
+from toolkit.ingest.source import RatingsSource, split_line
+
+
+def lines_before(source: RatingsSource, unit: Unit) -> int:
+    """Return how many lines, or rows, of its file come before a unit."""
+    if unit.begin == 0:
+        return 0
+    file = source.files[unit.file]
+    if file.kind == "parquet":
+        return parquet.rows_before(file, unit.begin)
+    count = 0
+    with file.open() as stream:
+        left = unit.begin
+        while left > 0 and (data := stream.read(min(left, 1 << 20))):
+            count += data.count(b"\n")
+            left -= len(data)
+        # The line that was begun before the unit belongs to the one before.
+        stream.seek(unit.begin - 1)
+        return count + (stream.read(1) != b"\n")
+
+
+def check_pairs(
+    source: RatingsSource,
+    units: Sequence[Unit],
+    runs: Sequence[Run],
+    parts: Sequence[Part],
+    block_bytes: int,
+    ids: tuple[Any, Any],
+) -> None:
+    """Refuse pairs that cannot be kept.
+
+    Parameters
+    ----------
+    source, units, block_bytes
+        The input.
+    runs, parts : sequence
+        What was read from it, and merged.
+    ids : tuple
+        All users and all items, ascending.
+
+    Raises
+    ------
+    RatingsError
+        Naming user and item, and where they are.
+    """
+    conflict = next((part.conflict for part in parts if part.conflict), None)
+    if conflict:
+        user, item = _named(conflict, ids)
+        raise RatingsError(
+            f"the rating of item {item} by user {user} is in several of train, valid and test: a model "
+            f"that has "
+            "seen it cannot be tested on it; keep it in one of them"
+        )
+    overflow = next((part.overflow for part in parts if part.overflow), None)
+    if overflow:
+        user, item = _named(overflow, ids)
+        raise RatingsError(
+            f"the ratings of item {item} by user {user} add up to more than float32 holds: choose another of "
+            "--duplicates"
+        )
+    again = [part.repeats for part in parts if part.repeats]
+    if not again:
+        return
+    first = min(found.run for found in again)
+    here = [found for found in again if found.run == first]
+    wanted = {
+        _named((int(user), int(item)), ids): int(before)
+        for found in here
+        for user, item, before in zip(found.users, found.items, found.before, strict=True)
+    }
+    where, pair, earlier = _first_repeat(source, units, runs, first, wanted, block_bytes)
+    count = sum(part.duplicates for part in parts)
+    raise RatingsError(
+        f"{where}: user {pair[0]} rates item {pair[1]} again, after {earlier} ({count:,} such lines in "
+        f"all): mend "
+        "the file, or say which counts with --duplicates last, mean or sum"
+    )
+
+
+def _named(pair: tuple[int, int], ids: tuple[Any, Any]) -> tuple[str, str]:
+    return str(ids[0][pair[0]]), str(ids[1][pair[1]])
+
+
+def _first_repeat(
+    source: RatingsSource,
+    units: Sequence[Unit],
+    runs: Sequence[Run],
+    run: int,
+    wanted: dict[tuple[str, str], int],
+    block_bytes: int,
+) -> tuple[str, tuple[str, str], str]:
+    """Return place and pair of the first repeat in a run, and the place of the rating before it."""
+    seen: dict[tuple[str, str], str] = {}
+    for place, pair in _rows(source, units, runs[run], block_bytes):
+        before = wanted.get(pair)
+        if before is None:
+            continue
+        if before != run:
+            rows = _rows(source, units, runs[before], block_bytes)
+            return place, pair, [earlier for earlier, other in rows if other == pair][-1]
+        if pair in seen:
+            return place, pair, seen[pair]
+        seen[pair] = place
+    raise RatingsError("a file was written while it was read: ingest it again when it is complete")
+
+
+def _rows(
+    source: RatingsSource, units: Sequence[Unit], run: Run, block_bytes: int
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield place, and user and item, of the ratings of a run in input order."""
+    unit = units[run.unit]
+    file, before = source.files[unit.file], lines_before(source, unit)
+    if source.parquet:
+        for row, user, item in parquet.pairs(unit, source, block_bytes, run.piece):
+            yield f"{file}, row {before + row}", (user, item)
+        return
+    piece = next(itertools.islice(pieces(unit, source, block_bytes), run.piece, None))
+    for at, line in enumerate(piece.data.splitlines(), before + piece.line):
+        if line.strip() and not check(line, at, source):
+            fields = split_line(line.decode("utf-8"), source.delimiter)
+            user, item = (fields[position].strip() for position in source.columns[:2])
+            yield f"{file}, line {at}", (user, item)

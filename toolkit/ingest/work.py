@@ -1,0 +1,114 @@
+"""The stages of an ingest on disk: what a task has finished is not done again after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.ingest.engine import Engine
+
+# Told the stage, the tasks that are done, and all tasks.
+Progress = Callable[[str, int, int], None]
+FOLDER = ".work"
+_PLAN = "plan.json"
+
+
+class Work:
+    """The scratch directory of one ingest.
+
+    Parameters
+    ----------
+    folder : Path
+        Made here, or left by an ingest of the same plan that was killed.
+    plan : dict
+        All that decides what tasks do.
+    engine : Engine
+        Where they run.
+    progress : callable
+        Told how far they are.
+    """
+
+    def __init__(self, folder: Path, plan: dict[str, Any], engine: Engine, progress: Progress) -> None:
+        self.folder = folder
+        self.engine = engine
+        self.progress = progress
+        if not folder.exists():
+            folder.mkdir()
+            (folder / _PLAN).write_text(_text(plan), encoding="utf-8")
+
+    @staticmethod
+    def fits(folder: Path, plan: dict[str, Any]) -> bool:
+        """Tell whether a directory that was left behind is of this plan."""
+        try:
+            return (folder / _PLAN).read_text(encoding="utf-8") == _text(plan)
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def run(self, stage: str, label: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return what each call returns, in order.
+
+        Parameters
+        ----------
+        stage : str
+            Names the files that say which tasks have ended.
+        label : str
+            What is done, for people.
+        calls : sequence of tuple
+            A function of a module, and its arguments; it may run in another process, and again after it was
+            interrupted.
+        """
+        results = {at: self.result(stage, at) for at in range(len(calls)) if self._note(stage, at).exists()}
+        done = len(results)
+        self.progress(label, done, len(calls))
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            self.progress(label, done, len(calls))
+
+        rest = [at for at in range(len(calls)) if at not in results]
+        found = (
+            self.engine.map(_once, [(self._note(stage, at), calls[at]) for at in rest], tick) if rest else []
+        )
+        results.update(zip(rest, found, strict=True))
+        return [results[at] for at in range(len(calls))]
+
+    def done(self, stage: str, at: int) -> bool:
+        """Tell whether a task has ended well."""
+        return self._note(stage, at).exists()
+
+    def result(self, stage: str, at: int) -> Any:
+        """Return what a task that has ended returned."""
+        # Written by this program for this user, in a directory of its own.
+        return pickle.loads(self._note(stage, at).read_bytes())  # noqa: S301
+
+    def forget(self, pattern: str) -> None:
+        """Remove files that no later stage needs."""
+        for path in self.folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove everything: the dataset is complete."""
+        shutil.rmtree(self.folder)
+
+    def _note(self, stage: str, at: int) -> Path:
+        return self.folder / f"{stage}-{at:06d}.done"
+
+
+def _once(task: tuple[Path, tuple[Any, ...]]) -> Any:
+    note, (function, *arguments) = task
+    result = function(*arguments)
+    # Of a worker's own, as a cluster may run a task that it believes lost a second time.
+    part = note.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(pickle.dumps(result))
+    part.replace(note)
+    return result
+
+
+def _text(plan: dict[str, Any]) -> str:
+    return json.dumps(plan, indent=2, sort_keys=True)
