@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 # The unfinished directories of this process.
 _in_use: set[Path] = set()
@@ -25,6 +26,45 @@ def write_text(path: str | Path, text: str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def file(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Yield a file open for writing that becomes `path` when the block ends well, and vanishes otherwise.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to make; its parents are made too.
+    overwrite : bool, default False
+        Whether an existing file is replaced, which happens only once the new one is complete.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` is a directory, or a file that is not to be replaced.
+    """
+    path = Path(path)
+    _check_file(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # What a process that was killed left is removed by the next one of the same number, or by hand.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+        _check_file(path, overwrite=overwrite)  # it may have come up meanwhile
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_file(path: Path, *, overwrite: bool) -> None:
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a directory, and a file is to be made there: choose another path")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already: choose another path, or overwrite it")
 
 
 @contextlib.contextmanager

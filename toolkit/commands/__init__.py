@@ -8,6 +8,7 @@ from toolkit.cli import LazyGroup
 
 COMMANDS = {
     "fetch": "toolkit.commands.fetch:fetch",
+    "synth": "toolkit.commands.synth:synth",
     "ingest": "toolkit.commands.ingest:ingest",
     "describe": "toolkit.commands.describe:describe",
     "train": "toolkit.commands.train:train",

@@ -5,21 +5,18 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.cli import console, emit, json_option
+from toolkit.commands.progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
     from toolkit.ingest import RatingsSource
-
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 @click.command()
@@ -162,7 +159,7 @@ def ingest(
     )
     screen = console(as_json=as_json)
     screen.print(_told(source), soft_wrap=True)
-    with connect(dask_scheduler, dask) as engine, _progress() as progress:
+    with connect(dask_scheduler, dask) as engine, progress() as tell:
         data = ingest_ratings(
             source,
             out,
@@ -172,7 +169,7 @@ def ingest(
             memory_bytes=budget,
             engine=engine,
             overwrite=overwrite,
-            progress=progress,
+            progress=tell,
         )
     seconds = time.perf_counter() - began
     _report(data, seconds, screen)
@@ -244,41 +241,3 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
                 soft_wrap=True,
             )
     screen.print(f"dataset in {data.path}, digest {data.digest}", soft_wrap=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows progress on standard error: a bar on a terminal, a line now and then elsewhere."""
-    from rich.console import Console
-
-    screen = Console(stderr=True)
-    if screen.is_terminal:
-        with _bar(screen) as show:
-            yield show
-        return
-    last = time.perf_counter()
-
-    def tell(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if now - last >= _SECONDS_BETWEEN_LINES:
-            last = now
-            click.echo(f"{stage}: {done} of {total}", err=True)
-
-    yield tell
-
-
-@contextmanager
-def _bar(screen: Any) -> Iterator[Callable[[str, int, int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True) as bars:
-        shown: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in shown:
-                shown[stage] = bars.add_task(stage, total=total)
-            bars.update(shown[stage], completed=done, total=total)
-
-        yield show

@@ -1,0 +1,131 @@
+"""The ratings of some users: which items, what score, how many stars, when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.synth.plan import MEAN, PRODUCT, RATINGS, USER_BIAS, Plan
+
+Array = np.ndarray[Any, Any]
+
+# The first and the last second of MovieLens 20M.
+_BEGIN, _END = 789_652_009, 1_427_784_002
+_SECONDS_A_RATING = 12
+_SECONDS_BETWEEN_SESSIONS = 200 * 86_400
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Ratings sorted by user and item; arrays of shape (n,).
+
+    Attributes
+    ----------
+    user, item : ndarray of int64
+        Positions in the tables of the plan.
+    half_stars : ndarray of uint8
+        1..10.
+    time : ndarray of int64
+        Unix seconds.
+    squared_error : float
+        Sum over the ratings of (stars - expected stars) squared: see `Plan.expected`.
+    """
+
+    user: Array
+    item: Array
+    half_stars: Array
+    time: Array
+    squared_error: float
+
+
+def make_chunk(plan: Plan, number: int) -> Chunk:
+    """Make the ratings of chunk `number` of the plan up."""
+    rng = plan.stream(RATINGS, number)
+    first, last = int(plan.edges[number]), int(plan.edges[number + 1])
+    degrees = plan.degrees(first, last)
+    user, item = _pairs(plan, rng, first, degrees)
+    half_stars, squared_error = _stars(plan, rng, degrees, item)
+    return Chunk(user + first, item, half_stars, _times(rng, degrees, user), squared_error)
+
+
+def _pairs(plan: Plan, rng: np.random.Generator, first: int, degrees: Array) -> tuple[Array, Array]:
+    """Return as many different items for each user as he has ratings, sorted: users from 0, and items."""
+    shift = plan.items.bit_length() + 1
+    low, high = np.searchsorted(plan.owner, [first, first + len(degrees)])
+    owner, owned = plan.owner[low:high] - first, plan.owned[low:high]
+    needs = degrees - np.bincount(owner, minlength=len(degrees))
+    draws = plan.draws(needs)
+    # Whoever needs many draws is cheaper to serve from the whole list of items.
+    heavy = draws > plan.items / 3
+    user = np.repeat(np.arange(len(degrees)), np.where(heavy, 0, draws).astype(np.int64))
+    drawn = (user << shift) | (plan.draw(rng, len(user)) << 1) | 1
+    light = ~heavy[owner]
+    # The last bit sorts a certain pair before the same pair drawn, which is then dropped as a repetition.
+    keys = np.sort(np.concatenate([drawn, (owner[light] << shift) | (owned[light] << 1)]))
+    keys = keys[np.append(True, keys[1:] >> 1 != keys[:-1] >> 1)[: len(keys)]]
+    keys, lacking = _thinned(rng, keys, shift, needs, heavy)
+    heavy |= lacking
+    if heavy.any():
+        raced = [
+            (u << shift) | (_race(plan, rng, degrees[u], owned[owner == u]) << 1)
+            for u in np.flatnonzero(heavy)
+        ]
+        keys = np.sort(np.concatenate([keys[~lacking[keys >> shift]], *raced]))
+    return keys >> shift, (keys & ((1 << shift) - 1)) >> 1
+
+
+def _thinned(
+    rng: np.random.Generator, keys: Array, shift: int, needs: Array, heavy: Array
+) -> tuple[Array, Array]:
+    """Drop as many drawn pairs as are too many, by systematic sampling; say who has too few."""
+    drawn = (keys & 1).astype(bool)
+    user = keys[drawn] >> shift
+    found = np.bincount(user, minlength=len(needs))
+    position = np.arange(len(user)) - np.repeat(np.cumsum(found) - found, found)
+    need, of = needs[user], found[user]
+    offset = rng.integers(0, np.maximum(found, 1))[user]
+    keep = np.ones(len(keys), dtype=bool)
+    # Exactly `need` of any `of` consecutive multiples of need/of pass an integer.
+    keep[drawn] = (position * need + offset) % of >= of - need
+    return keys[keep], (found < needs) & ~heavy
+
+
+def _race(plan: Plan, rng: np.random.Generator, degree: int, owned: Array) -> Array:
+    """Return `degree` items drawn without replacement: the first of a race at the speed of their weights."""
+    arrival = rng.standard_exponential(plan.items) / plan.weights
+    arrival[owned] = -1
+    return np.argpartition(arrival, degree - 1)[:degree]
+
+
+def _stars(plan: Plan, rng: np.random.Generator, degrees: Array, item: Array) -> tuple[Array, float]:
+    bias = rng.normal(MEAN, USER_BIAS, len(degrees)).astype(np.float32)
+    factors = rng.standard_normal((plan.rank, len(degrees)), dtype=np.float32)
+    factors *= np.float32(PRODUCT / np.sqrt(max(plan.rank, 1)))
+    score = np.repeat(bias, degrees) + plan.item_bias[item]
+    # One factor after the other, so that memory does not grow with the rank.
+    for of_users, of_items in zip(factors, plan.item_factors, strict=True):
+        score += np.repeat(of_users, degrees) * of_items[item]
+    noise = rng.standard_normal(len(item), dtype=np.float32) * np.float32(plan.noise)
+    half_stars = np.clip(np.rint(2 * (score + noise)), 1, 10)
+    error = half_stars / 2 - plan.expected(score)
+    return half_stars.astype(np.uint8), float(error @ error)
+
+
+def _times(rng: np.random.Generator, degrees: Array, user: Array) -> Array:
+    """Return a second for each rating, in one or a few sessions of its user."""
+    n = len(degrees)
+    sessions = np.minimum(rng.geometric(0.6, n) + degrees // 300, degrees)
+    length = np.minimum(_SECONDS_A_RATING * -(-degrees // sessions), (_END - _BEGIN) // 10)
+    begin = _BEGIN + rng.random(n) * (_END - _BEGIN - length)
+    between = rng.exponential(_SECONDS_BETWEEN_SESSIONS, n) * (sessions - 1)
+    between = np.minimum(between, _END - length - begin)
+    before = np.cumsum(sessions) - sessions
+    start = np.repeat(begin, sessions) + np.repeat(between, sessions) * rng.random(int(sessions.sum()))
+    # The first session is where the user begins.
+    start[before] = begin
+    session = before[user] + (rng.random(len(user), dtype=np.float32) * sessions[user]).astype(np.int64)
+    within = rng.random(len(user), dtype=np.float32) * length[user]
+    seconds: Array = np.minimum(start[session] + within, _END).astype(np.int64)
+    return seconds

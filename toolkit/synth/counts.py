@@ -1,0 +1,104 @@
+"""How many ratings each user and each item gets, by the shape of MovieLens 20M."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+ML20M_RATINGS, ML20M_USERS, ML20M_ITEMS = 20_000_263, 138_493, 26_744
+# The most popular item is rated by this share of the users, and nobody rates more than this share of the
+# items.
+_TOP_ITEM, _TOP_USER = 67_310 / ML20M_USERS, 0.35
+# Ratings of an item by its rank as a share of all items, to be joined by straight lines in logarithms.
+_RANK = (1 / ML20M_ITEMS, 0.001, 0.01, 0.04, 0.118, 0.25, 0.39, 0.5, 0.75, 1.0)
+_COUNT = (67_310, 41_000, 15_200, 4_800, 920, 205, 50, 18, 3, 1)
+# A user has this many ratings at least, and above them a lognormal number of this median and deviation.
+_USER_LEAST, _USER_MEDIAN, _USER_SIGMA = 20, 48, 1.38
+
+
+def movielens_counts(ratings: int, users: int | None = None, items: int | None = None) -> tuple[int, int]:
+    """Return how many users and items fit so many ratings, by the proportions of MovieLens 20M.
+
+    Users grow with the ratings, items with their cube root: an item rated by half of the users leaves the
+    more room for a long tail the more items there are, and so the Gini coefficient stays near 0.9 from a
+    million ratings up.
+
+    Parameters
+    ----------
+    ratings : int
+        How many ratings there are to be.
+    users, items : int, optional
+        The one that is settled already; the other is made large enough for it.
+
+    Returns
+    -------
+    users, items : int
+    """
+    scale, most = max(ratings, 1) / ML20M_RATINGS, max(ratings, 1)
+    if users is None:
+        fewest = math.ceil(most / max(items, 1)) if items else 1
+        users = min(max(round(ML20M_USERS * scale), fewest), most)
+    if items is None:
+        items = min(max(round(ML20M_ITEMS * math.cbrt(scale)), math.ceil(most / max(users, 1))), most)
+    return users, items
+
+
+def user_counts(ratings: int, users: int, items: int) -> Array:
+    """Return the ratings of each user, int64 of shape (users,), ascending, in sum exactly `ratings`."""
+    from scipy.special import ndtri
+
+    quantile = (np.arange(users) + 0.5) / users
+    shape = _USER_LEAST + _USER_MEDIAN * np.exp(_USER_SIGMA * ndtri(quantile))
+    # Twice the mean where that is more: a dense request has to fit under it.
+    most = min(items, max(math.ceil(_TOP_USER * items), math.ceil(2 * ratings / users)))
+    factor = _bisect(lambda c: bool(np.clip(c * shape, 1, most).sum() <= ratings), 0.0, float(items))
+    exact = np.clip(factor * shape, 1, most)
+    counts = exact.astype(np.int64)
+    while missing := ratings - int(counts.sum()):
+        order = np.argsort(counts - exact, kind="stable")
+        chosen = order[counts[order] < items][:missing]
+        counts[chosen] += 1
+    return counts
+
+
+def item_counts(ratings: int, users: int, items: int) -> Array:
+    """Return the ratings that each item should have about, float64 of shape (items,), most popular first.
+
+    The first item has half of the users whatever the proportions. Where there are more ratings than
+    MovieLens's curve holds under it, the curve saturates; where there are fewer, it falls faster.
+    """
+    rank = (np.arange(items) + 0.5) / items
+    shape = np.exp(np.interp(np.log(rank), np.log(_RANK), np.log(_COUNT))) / _COUNT[0]
+    top = min(users, max(1.0, _TOP_ITEM * users, 2 * ratings / items))
+
+    def saturated(strength: float) -> Array:
+        c = math.exp(strength)
+        return np.asarray(np.maximum(top * np.expm1(-c * shape) / math.expm1(-c), 1))
+
+    def steeper(power: float) -> Array:
+        curve: Array = np.maximum(top * shape**power, 1)
+        return curve
+
+    if top * shape.sum() < ratings:
+        return saturated(_bisect(lambda s: bool(saturated(s).sum() <= ratings), -12.0, 12.0))
+    return steeper(-_bisect(lambda p: bool(steeper(-p).sum() <= ratings), -50.0, -1.0))
+
+
+def gini(counts: Array) -> float:
+    """Return the Gini coefficient of `counts`, shape (n,): 0 when all are equal, near 1 when one has all."""
+    ordered = np.sort(counts).astype(np.float64)
+    n = len(ordered)
+    return float(2 * (ordered * np.arange(1, n + 1)).sum() / (n * ordered.sum()) - (n + 1) / n)
+
+
+def _bisect(fits: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the largest argument that fits, of a condition that holds from `low` up to some point."""
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

@@ -1,0 +1,244 @@
+"""Made-up ratings to a file: chunk by chunk, in the order of the users or in none."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+import numpy as np
+
+from toolkit import atomic
+from toolkit.errors import ConfigError
+from toolkit.ingest.memory import processors
+from toolkit.synth.chunk import Chunk, make_chunk
+from toolkit.synth.counts import gini, movielens_counts
+from toolkit.synth.plan import SCATTER, SHUFFLE, Plan
+from toolkit.synth.text import HEADER, Lines
+
+Order = Literal["user", "random"]
+ORDERS: tuple[Order, ...] = ("user", "random")
+# Told what is done, how many steps of it have ended, and all steps.
+Progress = Callable[[str, int, int], None]
+_T = TypeVar("_T")
+_Array = np.ndarray[Any, Any]
+_INT32_MAX = 2**31 - 1
+_RECORD = np.dtype([("user", "<i4"), ("item", "<i4"), ("half_stars", "u1"), ("time", "<i4")])
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    ratings, users, items : int
+        Each user and each item has a rating at least.
+    mean : float
+        Mean rating, in stars.
+    item_gini : float
+        Gini coefficient of the ratings of the items.
+    user_median : float
+        Median of the ratings of the users.
+    rmse_floor : float
+        Root mean squared error of the expected rating given all that was planted: no predictor does better
+        on many ratings.
+    """
+
+    path: Path
+    ratings: int
+    users: int
+    items: int
+    mean: float
+    item_gini: float
+    user_median: float
+    rmse_floor: float
+
+
+def write_ratings(
+    out: str | Path,
+    *,
+    ratings: int,
+    users: int | None = None,
+    items: int | None = None,
+    seed: int = 0,
+    rank: int = 8,
+    noise: float = 0.8,
+    order: Order = "user",
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Synthesis:
+    """Make ratings up and write them as MovieLens 20M is written: ``userId,movieId,rating,timestamp``.
+
+    The same arguments give the same bytes under one version of NumPy, with any number of workers. Memory is
+    that of a few chunks and of tables of users and items, whatever the number of ratings; random order needs
+    13 bytes of disk a rating beside `out` for a while.
+
+    Parameters
+    ----------
+    out : str or Path
+        File to write; it is complete or not there.
+    ratings : int
+        How many, exactly; each pair of user and item occurs once.
+    users, items : int, optional
+        How many have ratings; by default as many as `movielens_counts` finds fitting.
+    seed : int
+        Another seed, other ratings.
+    rank : int
+        Length of the planted factors.
+    noise : float
+        Standard deviation of the noise, in stars, before ratings are rounded to half stars.
+    order : {"user", "random"}
+        Sorted by user and item, or all shuffled.
+    overwrite : bool
+        Whether an existing file is replaced.
+    workers : int, optional
+        Threads; by default one a processor.
+    progress : callable, optional
+        Told how far it is.
+
+    Returns
+    -------
+    Synthesis
+        What was written.
+
+    Raises
+    ------
+    ConfigError
+        When an argument is out of range, or there cannot be so many ratings of so few users and items.
+    FileExistsError
+        When `out` exists and `overwrite` is false.
+    """
+    _check(order, ratings=ratings, users=users, items=items, seed=seed, rank=rank, noise=noise)
+    n_users, n_items = movielens_counts(ratings, users, items)
+    _check_fit(ratings, n_users, n_items)
+    workers = workers or processors()
+    with atomic.file(out, overwrite=overwrite) as file:
+        plan = Plan(ratings=ratings, users=n_users, items=n_items, seed=seed, rank=rank, noise=noise)
+        job = _Job(plan, workers, progress or (lambda *_: None))
+        if order == "user":
+            job.write_by_user(file)
+        else:
+            # Beside `out`, where there is room for as much; a temporary folder may lie in memory.
+            with tempfile.TemporaryDirectory(dir=Path(out).resolve().parent, prefix=".synth-") as folder:
+                job.write_shuffled(file, Path(folder))
+    return Synthesis(
+        path=Path(out),
+        ratings=ratings,
+        users=n_users,
+        items=n_items,
+        mean=job.half_stars / 2 / ratings,
+        item_gini=gini(job.item_counts),
+        user_median=float(np.median(plan.degrees(0, n_users))),
+        rmse_floor=math.sqrt(job.squared_error / ratings),
+    )
+
+
+def _check(order: str, **numbers: float | None) -> None:
+    for name, value in numbers.items():
+        least = 1 if name in {"ratings", "users", "items"} else 0
+        if value is not None and not (value >= least and math.isfinite(value)):
+            raise ConfigError(f"--{name} must be at least {least}, but got {value}")
+    if order not in ORDERS:
+        raise ConfigError(f"--order must be one of {', '.join(ORDERS)}, but got {order!r}")
+
+
+def _check_fit(ratings: int, users: int, items: int) -> None:
+    for name, n in (("users", users), ("items", items)):
+        if n > min(ratings, _INT32_MAX):
+            raise ConfigError(
+                f"--{name} must be at most {min(ratings, _INT32_MAX):,}, for each to have a rating and a "
+                f"32-bit number, but got {n:,}"
+            )
+    if ratings > users * items:
+        raise ConfigError(
+            f"--ratings must be at most {users:,} users × {items:,} items = {users * items:,}, as each pair "
+            f"is rated once, but got {ratings:,}: give more --users or --items"
+        )
+
+
+@dataclass
+class _Job:
+    plan: Plan
+    workers: int
+    progress: Progress
+    item_counts: _Array = field(init=False)
+    half_stars: int = 0
+    squared_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.item_counts = np.zeros(self.plan.items, np.int64)
+        self.lines = Lines(self.plan)
+
+    def write_by_user(self, file: BinaryIO) -> None:
+        """Write chunk after chunk."""
+
+        def made(number: int) -> tuple[Chunk, _Array]:
+            chunk = make_chunk(self.plan, number)
+            return chunk, self.lines.text(chunk.user, chunk.item, chunk.half_stars, chunk.time)
+
+        file.write(HEADER)
+        for chunk, text in self._in_order("writing", made, len(self.plan.edges) - 1):
+            self._count(chunk)
+            file.write(text.data)
+
+    def write_shuffled(self, file: BinaryIO, folder: Path) -> None:
+        """Scatter the ratings over bins on disk, and write bin after bin, each shuffled.
+
+        A uniform bin for each rating and a uniform order within each bin make a uniform order of all.
+        """
+        n = len(self.plan.edges) - 1
+
+        def scattered(number: int) -> tuple[Chunk, _Array, _Array]:
+            chunk = make_chunk(self.plan, number)
+            bins = self.plan.stream(SCATTER, number).integers(0, n, len(chunk.user))
+            order = np.argsort(bins, kind="stable")
+            records = np.empty(len(order), _RECORD)
+            for name in _RECORD.names or ():
+                records[name] = getattr(chunk, name)[order]
+            return chunk, records, np.searchsorted(bins[order], np.arange(n + 1))
+
+        for chunk, records, starts in self._in_order("scattering", scattered, n):
+            self._count(chunk)
+            for at in np.flatnonzero(np.diff(starts)).tolist():
+                # Opened each time: there may be more bins than files that a process may hold open.
+                with (folder / str(at)).open("ab") as bin_:
+                    bin_.write(records[starts[at] : starts[at + 1]].data)
+
+        def shuffled(at: int) -> _Array:
+            path = folder / str(at)
+            records = np.fromfile(path, _RECORD) if path.exists() else np.empty(0, _RECORD)
+            path.unlink(missing_ok=True)
+            records = records[self.plan.stream(SHUFFLE, at).permutation(len(records))]
+            user, item, half_stars, time = (records[name] for name in _RECORD.names or ())
+            return self.lines.text(user, item, half_stars, time.astype(np.int64))
+
+        file.write(HEADER)
+        file.writelines(text.data for text in self._in_order("writing", shuffled, n))
+
+    def _count(self, chunk: Chunk) -> None:
+        self.item_counts += np.bincount(chunk.item, minlength=self.plan.items)
+        self.half_stars += int(chunk.half_stars.sum(dtype=np.int64))
+        self.squared_error += chunk.squared_error
+
+    def _in_order(self, label: str, make: Callable[[int], _T], n: int) -> Iterator[_T]:
+        """Yield what `make` returns for 0..n-1, made side by side; only a few of them wait at a time."""
+        waiting: deque[Future[_T]] = deque()
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                for number in range(n + self.workers):
+                    if number < n:
+                        waiting.append(pool.submit(make, number))
+                    if number >= self.workers:
+                        yield waiting.popleft().result()
+                        self.progress(label, number - self.workers + 1, n)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
