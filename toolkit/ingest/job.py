@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from toolkit import __version__, atomic
-from toolkit.dataset import FORMAT, FORMAT_VERSION, RatingsDataset
+from toolkit.dataset import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
-from toolkit.ingest import badrows, memory, places, tasks
+from toolkit.ingest import badrows, cuts, manifest, memory, places, tasks
 from toolkit.ingest.badrows import Rejections
 from toolkit.ingest.blocks import Unit, units
 from toolkit.ingest.engine import Cluster, Engine, Threads
 from toolkit.ingest.merging import DUPLICATES, Duplicates, Part, merge
-from toolkit.ingest.numbering import integers_among, kind_of_all, union, write_ids
+from toolkit.ingest.numbering import kind_of_all, read_ids, union, write_ids
 from toolkit.ingest.runs import Run
-from toolkit.ingest.selection import Selected, select
 from toolkit.ingest.source import IdKind, RatingsSource
-from toolkit.ingest.split import SPLITS, TRAIN, Cut, SplitRule, time_of_key
+from toolkit.ingest.split import SPLITS, TRAIN, SplitRule
 from toolkit.ingest.tasks import Splitting, UnitResult
-from toolkit.ingest.times import shown
 from toolkit.ingest.work import FOLDER, Progress, Work
-from toolkit.ingest.writing import SHARD_RATINGS, RowShards, digest_of, ranges, write_columns
+from toolkit.ingest.writing import SHARD_RATINGS, RowShards, ranges, write_columns
 from toolkit.ingest.writing import write_ids as write_id_table
 
 BAD_ROWS = ("error", "drop")
-_LIBRARIES = ("numpy", "scipy", "pyarrow", "dask")
 _Array = np.ndarray[Any, Any]
 
 
@@ -134,8 +129,7 @@ def ingest_ratings(
         if [file.state() for file in source.files] != plan["states"]:
             raise RatingsError(
                 f"{', '.join(source.paths)}: a file was written while it was read; ingest it again when "
-                f"it is "
-                "complete"
+                "it is complete"
             )
         work.remove()
     return RatingsDataset.open(out)
@@ -182,6 +176,10 @@ class _Job:
     bad_rows: str
     block_bytes: int
     shard_ratings: int
+    units: list[Unit] = field(init=False)
+    runs: list[Run] = field(init=False)
+    ids: tuple[Any, Any] = field(init=False)
+    """All users and all items, ascending."""
 
     def run(self) -> None:
         self.units = units(self.source, self.block_bytes)
@@ -196,12 +194,12 @@ class _Job:
                 f"{', '.join(self.source.paths)} holds no rating"
                 f"{dropped or ': there is nothing below the header'}"
             )
-        users, items = self.ids = (self._number(0), self._number(1))
+        parts, column_spans = self.work.once("merged", self._merge)
+        self.work.forget("run-*")
+        self.ids = users, items = read_ids(self.work.folder / "users"), read_ids(self.work.folder / "items")
         self.n_users, self.n_items = len(users), len(items)
-        self.work.run("number", "numbering", [(tasks.number, self.work.folder, run) for run in self.runs])
-        parts, column_spans = self._merge()
-        splitting = self._split(parts)
-        rows = self._write_rows(parts, splitting, column_spans)
+        splitting, rows = self.work.once("split", lambda: self._split(parts, column_spans))
+        self.work.forget("part-*")
         columns = self.work.run(
             "columns",
             "writing by item",
@@ -217,48 +215,20 @@ class _Job:
             *(entry for entry, _ in columns),
             *(shards.entries[at] for at in range(1, len(SPLITS)) for shards in rows),
         ]
-        counts = np.sum([shards.counts for shards in rows], axis=0).tolist()
-        n = sum(counts)
-        manifest = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "digest": digest_of(files),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "counts": {
-                "ratings": n,
-                "users": self.n_users,
-                "items": self.n_items,
-                **dict(zip(SPLITS, counts, strict=True)),
-                "duplicates": sum(part.duplicates for part in parts),
-                "rejected": rejections.reasons.total(),
-            },
-            "ratings": {
-                "min": min(part.low for part in parts),
-                "max": max(part.high for part in parts),
-                "mean": sum(part.total for part in parts) / n,
-            },
-            "ids": {"users": integers_among(users), "items": integers_among(items)},
-            "split": {**self.rule.record(), **self._cut_times(splitting)},
-            "duplicates": self.duplicates,
-            "rejections": {
-                "policy": self.bad_rows,
-                "reasons": dict(sorted(rejections.reasons.items())),
-                "samples": samples,
-            },
-            "source": {**self._form(), "files": fingerprints},
-            "files": files,
-            "versions": {
-                "walslab": __version__,
-                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
-            },
-        }
-        (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-    def _form(self) -> dict[str, Any]:
-        form = dataclasses.asdict(self.source)
-        for key in ("files", "given"):
-            del form[key]
-        return form
+        content = manifest.of(
+            self.source,
+            files=files,
+            fingerprints=fingerprints,
+            ids=self.ids,
+            parts=parts,
+            counts=np.sum([shards.counts for shards in rows], axis=0).tolist(),
+            split={**self.rule.record(), **cuts.times(splitting, self.source.time_kind)},
+            duplicates=self.duplicates,
+            bad_rows=self.bad_rows,
+            rejections=rejections,
+            samples=samples,
+        )
+        (self.folder / manifest.NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     # Reading
 
@@ -341,6 +311,9 @@ class _Job:
 
     def _merge(self) -> tuple[list[Part], list[tuple[int, int]]]:
         """Return the ratings by range of users, and the ranges of items."""
+        self.ids = (self._number(0), self._number(1))
+        self.n_users, self.n_items = map(len, self.ids)
+        self.work.run("number", "numbering", [(tasks.number, self.work.folder, run) for run in self.runs])
         per_user = np.zeros(self.n_users, np.int64)
         per_item = np.zeros(self.n_items, np.int64)
         for run in self.runs:
@@ -349,18 +322,18 @@ class _Job:
             per_item[columns] += counts
         spans = ranges(per_user, self.shard_ratings)
         bounds = np.array([start for start, _ in spans] + [self.n_users])
-        cuts = np.stack([_cuts(run, bounds) for run in self.runs])
+        begins = np.stack([_begins(run, bounds) for run in self.runs])
         parts = self.work.run(
             "merge",
             "sorting",
             [
                 (
                     merge,
-                    self.work.folder / f"part-{at:05d}",
+                    self.work.folder,
+                    f"part-{at:05d}",
                     self.runs,
-                    np.stack(
-                        [cuts[:, at, 0], cuts[:, at + 1, 0], cuts[:, at, 1], cuts[:, at + 1, 1]], axis=1
-                    ),
+                    # Begin and end among the users, then among the ratings, of each run.
+                    begins[:, at : at + 2].transpose(0, 2, 1).reshape(-1, 4),
                     span,
                     self.n_items,
                     self.duplicates,
@@ -369,73 +342,31 @@ class _Job:
             ],
         )
         places.check_pairs(self.source, self.units, self.runs, parts, self.block_bytes, self.ids)
-        self.work.forget("run-*")
         return parts, ranges(per_item, self.shard_ratings)
 
     # Splitting and writing
 
-    def _split(self, parts: Sequence[Part]) -> Splitting:
-        rule = self.rule
-        splitting = Splitting(rule, self.n_items)
-        if rule.by_user:
-            return splitting
-        n = sum(part.n for part in parts)
-        if rule.kind == "given":
-            given = np.sum(
-                [np.bincount(part.column("splits"), minlength=len(SPLITS)) for part in parts], axis=0
-            )
-            if given[1]:
-                return splitting
-            n = int(given[TRAIN])
-        n_valid, n_test = rule.totals(n)
-        cuts: dict[str, Cut | None] = {}
-        for name, k in (("test", n_test), ("valid", n_test + n_valid)):
-            cuts[name] = self._cut(parts, splitting, k, n) if k else None
-        return dataclasses.replace(splitting, valid=cuts["valid"] if n_valid else None, test=cuts["test"])
-
-    def _cut(self, parts: Sequence[Part], splitting: Splitting, k: int, n: int) -> Cut:
-        def ask(low: int, high: int, at_key: int | None = None) -> Any:
-            return self.work.engine.map(
-                tasks.probe_part, [(part, splitting, low, high, at_key) for part in parts], lambda: None
-            )
-
-        # Hashes are spread evenly: where the k-th lies is known but for a little.
-        middle, spread = int(k / n * 2.0**64), int(8 * 2.0**64 * (k * (n - k) / n**3 + 1 / n**2) ** 0.5)
-        guess = (max(0, middle - spread), min(2**64 - 1, middle + spread))
-        found = select(k, ask) if splitting.rule.needs_times else select(k, ask, guess)
-        if found.below + found.equal == k:
-            return Cut(found.value)
-        tied: Selected = select(k - found.below, lambda low, high: ask(low, high, found.value))
-        return Cut(found.value, tied.value)
-
-    def _cut_times(self, splitting: Splitting) -> dict[str, Any]:
-        if not splitting.rule.needs_times:
-            return {}
-        found = {"valid_from": splitting.valid, "test_from": splitting.test}
-        return {
-            name: shown(time_of_key(cut.key), self.source.time_kind) for name, cut in found.items() if cut
-        }
-
-    def _write_rows(
-        self, parts: Sequence[Part], splitting: Splitting, column_spans: Sequence[tuple[int, int]]
-    ) -> list[RowShards]:
-        cuts = np.array([start for start, _ in column_spans] + [self.n_items])
+    def _split(
+        self, parts: Sequence[Part], column_spans: Sequence[tuple[int, int]]
+    ) -> tuple[Splitting, list[RowShards]]:
+        """Decide which ratings are held out, and write the shards by user."""
+        splitting = cuts.find(parts, self.rule, self.n_items, self.work.engine)
+        starts = np.array([start for start, _ in column_spans] + [self.n_items])
         shape = (self.n_users, self.n_items)
         rows: list[RowShards] = self.work.run(
             "rows",
             "writing by user",
             [
-                (tasks.split_part, self.folder, self.work.folder, at, part, splitting, shape, cuts)
+                (tasks.split_part, self.folder, self.work.folder, at, part, splitting, shape, starts)
                 for at, part in enumerate(parts)
             ],
         )
-        self.work.forget("part-*")
         if not sum(shards.counts[TRAIN] for shards in rows):
             raise ConfigError("the split leaves no rating to train on: hold fewer out")
-        return rows
+        return splitting, rows
 
 
-def _cuts(run: Run, bounds: _Array) -> _Array:
+def _begins(run: Run, bounds: _Array) -> _Array:
     """Return where each range of users begins among the users and the ratings of a run."""
     users = np.searchsorted(run.user_rows(), bounds)
     ratings = np.concatenate([[0], np.cumsum(run.counts(), dtype=np.int64)])[users]

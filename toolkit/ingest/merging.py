@@ -48,8 +48,10 @@ class Part:
 
     Attributes
     ----------
-    path : str
-        Beginning of the names of its files.
+    folder : Path
+        Where its files are.
+    name : str
+        Beginning of their names.
     start, stop : int
         Range of users.
     n : int
@@ -68,7 +70,8 @@ class Part:
         Row and column of a pair whose ratings add up to more than float32 holds.
     """
 
-    path: str
+    folder: Path
+    name: str
     start: int
     stop: int
     n: int
@@ -83,7 +86,7 @@ class Part:
 
     def column(self, name: str) -> _Array:
         """Return a column: `counts` by user, all others by rating."""
-        found: _Array = np.fromfile(f"{self.path}.{name}", _DTYPES[name])
+        found: _Array = np.fromfile(f"{self.folder}/{self.name}.{name}", _DTYPES[name])
         return found
 
     def users(self) -> _Array:
@@ -92,7 +95,8 @@ class Part:
 
 
 def merge(
-    path: Path,
+    folder: Path,
+    name: str,
     runs: Sequence[Run],
     cuts: _Array,
     span: tuple[int, int],
@@ -103,7 +107,9 @@ def merge(
 
     Parameters
     ----------
-    path : Path
+    folder : Path
+        Where to write.
+    name : str
         Beginning of the names of the files to write.
     runs : sequence of Run
         All runs, numbered, in input order.
@@ -117,7 +123,7 @@ def merge(
         What becomes of several ratings of a pair.
     """
     start, stop = span
-    names = ("ratings", *(name for name in ("times", "splits") if name in runs[0].columns))
+    names = ("ratings", *(column for column in ("times", "splits") if column in runs[0].columns))
     some = [(run, cut[:2], cut[2:]) for run, cut in zip(runs, cuts.tolist(), strict=True) if cut[3] > cut[2]]
     users = np.concatenate([np.repeat(run.user_rows(*cut), run.counts(*cut)) for run, cut, _ in some])
     users -= np.int32(start)
@@ -125,7 +131,7 @@ def merge(
     order, items, indptr = order_pairs(users, items, stop - start, n_items)
     del users
     columns = {
-        name: np.concatenate([run.column(name, *cut) for run, _, cut in some])[order] for name in names
+        column: np.concatenate([run.column(column, *cut) for run, _, cut in some])[order] for column in names
     }
     repeats = _repeats(items, indptr)
     facts: dict[str, Any] = {}
@@ -143,11 +149,12 @@ def merge(
         if len(bad):
             facts["overflow"] = _pair(int(bad[0]), items, indptr, start)
     counts = np.diff(indptr).astype(np.int32)
-    for name, values in {"counts": counts, "items": items, **columns}.items():
-        np.asarray(values, _DTYPES[name]).tofile(f"{path}.{name}")
+    for column, values in {"counts": counts, "items": items, **columns}.items():
+        np.asarray(values, _DTYPES[column]).tofile(f"{folder}/{name}.{column}")
     ratings = columns["ratings"]
     return Part(
-        path=str(path),
+        folder=folder,
+        name=name,
         start=start,
         stop=stop,
         n=len(items),

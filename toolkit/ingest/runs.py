@@ -22,8 +22,10 @@ class Run:
 
     Attributes
     ----------
-    path : str
-        Beginning of the names of its files.
+    folder : Path
+        Where its files are.
+    name : str
+        Beginning of their names.
     unit, piece : int
         Which unit of the input it comes from, and which piece of that.
     n : int
@@ -36,13 +38,19 @@ class Run:
         Which columns it has.
     """
 
-    path: str
+    folder: Path
+    name: str
     unit: int
     piece: int
     n: int
     n_users: int
     kinds: tuple[str, str]
     columns: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """Beginning of the paths of its files."""
+        return f"{self.folder}/{self.name}"
 
     def counts(self, begin: int = 0, end: int | None = None) -> _Array:
         """Return the ratings of each distinct user, int32."""
@@ -87,7 +95,8 @@ class Run:
 
 def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
     """Sort a piece of the input by its users, keeping the order of the input within each, and write it."""
-    path = folder / f"run-{unit:06d}-{piece:04d}"
+    name = f"run-{unit:06d}-{piece:04d}"
+    path = folder / name
     n_users = len(columns.users.distinct)
     codes = columns.users.codes
     counts = np.bincount(codes, minlength=n_users).astype(np.int32)
@@ -98,10 +107,10 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
         "times": columns.times,
         "splits": columns.splits,
     }
-    names = tuple(name for name, values in present.items() if values is not None)
+    held = tuple(column for column, values in present.items() if values is not None)
     with Path(f"{path}.rows").open("wb") as file:
-        for name in names:
-            values = np.asarray(present[name], _DTYPES[name])
+        for column in held:
+            values = np.asarray(present[column], _DTYPES[column])
             (values if order is None else values[order]).tofile(file)
     counts.tofile(f"{path}.counts")
     items = np.bincount(columns.items.codes, minlength=len(columns.items.distinct))
@@ -109,7 +118,7 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
     _write_ids(f"{path}.users", columns.users)
     _write_ids(f"{path}.items", columns.items)
     kinds = (columns.users.kind, columns.items.kind)
-    return Run(str(path), unit, piece, len(columns), n_users, kinds, names)
+    return Run(folder, name, unit, piece, len(columns), n_users, kinds, held)
 
 
 def _write_ids(path: str, ids: Ids) -> None:

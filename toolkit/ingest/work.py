@@ -8,12 +8,13 @@ import pickle
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from toolkit.ingest.engine import Engine
 
 # Told the stage, the tasks that are done, and all tasks.
 Progress = Callable[[str, int, int], None]
+_T = TypeVar("_T")
 FOLDER = ".work"
 _PLAN = "plan.json"
 
@@ -78,14 +79,21 @@ class Work:
         results.update(zip(rest, found, strict=True))
         return [results[at] for at in range(len(calls))]
 
+    def once(self, step: str, make: Callable[[], _T]) -> _T:
+        """Return what `make` returns, or returned before the ingest was killed: what it read may be gone."""
+        note = self.folder / f"{step}.done"
+        if not note.exists():
+            _write(note, make())
+        found: _T = _read(note)
+        return found
+
     def done(self, stage: str, at: int) -> bool:
         """Tell whether a task has ended well."""
         return self._note(stage, at).exists()
 
     def result(self, stage: str, at: int) -> Any:
         """Return what a task that has ended returned."""
-        # Written by this program for this user, in a directory of its own.
-        return pickle.loads(self._note(stage, at).read_bytes())  # noqa: S301
+        return _read(self._note(stage, at))
 
     def forget(self, pattern: str) -> None:
         """Remove files that no later stage needs."""
@@ -103,11 +111,38 @@ class Work:
 def _once(task: tuple[Path, tuple[Any, ...]]) -> Any:
     note, (function, *arguments) = task
     result = function(*arguments)
+    _write(note, result)
+    return result
+
+
+def _write(note: Path, result: Any) -> None:
     # Of a worker's own, as a cluster may run a task that it believes lost a second time.
     part = note.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(pickle.dumps(result))
+    with part.open("wb") as file:
+        _Pickler(file).dump(result)
     part.replace(note)
-    return result
+
+
+def _read(note: Path) -> Any:
+    with note.open("rb") as file:
+        return _Unpickler(file, note.parent).load()
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves open which the scratch directory is: who goes on with it has given it another name."""
+
+    def persistent_id(self, obj: Any) -> str | None:
+        return FOLDER if isinstance(obj, Path) and obj.name == FOLDER else None
+
+
+class _Unpickler(pickle.Unpickler):
+    # Reads what this program has written for this user, in a directory of its own.
+    def __init__(self, file: BinaryIO, folder: Path) -> None:
+        super().__init__(file)
+        self.folder = folder
+
+    def persistent_load(self, pid: str) -> Path:
+        return self.folder
 
 
 def _text(plan: dict[str, Any]) -> str:

@@ -30,13 +30,16 @@ class ColumnRun:
 
     Attributes
     ----------
-    path : str
-        Beginning of the names of its files.
+    folder : Path
+        Where its files are.
+    name : str
+        Beginning of their names.
     items, ratings : array of int64, shape (n_ranges + 1,)
         Where each range of items begins among its distinct items, and among its ratings.
     """
 
-    path: str
+    folder: Path
+    name: str
     items: _Array
     ratings: _Array
 
@@ -117,16 +120,17 @@ def write_rows(
         if split == TRAIN:
             n_train = per_user.astype(np.int32)
             users = rows[chosen] + np.int32(part.start)
-            run = _write_column_run(work / f"columns-{number:05d}", users, *content, shape[1], cuts)
+            run = _write_column_run(work, f"columns-{number:05d}", users, *content, shape[1], cuts)
     if run is None:
         raise AssertionError("the training split comes first")
     return RowShards(entries, n_train, tuple(sizes), run)
 
 
 def _write_column_run(
-    path: Path, users: _Array, items: _Array, ratings: _Array, n_items: int, cuts: _Array
+    folder: Path, name: str, users: _Array, items: _Array, ratings: _Array, n_items: int, cuts: _Array
 ) -> ColumnRun:
     order = stable_order(items, n_items)
+    path = folder / name
     users[order].tofile(f"{path}.users")
     ratings[order].tofile(f"{path}.ratings")
     counts = np.bincount(items, minlength=n_items)
@@ -135,7 +139,7 @@ def _write_column_run(
     counts.astype(np.int32).tofile(f"{path}.counts")
     present.astype(np.int32).tofile(f"{path}.items")
     at = np.searchsorted(present, cuts)
-    return ColumnRun(str(path), at, np.concatenate([[0], np.cumsum(counts)])[at])
+    return ColumnRun(folder, name, at, np.concatenate([[0], np.cumsum(counts)])[at])
 
 
 def write_columns(
@@ -169,7 +173,7 @@ def write_columns(
         size = np.dtype(dtype).itemsize
         return np.concatenate(
             [
-                np.fromfile(f"{run.path}.{name}", dtype, count=end - begin, offset=begin * size)
+                np.fromfile(f"{run.folder}/{run.name}.{name}", dtype, count=end - begin, offset=begin * size)
                 for run, (begin, end) in zip(runs, offsets, strict=True)
             ]
         )
