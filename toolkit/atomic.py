@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# The unfinished directories of this process.
+# What this process has not finished.
 _in_use: set[Path] = set()
 
 
@@ -44,11 +44,13 @@ def file(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     FileExistsError
         When `path` is a directory, or a file that is not to be replaced.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    for left in _leftovers(path, "partial"):
+        left.unlink()
     _check_file(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # What a process that was killed left is removed by the next one of the same number, or by hand.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    _in_use.add(part)
     try:
         with part.open("wb") as opened:
             yield opened
@@ -56,8 +58,25 @@ def file(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             os.fsync(opened.fileno())
         _check_file(path, overwrite=overwrite)  # it may have come up meanwhile
         part.replace(path)
+        _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+        _in_use.discard(part)
+
+
+@contextlib.contextmanager
+def scratch(path: str | Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path`, for what is needed while it is made; it vanishes at the end."""
+    path = Path(path).resolve()
+    folder = path.with_name(f".{path.name}.scratch-{os.getpid()}")
+    # One of this very number is of a process that had it before: only one can be at work on `path` here.
+    for left in (*_leftovers(path, "scratch"), folder):
+        shutil.rmtree(left, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_file(path: Path, *, overwrite: bool) -> None:

@@ -58,7 +58,7 @@ def user_counts(ratings: int, users: int, items: int) -> Array:
     most = min(items, max(math.ceil(_TOP_USER * items), math.ceil(2 * ratings / users)))
     factor = _bisect(lambda c: bool(np.clip(c * shape, 1, most).sum() <= ratings), 0.0, float(items))
     exact = np.clip(factor * shape, 1, most)
-    counts = exact.astype(np.int64)
+    counts: Array = exact.astype(np.int64)
     while missing := ratings - int(counts.sum()):
         order = np.argsort(counts - exact, kind="stable")
         chosen = order[counts[order] < items][:missing]

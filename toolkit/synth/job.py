@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -128,8 +127,8 @@ def write_ratings(
             job.write_by_user(file)
         else:
             # Beside `out`, where there is room for as much; a temporary folder may lie in memory.
-            with tempfile.TemporaryDirectory(dir=Path(out).resolve().parent, prefix=".synth-") as folder:
-                job.write_shuffled(file, Path(folder))
+            with atomic.scratch(out) as folder:
+                job.write_shuffled(file, folder)
     return Synthesis(
         path=Path(out),
         ratings=ratings,

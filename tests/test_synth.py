@@ -1,0 +1,213 @@
+"""Made-up ratings: exact in number, of MovieLens's shape, with a known least error, and always the same."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from toolkit.commands.synth import synth
+from toolkit.config import WALSConfig
+from toolkit.errors import ConfigError
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.synth import movielens_counts, write_ratings
+from toolkit.synth.counts import item_counts, user_counts
+from toolkit.synth.plan import CHUNK, Plan
+from toolkit.synth.popularity import alias_table
+from toolkit.wals import WALS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read(path):
+    header, *lines = path.read_text(encoding="ascii").splitlines()
+    assert header == "userId,movieId,rating,timestamp"
+    return np.array([line.split(",") for line in lines], dtype=np.float64)
+
+
+@pytest.mark.parametrize("order", ["user", "random"])
+@pytest.mark.parametrize(
+    ("ratings", "users", "items"),
+    [
+        (1, 1, 1),
+        (12, 3, 4),
+        (7, 7, 7),
+        (20, 1, 20),
+        (20, 20, 1),
+        (400, 30, 20),
+        (5000, 60, 90),
+        (998, 1, 999),
+    ],
+)
+def test_every_count_is_exact_and_every_pair_occurs_once(tmp_path, ratings, users, items, order):
+    made = write_ratings(tmp_path / "r.csv", ratings=ratings, users=users, items=items, order=order)
+    rows = read(made.path)
+    assert len(rows) == ratings == len(np.unique(rows[:, :2], axis=0)) == made.ratings
+    assert len(np.unique(rows[:, 0])) == users == made.users
+    assert len(np.unique(rows[:, 1])) == items == made.items
+    assert set(rows[:, 2]) <= {half / 2 for half in range(1, 11)}
+    assert rows[:, 2].mean() == pytest.approx(made.mean)
+    assert np.median(np.unique(rows[:, 0], return_counts=True)[1]) == made.user_median
+    assert ((rows[:, 3] >= 789_652_009) & (rows[:, 3] <= 1_427_784_002)).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_the_shape_is_that_of_movielens(tmp_path):
+    made = write_ratings(tmp_path / "r.csv", ratings=1_000_000)
+    assert (made.users, made.items) == movielens_counts(1_000_000)
+    assert made.item_gini == pytest.approx(0.90, abs=0.03)
+    assert made.user_median == pytest.approx(68, abs=2)
+    users, counts = np.unique(read(made.path)[:, 0], return_counts=True)
+    assert len(users) == made.users
+    assert counts.max() > 20 * made.user_median
+
+
+@pytest.mark.parametrize("order", ["user", "random"])
+def test_neither_threads_nor_chunks_decide_anything(tmp_path, order):
+    wanted = {"ratings": CHUNK + 1000, "items": 2000, "seed": 3, "order": order}
+    one = write_ratings(tmp_path / "one.csv", **wanted, workers=1)
+    three = write_ratings(tmp_path / "three.csv", **wanted, workers=3)
+    assert one.path.read_bytes() == three.path.read_bytes()
+    assert one.rmse_floor == three.rmse_floor
+
+
+def test_order_is_all_that_random_order_changes(tmp_path):
+    wanted = {"ratings": 20_000, "users": 400, "items": 500}
+    by_user = write_ratings(tmp_path / "user.csv", **wanted).path.read_text().splitlines()
+    shuffled = write_ratings(tmp_path / "random.csv", **wanted, order="random").path.read_text().splitlines()
+    assert shuffled != by_user
+    assert sorted(shuffled) == sorted(by_user)
+    users = np.array([int(line.split(",")[0]) for line in shuffled[1:]])
+    # A user's ratings lie anywhere: the mean place of each half of the users is the middle.
+    places = np.arange(len(users))
+    assert places[users <= 200].mean() == pytest.approx(places[users > 200].mean(), rel=0.05)
+    other = write_ratings(tmp_path / "seed.csv", **wanted, seed=1).path.read_text().splitlines()
+    assert other != by_user
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.8, 3.0])
+def test_the_least_error_is_that_of_the_expected_rating(noise):
+    plan = Plan(ratings=100, users=10, items=20, seed=0, rank=2, noise=noise)
+    rng = np.random.default_rng(0)
+    for score in (-1.0, 0.6, 2.25, 3.58, 4.9, 6.0):
+        drawn = np.clip(np.rint(2 * (score + noise * rng.standard_normal(200_000))), 1, 10) / 2
+        error = 5 * drawn.std() / math.sqrt(len(drawn)) + 1e-3
+        assert plan.expected(np.array([score]))[0] == pytest.approx(drawn.mean(), abs=error)
+
+
+def test_without_noise_there_is_no_error(tmp_path):
+    made = write_ratings(tmp_path / "r.csv", ratings=5000, users=100, items=80, noise=0)
+    assert made.rmse_floor < 0.02
+
+
+def test_a_model_comes_near_the_least_error_and_never_below_it(tmp_path):
+    made = write_ratings(tmp_path / "r.csv", ratings=150_000, users=800, items=600, rank=2, noise=0.5)
+    data = ingest_ratings(RatingsSource.detect([made.path]), tmp_path / "data", split=SplitRule(valid=0))
+    found = WALS(WALSConfig(factors=2, regularization=0.03, iterations=15)).fit(data).rmse(data.test)
+    assert made.rmse_floor * 0.99 < found < made.rmse_floor * 1.06
+    assert found < 0.75 * data.test.data.std()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"ratings": 0}, "--ratings must be at least 1, but got 0"),
+        ({"users": 0}, "--users must be at least 1"),
+        ({"users": 101}, "--users must be at most 100, for each to have a rating"),
+        ({"items": 101}, "--items must be at most 100, .* but got 101"),
+        ({"users": 9, "items": 11}, r"at most 9 users × 11 items = 99, .* but got 100: give more"),
+        ({"noise": -1}, "--noise must be at least 0"),
+        ({"noise": float("nan")}, "--noise must be at least 0"),
+        ({"order": "item"}, "--order must be one of user, random"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(tmp_path, wrong, text):
+    with pytest.raises(ConfigError, match=text):
+        write_ratings(tmp_path / "r.csv", **{"ratings": 100, **wrong})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_on_request_only(tmp_path):
+    out = tmp_path / "r.csv"
+    out.write_text("mine")
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_ratings(out, ratings=10)
+    assert out.read_text() == "mine"
+    write_ratings(out, ratings=10, overwrite=True)
+    assert len(read(out)) == 10
+
+
+@pytest.mark.parametrize("order", ["user", "random"])
+def test_what_a_killed_process_left_is_cleared_away(tmp_path, order):
+    program = f"""
+import os, signal, toolkit.synth.job as job
+make = job.make_chunk
+def make_and_die(plan, number):
+    if number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make(plan, number)
+job.make_chunk = make_and_die
+job.write_ratings({str(tmp_path / "r.csv")!r}, ratings=3 * {CHUNK}, order={order!r}, workers=1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left
+    assert "r.csv" not in left
+    write_ratings(tmp_path / "r.csv", ratings=100, order=order)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("toolkit.synth.job.make_chunk", fail)
+    for order in ("user", "random"):
+        with pytest.raises(OSError, match="No space"):
+            write_ratings(tmp_path / "r.csv", ratings=10, order=order)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("ratings", "users", "items"), [(100, 10, 10), (10, 10, 10), (10**6, 7000, 9000)])
+def test_the_counts_add_up(ratings, users, items):
+    counts = user_counts(ratings, users, items)
+    assert (counts.sum(), len(counts)) == (ratings, users)
+    assert 1 <= counts.min() <= counts.max() <= items
+    assert item_counts(ratings, users, items).sum() == pytest.approx(ratings, rel=0.01)
+
+
+def test_one_of_both_sizes_may_be_given():
+    assert movielens_counts(20_000_263) == (138_493, 26_744)
+    assert movielens_counts(1000, users=10)[1] >= 100
+    assert movielens_counts(1000, items=10)[0] >= 100
+    assert movielens_counts(1) == (1, 1)
+
+
+def test_the_alias_table_gives_each_its_share():
+    weights = np.random.default_rng(0).gamma(0.3, size=500)
+    threshold, alias = alias_table(weights)
+    share = threshold.astype(np.float64)
+    np.add.at(share, alias, 2.0**32 - threshold)
+    np.testing.assert_allclose(share / share.sum(), weights / weights.sum(), atol=1e-8)
+
+
+def test_the_command(tmp_path):
+    out = tmp_path / "made up.csv"
+    arguments = ["--ratings", "3000", "--users", "100", "--items", "150", "--out", str(out)]
+    done = CliRunner().invoke(synth, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert (printed["path"], printed["ratings"], printed["users"]) == (str(out), 3000, 100)
+    assert 0.7 < printed["rmse_floor"] < 0.8
+    assert "least RMSE possible" in done.stderr
+    assert len(read(out)) == 3000
+    assert isinstance(CliRunner().invoke(synth, arguments).exception, FileExistsError)
+    assert "Example" in CliRunner().invoke(synth, ["--help"]).output
