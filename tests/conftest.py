@@ -22,9 +22,9 @@ settings.load_profile("walslab")
 def pytest_addoption(parser):
     parser.addoption(
         "--backend",
-        choices=("numpy", "cupy", "all"),
+        choices=("numpy", "numba", "cupy", "all"),
         default="all",
-        help="array backend under test. all (default): both; CuPy tests are listed as skipped where no "
+        help="array backend under test. all (default): all three; CuPy tests are listed as skipped where no "
         "device answers. cupy: a missing device is a failure, so that a GPU job cannot pass without one",
     )
 
@@ -32,7 +32,7 @@ def pytest_addoption(parser):
 def pytest_generate_tests(metafunc):
     if "backend_name" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--backend")
-        names = ("numpy", "cupy") if chosen == "all" else (chosen,)
+        names = ("numpy", "numba", "cupy") if chosen == "all" else (chosen,)
         params = [pytest.param(n, marks=pytest.mark.gpu) if n == "cupy" else n for n in names]
         metafunc.parametrize("backend_name", params, scope="session")
 

@@ -1,4 +1,4 @@
-"""The array backend: NumPy on threads or CuPy on a GPU, behind one object.
+"""The array backend: NumPy on threads, with or without compiled loops, or CuPy on a GPU, behind one object.
 
 The only place that imports CuPy. *Installed* (the package is there) and *usable* (a device answers) are told
 apart, because CuPy imports well on a machine without a GPU and fails at the first allocation.
@@ -18,7 +18,7 @@ import numpy as np
 
 from toolkit.errors import BackendError
 
-BackendName = Literal["auto", "numpy", "cupy"]
+BackendName = Literal["auto", "numpy", "numba", "cupy"]
 
 
 def cupy_problem() -> str | None:
@@ -37,6 +37,15 @@ def cupy_problem() -> str | None:
     return None
 
 
+def numba_problem() -> str | None:
+    """Return why Numba cannot compile here, or None when it can."""
+    try:
+        importlib.import_module("toolkit.compiled.rows")
+    except Exception as error:  # noqa: BLE001 - without its LLVM, or beside a NumPy that is too new, it raises anything
+        return f"numba is not usable: {error}; pip install numba"
+    return None
+
+
 def usable_processors() -> int:
     """Return how many processors this process may use."""
     # Linux alone says which processors a process is confined to.
@@ -48,15 +57,18 @@ class Backend:
 
     Parameters
     ----------
-    name : {"numpy", "cupy"}
-        Which array module. Use `require` to fail when it is not usable, `prefer` to fall back to NumPy.
+    name : {"numpy", "numba", "cupy"}
+        NumPy alone, NumPy with loops compiled by Numba, or CuPy. Use `require` to fail when it is not usable,
+        `prefer` to fall back to NumPy.
     threads : int, default 0
-        CPU threads that solve rows side by side (NumPy only); 0 means all that this process may use.
+        CPU threads that solve rows side by side (not with CuPy); 0 means all that this process may use.
 
     Attributes
     ----------
     xp : module
         ``numpy`` or ``cupy``.
+    compiled : bool
+        Whether rows are solved by compiled loops.
     batch_entries : int
         Padded ratings that one batch of rows holds at most (but one row is never cut).
     batch_rows : int
@@ -65,9 +77,10 @@ class Backend:
         Bytes that one batch's gathered factors and systems take at most (but one row is never cut).
     """
 
-    def __init__(self, name: Literal["numpy", "cupy"], threads: int = 0) -> None:
+    def __init__(self, name: Literal["numpy", "numba", "cupy"], threads: int = 0) -> None:
         self.name = name
-        self.xp: Any = importlib.import_module(name)
+        self.compiled = name == "numba"
+        self.xp: Any = importlib.import_module("numpy" if self.compiled else name)
         self.threads = 1 if name == "cupy" else threads or usable_processors()
         # On the CPU a batch should stay in the cache; on a GPU it should fill the card.
         on_gpu = name == "cupy"
@@ -77,17 +90,18 @@ class Backend:
     @classmethod
     def require(cls, name: BackendName, threads: int = 0) -> Backend:
         """Return the named backend, or raise `BackendError` with the reason it cannot be used."""
-        if name == "cupy":
-            problem = cupy_problem()
-            if problem:
-                raise BackendError(problem)
+        if name in _PROBLEMS and (problem := _PROBLEMS[name]()):
+            raise BackendError(problem)
         return cls.prefer("cupy", threads) if name == "auto" else cls(name, threads)
 
     @classmethod
     def prefer(cls, name: BackendName, threads: int = 0) -> Backend:
-        """Return the named backend where it is usable, NumPy otherwise."""
-        usable = name != "numpy" and cupy_problem() is None
-        return cls("cupy" if usable else "numpy", threads)
+        """Return the named backend where it is usable, and otherwise the next of CuPy, Numba and NumPy."""
+        choices: dict[str, tuple[Literal["numba", "cupy"], ...]] = {"numpy": (), "numba": ("numba",)}
+        for choice in choices.get(name, ("cupy", "numba")):
+            if _PROBLEMS[choice]() is None:
+                return cls(choice, threads)
+        return cls("numpy", threads)
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r}, threads={self.threads})"
@@ -98,7 +112,7 @@ class Backend:
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return `array` in host memory."""
-        return np.asarray(array) if self.name == "numpy" else self.xp.asnumpy(array)
+        return self.xp.asnumpy(array) if self.name == "cupy" else np.asarray(array)
 
     def solve_spd(self, matrices: Any, vectors: Any) -> Any:
         """Solve a stack of symmetric positive definite systems.
@@ -154,3 +168,6 @@ class Backend:
             return
         with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
             yield
+
+
+_PROBLEMS: dict[str, Callable[[], str | None]] = {"cupy": cupy_problem, "numba": numba_problem}

@@ -163,8 +163,10 @@ class RunOptions(_Checked):
     """
 
     seed: int = _parameter(0, Range(0, 2**63 - 1, integer=True), "seed of the random start")
-    backend: Literal["auto", "numpy", "cupy"] = _parameter(
-        "auto", Choice(("auto", "numpy", "cupy")), "array backend; auto takes cupy where a GPU is usable"
+    backend: Literal["auto", "numpy", "numba", "cupy"] = _parameter(
+        "auto",
+        Choice(("auto", "numpy", "numba", "cupy")),
+        "array backend; auto takes cupy where a GPU is usable, or else numba",
     )
     threads: int = _parameter(
         0, Range(0, 4096, integer=True), "CPU threads; 0 means all this process may use"

@@ -68,6 +68,30 @@ def solve_rows(
     unknowns = k + fit_bias
     _require_determined(ratings, config, unknowns)
 
+    gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
+    # What every eigenvalue gets from the unobserved part, at least roughly.
+    lift = float(xp.trace(gram)) / unknowns if gram is not None else 0.0
+    visible = _VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0
+    solution = xp.zeros((ratings.n_rows, unknowns), dtype)
+    if backend.compiled:
+        from toolkit.compiled.normal import batch_solver
+
+        compiled = batch_solver(
+            ratings,
+            fixed,
+            mean=mean,
+            config=config,
+            row_weight=row_weight,
+            column_weight=column_weight,
+            gram=gram,
+            floor=lift,
+            visible=visible,
+            out=solution,
+        )
+        if compiled:
+            backend.each(compiled, ratings.batches)
+            return _side(ratings, solution, config)
+
     # Padding points one past the last column: a row of zeros that adds nothing to any sum.
     table = xp.zeros((ratings.n_columns + 1, unknowns), dtype)
     table[:-1, :k] = fixed.factors
@@ -79,11 +103,7 @@ def solve_rows(
     if column_weight is not None:
         padded_weight = xp.zeros(ratings.n_columns + 1, dtype)
         padded_weight[:-1] = column_weight
-    gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
-    # What every eigenvalue gets from the unobserved part, at least roughly.
-    lift = float(xp.trace(gram)) / unknowns if gram is not None else 0.0
     diagonal = xp.arange(unknowns)
-    solution = xp.zeros((ratings.n_rows, unknowns), dtype)
 
     def build(batch: Batch, precision: Any) -> tuple[Any, Any, Any]:
         columns, values = ratings.gather(batch)
@@ -106,17 +126,22 @@ def solve_rows(
 
     def solve(batch: Batch) -> None:
         left, right, penalty = build(batch, dtype)
-        if batch.width < unknowns and dtype != xp.float64:
+        if batch.width < unknowns and visible:
             # Fewer ratings than unknowns: the penalty alone keeps the matrix from being singular, and single
             # precision must be able to see it beside the largest entries.
             trace = left[:, diagonal, diagonal].sum(axis=1)
-            if bool((penalty + lift < _VISIBLE * float(xp.finfo(dtype).eps) * trace).any()):
+            if bool((penalty + lift < visible * trace).any()):
                 left, right, _ = build(batch, xp.float64)
         solution[batch.rows] = backend.solve_spd(left, right)
 
     # Gathered factors, and the systems with the solver's copy of them.
     size = xp.dtype(dtype).itemsize
     backend.each(solve, ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns)))
+    return _side(ratings, solution, config)
+
+
+def _side(ratings: RatingRows, solution: Any, config: WALSConfig) -> Side:
+    xp, k, unknowns = ratings.backend.xp, config.factors, solution.shape[1]
     if not bool(xp.isfinite(solution).all()):
         row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
         raise SolverError(
@@ -124,7 +149,7 @@ def solve_rows(
             f"unknowns) have no finite solution with {_describe(config)}: "
             "raise regularization, or bring the weights nearer to 1"
         )
-    bias = solution[:, k].copy() if fit_bias else xp.zeros(ratings.n_rows, dtype)
+    bias = solution[:, k].copy() if unknowns > k else xp.zeros(ratings.n_rows, solution.dtype)
     return Side(xp.ascontiguousarray(solution[:, :k]), bias)
 
 

@@ -1,0 +1,93 @@
+"""Between `toolkit.normal` and the compiled rows: tables of the fixed side, and rows that need more precision."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from toolkit.compiled.rows import solve_rows
+from toolkit.config import WALSConfig
+from toolkit.factors import Side
+from toolkit.layout import Batch, RatingRows
+
+_Array = np.ndarray[Any, Any]
+# Rows of a table begin at multiples of this many numbers.
+_ALIGNED = 8
+
+
+def batch_solver(
+    ratings: RatingRows,
+    fixed: Side,
+    *,
+    mean: float,
+    config: WALSConfig,
+    row_weight: Any,
+    column_weight: Any,
+    gram: Any,
+    floor: float,
+    visible: float,
+    out: _Array,
+) -> Callable[[Batch], None] | None:
+    """Return what solves a batch of rows into `out`, or None where a weight is too small to divide by its root.
+
+    Parameters
+    ----------
+    ratings, fixed, mean, config, row_weight, column_weight
+        As `toolkit.normal.solve_rows`.
+    gram : array of float, shape (k, k), or None
+        w0 YᵀY.
+    floor, visible : float
+        A row with fewer ratings than unknowns is solved in double precision when its penalty + floor is below
+        visible · trace.
+    out : array, shape (n_rows, unknowns)
+        Solutions; a row that has none becomes NaN.
+    """
+    if column_weight is not None and not (np.asarray(column_weight) >= np.finfo(out.dtype).tiny).all():
+        return None
+    w0, biased = config.unobserved_weight, config.bias == "full"
+    penalty = config.regularization * ratings.host_counts.astype(np.float64) ** config.regularization_exponent
+
+    @functools.cache
+    def tables(dtype: Any) -> tuple[Any, ...]:
+        none = np.zeros(0, dtype)
+        scale, border = np.ones(ratings.n_columns, dtype), none
+        table = np.zeros((ratings.n_columns, -(-out.shape[1] // _ALIGNED) * _ALIGNED), dtype)
+        table[:, : config.factors] = fixed.factors
+        if biased:
+            table[:, config.factors] = 1
+        if column_weight is not None:
+            c = np.asarray(column_weight, dtype)
+            root = np.sqrt(c)
+            table *= root[:, None]
+            scale = (c + dtype.type(w0)) / root
+            border = dtype.type(w0) / root if w0 and biased else none
+        return (
+            ratings.values.astype(dtype, copy=False),
+            table,
+            scale,
+            (fixed.bias + mean).astype(dtype),
+            border,
+            none if row_weight is None else np.asarray(row_weight, dtype),
+            np.zeros((0, 0), dtype) if gram is None else np.asarray(gram, dtype),
+            penalty.astype(dtype),
+        )
+
+    def run(dtype: Any, limit: float, rows: Any, starts: Any, counts: Any) -> tuple[_Array, _Array]:
+        solved, failed = np.empty((len(rows), out.shape[1]), dtype), np.zeros(len(rows), np.bool_)
+        solve_rows(
+            rows, starts, counts, ratings.columns, *tables(dtype), float(w0), biased, floor, limit, solved, failed
+        )
+        solved[failed] = np.nan
+        return solved, failed
+
+    def solve(batch: Batch) -> None:
+        solved, failed = run(out.dtype, visible, batch.rows, batch.starts, batch.counts)
+        out[batch.rows] = solved
+        if failed.any() and out.dtype != np.float64:
+            again = batch.rows[failed], batch.starts[failed], batch.counts[failed]
+            out[again[0]] = run(np.dtype(np.float64), 0.0, *again)[0]
+
+    return solve

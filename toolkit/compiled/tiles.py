@@ -1,0 +1,194 @@
+"""Small dense products in vector registers: what a compiler does not make of a loop by itself.
+
+Each function here becomes a few dozen vector instructions where it is called. Matrices are row-major with
+rows of `ld` numbers, a multiple of the vector's width; only their upper triangles mean anything.
+
+Numba's cache does not look into this file: after a change here, touch ``rows.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_FEATURES = llvm.get_host_cpu_features()
+# Bytes of a vector register. There are 32 of the widest, and of the others 16 or more.
+VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
+# Rows that are updated together: with three vectors of each, the sums fit in the registers.
+ROWS = 8 if VECTOR_BYTES == 64 else 4
+VECTORS = 3
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+# A product and a sum may become one instruction. Nothing else is allowed to change: NaN stays NaN.
+_FUSE = ("contract",)
+
+
+class _Vectors:
+    """Vectors of the element type of an array: loads, stores and arithmetic."""
+
+    def __init__(self, context: Any, builder: Any, array_type: Any) -> None:
+        self.builder = builder
+        self.element = context.get_value_type(array_type.dtype)
+        self.size = context.get_abi_sizeof(self.element)
+        self.width = VECTOR_BYTES // self.size
+        self.type = ir.VectorType(self.element, self.width)
+        self.zero = ir.Constant(self.type, [0.0] * self.width)
+
+    def load(self, pointer: Any) -> Any:
+        found = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
+        found.align = self.size
+        return found
+
+    def store(self, value: Any, pointer: Any) -> None:
+        done = self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer()))
+        done.align = self.size
+
+    def spread(self, pointer: Any) -> Any:
+        """Load one number into all places."""
+        nothing = ir.Constant(self.type, ir.Undefined)
+        one = self.builder.insert_element(nothing, self.builder.load(pointer), ir.Constant(_I32, 0))
+        return self.builder.shuffle_vector(one, nothing, self._places(0, self.width, step=0))
+
+    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+        return self.builder.fadd(self.builder.fmul(a, b, flags=_FUSE), total, flags=_FUSE)
+
+    def multiply_subtract(self, a: Any, b: Any, total: Any) -> Any:
+        return self.builder.fsub(total, self.builder.fmul(a, b, flags=_FUSE), flags=_FUSE)
+
+    def sum(self, value: Any) -> Any:
+        """Add up all places, halving them again and again."""
+        width = self.width
+        while width > 1:
+            width //= 2
+            nothing = ir.Constant(value.type, ir.Undefined)
+            low = self.builder.shuffle_vector(value, nothing, self._places(0, width))
+            high = self.builder.shuffle_vector(value, nothing, self._places(width, width))
+            value = self.builder.fadd(low, high)
+        return self.builder.extract_element(value, ir.Constant(_I32, 0))
+
+    @staticmethod
+    def _places(first: int, n: int, step: int = 1) -> Any:
+        return ir.Constant(ir.VectorType(_I32, n), [first + step * at for at in range(n)])
+
+
+def _data(context: Any, builder: Any, signature: Any, values: Any, at: int) -> Any:
+    return context.make_array(signature.args[at])(context, builder, values[at]).data
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(_I64, value)
+
+
+def _tile(vectors: int, *, subtract: bool) -> Callable[..., Any]:
+    """Return what adds products of columns to a tile of `ROWS` by `vectors` vectors of a matrix."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def tile(typing_context, out, factor, n, i, j, ld):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """out[i + r, j:] ± = Σ_{p < n} factor[p, i + r] · factor[p, j:], for n > 0."""
+
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            v = _Vectors(context, builder, signature.args[0])
+            to, source = (_data(context, builder, signature, values, at) for at in (0, 1))
+            _, _, n, i, j, ld = values
+            before = builder.block
+            loop, after = (builder.append_basic_block(f"tile.{name}") for name in ("loop", "after"))
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            p = builder.phi(_I64)
+            p.add_incoming(_number(0), before)
+            sums = [[builder.phi(v.type) for _ in range(vectors)] for _ in range(ROWS)]
+            row = builder.gep(source, [builder.mul(p, ld)])
+            left, right = builder.gep(row, [i]), builder.gep(row, [j])
+            loaded = [v.load(builder.gep(right, [_number(c * v.width)])) for c in range(vectors)]
+            added = []
+            for r in range(ROWS):
+                one = v.spread(builder.gep(left, [_number(r)]))
+                added.append(
+                    [v.multiply_add(one, b, s) for b, s in zip(loaded, sums[r], strict=True)]
+                )
+            p_next = builder.add(p, _number(1))
+            p.add_incoming(p_next, loop)
+            for phis, news in zip(sums, added, strict=True):
+                for phi, new in zip(phis, news, strict=True):
+                    phi.add_incoming(v.zero, before)
+                    phi.add_incoming(new, loop)
+            builder.cbranch(builder.icmp_signed("<", p_next, n), loop, after)
+            builder.position_at_end(after)
+            for r, news in enumerate(added):
+                start = builder.add(builder.mul(builder.add(i, _number(r)), ld), j)
+                for c, new in enumerate(news):
+                    pointer = builder.gep(to, [builder.add(start, _number(c * v.width))])
+                    change = builder.fsub if subtract else builder.fadd
+                    v.store(change(v.load(pointer), new), pointer)
+            return context.get_dummy_value()
+
+        return types.void(out, factor, *[types.intp] * 4), code
+
+    return tile  # type: ignore[no-any-return]
+
+
+add_1, add_2, add_3 = (_tile(n, subtract=False) for n in range(1, VECTORS + 1))
+subtract_1, subtract_2, subtract_3 = (_tile(n, subtract=True) for n in range(1, VECTORS + 1))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Solve with a small triangle for one vector of the columns of its rows.
+
+    matrix[i + r, j:] = (matrix[i + r, j:] − Σ_{q < r} block[q, r] · matrix[i + q, j:]) · inverse[i + r]
+    """
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        v = _Vectors(context, builder, signature.args[0])
+        to, triangle, scale = (_data(context, builder, signature, values, at) for at in range(3))
+        _, _, _, i, j, ld = values
+        rows: list[Any] = []
+        for r in range(ROWS):
+            at = builder.add(i, _number(r))
+            pointer = builder.gep(to, [builder.add(builder.mul(at, ld), j)])
+            row = v.load(pointer)
+            for q, before in enumerate(rows):
+                one = v.spread(builder.gep(triangle, [_number(q * ROWS + r)]))
+                row = v.multiply_subtract(one, before, row)
+            row = builder.fmul(row, v.spread(builder.gep(scale, [at])))
+            v.store(row, pointer)
+            rows.append(row)
+        return context.get_dummy_value()
+
+    return types.void(matrix, block, inverse, *[types.intp] * 3), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """out[r] = matrix[i + r, j:ld] · vector[j:ld], for `ROWS` rows."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        v = _Vectors(context, builder, signature.args[0])
+        source, other, to = (_data(context, builder, signature, values, at) for at in range(3))
+        _, _, _, i, j, ld = values
+        before = builder.block
+        loop, body, after = (builder.append_basic_block(f"dot.{name}") for name in ("loop", "body", "after"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        column = builder.phi(_I64)
+        column.add_incoming(j, before)
+        sums = [builder.phi(v.type) for _ in range(ROWS)]
+        builder.cbranch(builder.icmp_signed("<", column, ld), body, after)
+        builder.position_at_end(body)
+        loaded = v.load(builder.gep(other, [column]))
+        for r, phi in enumerate(sums):
+            at = builder.add(builder.mul(builder.add(i, _number(r)), ld), column)
+            phi.add_incoming(v.zero, before)
+            phi.add_incoming(v.multiply_add(v.load(builder.gep(source, [at])), loaded, phi), body)
+        column.add_incoming(builder.add(column, _number(v.width)), body)
+        builder.branch(loop)
+        builder.position_at_end(after)
+        for r, phi in enumerate(sums):
+            builder.store(v.sum(phi), builder.gep(to, [_number(r)]))
+        return context.get_dummy_value()
+
+    return types.void(matrix, vector, out, *[types.intp] * 3), code
