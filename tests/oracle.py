@@ -31,6 +31,7 @@ class Hyperparameters(Protocol):
     observed_weight: float
     weight_exponent: float
     bias: Literal["none", "mean", "full"]
+    momentum: float
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,25 @@ def half_step_users(problem: Problem, state: State, h: Hyperparameters) -> State
 
 
 def iterate(problem: Problem, state: State, h: Hyperparameters, iterations: int) -> State:
-    """Return the state after whole iterations: the items first, then the users."""
-    for _ in range(iterations):
-        state = half_step_users(problem, half_step_items(problem, state, h), h)
+    """Return the state after whole iterations: the items first, then the users.
+
+    With momentum, each side but the users that come out goes on by a share of its last change; the start,
+    which is random, and the items of no iteration yet do not count as a change.
+    """
+    users_before: State | None = None
+    for n in range(iterations):
+        ahead = state
+        if users_before is not None:
+            ahead = replace(
+                state,
+                x=state.x + h.momentum * (state.x - users_before.x),
+                user_bias=state.user_bias + h.momentum * (state.user_bias - users_before.user_bias),
+            )
+        solved = half_step_items(problem, ahead, h)
+        y, item_bias = solved.y, solved.item_bias
+        if n:
+            y = y + h.momentum * (y - state.y)
+            item_bias = item_bias + h.momentum * (item_bias - state.item_bias)
+            users_before = state
+        state = half_step_users(problem, replace(state, y=y, item_bias=item_bias), h)
     return state

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 
-from toolkit.backend import Backend, cupy_problem
+from toolkit.backend import _PROBLEMS, Backend, cupy_problem
 from toolkit.errors import BackendError, WalslabError
 
 NOT_INSTALLED = "cupy is not installed: pip install 'walslab[gpu]'"
@@ -60,17 +60,31 @@ def test_require_says_why_cupy_cannot_be_used(monkeypatch, state, text):
 
 @pytest.mark.parametrize(("state", "text"), UNUSABLE)
 @pytest.mark.parametrize("choose", [Backend.prefer, Backend.require])
-def test_auto_falls_back_to_numpy(monkeypatch, state, text, choose):
+def test_auto_falls_back_to_numba_and_then_to_numpy(monkeypatch, state, text, choose):
     pretend(monkeypatch, **state)
-    assert choose("auto", threads=3).name == "numpy"
+    assert (
+        choose("auto", threads=3).name
+        == Backend.prefer("cupy").name
+        == Backend.prefer("numba").name
+        == "numba"
+    )
     assert choose("auto", threads=3).threads == 3
-    assert Backend.prefer("cupy").name == "numpy"
+    monkeypatch.setitem(_PROBLEMS, "numba", lambda: "numba is not usable")
+    assert (
+        choose("auto", threads=3).name
+        == Backend.prefer("cupy").name
+        == Backend.prefer("numba").name
+        == "numpy"
+    )
+    with pytest.raises(BackendError, match="numba is not usable"):
+        Backend.require("numba")
 
 
 @pytest.mark.parametrize("choose", [Backend.prefer, Backend.require])
 def test_a_usable_cupy_is_chosen_unless_numpy_is_asked_for(monkeypatch, choose):
     pretend(monkeypatch, installed=True, available=True, allocates=True)
     assert cupy_problem() is None
+    assert Backend.prefer("numba").name == "numba"
     assert choose("auto").name == "cupy"
     # Rows are solved side by side by the GPU; threads of ours would only queue for it.
     assert choose("cupy", threads=8).threads == 1
@@ -78,7 +92,7 @@ def test_a_usable_cupy_is_chosen_unless_numpy_is_asked_for(monkeypatch, choose):
 
 
 def test_numpy_never_asks_for_cupy(monkeypatch):
-    monkeypatch.setattr("toolkit.backend.cupy_problem", lambda: pytest.fail("cupy was looked for"))
+    monkeypatch.setitem(_PROBLEMS, "cupy", lambda: pytest.fail("cupy was looked for"))
     assert Backend.prefer("numpy").name == Backend.require("numpy").name == "numpy"
 
 

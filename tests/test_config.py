@@ -180,7 +180,13 @@ def test_every_hyperparameter_has_a_range_that_holds_its_default_and_an_explanat
 
 def test_presets_are_the_two_settings_of_the_tutorial_and_the_defaults():
     assert PRESETS["default"] == WALSConfig()
-    plane = {"iterations": 20, "regularization_exponent": 0.0, "bias": "none"}
+    plane = {
+        "iterations": 20,
+        "regularization_exponent": 0.0,
+        "bias": "none",
+        "momentum": 0.0,
+        "clip": "none",
+    }
     assert PRESETS["tutorial-default"].to_dict() == {
         **plane,
         "factors": 5,
@@ -215,7 +221,7 @@ def test_run_options_report_all_mistakes_in_one_go():
         RunOptions(seed=-1, backend="cuda", threads=True, dtype="float16")
     text = str(caught.value)
     assert "seed must be between" in text
-    assert "backend must be one of auto, numpy, cupy, but got 'cuda'" in text
+    assert "backend must be one of auto, numpy, numba, cupy, but got 'cuda'" in text
     assert "threads must be a whole number, but got True" in text
     assert "dtype must be one of float32, float64, but got 'float16' (did you mean 'float" in text
 

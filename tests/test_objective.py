@@ -175,8 +175,8 @@ def test_predictions_and_rmse_do_not_depend_on_the_chunk(backend, made_up_rating
 def test_rmse_of_no_pairs_is_none_and_of_one_pair_its_error(backend, made_up_ratings):
     trainer = Trainer(TrainingData(made_up_ratings(), backend=backend), WALSConfig(factors=3))
     none, index = backend.asarray([], "float32"), backend.asarray([], "int32")
-    assert rmse(trainer.factors, index, index, none, backend.xp) is None
+    assert rmse(trainer.factors, index, index, none, backend) is None
     one = backend.asarray([0], "int32")
     predicted = float(predict_pairs(trainer.factors, one, one, backend.xp)[0])
-    error = rmse(trainer.factors, one, one, backend.asarray([predicted + 2], "float32"), backend.xp)
+    error = rmse(trainer.factors, one, one, backend.asarray([predicted + 2], "float32"), backend)
     assert math.isclose(error, 2, rel_tol=1e-6)

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from cluster.cli import main
+from toolkit.backend import Backend
 from toolkit.dataset import RatingsDataset
 from toolkit.factors import Factors
 from toolkit.ingest import ingest_ratings
@@ -91,6 +92,6 @@ def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
     valid = RatingsDataset.open("dataset").valid
     for child in children:
         factors = Factors.load(client.download_artifacts(child.info.run_id, "factors", str(tmp_path)))
-        assert rmse(factors, valid.row, valid.col, valid.data, np) == pytest.approx(
+        assert rmse(factors, valid.row, valid.col, valid.data, Backend("numpy")) == pytest.approx(
             child.data.metrics["valid_rmse"], abs=1e-6
         )

@@ -164,7 +164,10 @@ def test_planted_structure_is_found_again(made_up_ratings):
     trainer = new_trainer(train, Backend("numpy"), WALSConfig(factors=3, regularization=0.02), "float32")
     factors = after(trainer, 15)
     # The noise alone is 0.1; the spread of the ratings is about 0.9.
-    assert rmse(factors, ratings.row[held_out], ratings.col[held_out], ratings.data[held_out], np) < 0.125
+    assert (
+        rmse(factors, ratings.row[held_out], ratings.col[held_out], ratings.data[held_out], Backend("numpy"))
+        < 0.125
+    )
 
 
 # -------------------------------------------------------------------------------- MovieLens
@@ -181,7 +184,7 @@ def held_out_rmse(ratings, preset, seed):
     config = PRESETS[preset]
     trainer = new_trainer(matrix, Backend("numpy"), config, "float32", seed)
     factors = after(trainer, config.iterations)
-    return rmse(factors, ratings.row[test], ratings.col[test], ratings.data[test], np)
+    return rmse(factors, ratings.row[test], ratings.col[test], ratings.data[test], Backend("numpy"))
 
 
 def test_tutorial_defaults_on_movielens_1m_one_split(movielens_1m):

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from cluster.cli import main
+from toolkit.backend import Backend
 from toolkit.dataset import RatingsDataset
 from toolkit.factors import Factors
 from toolkit.metrics import rmse
@@ -108,7 +109,7 @@ def test_factors_of_every_trial_reload_to_the_rmse_it_reported(workshop, tmp_pat
         factors = Factors.load(path)
         assert factors.config.to_dict() == trial["config"]
         assert factors.iterations == trial["iterations"]
-        assert rmse(factors, valid.row, valid.col, valid.data, np) == pytest.approx(
+        assert rmse(factors, valid.row, valid.col, valid.data, Backend("numpy")) == pytest.approx(
             trial["valid_rmse"], abs=1e-6
         )
 

@@ -58,7 +58,43 @@ def dense(model):
 def test_prediction_is_mean_biases_and_product_of_factors(ratings, bias):
     model = WALS(CONFIG.replace(bias=bias), OPTIONS).fit(ratings)
     users, items = np.divmod(np.arange(N_USERS * N_ITEMS), N_ITEMS)
-    np.testing.assert_allclose(model.predict(users, items), dense(model).ravel(), rtol=1e-12)
+    np.testing.assert_allclose(model.predict(users, items, clip=False), dense(model).ravel(), rtol=1e-12)
+
+
+def test_predictions_are_clipped_to_the_scale_of_the_training_ratings(ratings, tmp_path):
+    users, items = np.divmod(np.arange(N_USERS * N_ITEMS), N_ITEMS)
+    model = WALS(CONFIG, OPTIONS).fit(ratings)
+    low, high = ratings.data.min(), ratings.data.max()
+    clipped = np.clip(dense(model), low, high)
+    assert (clipped != dense(model)).any()
+    np.testing.assert_allclose(model.predict(users, items), clipped.ravel(), rtol=1e-12)
+    valid = sp.coo_matrix(np.full((N_USERS, N_ITEMS), 2.5))
+    assert model.rmse(valid) == pytest.approx(np.sqrt(((clipped - 2.5) ** 2).mean()), rel=1e-12)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(
+        WALS.load(tmp_path / "model").predict(users, items), model.predict(users, items)
+    )
+    unclipped = WALS(CONFIG.replace(clip="none"), OPTIONS).fit(ratings)
+    assert unclipped.factors.scale is None
+    np.testing.assert_allclose(unclipped.predict(users, items), dense(unclipped).ravel(), rtol=1e-12)
+
+
+def test_patience_stops_and_keeps_the_best_iteration(made_up_ratings):
+    ratings = made_up_ratings(30, 25, density=0.5, noise=1.0)
+    coo = ratings.tocoo()
+    held = np.arange(coo.nnz) % 5 == 0
+    parts = [sp.coo_matrix((coo.data[m], (coo.row[m], coo.col[m])), shape=coo.shape) for m in (~held, held)]
+    config = WALSConfig(factors=8, iterations=60, regularization=0.05)
+    model = WALS(config, OPTIONS).fit(sp.csr_matrix(parts[0]), valid=parts[1], patience=3)
+    errors = [p["valid_rmse"] for p in model.history]
+    assert (
+        model.factors.iterations == 1 + int(np.argmin(errors)) < len(errors) == model.factors.iterations + 3
+    )
+    assert model.rmse(parts[1]) == pytest.approx(min(errors))
+    same = WALS(config.replace(iterations=model.factors.iterations), OPTIONS).fit(sp.csr_matrix(parts[0]))
+    np.testing.assert_array_equal(same.factors.users.factors, model.factors.users.factors)
+    with pytest.raises(ConfigError, match="patience needs validation ratings"):
+        WALS(config, OPTIONS).fit(ratings, patience=3)
 
 
 def test_prediction_takes_ids_as_the_ratings_had_them(model):

@@ -146,7 +146,8 @@ class Backend:
 
     def each(self, work: Callable[[Any], None], batches: Sequence[Any]) -> None:
         """Call `work` on every batch, on `threads` threads where there are several."""
-        with self._one_blas_thread():
+        # Compiled loops call no BLAS, and to look for it takes a millisecond.
+        with contextlib.nullcontext() if self.compiled else self._one_blas_thread():
             if self.threads == 1 or len(batches) == 1:
                 for batch in batches:
                     work(batch)

@@ -114,6 +114,15 @@ class WALSConfig(_Checked):
         "none, mean (global), or full (global, user and item, fitted jointly)",
     )
 
+    momentum: float = _parameter(
+        0.0, Range(0, 0.99), "heavy-ball acceleration: how much of its last change each side goes on by"
+    )
+    clip: Literal["none", "scale"] = _parameter(
+        "scale",
+        Choice(("none", "scale")),
+        "scale: predictions are clipped to the smallest and largest training rating",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.unobserved_weight + self.observed_weight == 0:
@@ -177,7 +186,7 @@ class RunOptions(_Checked):
 
 
 # The two settings of the TensorFlow tutorial: the plane bias=none, regularization_exponent=0 of our family.
-_TUTORIAL = {"iterations": 20, "regularization_exponent": 0.0, "bias": "none"}
+_TUTORIAL = {"iterations": 20, "regularization_exponent": 0.0, "bias": "none", "clip": "none"}
 PRESETS: dict[str, WALSConfig] = {
     "default": WALSConfig(),
     "tutorial-default": WALSConfig.from_dict(

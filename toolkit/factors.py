@@ -36,6 +36,8 @@ class Factors:
         Global mean μ; 0 with ``bias="none"``.
     config : WALSConfig
         The hyperparameters they were fitted with.
+    scale : tuple of float, or None
+        Smallest and largest rating, to which predictions are clipped; None where they are not.
     iterations : int
         Iterations done, which early stopping makes fewer than ``config.iterations``.
     """
@@ -45,6 +47,7 @@ class Factors:
     mean: float
     config: WALSConfig
     iterations: int
+    scale: tuple[float, float] | None = None
 
     def save(self, path: str | Path, **facts: Any) -> None:
         """Write ``factors.json`` and four ``.npy`` files into the existing directory `path`.
@@ -66,6 +69,7 @@ class Factors:
             "config": self.config.to_dict(),
             "mean": self.mean,
             "iterations": self.iterations,
+            "scale": self.scale,
             **facts,
         }
         (path / "factors.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -85,6 +89,7 @@ class Factors:
         try:
             config = WALSConfig.from_dict(meta["config"])
             mean, iterations = float(meta["mean"]), int(meta["iterations"])
+            scale = None if meta["scale"] is None else (float(meta["scale"][0]), float(meta["scale"][1]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{path / 'factors.json'} is not as it was written: {error!r}") from error
         k = config.factors
@@ -100,6 +105,7 @@ class Factors:
             mean,
             config,
             iterations,
+            scale,
         )
 
 

@@ -157,6 +157,7 @@ class TrainingData:
         self.n_users, self.n_items = by_user.shape
         self.nnz = int(by_user.nnz)
         self.mean = float(by_user.data.mean(dtype=np.float64))
+        self.scale = (float(by_user.data.min()), float(by_user.data.max()))
         self.users = RatingRows(by_user, backend, dtype)
         self.items = RatingRows(by_item, backend, dtype)
 

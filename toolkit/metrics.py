@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from toolkit.backend import Backend
 from toolkit.factors import Factors
 
 # Pairs gathered at once, so that two factor rows of this many pairs are the only large temporaries.
 _CHUNK = 1 << 16
 
 
-def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any) -> Any:
-    """Return the predicted ratings of pairs, unclipped.
+def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any, *, clip: bool = True) -> Any:
+    """Return the predicted ratings of pairs.
 
     Parameters
     ----------
@@ -22,6 +23,8 @@ def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any) -> Any:
         User rows and item columns.
     xp : module
         ``numpy`` or ``cupy``.
+    clip : bool, default True
+        Whether predictions are clipped to the rating scale, where the factors have one.
 
     Returns
     -------
@@ -33,19 +36,43 @@ def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any) -> Any:
         u, i = users[part], items[part]
         dot = xp.einsum("nk,nk->n", factors.users.factors[u], factors.items.factors[i])
         predicted[part] = dot + factors.users.bias[u] + factors.items.bias[i] + factors.mean
+    if clip and factors.scale:
+        xp.clip(predicted, *factors.scale, out=predicted)
     return predicted
 
 
-def rmse(factors: Factors, users: Any, items: Any, ratings: Any, xp: Any) -> float | None:
-    """Return the root mean squared error over pairs, accumulated in float64; None when there are none."""
+def rmse(factors: Factors, users: Any, items: Any, ratings: Any, backend: Backend) -> float | None:
+    """Return the root mean squared error over pairs, accumulated in float64; None when there are none.
+
+    Parameters
+    ----------
+    factors : Factors
+        Fitted numbers, on the device of `backend`; predictions are clipped where they have a rating scale.
+    users, items : array of int, shape (n,)
+        User rows and item columns.
+    ratings : array of float, shape (n,)
+        What they rated.
+    backend : Backend
+        Where it is computed.
+    """
     if len(ratings) == 0:
         return None
-    total = 0.0
-    for begin in range(0, len(ratings), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        error = (predict_pairs(factors, users[part], items[part], xp) - ratings[part]).astype("float64")
-        total += float(error @ error)
-    return math.sqrt(total / len(ratings))
+    parts = [slice(begin, begin + _CHUNK) for begin in range(0, len(ratings), _CHUNK)]
+    errors = [0.0] * len(parts)
+
+    def measure(at: int) -> None:
+        u, i, r = users[parts[at]], items[parts[at]], ratings[parts[at]]
+        if backend.compiled:
+            from toolkit.compiled.errors import squared_error
+
+            errors[at] = squared_error(factors, u, i, r)
+        else:
+            error = (predict_pairs(factors, u, i, backend.xp) - r).astype("float64")
+            errors[at] = float(error @ error)
+
+    backend.each(measure, range(len(parts)))
+    # In the order of the parts, whatever thread was first.
+    return math.sqrt(sum(errors) / len(ratings))
 
 
 def objective(factors: Factors, data: Any) -> float:
@@ -61,7 +88,7 @@ def objective(factors: Factors, data: Any) -> float:
     xp, config = data.backend.xp, factors.config
     x, y = factors.users.factors.astype("float64"), factors.items.factors.astype("float64")
     users, items, ratings = data.pairs
-    error = (predict_pairs(factors, users, items, xp) - ratings).astype("float64")
+    error = (predict_pairs(factors, users, items, xp, clip=False) - ratings).astype("float64")
     dot = xp.einsum("nk,nk->n", x[users], y[items])
     w0 = config.unobserved_weight
     c = data.backend.asarray(item_weights(data.item_counts, config))[items]

@@ -17,6 +17,7 @@ is left to compute: cost proportional to ratings (Hu, Koren and Volinsky, ICDM 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from toolkit.config import WALSConfig
@@ -63,35 +64,65 @@ def solve_rows(
         When the solution of a row is not finite or not determined.
     """
     backend, xp, dtype = ratings.backend, ratings.backend.xp, fixed.factors.dtype
-    k, w0 = config.factors, config.unobserved_weight
-    fit_bias = config.bias == "full"
-    unknowns = k + fit_bias
+    unknowns = config.factors + (config.bias == "full")
     _require_determined(ratings, config, unknowns)
-
+    w0 = config.unobserved_weight
     gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
-    # What every eigenvalue gets from the unobserved part, at least roughly.
-    lift = float(xp.trace(gram)) / unknowns if gram is not None else 0.0
-    visible = _VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0
     solution = xp.zeros((ratings.n_rows, unknowns), dtype)
+    system: dict[str, Any] = dict(  # noqa: C408 - read as arguments
+        ratings=ratings,
+        fixed=fixed,
+        mean=mean,
+        config=config,
+        row_weight=row_weight,
+        column_weight=column_weight,
+        gram=gram,
+        # What every eigenvalue gets from the unobserved part, at least roughly.
+        floor=float(xp.trace(gram)) / unknowns if gram is not None else 0.0,
+        visible=_VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0,
+        out=solution,
+    )
+    solve = None
     if backend.compiled:
         from toolkit.compiled.normal import batch_solver
 
-        compiled = batch_solver(
-            ratings,
-            fixed,
-            mean=mean,
-            config=config,
-            row_weight=row_weight,
-            column_weight=column_weight,
-            gram=gram,
-            floor=lift,
-            visible=visible,
-            out=solution,
+        solve = batch_solver(**system)
+    if solve:
+        backend.each(solve, ratings.batches)
+    else:
+        # Gathered factors, and the systems with the solver's copy of them.
+        size = xp.dtype(dtype).itemsize
+        batches = ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns))
+        backend.each(_batch_solver(**system), batches)
+    if not bool(xp.isfinite(solution).all()):
+        row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
+        raise SolverError(
+            f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, {unknowns} "
+            f"unknowns) have no finite solution with {_describe(config)}: "
+            "raise regularization, or bring the weights nearer to 1"
         )
-        if compiled:
-            backend.each(compiled, ratings.batches)
-            return _side(ratings, solution, config)
+    k = config.factors
+    bias = solution[:, k].copy() if unknowns > k else xp.zeros(ratings.n_rows, dtype)
+    return Side(xp.ascontiguousarray(solution[:, :k]), bias)
 
+
+def _batch_solver(
+    *,
+    ratings: RatingRows,
+    fixed: Side,
+    mean: float,
+    config: WALSConfig,
+    row_weight: Any,
+    column_weight: Any,
+    gram: Any,
+    floor: float,
+    visible: float,
+    out: Any,
+) -> Callable[[Batch], None]:
+    """Return what solves a batch of rows in padded stacks; as `toolkit.compiled.normal.batch_solver`."""
+    backend, xp, dtype = ratings.backend, ratings.backend.xp, out.dtype
+    k, w0, unknowns = config.factors, config.unobserved_weight, out.shape[1]
+    fit_bias = unknowns > k
     # Padding points one past the last column: a row of zeros that adds nothing to any sum.
     table = xp.zeros((ratings.n_columns + 1, unknowns), dtype)
     table[:-1, :k] = fixed.factors
@@ -130,27 +161,11 @@ def solve_rows(
             # Fewer ratings than unknowns: the penalty alone keeps the matrix from being singular, and single
             # precision must be able to see it beside the largest entries.
             trace = left[:, diagonal, diagonal].sum(axis=1)
-            if bool((penalty + lift < visible * trace).any()):
+            if bool((penalty + floor < visible * trace).any()):
                 left, right, _ = build(batch, xp.float64)
-        solution[batch.rows] = backend.solve_spd(left, right)
+        out[batch.rows] = backend.solve_spd(left, right)
 
-    # Gathered factors, and the systems with the solver's copy of them.
-    size = xp.dtype(dtype).itemsize
-    backend.each(solve, ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns)))
-    return _side(ratings, solution, config)
-
-
-def _side(ratings: RatingRows, solution: Any, config: WALSConfig) -> Side:
-    xp, k, unknowns = ratings.backend.xp, config.factors, solution.shape[1]
-    if not bool(xp.isfinite(solution).all()):
-        row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
-        raise SolverError(
-            f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, {unknowns} "
-            f"unknowns) have no finite solution with {_describe(config)}: "
-            "raise regularization, or bring the weights nearer to 1"
-        )
-    bias = solution[:, k].copy() if unknowns > k else xp.zeros(ratings.n_rows, solution.dtype)
-    return Side(xp.ascontiguousarray(solution[:, :k]), bias)
+    return solve
 
 
 def _require_determined(ratings: RatingRows, config: WALSConfig, unknowns: int) -> None:

@@ -48,7 +48,12 @@ class Trainer:
             backend.xp.zeros((data.n_items, k), data.dtype), backend.xp.zeros(data.n_items, data.dtype)
         )
         self._item_weight = backend.asarray(item_weights(data.item_counts, config), data.dtype)
-        self.factors = Factors(users, items, 0.0 if config.bias == "none" else data.mean, config, 0)
+        mean, scale = (
+            0.0 if config.bias == "none" else data.mean,
+            data.scale if config.clip == "scale" else None,
+        )
+        self.factors = Factors(users, items, mean, config, 0, scale)
+        self._users_before: Side | None = None
 
     @property
     def iterations(self) -> int:
@@ -56,15 +61,21 @@ class Trainer:
         return self.factors.iterations
 
     def solve_items(self) -> None:
-        """Solve the item side for the current users: the first half-step of an iteration."""
+        """Solve the item side for the current users: the first half-step of an iteration.
+
+        With momentum it is solved for users moved on by a share of their last change, and the items are moved on
+        likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4(5), 1964).
+        The users that follow are solved exactly, so that folding in stays what training does.
+        """
+        before = self.factors.items if self.iterations else None
         items = solve_rows(
             self.data.items,
-            self.factors.users,
+            self._ahead(self.factors.users, self._users_before),
             mean=self.factors.mean,
             config=self.config,
             row_weight=self._item_weight,
         )
-        self._set(items=items)
+        self._set(items=self._ahead(items, before))
 
     def solve_users(self) -> None:
         """Solve the user side for the current items: the second half-step of an iteration."""
@@ -75,6 +86,7 @@ class Trainer:
             config=self.config,
             column_weight=self._item_weight,
         )
+        self._users_before = self.factors.users if self.config.momentum and self.iterations else None
         self._set(users=users)
 
     def step(self) -> None:
@@ -85,18 +97,19 @@ class Trainer:
 
     def train_rmse(self) -> float:
         """Return the RMSE on the training ratings."""
-        value = rmse(self.factors, *self.data.pairs, self.data.backend.xp)
+        value = rmse(self.factors, *self.data.pairs, self.data.backend)
         assert value is not None  # noqa: S101 - TrainingData refuses an empty set
         return value
 
-    def host_factors(self) -> Factors:
-        """Return the current factors in host memory: the state that `restore` takes back."""
+    def host_factors(self, factors: Factors | None = None) -> Factors:
+        """Return the current factors, or earlier ones, in host memory, for `restore` to take back."""
+        factors = factors or self.factors
         host = self.data.backend.to_numpy
-        users, items = (Side(host(s.factors), host(s.bias)) for s in (self.factors.users, self.factors.items))
-        return replace(self.factors, users=users, items=items)
+        users, items = (Side(host(s.factors), host(s.bias)) for s in (factors.users, factors.items))
+        return replace(factors, users=users, items=items)
 
     def restore(self, factors: Factors) -> None:
-        """Continue from factors that `host_factors` gave.
+        """Continue from factors that `host_factors` gave; momentum of the users begins anew.
 
         Raises
         ------
@@ -114,7 +127,15 @@ class Trainer:
         users, items = (
             Side(device(s.factors, dtype), device(s.bias, dtype)) for s in (factors.users, factors.items)
         )
+        self._users_before = None
         self._set(users=users, items=items, iterations=factors.iterations)
+
+    def _ahead(self, now: Side, before: Side | None) -> Side:
+        """Return a side moved on by what momentum keeps of its last change."""
+        momentum = self.config.momentum
+        if not momentum or before is None:
+            return now
+        return Side(*(a + momentum * (a - b) for a, b in zip(now, before, strict=True)))
 
     def _set(self, **changes: Any) -> None:
         self.factors = replace(self.factors, **changes)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit import atomic
+from toolkit import atomic, stopping
 from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
@@ -86,6 +86,7 @@ class WALS:
         valid: sp.coo_matrix | sp.coo_array | None = None,
         user_ids: Any = None,
         item_ids: Any = None,
+        patience: int = 0,
         on_iteration: Callable[[Progress], None] | None = None,
     ) -> WALS:
         """Train on a dataset's training ratings, or on a sparse matrix.
@@ -98,6 +99,9 @@ class WALS:
             Ratings whose RMSE is measured after every iteration; never trained on.
         user_ids, item_ids : array-like, shape (n_users,) and (n_items,), optional
             Ids of rows and columns; row numbers where they are not given.
+        patience : int, default 0
+            Stop when so many iterations have not lowered the validation RMSE, and take the factors of the
+            iteration that was best; 0 does all iterations.
         on_iteration : callable, optional
             Called with each iteration's `Progress`.
 
@@ -109,7 +113,7 @@ class WALS:
         Raises
         ------
         ConfigError
-            When ids or `valid` do not fit the ratings.
+            When ids or `valid` do not fit the ratings, or there is `patience` and no validation rating.
         RatingsError
             When there is no rating, or one is not finite.
         SolverError
@@ -134,11 +138,15 @@ class WALS:
             )
         if valid is not None and valid.shape != train.shape:
             raise ConfigError(f"valid must have the shape of ratings, {train.shape}, but has {valid.shape}")
+        if patience and (valid is None or valid.nnz == 0):
+            raise ConfigError("patience needs validation ratings to stop by: hold some out, or set it to 0")
         backend = Backend.require(self.options.backend, self.options.threads)
         data = TrainingData(train, by_item, backend=backend, dtype=self.options.dtype)
         held_out = None if valid is None else pairs_on(backend, valid)
         trainer = Trainer(data, self.config, seed=self.options.seed)
         self.history, self.backend_name = [], backend.name
+        errors: list[float] = []
+        best = trainer.factors
         for _ in range(self.config.iterations):
             began = time.perf_counter()
             trainer.step()
@@ -146,14 +154,20 @@ class WALS:
             measured: Progress = {
                 "iteration": trainer.iterations,
                 "train_rmse": trainer.train_rmse(),
-                "valid_rmse": None if held_out is None else rmse(trainer.factors, *held_out, backend.xp),
+                "valid_rmse": None if held_out is None else rmse(trainer.factors, *held_out, backend),
                 "seconds": seconds,
             }
             self.history.append(measured)
             if on_iteration:
                 on_iteration(measured)
+            if patience:
+                errors.append(cast("float", measured["valid_rmse"]))
+                if stopping.best(errors) == len(errors) - 1:
+                    best = trainer.factors
+                if stopping.stalled(errors, patience):
+                    break
         self._take(
-            trainer.host_factors(),
+            trainer.host_factors(best if patience else None),
             users=users,
             items=items,
             item_counts=data.item_counts,
@@ -176,12 +190,14 @@ class WALS:
         self.users, self.items = users, items
         self.item_counts, self.seen_indptr, self.seen_items = item_counts, seen_indptr, seen_items
 
-    def predict(self, users: Any, items: Any) -> np.ndarray[Any, Any]:
-        """Return predicted ratings of pairs of ids, unclipped.
+    def predict(self, users: Any, items: Any, *, clip: bool = True) -> np.ndarray[Any, Any]:
+        """Return predicted ratings of pairs of ids.
 
         Parameters
         ----------
         users, items : scalar or array-like of ids, broadcast against each other
+        clip : bool, default True
+            Whether predictions are clipped to the rating scale, where the model was trained to (``clip``).
 
         Returns
         -------
@@ -198,17 +214,18 @@ class WALS:
         if len(rows) != len(columns) and 1 not in (len(rows), len(columns)):
             raise ConfigError(f"users and items must be as many, but got {len(rows)} and {len(columns)}")
         rows, columns = np.broadcast_arrays(rows, columns)
-        predicted: np.ndarray[Any, Any] = predict_pairs(self.factors, rows, columns, np)
+        predicted: np.ndarray[Any, Any] = predict_pairs(self.factors, rows, columns, np, clip=clip)
         return predicted
 
     def rmse(self, ratings: sp.coo_matrix | sp.coo_array) -> float | None:
-        """Return the unclipped RMSE on ratings by row and column number; None when there are none."""
-        return rmse(self.factors, *pairs_on(Backend("numpy"), ratings), np)
+        """Return the RMSE on ratings by row and column number, clipped as the model is; None for none."""
+        backend = Backend("numpy", self.options.threads)
+        return rmse(self.factors, *pairs_on(backend, ratings), backend)
 
     def recommend(
         self, user: Any, n: int = 10, *, exclude_seen: bool = True
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return a user's best items and their predicted ratings, best first.
+        """Return a user's best items and their predicted ratings, best first; unclipped, so as not to tie.
 
         Parameters
         ----------

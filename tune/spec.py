@@ -67,7 +67,7 @@ class SearchSpec:
     early_stopping : EarlyStopping or None
     cpu, gpu : float
         Resources of each trial.
-    backend : {"auto", "numpy", "cupy"}
+    backend : {"auto", "numpy", "numba", "cupy"}
     """
 
     preset: str
@@ -80,7 +80,7 @@ class SearchSpec:
     early_stopping: EarlyStopping | None
     cpu: float
     gpu: float
-    backend: Literal["auto", "numpy", "cupy"]
+    backend: Literal["auto", "numpy", "numba", "cupy"]
 
     @classmethod
     def load(cls, path: str | Path | None = None, **overrides: Any) -> SearchSpec:
@@ -159,7 +159,7 @@ class SearchSpec:
             early_stopping=_early_stopping(values, defaults, number, problems),
             cpu=number.real(resources["cpu"], "resources.cpu", 0),
             gpu=number.real(resources["gpu"], "resources.gpu", 0),
-            backend=_word(values, "backend", ("auto", "numpy", "cupy"), problems),
+            backend=_word(values, "backend", ("auto", "numpy", "numba", "cupy"), problems),
         )
         if not problems:
             spec._check_weights(problems)

@@ -48,8 +48,12 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
             Turns samples into hyperparameters.
         """
         self._spec = spec
-        name = spec.backend if spec.backend != "auto" else "cupy" if spec.gpu else "numpy"
-        backend = Backend.require(name, threads=max(1, int(spec.cpu)))
+        threads = max(1, int(spec.cpu))
+        if spec.backend == "auto" and not spec.gpu:
+            # A device that nobody asked for may be somebody else's.
+            backend = Backend.prefer("numba", threads)
+        else:
+            backend = Backend.require("cupy" if spec.backend == "auto" else spec.backend, threads)
         self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
         self._valid = pairs_on(backend, ratings["valid"])
         self.reset_config(config)
@@ -73,7 +77,7 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
         }
 
     def _valid_rmse(self) -> float:
-        value = rmse(self._trainer.factors, *self._valid, self._data.backend.xp)
+        value = rmse(self._trainer.factors, *self._valid, self._data.backend)
         if value is None:
             raise StudyError("the dataset has no validation ratings to judge a trial by")
         return value

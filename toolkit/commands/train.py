@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
 @preset_option
 @config_options
+@click.option(
+    "--patience",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Stop when so many iterations have not lowered the validation RMSE, and keep the best; 0: never.",
+)
 @run_options
 @json_option
-def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bool, **values: Any) -> None:
+def train(
+    dataset: Path, out: Path, *, overwrite: bool, preset: str, patience: int, as_json: bool, **values: Any
+) -> None:
     """Train one model on the training ratings of the dataset in DIR.
 
-    Validation and test RMSE are unclipped and measured on ratings that were not trained on.
+    Validation and test RMSE are measured on ratings that were not trained on.
 
     \b
     Example:
@@ -49,9 +58,9 @@ def train(dataset: Path, out: Path, *, overwrite: bool, preset: str, as_json: bo
                 f"{done}  train RMSE {progress['train_rmse']:.4f}  valid RMSE {_text(progress['valid_rmse'])}"
             )
 
-        model.fit(data, on_iteration=show)
+        model.fit(data, patience=patience, on_iteration=show)
     seconds = time.perf_counter() - began
-    last = model.history[-1]
+    last = model.history[model.factors.iterations - 1]
     result = {
         "train_rmse": last["train_rmse"],
         "valid_rmse": last["valid_rmse"],

@@ -1,4 +1,4 @@
-"""Between `toolkit.normal` and the compiled rows: tables of the fixed side, and rows that need more precision."""
+"""From `toolkit.normal` to the compiled rows: tables of the fixed side, and rows that need more precision."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def batch_solver(
     visible: float,
     out: _Array,
 ) -> Callable[[Batch], None] | None:
-    """Return what solves a batch of rows into `out`, or None where a weight is too small to divide by its root.
+    """Return what solves a batch of rows into `out`, or None where a weight is too small for this way.
 
     Parameters
     ----------
@@ -78,7 +78,17 @@ def batch_solver(
     def run(dtype: Any, limit: float, rows: Any, starts: Any, counts: Any) -> tuple[_Array, _Array]:
         solved, failed = np.empty((len(rows), out.shape[1]), dtype), np.zeros(len(rows), np.bool_)
         solve_rows(
-            rows, starts, counts, ratings.columns, *tables(dtype), float(w0), biased, floor, limit, solved, failed
+            rows,
+            starts,
+            counts,
+            ratings.columns,
+            *tables(dtype),
+            float(w0),
+            biased,
+            floor,
+            limit,
+            solved,
+            failed,
         )
         solved[failed] = np.nan
         return solved, failed

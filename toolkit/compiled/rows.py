@@ -30,7 +30,7 @@ from toolkit.compiled.tiles import (
 _CHUNK = 128
 
 
-def _compile(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
     """Compile when first called, and keep the result where Numba finds a place to write."""
     # Sums may be reordered, to be vectors; NaN and infinity are what they are.
     options: dict[str, Any] = {
@@ -45,9 +45,9 @@ def _compile(function: Callable[..., Any]) -> Any:
         return numba.njit(function, **options)
 
 
-@_compile
-def _add_products(matrix, factor, n, unknowns, ld, width):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """matrix += factor[:n]ᵀ factor[:n], its upper triangle, for n > 0."""
+@compiled
+def _add_products(matrix, factor, n, unknowns, ld, width):  # type: ignore[no-untyped-def]
+    """Matrix += factor[:n]ᵀ factor[:n], its upper triangle, for n > 0."""
     for i in range(0, unknowns, ROWS):
         j = i // width * width
         while j < ld:
@@ -63,8 +63,8 @@ def _add_products(matrix, factor, n, unknowns, ld, width):  # type: ignore[no-un
                 j += width
 
 
-@_compile
-def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]
     """Take what the factored rows before i explain off the rows from i."""
     j = i // width * width
     while j < ld:
@@ -80,8 +80,8 @@ def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]  #
             j += width
 
 
-@_compile
-def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # type: ignore[no-untyped-def]
     """Solve a positive definite system; the right-hand side is the column behind the unknowns.
 
     `matrix` is overwritten by its Cholesky factor U, of UᵀU, and the right-hand side by U⁻ᵀ of it.
@@ -130,26 +130,26 @@ def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # t
     return True
 
 
-@_compile
-def solve_rows(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    rows,  # noqa: ANN001
-    starts,  # noqa: ANN001
-    counts,  # noqa: ANN001
-    columns,  # noqa: ANN001
-    values,  # noqa: ANN001
-    table,  # noqa: ANN001
-    scale,  # noqa: ANN001
-    offset,  # noqa: ANN001
-    border,  # noqa: ANN001
-    row_weight,  # noqa: ANN001
-    gram,  # noqa: ANN001
-    penalty,  # noqa: ANN001
-    unobserved,  # noqa: ANN001
-    biased,  # noqa: ANN001
-    floor,  # noqa: ANN001
-    visible,  # noqa: ANN001
-    out,  # noqa: ANN001
-    failed,  # noqa: ANN001
+@compiled
+def solve_rows(  # type: ignore[no-untyped-def]
+    rows,
+    starts,
+    counts,
+    columns,
+    values,
+    table,
+    scale,
+    offset,
+    border,
+    row_weight,
+    gram,
+    penalty,
+    unobserved,
+    biased,
+    floor,
+    visible,
+    out,
+    failed,
 ):
     """Solve some rows.
 
@@ -228,7 +228,5 @@ def solve_rows(  # type: ignore[no-untyped-def]  # noqa: ANN201
         for i in range(unknowns):
             matrix[i, i] += penalty[row]
             trace += matrix[i, i]
-        if count < unknowns and penalty[row] + floor < visible * trace:
-            failed[at] = True
-        elif not _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out[at]):
-            failed[at] = True
+        lost = count < unknowns and penalty[row] + floor < visible * trace
+        failed[at] = lost or not _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out[at])

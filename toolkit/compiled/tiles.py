@@ -87,7 +87,7 @@ def _tile(vectors: int, *, subtract: bool) -> Callable[..., Any]:
     """Return what adds products of columns to a tile of `ROWS` by `vectors` vectors of a matrix."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def tile(typing_context, out, factor, n, i, j, ld):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def tile(typing_context, out, factor, n, i, j, ld):  # type: ignore[no-untyped-def]
         """out[i + r, j:] ± = Σ_{p < n} factor[p, i + r] · factor[p, j:], for n > 0."""
 
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -107,9 +107,7 @@ def _tile(vectors: int, *, subtract: bool) -> Callable[..., Any]:
             added = []
             for r in range(ROWS):
                 one = v.spread(builder.gep(left, [_number(r)]))
-                added.append(
-                    [v.multiply_add(one, b, s) for b, s in zip(loaded, sums[r], strict=True)]
-                )
+                added.append([v.multiply_add(one, b, s) for b, s in zip(loaded, sums[r], strict=True)])
             p_next = builder.add(p, _number(1))
             p.add_incoming(p_next, loop)
             for phis, news in zip(sums, added, strict=True):
@@ -136,7 +134,7 @@ subtract_1, subtract_2, subtract_3 = (_tile(n, subtract=True) for n in range(1, 
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore[no-untyped-def]
     """Solve with a small triangle for one vector of the columns of its rows.
 
     matrix[i + r, j:] = (matrix[i + r, j:] − Σ_{q < r} block[q, r] · matrix[i + q, j:]) · inverse[i + r]
@@ -163,7 +161,7 @@ def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-untyped-def]
     """out[r] = matrix[i + r, j:ld] · vector[j:ld], for `ROWS` rows."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
