@@ -80,11 +80,11 @@ def test_predictions_are_clipped_to_the_scale_of_the_training_ratings(ratings, t
 
 
 def test_patience_stops_and_keeps_the_best_iteration(made_up_ratings):
-    ratings = made_up_ratings(30, 25, density=0.5, noise=1.0)
+    ratings = made_up_ratings(60, 50, density=0.3, noise=0.6)
     coo = ratings.tocoo()
     held = np.arange(coo.nnz) % 5 == 0
     parts = [sp.coo_matrix((coo.data[m], (coo.row[m], coo.col[m])), shape=coo.shape) for m in (~held, held)]
-    config = WALSConfig(factors=8, iterations=60, regularization=0.05)
+    config = WALSConfig(factors=8, iterations=60)
     model = WALS(config, OPTIONS).fit(sp.csr_matrix(parts[0]), valid=parts[1], patience=3)
     errors = [p["valid_rmse"] for p in model.history]
     assert (

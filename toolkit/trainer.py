@@ -63,9 +63,9 @@ class Trainer:
     def solve_items(self) -> None:
         """Solve the item side for the current users: the first half-step of an iteration.
 
-        With momentum it is solved for users moved on by a share of their last change, and the items are moved on
-        likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4(5), 1964).
-        The users that follow are solved exactly, so that folding in stays what training does.
+        With momentum it is solved for users moved on by a share of their last change, and the items are moved
+        on likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4(5),
+        1964). The users that follow are solved exactly, so that folding in stays what training does.
         """
         before = self.factors.items if self.iterations else None
         items = solve_rows(
