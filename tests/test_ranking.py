@@ -1,0 +1,95 @@
+"""Recall, NDCG and coverage against their definitions, written out user by user."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from toolkit import ranking
+from toolkit.backend import Backend
+from toolkit.config import WALSConfig
+from toolkit.errors import ConfigError
+from toolkit.factors import Factors, Side
+from toolkit.ranking import rank
+
+
+def factors_of(scores):
+    """Return factors that give these scores: the items are unit vectors."""
+    scores = np.asarray(scores, np.float64)
+    n_users, n_items = scores.shape
+    users, items = Side(scores, np.zeros(n_users)), Side(np.eye(n_items), np.zeros(n_items))
+    return Factors(users, items, 0.0, WALSConfig(factors=n_items), 1)
+
+
+def slow(scores, held_out, seen, k, relevant=None):
+    recalls, ndcgs, recommended = [], [], set()
+    for user, row in enumerate(held_out.toarray()):
+        wanted = {i for i in held_out[[user]].indices if relevant is None or row[i] >= relevant}
+        if not wanted:
+            continue
+        hidden = {i for matrix in seen for i in matrix[[user]].indices}
+        left = [i for i in range(len(row)) if i not in hidden]
+        best = sorted(left, key=lambda i, user=user: (-scores[user, i], i))[:k]
+        recommended |= set(best)
+        possible = min(k, len(wanted))
+        recalls.append(sum(i in wanted for i in best) / possible)
+        gain = sum(1 / math.log2(2 + place) for place, i in enumerate(best) if i in wanted)
+        ndcgs.append(gain / sum(1 / math.log2(2 + place) for place in range(possible)))
+    return np.mean(recalls), np.mean(ndcgs), len(recommended) / held_out.shape[1], len(recalls)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40, 100])
+@pytest.mark.parametrize("relevant", [None, 4])
+@pytest.mark.parametrize("levels", [3, 1000])
+@pytest.mark.parametrize("batch", [1, 60, 1 << 21])
+def test_it_is_the_mean_over_users(monkeypatch, k, relevant, levels, batch):
+    monkeypatch.setattr(ranking, "_SCORES", batch)
+    rng = np.random.default_rng(k)
+    scores = rng.integers(0, levels, (30, 40)).astype(np.float64)
+    kinds = rng.choice(4, (30, 40), p=[0.6, 0.2, 0.1, 0.1])
+    kinds[:3] = 0  # nothing is known of these
+    kinds[5] = 1  # and all of this one is seen or held out
+    kinds[5, 7] = 2
+    stars = rng.integers(1, 6, (30, 40)).astype(np.float32)
+    train, held_out, valid = (sp.csr_matrix(np.where(kinds == kind, stars, 0)) for kind in (1, 2, 3))
+    found = rank(factors_of(scores), held_out, seen=[train, valid], k=k, relevant=relevant)
+    wanted = slow(scores, held_out, [train, valid], k, relevant)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_the_perfect_model_has_ones_and_the_worst_zeros():
+    held_out = sp.csr_matrix(np.eye(6, 9) + np.eye(6, 9, 2))
+    assert rank(factors_of(held_out.toarray()), held_out, k=3)[:2] == (1.0, 1.0)
+    assert rank(factors_of(-held_out.toarray()), held_out, k=3)[:2] == (0.0, 0.0)
+
+
+def test_nobody_has_anything_held_out():
+    found = rank(factors_of(np.ones((2, 3))), sp.csr_matrix((2, 3)))
+    assert np.isnan(found.recall)
+    assert np.isnan(found.ndcg)
+    assert found.users == 0
+
+
+def test_k_below_one_is_refused():
+    with pytest.raises(ConfigError, match="k must be at least 1, but got 0"):
+        rank(factors_of(np.ones((2, 3))), sp.csr_matrix((2, 3)), k=0)
+
+
+def test_memory_is_not_that_of_all_scores():
+    rng = np.random.default_rng(0)
+    n_users, n_items = 20_000, 5_000
+    side = lambda n: Side(rng.standard_normal((n, 4), dtype=np.float32), np.zeros(n, np.float32))  # noqa: E731
+    factors = Factors(side(n_users), side(n_items), 0.0, WALSConfig(factors=4), 1)
+    held_out = sp.csr_matrix(
+        (np.ones(n_users), (np.arange(n_users), rng.integers(0, n_items, n_users))), shape=(n_users, n_items)
+    )
+    tracemalloc.start()
+    found = rank(factors, held_out, k=10, backend=Backend("numpy", 1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.users == n_users
+    assert peak < 0.2 * 4 * n_users * n_items
