@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
@@ -18,10 +18,10 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.factors import Factors, Side, read_array, read_meta
 from toolkit.ids import IdTable
-from toolkit.layout import RatingRows, TrainingData, checked_ratings
-from toolkit.metrics import item_weights, predict_pairs, rmse
-from toolkit.normal import solve_rows
+from toolkit.layout import TrainingData
+from toolkit.metrics import predict_pairs, rmse
 from toolkit.trainer import Trainer
+from toolkit.updating import Kind, fold_in, place, put, put_rows
 
 if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
@@ -292,19 +292,91 @@ class WALS:
         Side
             Arrays of shape (n, k) and (n,).
         """
-        dtype = self.factors.items.factors.dtype
-        matrix = checked_ratings(ratings, str(dtype))
-        if matrix.shape[1] != len(self.items):
+        return fold_in(self.factors, ratings, "user", self.item_counts, self.options.threads)
+
+    def fold_in_items(self, ratings: sp.csr_matrix | sp.csr_array) -> Side:
+        """Return factors and biases of new items from the ratings they got; the model does not change.
+
+        Parameters
+        ----------
+        ratings : scipy.sparse CSR, shape (n, n_users)
+            One row per new item, columns by ``model.users.rows(ids)``.
+
+        Returns
+        -------
+        Side
+            Arrays of shape (n, k) and (n,).
+        """
+        return fold_in(self.factors, ratings, "item", self.item_counts, self.options.threads)
+
+    def partial_fit(self, ratings: sp.csr_matrix | sp.csr_array, *, user_ids: Any) -> WALS:
+        """Solve some users again for all their ratings as they are now, and take new users in.
+
+        The items stay as they are, so that a training ends where it would have with one more half-step. What
+        many changed users would change of the items takes a new `fit`.
+
+        Parameters
+        ----------
+        ratings : scipy.sparse CSR, shape (n, n_items)
+            All ratings of each user, columns by ``model.items.rows(ids)``.
+        user_ids : array-like, shape (n,)
+            Who they are; a user that the model does not know is appended.
+
+        Returns
+        -------
+        WALS
+            This model.
+        """
+        return self._update(ratings, user_ids, "user")
+
+    def partial_fit_items(self, ratings: sp.csr_matrix | sp.csr_array, *, item_ids: Any) -> WALS:
+        """Solve some items again for all ratings they have now, and take new items in; as `partial_fit`.
+
+        Parameters
+        ----------
+        ratings : scipy.sparse CSR, shape (n, n_users)
+            All ratings of each item, columns by ``model.users.rows(ids)``.
+        item_ids : array-like, shape (n,)
+            Which they are.
+
+        Returns
+        -------
+        WALS
+            This model.
+        """
+        return self._update(ratings, item_ids, "item")
+
+    def _update(self, ratings: Any, ids: Any, kind: Kind) -> WALS:
+        rows = place(self.users if kind == "user" else self.items, ids)
+        if len(rows.at) != ratings.shape[0]:
             raise ConfigError(
-                f"ratings must have {len(self.items)} columns, one per item, but have {matrix.shape[1]}"
+                f"each row of ratings needs an id, but got {len(rows.at)} for {ratings.shape[0]}"
             )
-        return solve_rows(
-            RatingRows(matrix, Backend("numpy", self.options.threads), str(dtype)),
-            self.factors.items,
-            mean=self.factors.mean,
-            config=self.config,
-            column_weight=item_weights(np.asarray(self.item_counts), self.config).astype(dtype),
+        solved = fold_in(self.factors, ratings, kind, self.item_counts, self.options.threads)
+        old = self.factors.users if kind == "user" else self.factors.items
+        side = Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))
+        pattern = sp.csr_matrix(ratings, copy=True)
+        pattern.sort_indices()
+        pattern.data = np.ones(len(pattern.data), np.int8)
+        seen = sp.csr_matrix(
+            (np.ones(len(self.seen_items), np.int8), self.seen_items, self.seen_indptr),
+            shape=(len(self.users), len(self.items)),
         )
+        users, items, counts = self.users, self.items, np.asarray(self.item_counts)
+        if kind == "user":
+            seen, users = put_rows(seen, rows, pattern), IdTable(rows.ids, kind)
+        else:
+            seen, items = put_rows(seen.T.tocsr(), rows, pattern).T.tocsr(), IdTable(rows.ids, kind)
+            counts = put(counts, rows, np.diff(pattern.indptr))
+        self._take(
+            replace(self.factors, **{f"{kind}s": side}),
+            users=users,
+            items=items,
+            item_counts=counts,
+            seen_indptr=seen.indptr,
+            seen_items=seen.indices,
+        )
+        return self
 
     def save(self, path: str | Path, *, overwrite: bool = False, **facts: Any) -> None:
         """Write the model directory: plain ``.npy`` arrays and JSON, complete or not at all.

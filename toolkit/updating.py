@@ -1,0 +1,118 @@
+"""Rows of one side solved again, or for the first time, from their ratings; the other side stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.backend import Backend
+from toolkit.errors import ConfigError
+from toolkit.factors import Factors, Side
+from toolkit.ids import IdTable
+from toolkit.layout import RatingRows, checked_ratings
+from toolkit.metrics import item_weights
+from toolkit.normal import solve_rows
+
+Kind = Literal["user", "item"]
+# Fewer rows are solved sooner than compiled loops are loaded.
+_FEW = 64
+_Array = np.ndarray[Any, Any]
+
+
+def fold_in(factors: Factors, ratings: Any, kind: Kind, item_counts: _Array, threads: int = 0) -> Side:
+    """Return factors and biases of rows from their ratings, by the normal equations of training.
+
+    Parameters
+    ----------
+    factors : Factors
+        A model's, in host memory.
+    ratings : scipy.sparse CSR, shape (n, n_items) for users or (n, n_users) for items
+        A row for each; finite values, each pair once.
+    kind : {"user", "item"}
+        What the rows are.
+    item_counts : array of int64, shape (n_items,)
+        Training ratings of each item, which its weight depends on; the weight of an item that is folded in
+        depends on the ratings it comes with.
+    threads : int, default 0
+        As `toolkit.backend.Backend`.
+
+    Returns
+    -------
+    Side
+        Arrays of shape (n, k) and (n,).
+
+    Raises
+    ------
+    ConfigError
+        When the ratings have another number of columns.
+    RatingsError
+        When a rating is not finite, or a pair occurs twice.
+    SolverError
+        When a row has no finite solution.
+    """
+    fixed = factors.items if kind == "user" else factors.users
+    dtype = fixed.factors.dtype
+    matrix = checked_ratings(ratings, str(dtype))
+    if matrix.shape[1] != len(fixed.bias):
+        other = "item" if kind == "user" else "user"
+        raise ConfigError(
+            f"ratings must have {len(fixed.bias)} columns, one per {other}, but have {matrix.shape[1]}"
+        )
+    backend = Backend.prefer("numba" if matrix.shape[0] >= _FEW else "numpy", threads)
+    rows = RatingRows(matrix, backend, str(dtype))
+    counts = np.asarray(item_counts) if kind == "user" else rows.host_counts
+    weight = item_weights(counts, factors.config).astype(dtype)
+    return solve_rows(
+        rows,
+        Side(np.asarray(fixed.factors), np.asarray(fixed.bias)),
+        mean=factors.mean,
+        config=factors.config,
+        column_weight=weight if kind == "user" else None,
+        row_weight=weight if kind == "item" else None,
+    )
+
+
+class Rows(NamedTuple):
+    """Where rows with given ids are in a table that some of them are appended to."""
+
+    at: _Array
+    ids: _Array
+
+
+def place(table: IdTable, ids: Any) -> Rows:
+    """Return the row of each id, those that the table lacks behind its end, and all ids then.
+
+    Raises
+    ------
+    ConfigError
+        When an id occurs twice, or is text where the table has integers.
+    """
+    wanted = IdTable(ids, table.kind).ids
+    if wanted.dtype.kind != table.ids.dtype.kind:
+        if wanted.dtype.kind == "U":
+            raise ConfigError(f"{table.kind} ids of this model are whole numbers, but got {wanted[0]!r}")
+        wanted = wanted.astype(str)
+    known = np.isin(wanted, table.ids)
+    at = np.empty(len(wanted), np.int64)
+    at[known] = table.rows(wanted[known])
+    at[~known] = len(table) + np.arange(int((~known).sum()))
+    return Rows(at, np.concatenate([np.asarray(table.ids), wanted[~known]]))
+
+
+def put(array: Any, rows: Rows, values: Any) -> _Array:
+    """Return an array with some of its rows replaced and others appended."""
+    old = np.asarray(array)
+    new = np.zeros((len(rows.ids), *old.shape[1:]), old.dtype)
+    new[: len(old)] = old
+    new[rows.at] = values
+    return new
+
+
+def put_rows(matrix: sp.csr_matrix, rows: Rows, values: sp.csr_matrix) -> sp.csr_matrix:
+    """Do the same to the rows of a sparse matrix."""
+    source = np.full(len(rows.ids), -1)
+    source[: matrix.shape[0]] = np.arange(matrix.shape[0])
+    source[rows.at] = matrix.shape[0] + np.arange(len(rows.at))
+    return sp.vstack([matrix, values], format="csr")[source]
