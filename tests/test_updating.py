@@ -88,7 +88,7 @@ def test_changed_and_new_items(model, ratings, tmp_path):
 
 
 def test_the_half_step_of_training_is_what_an_item_gets(model, ratings):
-    # The last half-step of training solved the users, so that items solved again are those of the next iteration.
+    # Training ended with the users, so that items solved again are those of the next iteration.
     config = CONFIG.replace(momentum=0.0)
     options = RunOptions(dtype="float64")
     fit = lambda n: WALS(config.replace(iterations=n), options).fit(ratings)  # noqa: E731

@@ -92,7 +92,7 @@ def place(table: IdTable, ids: Any) -> Rows:
     wanted = IdTable(ids, table.kind).ids
     if wanted.dtype.kind != table.ids.dtype.kind:
         if wanted.dtype.kind == "U":
-            raise ConfigError(f"{table.kind} ids of this model are whole numbers, but got {wanted[0]!r}")
+            raise ConfigError(f"{table.kind} ids of this model are whole numbers, but got {str(wanted[0])!r}")
         wanted = wanted.astype(str)
     known = np.isin(wanted, table.ids)
     at = np.empty(len(wanted), np.int64)
