@@ -36,6 +36,9 @@ class Factors:
         Global mean μ; 0 with ``bias="none"``.
     config : WALSConfig
         The hyperparameters they were fitted with.
+    item_pattern, user_pattern : array of float, shape (n_items, k) and (n_users, k), or None
+        What the users' and the items' factors explain who rated what with (`toolkit.pattern`), as it was when
+        they were solved; None without a ``pattern_weight``.
     scale : tuple of float, or None
         Smallest and largest rating, to which predictions are clipped; None where they are not.
     iterations : int
@@ -48,6 +51,8 @@ class Factors:
     config: WALSConfig
     iterations: int
     scale: tuple[float, float] | None = None
+    item_pattern: Any = None
+    user_pattern: Any = None
 
     def save(self, path: str | Path, **facts: Any) -> None:
         """Write ``factors.json`` and four ``.npy`` files into the existing directory `path`.

@@ -24,6 +24,7 @@ from toolkit.config import WALSConfig
 from toolkit.errors import SolverError
 from toolkit.factors import Side
 from toolkit.layout import Batch, RatingRows
+from toolkit.pattern import sum_rated
 
 # A penalty smaller than this many rounding errors of the matrix beside it is lost in them.
 _VISIBLE = 64
@@ -37,6 +38,7 @@ def solve_rows(
     config: WALSConfig,
     row_weight: Any = None,
     column_weight: Any = None,
+    pattern: Any = None,
 ) -> Side:
     """Return the factors and biases of every row that minimise the objective, the other side being fixed.
 
@@ -52,6 +54,8 @@ def solve_rows(
         The hyperparameters.
     row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), optional
         The c of an observed rating, as a property of its row or of its column; pass one of them.
+    pattern : array of float, shape (n_columns, k), optional
+        Pattern factors of the other side, where the rows also explain who rated what.
 
     Returns
     -------
@@ -68,6 +72,11 @@ def solve_rows(
     _require_determined(ratings, config, unknowns)
     w0 = config.unobserved_weight
     gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
+    pull = None
+    if pattern is not None:
+        shared = config.pattern_weight * (pattern.T @ pattern)
+        gram = shared if gram is None else gram + shared
+        pull = config.pattern_weight * sum_rated(ratings, pattern)
     solution = xp.zeros((ratings.n_rows, unknowns), dtype)
     system: dict[str, Any] = dict(  # noqa: C408 - read as arguments
         ratings=ratings,
@@ -77,6 +86,7 @@ def solve_rows(
         row_weight=row_weight,
         column_weight=column_weight,
         gram=gram,
+        pull=pull,
         # What every eigenvalue gets from the unobserved part, at least roughly.
         floor=float(xp.trace(gram)) / unknowns if gram is not None else 0.0,
         visible=_VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0,
@@ -115,6 +125,7 @@ def _batch_solver(
     row_weight: Any,
     column_weight: Any,
     gram: Any,
+    pull: Any,
     floor: float,
     visible: float,
     out: Any,
@@ -151,6 +162,8 @@ def _batch_solver(
         if border is not None:
             left[:, k, :] += border
             left[:, :k, k] += border[:, :k]
+        if pull is not None:
+            right[:, :k] += pull[batch.rows]
         penalty = config.regularization * batch.counts.astype(precision) ** config.regularization_exponent
         left[:, diagonal, diagonal] += penalty[:, None]
         return left, right, penalty

@@ -13,6 +13,7 @@ from toolkit.factors import Factors, Side
 from toolkit.layout import TrainingData
 from toolkit.metrics import item_weights, rmse
 from toolkit.normal import solve_rows
+from toolkit.pattern import solve_pattern
 
 
 class Trainer:
@@ -68,9 +69,12 @@ class Trainer:
         1964). The users that follow are solved exactly, so that folding in stays what training does.
         """
         before = self.factors.items if self.iterations else None
+        if before and self.config.pattern_weight:
+            self._set(user_pattern=solve_pattern(self.data.users, before.factors, self.config))
         items = solve_rows(
             self.data.items,
             self._ahead(self.factors.users, self._users_before),
+            pattern=self.factors.user_pattern,
             mean=self.factors.mean,
             config=self.config,
             row_weight=self._item_weight,
@@ -79,9 +83,12 @@ class Trainer:
 
     def solve_users(self) -> None:
         """Solve the user side for the current items: the second half-step of an iteration."""
+        if self.config.pattern_weight and self.iterations:
+            self._set(item_pattern=solve_pattern(self.data.items, self.factors.users.factors, self.config))
         users = solve_rows(
             self.data.users,
             self.factors.items,
+            pattern=self.factors.item_pattern,
             mean=self.factors.mean,
             config=self.config,
             column_weight=self._item_weight,

@@ -27,6 +27,7 @@ def batch_solver(
     row_weight: Any,
     column_weight: Any,
     gram: Any,
+    pull: Any,
     floor: float,
     visible: float,
     out: _Array,
@@ -38,7 +39,9 @@ def batch_solver(
     ratings, fixed, mean, config, row_weight, column_weight
         As `toolkit.normal.solve_rows`.
     gram : array of float, shape (k, k), or None
-        w0 YᵀY.
+        What is added to the matrix of every row.
+    pull : array of float, shape (n_rows, k), or None
+        What is added to the right-hand side of each row.
     floor, visible : float
         A row with fewer ratings than unknowns is solved in double precision when its penalty + floor is below
         visible · trace.
@@ -72,6 +75,7 @@ def batch_solver(
             border,
             none if row_weight is None else np.asarray(row_weight, dtype),
             np.zeros((0, 0), dtype) if gram is None else np.asarray(gram, dtype),
+            np.zeros((0, 0), dtype) if pull is None else np.asarray(pull, dtype),
             penalty.astype(dtype),
         )
 

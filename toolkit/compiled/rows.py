@@ -143,6 +143,7 @@ def solve_rows(  # type: ignore[no-untyped-def]
     border,
     row_weight,
     gram,
+    pull,
     penalty,
     unobserved,
     biased,
@@ -169,7 +170,9 @@ def solve_rows(  # type: ignore[no-untyped-def]
     row_weight : array, shape (n_rows,) or (0,)
         c, where it is the row's.
     gram : array, shape (k, k) or (0, 0)
-        w0 YᵀY.
+        What is added to the matrix of every row: w0 YᵀY and what else there is.
+    pull : array, shape (n_rows, k) or (0, 0)
+        What is added to the right-hand side of each row.
     penalty : array, shape (n_rows,)
         λ n^ν.
     unobserved : float
@@ -224,9 +227,22 @@ def solve_rows(  # type: ignore[no-untyped-def]
         for i in range(k):
             for j in range(i, k):
                 matrix[i, j] += gram[i, j]
+        for i in range(pull.shape[1]):
+            matrix[i, unknowns] += pull[row, i]
         trace = real(0)
         for i in range(unknowns):
             matrix[i, i] += penalty[row]
             trace += matrix[i, i]
         lost = count < unknowns and penalty[row] + floor < visible * trace
         failed[at] = lost or not _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out[at])
+
+
+@compiled
+def sum_rows(rows, starts, counts, columns, table, out):  # type: ignore[no-untyped-def]
+    """out[row] = Σ table[column] over the columns that a row has rated, for some rows."""
+    for at in range(len(rows)):
+        row = rows[at]
+        for p in range(starts[at], starts[at] + counts[at]):
+            column = columns[p]
+            for j in range(table.shape[1]):
+                out[row, j] += table[column, j]
