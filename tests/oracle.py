@@ -31,6 +31,7 @@ class Hyperparameters(Protocol):
     observed_weight: float
     weight_exponent: float
     bias: Literal["none", "mean", "full"]
+    pattern_weight: float
     momentum: float
 
 
@@ -58,24 +59,35 @@ class Problem:
 
 @dataclass(frozen=True)
 class State:
-    """The unknowns: x (n_users, k), y (n_items, k), b_u (n_users,), b_i (n_items,); and the constant μ."""
+    """The unknowns: x (n_users, k), y (n_items, k), b_u (n_users,), b_i (n_items,); and the constant μ.
+
+    And x̃ (n_users, k) and ỹ (n_items, k), with which y and x explain who rated what; None is zero.
+    """
 
     x: Array
     y: Array
     user_bias: Array
     item_bias: Array
     mean: float
+    user_pattern: Array | None = None
+    item_pattern: Array | None = None
 
     @classmethod
     def of(cls, factors: Any) -> State:
         """Take fitted factors in host memory, as float64."""
         arrays = (factors.users.factors, factors.items.factors, factors.users.bias, factors.items.bias)
-        return cls(*(np.array(a, np.float64) for a in arrays), factors.mean)
+        patterns = (
+            None if a is None else np.array(a, np.float64)
+            for a in (factors.user_pattern, factors.item_pattern)
+        )
+        return cls(*(np.array(a, np.float64) for a in arrays), factors.mean, *patterns)
 
     @property
     def transposed(self) -> State:
         """The same with users and items in each other's place."""
-        return State(self.y, self.x, self.item_bias, self.user_bias, self.mean)
+        return State(
+            self.y, self.x, self.item_bias, self.user_bias, self.mean, self.item_pattern, self.user_pattern
+        )
 
 
 def start(problem: Problem, x: Array, h: Hyperparameters) -> State:
@@ -127,6 +139,17 @@ def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
             if n:
                 size = float(factors[row] @ factors[row]) + float(bias[row]) ** 2
                 terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
+    for factors, explains, rated in (
+        (state.x, state.item_pattern, problem.observed),
+        (state.y, state.user_pattern, problem.observed.T),
+    ):
+        for row, column in np.ndindex(rated.shape):
+            dot = 0.0 if explains is None else float(factors[row] @ explains[column])
+            terms.append(h.pattern_weight * (float(rated[row, column]) - dot) ** 2)
+        for column, n in enumerate(rated.sum(axis=0)):
+            if n and explains is not None:
+                size = float(explains[column] @ explains[column])
+                terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
     return math.fsum(terms)
 
 
@@ -140,6 +163,10 @@ def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Ar
         else:
             pull = 2 * h.unobserved_weight * float(state.x[u] @ state.y[i])
         by_x[u] += pull * state.y[i]
+        if state.item_pattern is not None:
+            explains = state.item_pattern[i]
+            left = float(problem.observed[u, i]) - float(state.x[u] @ explains)
+            by_x[u] -= 2 * h.pattern_weight * left * explains
     for u, n in enumerate(problem.observed.sum(axis=1)):
         penalty = 2 * h.regularization * float(n) ** h.regularization_exponent if n else 0.0
         by_x[u] += penalty * state.x[u]
@@ -174,12 +201,27 @@ def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Arra
             else:
                 z = np.append(state.y[i], 0.0)
                 left += h.unobserved_weight * np.outer(z, z)
+            if state.item_pattern is not None:
+                explains = np.append(state.item_pattern[i], 0.0)
+                left += h.pattern_weight * np.outer(explains, explains)
+                right += h.pattern_weight * float(problem.observed[u, i]) * explains
         if fit_bias:
             solution = np.linalg.solve(left, right)
             x[u], bias[u] = solution[:k], solution[k]
         else:
             x[u] = np.linalg.solve(left[:k, :k], right[:k])
     return x, bias
+
+
+def solve_pattern(problem: Problem, y: Array, h: Hyperparameters) -> Array:
+    """Return the x̃ that minimises the objective, each user by its own dense normal equations."""
+    found = np.zeros((len(problem.observed), y.shape[1]))
+    for u, n in enumerate(problem.observed.sum(axis=1)):
+        if n:
+            left = h.pattern_weight * (y.T @ y)
+            left += h.regularization * float(n) ** h.regularization_exponent * np.eye(y.shape[1])
+            found[u] = np.linalg.solve(left, h.pattern_weight * (problem.observed[u] @ y))
+    return found
 
 
 def half_step_items(problem: Problem, state: State, h: Hyperparameters) -> State:
@@ -211,11 +253,16 @@ def iterate(problem: Problem, state: State, h: Hyperparameters, iterations: int)
                 x=state.x + h.momentum * (state.x - users_before.x),
                 user_bias=state.user_bias + h.momentum * (state.user_bias - users_before.user_bias),
             )
+        if n and h.pattern_weight:
+            ahead = replace(ahead, user_pattern=solve_pattern(problem, state.y, h))
         solved = half_step_items(problem, ahead, h)
         y, item_bias = solved.y, solved.item_bias
         if n:
             y = y + h.momentum * (y - state.y)
             item_bias = item_bias + h.momentum * (item_bias - state.item_bias)
             users_before = state
-        state = half_step_users(problem, replace(state, y=y, item_bias=item_bias), h)
+        state = replace(state, y=y, item_bias=item_bias, user_pattern=ahead.user_pattern)
+        if n and h.pattern_weight:
+            state = replace(state, item_pattern=solve_pattern(problem.transposed, state.x, h))
+        state = half_step_users(problem, state, h)
     return state

@@ -184,6 +184,7 @@ def test_presets_are_the_two_settings_of_the_tutorial_and_the_defaults():
         "iterations": 20,
         "regularization_exponent": 0.0,
         "bias": "none",
+        "pattern_weight": 0.0,
         "momentum": 0.0,
         "clip": "none",
     }

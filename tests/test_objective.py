@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import oracle
@@ -29,6 +30,7 @@ CONFIGS = st.builds(
     unobserved_weight=st.one_of(st.just(0.0), st.floats(1e-4, 3)),
     observed_weight=st.floats(0.01, 50),
     weight_exponent=st.floats(0, 2),
+    pattern_weight=st.one_of(st.just(0.0), st.floats(1e-3, 3)),
     bias=st.sampled_from(["none", "mean", "full"]),
 )
 MATRICES = st.fixed_dictionaries(
@@ -54,6 +56,10 @@ def random_state(trainer, seed=0):
     )
     host = trainer.host_factors()
     trainer.restore(type(host)(users, items, host.mean, host.config, 0))
+    if trainer.config.pattern_weight:
+        patterns = (rng.standard_normal((n, k)) for n in (trainer.data.n_items, trainer.data.n_users))
+        item_pattern, user_pattern = map(trainer.data.backend.asarray, patterns)
+        trainer.factors = replace(trainer.factors, item_pattern=item_pattern, user_pattern=user_pattern)
 
 
 @given(config=CONFIGS, matrix=MATRICES)
@@ -121,12 +127,22 @@ def test_the_gradient_of_the_oracle_is_the_derivative_of_its_objective(made_up_r
     ratings = made_up_ratings(6, 5, empty_users=(2,), empty_items=(4,))
     problem = oracle.Problem.from_sparse(ratings)
     config = WALSConfig(
-        factors=2, bias=bias, unobserved_weight=0.3, weight_exponent=0.7, regularization_exponent=0.6
+        factors=2,
+        bias=bias,
+        unobserved_weight=0.3,
+        weight_exponent=0.7,
+        regularization_exponent=0.6,
+        pattern_weight=0.4,
     )
     rng = np.random.default_rng(1)
     biases = [(bias == "full") * rng.standard_normal(n) for n in problem.observed.shape]
     arrays = [rng.standard_normal((6, 2)), rng.standard_normal((5, 2)), *biases]
-    gradients = oracle.gradient(problem, oracle.State(*arrays, mean=3.0), config)
+    constants = {
+        "mean": 3.0,
+        "user_pattern": rng.standard_normal((6, 2)),
+        "item_pattern": rng.standard_normal((5, 2)),
+    }
+    gradients = oracle.gradient(problem, oracle.State(*arrays, **constants), config)
     step = 1e-5
     for which, gradient in enumerate(gradients[: 4 if bias == "full" else 2]):
         for place in np.ndindex(gradient.shape):
@@ -134,7 +150,7 @@ def test_the_gradient_of_the_oracle_is_the_derivative_of_its_objective(made_up_r
             for sign in (-1, 1):
                 moved = [a.copy() for a in arrays]
                 moved[which][place] += sign * step
-                around.append(oracle.objective(problem, oracle.State(*moved, mean=3.0), config))
+                around.append(oracle.objective(problem, oracle.State(*moved, **constants), config))
             assert (around[1] - around[0]) / (2 * step) == pytest.approx(gradient[place], abs=1e-6)
 
 

@@ -38,6 +38,7 @@ CASES = [
     ("weight_exponent", 1.0),
     ("bias", "none"),
     ("bias", "mean"),
+    ("pattern_weight", 0.3),
     ("momentum", 0.4),
 ]
 # The defaults but for a size that a dense oracle can follow; and a background where nothing has its default.
@@ -51,6 +52,7 @@ BACKGROUNDS = {
         "unobserved_weight": 0.15,
         "observed_weight": 2.0,
         "weight_exponent": 0.5,
+        "pattern_weight": 0.2,
         "momentum": 0.2,
     },
 }

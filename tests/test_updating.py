@@ -11,7 +11,7 @@ from toolkit.errors import ConfigError, RatingsError
 from toolkit.updating import _FEW
 from toolkit.wals import WALS
 
-CONFIG = WALSConfig(factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, momentum=0.2)
+CONFIG = WALSConfig(factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, pattern_weight=0.3)
 USERS, ITEMS = [f"u{n:03}" for n in range(90)], list(range(100, 130))
 
 
@@ -72,8 +72,8 @@ def test_changed_and_new_items(model, ratings, tmp_path):
     by_item = ratings.T.tocsr()
     chosen = sp.csr_matrix(by_item[[3, 8]])
     chosen.data = 1 + 0.5 * chosen.data
-    model.partial_fit_items(chosen, item_ids=[999, 108])
     wanted = model.fold_in_items(chosen)
+    model.partial_fit_items(chosen, item_ids=[999, 108])
     assert model.items.ids.tolist() == [*ITEMS, 999]
     np.testing.assert_array_equal(model.factors.items.factors[[30, 8]], wanted.factors)
     np.testing.assert_array_equal(model.factors.users.factors, before[0])
@@ -89,7 +89,7 @@ def test_changed_and_new_items(model, ratings, tmp_path):
 
 def test_the_half_step_of_training_is_what_an_item_gets(model, ratings):
     # Training ended with the users, so that items solved again are those of the next iteration.
-    config = CONFIG.replace(momentum=0.0)
+    config = CONFIG
     options = RunOptions(dtype="float64")
     fit = lambda n: WALS(config.replace(iterations=n), options).fit(ratings)  # noqa: E731
     wanted = fit(7).factors.items.factors

@@ -114,9 +114,7 @@ class WALSConfig(_Checked):
         "none, mean (global), or full (global, user and item, fitted jointly)",
     )
 
-    pattern_weight: float = _parameter(
-        0.0, Range(0, 1e6), "how much the factors also explain who rated what"
-    )
+    pattern_weight: float = _parameter(0.0, Range(0, 1e6), "how much the factors also explain who rated what")
     momentum: float = _parameter(
         0.0, Range(0, 0.99), "heavy-ball acceleration: how much of its last change each side goes on by"
     )

@@ -15,6 +15,7 @@ from toolkit.errors import ModelError
 _FORMAT = "walslab-factors"
 _VERSION = 1
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
+_PATTERN = "item_pattern"
 
 
 class Side(NamedTuple):
@@ -55,7 +56,7 @@ class Factors:
     user_pattern: Any = None
 
     def save(self, path: str | Path, **facts: Any) -> None:
-        """Write ``factors.json`` and four ``.npy`` files into the existing directory `path`.
+        """Write ``factors.json`` and four or five ``.npy`` files into the existing directory `path`.
 
         Parameters
         ----------
@@ -68,6 +69,9 @@ class Factors:
         arrays = (self.users.factors, self.items.factors, self.users.bias, self.items.bias)
         for name, array in zip(_ARRAYS, arrays, strict=True):
             np.save(path / f"{name}.npy", np.asarray(array), allow_pickle=False)
+        # That of the users follows from the items' factors.
+        if self.item_pattern is not None:
+            np.save(path / f"{_PATTERN}.npy", np.asarray(self.item_pattern), allow_pickle=False)
         meta = {
             "format": _FORMAT,
             "format_version": _VERSION,
@@ -75,6 +79,7 @@ class Factors:
             "mean": self.mean,
             "iterations": self.iterations,
             "scale": self.scale,
+            "pattern": self.item_pattern is not None,
             **facts,
         }
         (path / "factors.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -95,6 +100,7 @@ class Factors:
             config = WALSConfig.from_dict(meta["config"])
             mean, iterations = float(meta["mean"]), int(meta["iterations"])
             scale = None if meta["scale"] is None else (float(meta["scale"][0]), float(meta["scale"][1]))
+            pattern = read_array(path / f"{_PATTERN}.npy") if meta["pattern"] else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{path / 'factors.json'} is not as it was written: {error!r}") from error
         k = config.factors
@@ -104,6 +110,10 @@ class Factors:
                     f"{path}: {name}_factors.npy must have shape (n, {k}) and {name}_bias.npy (n,), "
                     f"but got {factors.shape} and {bias.shape}"
                 )
+        if pattern is not None and pattern.shape != item_factors.shape:
+            raise ModelError(
+                f"{path}: {_PATTERN}.npy must have shape {item_factors.shape}, but has {pattern.shape}"
+            )
         return cls(
             Side(user_factors, user_bias),
             Side(item_factors, item_bias),
@@ -111,6 +121,7 @@ class Factors:
             config,
             iterations,
             scale,
+            pattern,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.backend import Backend
 from toolkit.factors import Factors
+from toolkit.pattern import sum_rated
 
 # Pairs gathered at once, so that two factor rows of this many pairs are the only large temporaries.
 _CHUNK = 1 << 16
@@ -95,13 +96,23 @@ def objective(factors: Factors, data: Any) -> float:
     fit = float((w0 + c) @ error**2)
     # Σ over all pairs of (x·y)² is a trace; what is observed is taken off again.
     unobserved = w0 * (float(xp.sum((x.T @ x) * (y.T @ y))) - float(dot @ dot))
-    penalty = 0.0
-    for rows, side in ((data.users, factors.users), (data.items, factors.items)):
+    penalty = pattern = 0.0
+    for rows, side, own, other in (
+        (data.users, factors.users, factors.user_pattern, y),
+        (data.items, factors.items, factors.item_pattern, x),
+    ):
         counts = data.backend.asarray(rows.host_counts.astype("float64"))
         scale = xp.where(counts > 0, counts, 1) ** config.regularization_exponent * (counts > 0)
         square = xp.sum(side.factors.astype("float64") ** 2, axis=1) + side.bias.astype("float64") ** 2
+        # Pairs with a rating are one and the others zero, of which nothing is explained yet without factors.
+        pattern += len(ratings)
+        if own is not None:
+            explains = own.astype("float64")
+            square += xp.sum(explains**2, axis=1)
+            seen = xp.einsum("nk,nk->n", sum_rated(rows, other), explains)
+            pattern += float(xp.sum((explains.T @ explains) * (other.T @ other))) - 2 * float(xp.sum(seen))
         penalty += config.regularization * float(scale @ square)
-    return fit + unobserved + penalty
+    return fit + unobserved + penalty + config.pattern_weight * pattern
 
 
 def item_weights(item_counts: Any, config: Any) -> Any:

@@ -1,9 +1,9 @@
 """Who rated what, as something that factors have to explain beside the ratings.
 
-Whom a user rates tells of his taste before a single star is given. With a weight w, the objective has two more
-sums over all pairs: of (1 − x_u · ỹ_i)² where there is a rating and (x_u · ỹ_i)² where there is none, and the same of
-x̃_u · y_i. The pattern factors ỹ and x̃ are unknowns that predict no rating; they are solved for in turn with the
-others, and their penalty is that of their row.
+What a user rates tells of his taste before a single star is given. With a weight w, the objective has two
+more sums over all pairs: of (1 − x_u · ỹ_i)² where there is a rating and (x_u · ỹ_i)² where there is none, and
+likewise of x̃_u · y_i. The pattern factors ỹ and x̃ are unknowns that predict no rating; they are solved for in
+turn with the others, and their penalty is that of their row.
 
 References
 ----------
@@ -21,7 +21,7 @@ from toolkit.layout import Batch, RatingRows
 
 
 def solve_pattern(ratings: RatingRows, fixed: Any, config: WALSConfig) -> Any:
-    """Return the pattern factors of the rows that minimise the objective, the other side's factors being fixed.
+    """Return the pattern factors of rows that minimise the objective, the other side's factors being fixed.
 
     The matrix is the same for all rows but for the penalty: one eigendecomposition solves them all.
 

@@ -55,6 +55,8 @@ class Trainer:
         )
         self.factors = Factors(users, items, mean, config, 0, scale)
         self._users_before: Side | None = None
+        # Solved so far: the random users that it begins with are no step to go on from, and no taste.
+        self._half_steps = 0
 
     @property
     def iterations(self) -> int:
@@ -68,7 +70,7 @@ class Trainer:
         on likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4(5),
         1964). The users that follow are solved exactly, so that folding in stays what training does.
         """
-        before = self.factors.items if self.iterations else None
+        before = self.factors.items if self._half_steps >= 2 else None
         if before and self.config.pattern_weight:
             self._set(user_pattern=solve_pattern(self.data.users, before.factors, self.config))
         items = solve_rows(
@@ -79,11 +81,12 @@ class Trainer:
             config=self.config,
             row_weight=self._item_weight,
         )
+        self._half_steps += 1
         self._set(items=self._ahead(items, before))
 
     def solve_users(self) -> None:
         """Solve the user side for the current items: the second half-step of an iteration."""
-        if self.config.pattern_weight and self.iterations:
+        if self.config.pattern_weight and self._half_steps >= 2:
             self._set(item_pattern=solve_pattern(self.data.items, self.factors.users.factors, self.config))
         users = solve_rows(
             self.data.users,
@@ -93,7 +96,8 @@ class Trainer:
             config=self.config,
             column_weight=self._item_weight,
         )
-        self._users_before = self.factors.users if self.config.momentum and self.iterations else None
+        self._users_before = self.factors.users if self.config.momentum and self._half_steps >= 2 else None
+        self._half_steps += 1
         self._set(users=users)
 
     def step(self) -> None:
@@ -113,7 +117,11 @@ class Trainer:
         factors = factors or self.factors
         host = self.data.backend.to_numpy
         users, items = (Side(host(s.factors), host(s.bias)) for s in (factors.users, factors.items))
-        return replace(factors, users=users, items=items)
+        patterns = {
+            name: None if getattr(factors, name) is None else host(getattr(factors, name))
+            for name in ("item_pattern", "user_pattern")
+        }
+        return replace(factors, users=users, items=items, **patterns)
 
     def restore(self, factors: Factors) -> None:
         """Continue from factors that `host_factors` gave; momentum of the users begins anew.
@@ -135,6 +143,7 @@ class Trainer:
             Side(device(s.factors, dtype), device(s.bias, dtype)) for s in (factors.users, factors.items)
         )
         self._users_before = None
+        self._half_steps = 2 * factors.iterations
         self._set(users=users, items=items, iterations=factors.iterations)
 
     def _ahead(self, now: Side, before: Side | None) -> Side:

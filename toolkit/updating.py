@@ -21,7 +21,15 @@ _FEW = 64
 _Array = np.ndarray[Any, Any]
 
 
-def fold_in(factors: Factors, ratings: Any, kind: Kind, item_counts: _Array, threads: int = 0) -> Side:
+def fold_in(
+    factors: Factors,
+    ratings: Any,
+    kind: Kind,
+    item_counts: _Array,
+    *,
+    user_pattern: Any = None,
+    threads: int = 0,
+) -> Side:
     """Return factors and biases of rows from their ratings, by the normal equations of training.
 
     Parameters
@@ -35,6 +43,8 @@ def fold_in(factors: Factors, ratings: Any, kind: Kind, item_counts: _Array, thr
     item_counts : array of int64, shape (n_items,)
         Training ratings of each item, which its weight depends on; the weight of an item that is folded in
         depends on the ratings it comes with.
+    user_pattern : array of float, shape (n_users, k), optional
+        For items: pattern factors of the users, where the model has a ``pattern_weight``.
     threads : int, default 0
         As `toolkit.backend.Backend`.
 
@@ -64,6 +74,7 @@ def fold_in(factors: Factors, ratings: Any, kind: Kind, item_counts: _Array, thr
     rows = RatingRows(matrix, backend, str(dtype))
     counts = np.asarray(item_counts) if kind == "user" else rows.host_counts
     weight = item_weights(counts, factors.config).astype(dtype)
+    pattern = factors.item_pattern if kind == "user" else user_pattern
     return solve_rows(
         rows,
         Side(np.asarray(fixed.factors), np.asarray(fixed.bias)),
@@ -71,6 +82,7 @@ def fold_in(factors: Factors, ratings: Any, kind: Kind, item_counts: _Array, thr
         config=factors.config,
         column_weight=weight if kind == "user" else None,
         row_weight=weight if kind == "item" else None,
+        pattern=pattern,
     )
 
 

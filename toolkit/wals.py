@@ -18,8 +18,9 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.factors import Factors, Side, read_array, read_meta
 from toolkit.ids import IdTable
-from toolkit.layout import TrainingData
+from toolkit.layout import RatingRows, TrainingData
 from toolkit.metrics import predict_pairs, rmse
+from toolkit.pattern import solve_pattern
 from toolkit.trainer import Trainer
 from toolkit.updating import Kind, fold_in, place, put, put_rows
 
@@ -292,7 +293,7 @@ class WALS:
         Side
             Arrays of shape (n, k) and (n,).
         """
-        return fold_in(self.factors, ratings, "user", self.item_counts, self.options.threads)
+        return self._fold_in(ratings, "user")
 
     def fold_in_items(self, ratings: sp.csr_matrix | sp.csr_array) -> Side:
         """Return factors and biases of new items from the ratings they got; the model does not change.
@@ -307,7 +308,24 @@ class WALS:
         Side
             Arrays of shape (n, k) and (n,).
         """
-        return fold_in(self.factors, ratings, "item", self.item_counts, self.options.threads)
+        return self._fold_in(ratings, "item")
+
+    def _fold_in(self, ratings: Any, kind: Kind) -> Side:
+        factors, threads = self.factors, self.options.threads
+        pattern = None
+        if kind == "item" and factors.config.pattern_weight:
+            # Training solves it at the beginning of each iteration, for the items before it.
+            backend = Backend("numpy", threads)
+            rated = RatingRows(self._seen(), backend, str(factors.items.factors.dtype))
+            pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config)
+        return fold_in(factors, ratings, kind, self.item_counts, user_pattern=pattern, threads=threads)
+
+    def _seen(self) -> sp.csr_matrix:
+        """Return which items each user has rated, as ones."""
+        ones = np.ones(len(self.seen_items), np.int8)
+        return sp.csr_matrix(
+            (ones, self.seen_items, self.seen_indptr), shape=(len(self.users), len(self.items))
+        )
 
     def partial_fit(self, ratings: sp.csr_matrix | sp.csr_array, *, user_ids: Any) -> WALS:
         """Solve some users again for all their ratings as they are now, and take new users in.
@@ -352,24 +370,26 @@ class WALS:
             raise ConfigError(
                 f"each row of ratings needs an id, but got {len(rows.at)} for {ratings.shape[0]}"
             )
-        solved = fold_in(self.factors, ratings, kind, self.item_counts, self.options.threads)
+        solved = self._fold_in(ratings, kind)
         old = self.factors.users if kind == "user" else self.factors.items
         side = Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))
         pattern = sp.csr_matrix(ratings, copy=True)
         pattern.sort_indices()
         pattern.data = np.ones(len(pattern.data), np.int8)
-        seen = sp.csr_matrix(
-            (np.ones(len(self.seen_items), np.int8), self.seen_items, self.seen_indptr),
-            shape=(len(self.users), len(self.items)),
-        )
+        seen = self._seen()
         users, items, counts = self.users, self.items, np.asarray(self.item_counts)
         if kind == "user":
             seen, users = put_rows(seen, rows, pattern), IdTable(rows.ids, kind)
         else:
             seen, items = put_rows(seen.T.tocsr(), rows, pattern).T.tocsr(), IdTable(rows.ids, kind)
             counts = put(counts, rows, np.diff(pattern.indptr))
+        changes: dict[str, Any] = {f"{kind}s": side}
+        if kind == "item" and self.factors.item_pattern is not None:
+            rated = RatingRows(pattern, Backend("numpy", 1), str(side.factors.dtype))
+            explained = solve_pattern(rated, np.asarray(self.factors.users.factors), self.config)
+            changes["item_pattern"] = put(self.factors.item_pattern, rows, explained)
         self._take(
-            replace(self.factors, **{f"{kind}s": side}),
+            replace(self.factors, **changes),
             users=users,
             items=items,
             item_counts=counts,
