@@ -1,0 +1,195 @@
+"""Seconds of one ALS iteration on a CPU, beside implicit and cmfrec, and how they grow.
+
+    python benchmarks/solver_cpu.py [--ratings 5M,20M] [--ranks 16,34,64,128] [--rounds 3] [--ml-1m FILE]
+
+Made-up ratings of MovieLens's shape, by `walslab synth`. Every contestant solves both sides once, in turn within
+each round, on the same number of threads; a ratio is the median of the rounds' own ratios. All are at the same
+rank: our biases are one unknown more. implicit solves the implicit-feedback problem of the same size: its exact
+solver and its conjugate gradient with 3 steps, as it comes. cmfrec does not show single iterations: its time is
+that of a fit of 3 iterations less that of a fit of 1, halved. The peers need the dependency group `bench`.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before NumPy is loaded: every contestant has its own threads, and BLAS none beside them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.backend import Backend, usable_processors
+from toolkit.config import WALSConfig
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.layout import TrainingData
+from toolkit.synth import write_ratings
+from toolkit.trainer import Trainer
+
+_SCALE = {"k": 1_000, "M": 1_000_000}
+Contestants = dict[str, Callable[[], float]]
+
+
+def main() -> None:
+    """Print a table per set of ratings, and one of threads."""
+    options = arguments()
+    threads = usable_processors()
+    print(f"{threads} threads; matrix product of this machine: {product_rate(threads):.0f} GFLOP/s in float32\n")
+    sets: dict[str, sp.csr_matrix] = {}
+    if options.ml_1m:
+        sets["MovieLens 1M"] = ingested(options.ml_1m)
+    for size in options.ratings:
+        sets[f"{size} made-up ratings"] = made_up(size)
+    for name, matrix in sets.items():
+        print(f"### {name}: {matrix.nnz:,} ratings, {matrix.shape[0]:,} × {matrix.shape[1]:,}\n", flush=True)
+        print("| rank | contestant | s / iteration, min | median | walslab ÷ it | GFLOP/s |")
+        print("|---|---|---|---|---|---|")
+        for rank in options.ranks:
+            contest(matrix, rank, threads, options.rounds, slow=matrix.nnz <= 6e6)
+        print(flush=True)
+    grow_with_threads(next(iter(sets.values())), threads, options.rounds)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ratings", type=lambda text: text.split(","), default=["5M", "20M"])
+    parser.add_argument("--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[16, 34, 64, 128])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ml-1m", type=Path)
+    return parser.parse_args()
+
+
+def ingested(path: Path) -> sp.csr_matrix:
+    """Return all ratings of a file, by user and item."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = RatingsSource.detect([path])
+        return ingest_ratings(source, Path(folder, "data"), split=SplitRule(valid=0, test=0)).train
+
+
+def made_up(size: str) -> sp.csr_matrix:
+    """Return so many made-up ratings, of the users and items of MovieLens 20M in proportion."""
+    n = int(float(size[:-1]) * _SCALE[size[-1]])
+    with tempfile.TemporaryDirectory() as folder:
+        made = write_ratings(Path(folder, "r.csv"), ratings=n, users=max(1, n * 138_493 // 20_000_263), items=26_744)
+        return ingested(made.path)
+
+
+def contest(matrix: sp.csr_matrix, rank: int, threads: int, rounds: int, *, slow: bool) -> None:
+    """Print the lines of one rank."""
+    contestants: Contestants = {"walslab": ours(matrix, rank, "numba", threads)}
+    if slow:
+        contestants["walslab, NumPy alone"] = ours(matrix, rank, "numpy", threads)
+    if importlib.util.find_spec("implicit"):
+        contestants["implicit, 3 steps of CG"] = implicit(matrix, rank, threads, cg=True)
+        if slow and rank <= 64:
+            contestants["implicit, exact"] = implicit(matrix, rank, threads, cg=False)
+    if importlib.util.find_spec("cmfrec"):
+        contestants["cmfrec, CG"] = cmfrec(matrix, rank, threads, cg=True)
+        if slow and rank <= 64:
+            contestants["cmfrec, exact"] = cmfrec(matrix, rank, threads, cg=False)
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, run in contestants.items():
+            took = run()
+            # The first is to load code and fill caches.
+            if number:
+                seconds[name].append(took)
+            print(f"rank {rank} round {number}: {name} {took:.3f} s", file=sys.stderr)
+    work = operations(matrix, rank)
+    for name, took in seconds.items():
+        pairs = zip(seconds["walslab"], took, strict=True)
+        ratio = "" if name == "walslab" else f"{statistics.median(a / b for a, b in pairs):.2f}"
+        rate = f"{work / min(took) / 1e9:.0f}" if "CG" not in name else ""
+        print(f"| {rank} | {name} | {min(took):.3f} | {statistics.median(took):.3f} | {ratio} | {rate} |", flush=True)
+
+
+def operations(matrix: sp.csr_matrix, rank: int) -> float:
+    """Return the floating-point operations of an exact iteration: half of each product, and Cholesky."""
+    return 2.0 * matrix.nnz * rank * (rank + 1) + sum(matrix.shape) * (rank**3 / 3 + 2 * rank**2)
+
+
+def ours(matrix: sp.csr_matrix, rank: int, backend: Any, threads: int) -> Callable[[], float]:
+    """Return what does one of our iterations: exact, with biases."""
+    data = TrainingData(matrix, backend=Backend.require(backend, threads))
+    trainer = Trainer(data, WALSConfig(factors=rank))
+    return timed(trainer.step)
+
+
+def implicit(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Callable[[], float]:
+    """Return what does one iteration of implicit's own loop."""
+    from implicit.cpu import _als
+
+    users, items = matrix.astype(np.float32), matrix.T.tocsr().astype(np.float32)
+    rng = np.random.default_rng(0)
+    x, y = (rng.random((n, rank), dtype=np.float32) * 0.01 for n in matrix.shape)
+
+    def step() -> None:
+        for rows, out, fixed in ((users, x, y), (items, y, x)):
+            arrays = (rows.indptr, rows.indices, rows.data)
+            if cg:
+                _als._least_squares_cg(*arrays, out, fixed, 0.1, num_threads=threads, cg_steps=3)
+            else:
+                _als._least_squares(fixed.T @ fixed, *arrays, out, fixed, 0.1, num_threads=threads)
+
+    return timed(step)
+
+
+def cmfrec(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Callable[[], float]:
+    """Return what measures one iteration of cmfrec's explicit model with biases."""
+    from cmfrec import CMF
+
+    triples = matrix.tocoo()
+
+    def fit(iterations: int) -> float:
+        model = CMF(
+            k=rank, lambda_=5.0, niter=iterations, use_cg=cg, finalize_chol=False, nthreads=threads, verbose=False
+        )
+        return timed(lambda: model.fit(triples))()
+
+    return lambda: (fit(3) - fit(1)) / 2
+
+
+def timed(run: Callable[[], Any]) -> Callable[[], float]:
+    """Return what runs and says how long it took."""
+
+    def measure() -> float:
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+
+    return measure
+
+
+def product_rate(threads: int) -> float:
+    """Return the float32 rate of a large matrix product, in GFLOP/s, on as many threads as are measured."""
+    from threadpoolctl import threadpool_limits
+
+    a = np.random.default_rng(0).standard_normal((3000, 3000), dtype=np.float32)
+    with threadpool_limits(threads, user_api="blas"):
+        best = min(timed(lambda: a @ a)() for _ in range(4))
+    return 2 * 3000**3 / best / 1e9
+
+
+def grow_with_threads(matrix: sp.csr_matrix, threads: int, rounds: int) -> None:
+    """Print what more threads bring."""
+    print("| threads | s / iteration at rank 64, min |\n|---|---|")
+    for n in range(1, threads + 1):
+        step = ours(matrix, 64, "numba", n)
+        print(f"| {n} | {min(step() for _ in range(rounds + 1)):.3f} |")
+
+
+if __name__ == "__main__":
+    main()
