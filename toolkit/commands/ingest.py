@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -147,14 +148,15 @@ def ingest(
     rule = SplitRule(kind="given" if given else split or "random", valid=valid, test=test, seed=seed)  # type: ignore[arg-type]
     rule.check()
     budget = parse_size(memory) if memory else None
+    named = _absolute if dask_scheduler else str
     source = RatingsSource.detect(
-        ratings,
+        [named(path) for path in ratings],
         delimiter=delimiter,
         header=header,
         columns=[name.strip() for name in columns.split(",")] if columns else None,
         timestamp=rule.needs_times,
         split_column=split_column,
-        split_files=_by_split(split_files),
+        split_files={name: [*map(named, paths)] for name, paths in _by_split(split_files).items()},
         ids=ids,  # type: ignore[arg-type]
     )
     screen = console(as_json=as_json)
@@ -190,6 +192,13 @@ def ingest(
         )
 
 
+def _absolute(path: str) -> str:
+    from toolkit.ingest.files import is_address
+
+    # Workers are in folders of their own.
+    return path if is_address(path) else os.path.abspath(path)  # noqa: PTH100 - a pattern is no Path
+
+
 def _by_split(given: tuple[str, ...]) -> dict[str, list[str]]:
     files: dict[str, list[str]] = {}
     for text in given:
@@ -219,10 +228,10 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
         f", {counts['duplicates']:,} duplicates ({manifest['duplicates']})" if counts["duplicates"] else ""
     )
     screen.print(
-        f"{counts['ratings']:,} ratings of {counts['users']:,} users and {counts['items']:,} "
-        f"items{repeated}\n"
-        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   in "
-        f"{seconds:.1f} s",
+        f"{counts['ratings']:,} ratings of {counts['users']:,} users "
+        f"and {counts['items']:,} items{repeated}\n"
+        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   "
+        f"in {seconds:.1f} s",
         soft_wrap=True,
     )
     if counts["rejected"]:

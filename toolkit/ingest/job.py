@@ -121,18 +121,29 @@ def ingest_ratings(
     def resumable(left: Path) -> bool:
         return Work.fits(left / FOLDER, plan)
 
-    with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
-        work = Work(folder / FOLDER, plan, engine or Threads(allowed.workers), progress or (lambda *_: None))
-        if isinstance(engine, Cluster):
-            engine.check(work.folder, [file.path for file in source.files if not file.remote])
-        _Job(source, folder, work, split, duplicates, bad_rows, block_bytes, shard_ratings).run()
-        if [file.state() for file in source.files] != plan["states"]:
-            raise RatingsError(
-                f"{', '.join(source.paths)}: a file was written while it was read; ingest it again when "
-                "it is complete"
-            )
-        work.remove()
+    engine = engine or Threads(allowed.workers)
+    try:
+        with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
+            work = Work(folder / FOLDER, plan, engine, progress or (lambda *_: None))
+            if isinstance(engine, Cluster):
+                engine.check(work.folder, [file.path for file in source.files if not file.remote])
+            _Job(source, folder, work, split, duplicates, bad_rows, block_bytes, shard_ratings).run()
+            if [file.state() for file in source.files] != plan["states"]:
+                raise _written(source)
+            work.remove()
+    except FileExistsError as error:
+        if error.errno is not None:  # the system's: a file is where a folder is to be made
+            raise
+        # It came up meanwhile, or is what an ingest that was killed was about to replace.
+        raise DatasetError(str(error)) from error
     return RatingsDataset.open(out)
+
+
+def _written(source: RatingsSource) -> RatingsError:
+    return RatingsError(
+        f"{', '.join(source.paths)}: a file was written while it was read; "
+        "ingest it again when it is complete"
+    )
 
 
 def _check_columns(source: RatingsSource, split: SplitRule) -> None:
@@ -242,7 +253,7 @@ class _Job:
             done = self.work.run("read", "reading", calls)
         except tasks.BadInputError:
             self._raise_first_bad_row()
-            raise
+            raise _written(source) from None
         fingerprints: list[dict[str, Any]] = done[:n_files]
         results: list[UnitResult] = done[n_files:]
         for split, facts in zip(source.given, fingerprints, strict=False):

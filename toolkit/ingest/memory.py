@@ -104,8 +104,8 @@ def plan(budget: int, *, input_bytes: int, shard_ratings: int, most_workers: int
     least = _INTERPRETER + max(shard, _SMALLEST_BLOCK * _PER_BLOCK_BYTE)
     if budget < least:
         raise ConfigError(
-            f"--memory must be at least {-(-least // 2**20)}MiB, which one task takes, but got "
-            f"{budget // 2**20}MiB"
+            f"--memory must be at least {-(-least // 2**20)}MiB, which one task takes, "
+            f"but got {budget // 2**20}MiB"
         )
     block = min(_LARGEST_BLOCK, max(BLOCK_BYTES, input_bytes // _MANY_BLOCKS))
     room = budget - _INTERPRETER

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from toolkit.ingest.disk import put
 from toolkit.ingest.runs import Run
 from toolkit.ingest.sorting import order_pairs
 
@@ -150,7 +151,7 @@ def merge(
             facts["overflow"] = _pair(int(bad[0]), items, indptr, start)
     counts = np.diff(indptr).astype(np.int32)
     for column, values in {"counts": counts, "items": items, **columns}.items():
-        np.asarray(values, _DTYPES[column]).tofile(f"{folder}/{name}.{column}")
+        put(f"{folder}/{name}.{column}", np.asarray(values, _DTYPES[column]))
     ratings = columns["ratings"]
     return Part(
         folder=folder,

@@ -73,9 +73,8 @@ class Work:
             self.progress(label, done, len(calls))
 
         rest = [at for at in range(len(calls)) if at not in results]
-        found = (
-            self.engine.map(_once, [(self._note(stage, at), calls[at]) for at in rest], tick) if rest else []
-        )
+        tasks = [(self._note(stage, at), calls[at]) for at in rest]
+        found = self.engine.map(_once, tasks, tick) if rest else []
         results.update(zip(rest, found, strict=True))
         return [results[at] for at in range(len(calls))]
 

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.ingest.arrow import array_of
+from toolkit.ingest.disk import put
 from toolkit.ingest.merging import Part
 from toolkit.ingest.sorting import stable_order
 from toolkit.ingest.split import SPLITS, TRAIN
@@ -131,13 +132,13 @@ def _write_column_run(
 ) -> ColumnRun:
     order = stable_order(items, n_items)
     path = folder / name
-    users[order].tofile(f"{path}.users")
-    ratings[order].tofile(f"{path}.ratings")
+    put(f"{path}.users", users[order])
+    put(f"{path}.ratings", ratings[order])
     counts = np.bincount(items, minlength=n_items)
     present = np.flatnonzero(counts)
     counts = counts[present]
-    counts.astype(np.int32).tofile(f"{path}.counts")
-    present.astype(np.int32).tofile(f"{path}.items")
+    put(f"{path}.counts", counts.astype(np.int32))
+    put(f"{path}.items", present.astype(np.int32))
     at = np.searchsorted(present, cuts)
     return ColumnRun(folder, name, at, np.concatenate([[0], np.cumsum(counts)])[at])
 
