@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from toolkit.errors import ConfigError, RatingsError, did_you_mean
 from toolkit.ingest import times
-from toolkit.ingest.files import UNREADABLE, RatingsFile, find_files, first_bytes, open_raw
+from toolkit.ingest.files import RatingsFile, find_files, first_bytes, open_raw, reading
 from toolkit.ingest.split import SPLITS
 
 ROLES = ("user", "item", "rating")
@@ -141,7 +142,7 @@ class RatingsSource:
             raise RatingsError(f"{files[0]} and {odd} must be both text or both Parquet: ingest them apart")
         if columns is not None and len(columns) not in {3, 4}:
             raise RatingsError(
-                f"--columns must name user, item and rating in this order, and perhaps a timestamp, but got "
+                "--columns must name user, item and rating in this order, and perhaps a timestamp, but got "
                 f"{_listed(columns)}"
             )
         if kinds.pop():
@@ -161,7 +162,7 @@ class RatingsSource:
             given=given,
             ids=(ids, ids),
         )
-        found.check_others(files[1:])
+        found.check_others(files[1:], source.timestamp)
         return source
 
     def number_of_split(self, text: str) -> int | None:
@@ -229,9 +230,8 @@ class _Form:
                 f"{self.file} has no header to find {column} in: give {option} as positions, such as 1,2,3"
             )
         raise RatingsError(
-            f"{self.file} has no column {str(column)!r}{did_you_mean(str(column), self.names)}: its "
-            f"header has "
-            f"{_listed(self.names)}"
+            f"{self.file} has no column {str(column)!r}{did_you_mean(str(column), self.names)}: its header "
+            f"has {_listed(self.names)}"
         )
 
     def _by_alias(self, roles: Sequence[str]) -> list[int]:
@@ -242,9 +242,8 @@ class _Form:
         if unknown:
             raise RatingsError(
                 f"{self.file}: none of the columns {_listed(self.names)} is recognised as "
-                f"{_listed(unknown)}: "
-                f"name user, item and rating{', and timestamp,' if 'timestamp' in unknown else ''} with "
-                "--columns"
+                f"{_listed(unknown)}: name user, item and rating"
+                f"{', and timestamp,' if 'timestamp' in unknown else ''} with --columns"
             )
         return [position for position in found if position is not None]
 
@@ -264,10 +263,11 @@ class _Form:
         kind = self.types.get(position) or self._kind_of_times(position)
         if not kind:
             column = self.names[position] if self.names else f"column {position + 1}"
-            sample = f", such as {self._sample(position)[0]!r}" if self.rows else ""
+            odd = next((text for text in self._sample(position) if not times.kind_of([text])), "")
+            sample = f", such as {odd!r}," if self.rows else ""
             raise RatingsError(
-                f"{self.file}: {column}{sample}, must hold times, as numbers or as 2015-03-31 23:59:59: name "
-                "another as the fourth of --columns"
+                f"{self.file}: {column}{sample} must hold times, as numbers or as 2015-03-31 "
+                "23:59:59.123456: name another as the fourth of --columns"
             )
         return kind
 
@@ -278,16 +278,11 @@ class _Form:
     def _kind_of_times(self, position: int) -> str:
         return times.kind_of(self._sample(position)) if self.rows else ""
 
-    def check_others(self, files: Sequence[RatingsFile]) -> None:
+    def check_others(self, files: Sequence[RatingsFile], timestamp: int | None) -> None:
         """Refuse files that are not of this form."""
         for other in files:
             if self.file.kind == "parquet":
-                names = list(_schema(other).names)
-                if names != self.names:
-                    raise RatingsError(
-                        f"{other} must have the columns of {self.file}, {_listed(self.names)}, but has "
-                        f"{_listed(names)}: ingest files of one form together"
-                    )
+                self._check_schema(other, timestamp)
             elif self.header:
                 first = _first_lines(other)[0]
                 if split_line(first, self.delimiter) != self.rows[0]:
@@ -296,6 +291,24 @@ class _Form:
                         f"{self.delimiter.join(self.rows[0])!r}, but is {first!r}: ingest files of one form "
                         "together"
                     )
+
+    def _check_schema(self, other: RatingsFile, timestamp: int | None) -> None:
+        schema = _schema(other)
+        names = list(schema.names)
+        if names != self.names:
+            raise RatingsError(
+                f"{other} must have the columns of {self.file}, {_listed(self.names)}, but has "
+                f"{_listed(names)}: ingest files of one form together"
+            )
+        if timestamp is None:
+            return
+        # A cast would make something of any number: the seconds of one file the microseconds of another.
+        held, kind = schema.field(timestamp).type, self.types[timestamp]
+        if times.kind_of_type(held) != kind:
+            raise RatingsError(
+                f"{other}: {names[timestamp]} must hold {kind}s, as in {self.file}, but holds {held}: "
+                "ingest files of one form together"
+            )
 
 
 def _of_text(
@@ -330,14 +343,10 @@ def _of_parquet(files: Sequence[RatingsFile]) -> _Form:
 
 
 def _schema(file: RatingsFile) -> Any:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with open_raw(file.path) as raw:
-            return pq.read_schema(raw)
-    except (OSError, pa.ArrowException) as error:
-        raise RatingsError(f"{file} cannot be read as Parquet: {error}") from error
+    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+        return pq.read_schema(raw)
 
 
 def _with_split(
@@ -377,19 +386,17 @@ def number(text: str) -> float | None:
 
 
 def _first_lines(file: RatingsFile) -> list[str]:
-    try:
+    with reading(file, "to its end"):
         raw = first_bytes(file, _SAMPLE_LINES)
+    try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RatingsError(
             f"{file} is not UTF-8 text: byte {error.start} is {raw[error.start]:#04x}; convert it, or "
             "decompress it first"
         ) from error
-    except UNREADABLE as error:
-        raise RatingsError(
-            f"{file} cannot be read to its end: {error}; if it was downloaded, download it again"
-        ) from error
-    lines = [line for line in text.splitlines() if line.strip()]
+    # Not splitlines: a field may hold one of the other characters that end a line in Unicode.
+    lines = [line for line in re.split("[\r\n]", text) if line.strip()]
     if not lines:
         raise RatingsError(f"{file} is empty: a ratings file has one user, item and rating a line")
     return lines
