@@ -784,3 +784,43 @@ def test_what_an_object_store_does_not_have(s3):
     with refused(text) as caught:
         find_files(["s3://me:hidden@bucket/r-*.csv"])
     assert "hidden" not in str(caught.value)
+
+
+def test_a_zip_made_on_a_mac_holds_one_file(tmp_path):
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("scores.csv", "1,2,3\n4,5,6\n")
+        archive.writestr("__MACOSX/._scores.csv", b"\0\5\x16\7")
+    assert RatingsSource.detect([path]).paths == (f"{path}/scores.csv",)
+
+
+def test_options_for_text_are_refused_for_parquet(tmp_path):
+    pq.write_table(pa.table({"user": [1], "item": [2], "rating": [3.0]}), tmp_path / "r.parquet")
+    for option in ({"delimiter": ","}, {"header": False}):
+        with pytest.raises(ConfigError, match=r"is Parquet: --delimiter and --header are for text"):
+            RatingsSource.detect([tmp_path / "r.parquet"], **option)
+
+
+def test_a_dataset_is_not_made_in_a_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.csv").write_text("1,2,3\n4,5,6\n")
+    done = CliRunner().invoke(ingest, ["r.csv", "--out", "s3://bucket/out"])
+    assert isinstance(done.exception, ConfigError)
+    assert "must be a directory of this machine" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_what_is_left_on_disk_during_an_ingest_holds_no_password(tmp_path):
+    (tmp_path / "r.csv").write_text("1,2,3\n4,5,6\n")
+    kept = []
+
+    def look(*_):
+        kept.extend(path.read_text() for path in tmp_path.rglob(".out.partial-*/.work/plan*"))
+
+    ingest_ratings(
+        RatingsSource.detect([f"file://{tmp_path}/r.csv"]),
+        tmp_path / "out",
+        progress=look,
+    )
+    assert kept
+    assert not any(str(tmp_path) in text for text in kept)

@@ -6,7 +6,6 @@ import os
 import resource
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ratings", nargs=-1, required=True, metavar="RATINGS...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Dataset directory to make.")
+@click.option("--out", required=True, help="Dataset directory to make.")
 @click.option("--delimiter", help="What separates fields: one character, tab, or '::'.  [default: detected]")
 @click.option(
     "--header/--no-header", default=None, help="Whether line 1 names the columns.  [default: detected]"
@@ -98,7 +97,7 @@ if TYPE_CHECKING:
 @json_option
 def ingest(
     ratings: tuple[str, ...],
-    out: Path,
+    out: str,
     delimiter: str | None,
     header: bool | None,
     columns: str | None,
@@ -181,7 +180,7 @@ def ingest(
         order = ("ratings", "users", "items", "train", "valid", "test", "rejected", "duplicates")
         emit(
             {
-                "dataset": str(out),
+                "dataset": out,
                 "digest": data.digest,
                 **{key: data.counts[key] for key in order},
                 "seconds": seconds,
@@ -236,10 +235,12 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
     )
     if counts["rejected"]:
         screen.print(f"{counts['rejected']:,} bad rows left out:", soft_wrap=True)
+        place = "line" if manifest["source"]["delimiter"] else "row"
         for reason, count in manifest["rejections"]["reasons"].items():
             first = next(s for s in manifest["rejections"]["samples"] if s["reason"] == reason)
+            example = f"{first['file']}, {place} {first['line']}: {first['text']!r}"
             screen.print(
-                f"  {count:,} × {reason}, such as {first['file']}, line {first['line']}: {first['text']!r}",
+                f"  {count:,} × {reason}, such as {example}",
                 soft_wrap=True,
             )
     for name, facts in manifest["ids"].items():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from toolkit.errors import RatingsError, did_you_mean
-from toolkit.secrets import MASK, mask
+from toolkit.secrets import MASK, mask, secrets_in
 
 # What a file begins with says what it is; its name may lie.
 _MAGIC = {
@@ -324,10 +324,12 @@ def _member(path: str, name: str) -> RatingsFile:
         if name not in names:
             raise RatingsError(f"{mask(path)} has no member {name!r}{did_you_mean(name, names)}")
         return RatingsFile(path, "zip", name)
+    # A zip made on a Mac has a hidden companion of each file.
+    shown = [n for n in names if not any(part.startswith((".", "_")) for part in n.split("/"))]
     likely = [
-        n for n in names if n.rpartition("/")[2].partition(".")[0] == "ratings" or n.endswith("/u.data")
+        n for n in shown if n.rpartition("/")[2].partition(".")[0] == "ratings" or n.endswith("/u.data")
     ]
-    chosen = names if len(names) == 1 else likely
+    chosen = shown if len(shown) == 1 else likely
     if len(chosen) != 1:
         raise RatingsError(
             f"{mask(path)} holds {', '.join(names[:8]) or 'nothing'}: say which, as {mask(path)}/MEMBER"
@@ -338,9 +340,9 @@ def _member(path: str, name: str) -> RatingsFile:
 def _said(error: BaseException, path: str) -> str:
     # Some errors have no text of their own, some have several lines, and some quote a part of the address.
     text = mask(" ".join(str(error).split())) or type(error).__name__
-    before, hidden, after = mask(path).partition(MASK)
-    password = path[len(before) : len(path) - len(after)] if hidden else ""
-    return text.replace(password, MASK) if password else text
+    for secret in secrets_in(path):
+        text = text.replace(secret, MASK)
+    return text
 
 
 def first_bytes(file: RatingsFile, lines: int, limit: int = 1 << 20) -> bytes:

@@ -131,7 +131,7 @@ class RatingsSource:
             When a file is missing or empty, or its form cannot be told; the text says which option settles
             it.
         ConfigError
-            When `ids` or `split_files` has another value.
+            When `ids` or `split_files` has another value, or an option is for text and the files are Parquet.
         """
         if ids not in ID_KINDS:
             raise ConfigError(f"--ids must be one of {', '.join(ID_KINDS)}, but got {ids!r}")
@@ -146,6 +146,8 @@ class RatingsSource:
                 f"{_listed(columns)}"
             )
         if kinds.pop():
+            if delimiter is not None or header is not None:
+                raise ConfigError(f"{files[0]} is Parquet: --delimiter and --header are for text")
             found = _of_parquet(files)
         else:
             found = _of_text(files[0], delimiter, header=header, columns=columns)
