@@ -26,7 +26,7 @@ _INTERPRETER = 140 << 20
 _PER_BLOCK_BYTE = 6
 _PER_SHARD_RATING = 72
 _LARGEST_BLOCK, _SMALLEST_BLOCK = 64 << 20, 1 << 20
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 4 << 20
 # More blocks than this only make more files; larger ones then take their place.
 _MANY_BLOCKS = 1 << 11
 

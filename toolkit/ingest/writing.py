@@ -20,7 +20,7 @@ from toolkit.ingest.sorting import stable_order
 from toolkit.ingest.split import SPLITS, TRAIN
 
 # Small enough that a few at once take little memory, large enough that a dataset is not a crowd of files.
-SHARD_RATINGS = 1 << 20
+SHARD_RATINGS = 1 << 19
 _IDS_AT_ONCE = 1 << 18
 _Array = np.ndarray[Any, Any]
 
@@ -224,7 +224,9 @@ def write_ids(root: Path, name: str, ids: Any, n_train: _Array) -> dict[str, Any
 
     packed = io.BytesIO()
     column = array_of(ids) if isinstance(ids, np.ndarray) else ids
-    pq.write_table(pa.table({"id": column, "n_train": array_of(n_train.astype(np.int64))}), packed)
+    table = pa.table({"id": column, "n_train": array_of(n_train.astype(np.int64))})
+    # Each id occurs once: a dictionary of them would hold them all.
+    pq.write_table(table, packed, use_dictionary=["n_train"])
     return _put(root, f"{name}.parquet", packed, _id_text(ids), rows=len(ids))
 
 
