@@ -128,7 +128,7 @@ def _salvage(
 ) -> Iterator[bytes]:
     """Yield the good lines of a piece that has others."""
     parts = cut_lines(piece.data, _CUTS)
-    if len(parts) < 2 or count_lines(piece.data) <= _FEW_LINES:
+    if len(parts) < 2 or piece.lines <= _FEW_LINES:
         for at, text in numbered(piece.data, piece.line):
             bad = None if usual.fullmatch(text) else check(text, at, source)
             if bad:
@@ -138,13 +138,14 @@ def _salvage(
         return
     line = piece.line
     for data in parts:
+        lines = count_lines(data)
         try:
             parse(data, source)
         except ValueError:
-            yield from _salvage(Piece(data, line), source, rejections, usual)
+            yield from _salvage(Piece(data, line, lines), source, rejections, usual)
         else:
             yield data if data.endswith(b"\n") else data + b"\n"
-        line += count_lines(data)
+        line += lines
 
 
 def _usual(source: RatingsSource) -> re.Pattern[bytes]:

@@ -47,10 +47,13 @@ class Piece:
         The lines, without the header and the byte order mark of the file.
     line : int
         Number of the first line, from 1, counted from the beginning of the unit.
+    lines : int
+        How many there are.
     """
 
     data: bytes
     line: int
+    lines: int
 
 
 def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
@@ -90,9 +93,10 @@ def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piec
             if number == 0 and unit.begin == 0:
                 data = data.removeprefix(BOM)  # noqa: PLW2901 - the same data, less its mark
                 header = _header_end(data) if source.header else 0
-                yield Piece(data[header:], line + count_lines(data[:header]))
+                above = count_lines(data[:header])
+                yield Piece(data[header:], line + above, lines - above)
             else:
-                yield Piece(data, line)
+                yield Piece(data, line, lines)
             line += lines
 
 

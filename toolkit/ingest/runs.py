@@ -82,7 +82,6 @@ class Run:
     def set_numbers(self, users: _Array, items: _Array) -> None:
         """Keep the row of each distinct user and the column of each distinct item, both int32."""
         put(f"{self.path}.user-rows", users)
-        put(f"{self.path}.item-columns", items[self.column("items")])
         put(f"{self.path}.distinct-columns", items)
 
     def user_rows(self, begin: int = 0, end: int | None = None) -> _Array:
@@ -91,7 +90,9 @@ class Run:
 
     def item_columns(self, begin: int = 0, end: int | None = None) -> _Array:
         """Return the column of each rating."""
-        return _read(f"{self.path}.item-columns", np.int32, begin, self.n if end is None else end)
+        columns, _ = self.item_counts()
+        found: _Array = columns[self.column("items", begin, end)]
+        return found
 
 
 def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:

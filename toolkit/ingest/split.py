@@ -17,6 +17,8 @@ Kind = Literal["random", "per-user", "temporal", "per-user-last", "given"]
 KINDS: tuple[Kind, ...] = ("random", "per-user", "temporal", "per-user-last", "given")
 _Array = np.ndarray[Any, Any]
 _LAST = 2**64 - 1
+# Numbers that are hashed together: they stay in the processor's cache.
+_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +127,17 @@ def hash_pairs(users: _Array, items: _Array, n_items: int, seed: int) -> _Array:
     -------
     array of uint64, shape (n,)
     """
-    key = users.astype(np.uint64)
-    key *= np.uint64(n_items)
-    key += items.astype(np.uint64)
-    # A bijection of the pair's number, so that no two tie.
-    key ^= _mix(np.array([seed], np.uint64))
-    return _mix(key)
+    salt = _mix(np.array([seed], np.uint64))
+    hashes = np.empty(len(users), np.uint64)
+    for begin in range(0, len(users), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        key = users[part].astype(np.uint64)
+        key *= np.uint64(n_items)
+        key += items[part].astype(np.uint64)
+        # A bijection of the pair's number, so that no two tie.
+        key ^= salt
+        hashes[part] = _mix(key)
+    return hashes
 
 
 def keys_of(rule: SplitRule, hashes: _Array, times: _Array | None) -> _Array:
