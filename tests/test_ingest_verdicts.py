@@ -145,7 +145,11 @@ def test_the_count_of_dropped_rows_is_in_the_json(folder):
         (b"", (), "r.csv is empty: a ratings file has one user, item and rating a line"),
         (b"\n  \r\n\n", (), "r.csv is empty"),
         (b"user,item,rating\n", (), "r.csv holds no rating: there is nothing below the header"),
-        (b"user,item\n1,2\n", (), "no delimiter cuts .* into user, item and rating; line 1 is 'user,item'"),
+        (
+            b"user,item\n1,2\n",
+            (),
+            "its lines have two fields when cut at ',', .* at least three: user, item and rating",
+        ),
         (
             b"user,item\n1,2\n",
             ("--delimiter", ","),
@@ -157,7 +161,7 @@ def test_the_count_of_dropped_rows_is_in_the_json(folder):
         (GOOD, ("--header", "--columns", "1,2,3"), "must be a header, but .* a number: give --no-header"),
         (GOOD, ("--delimiter", ";"), "'1,2,3', has 1 .* cut at ';', .* give another --delimiter"),
         (GOOD, ("--delimiter", "::"), "cut at '::', .* give another --delimiter"),
-        (GOOD, ("--delimiter", "ab"), "--delimiter must be one character, tab, or '::', but got 'ab'"),
+        (GOOD, ("--delimiter", "ab"), "--delimiter must be one ASCII character, tab, or '::', but got 'ab'"),
         (GOOD, ("--columns", "1,2,4"), "--columns must name columns from 1 to 3, but got 4"),
         (b"1;2;3\n4;5;3,5\n", (), "line 2: .* '3,5'; write it with a point, 3.5"),
         (b"1,2,3\na,2,3\n", ("--ids", "integer"), "line 2: the user must be an integer .* is 'a'"),
@@ -223,6 +227,10 @@ def test_a_long_value_is_cut_and_no_character_of_it(ingested):
 UNUSUAL = {
     "commas": (b'"Doe, Jane",1,5\n"say ""hi""",1,4\n', {("Doe, Jane", 1): 5, ('say "hi"', 1): 4}),
     "quoted": (b'"1","2","3"\r\n"4","5","6"\r\n', {(1, 2): 3, (4, 5): 6}),
+    "long quoted": (
+        b'"' + b"a" * 200_000 + b'",2,3\n4,5,6\n',
+        {("a" * 200_000, 2): 3, ("4", 5): 6},
+    ),
     "extremes": (
         b"9223372036854775807,-9223372036854775808,1\n0,0,2\n",
         {(2**63 - 1, -(2**63)): 1, (0, 0): 2},
@@ -326,7 +334,7 @@ def test_splits_have_exact_counts_and_are_recorded(ingested, options, counts):
     rows = [b"%d,%d,3,%d\n" % (n % 20, n, n * 7 % 60) for n in range(60)]
     data, printed = ingested(b"".join(rows), *options, "--seed", "5")
     assert [data.counts[name] for name in ("train", "valid", "test")] == counts
-    assert "train {}   valid {}   test {}   in ".format(*counts) in printed
+    assert "train {}   valid {}   test {}   (".format(*counts) in printed
     wanted = {"kind": "random", "seed": 5, "valid": 0.1, "test": 0.1}
     for key, value in zip(options[::2], options[1::2], strict=True):
         wanted[key[2:].replace("split", "kind")] = value if key == "--split" else float(value)
@@ -335,6 +343,7 @@ def test_splits_have_exact_counts_and_are_recorded(ingested, options, counts):
     assert again.digest == data.digest
     if wanted["kind"] == "temporal":
         assert data.manifest["split"]["test_from"] == 53
+        assert "(temporal, valid from 47, test from 53)" in printed
         assert {int(data.item_ids[i]) * 7 % 60 for i in data.test.col} == set(range(53, 60))
 
 

@@ -133,12 +133,13 @@ def ingest(
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
     from toolkit.ingest.engine import connect
-    from toolkit.ingest.memory import parse_size
+    from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()
+    keep_freed_memory()
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
-    if delimiter is not None and len(delimiter) != 1 and delimiter != "::":
-        raise ConfigError(f"--delimiter must be one character, tab, or '::', but got {delimiter!r}")
+    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii()) and delimiter != "::":
+        raise ConfigError(f"--delimiter must be one ASCII character, tab, or '::', but got {delimiter!r}")
     given = bool(split_column or split_files)
     if given and split:
         raise ConfigError(
@@ -221,6 +222,11 @@ def _told(source: RatingsSource) -> str:
     return f"{files}: {form}, {names} in columns {', '.join(str(c + 1) for c in places)} of {source.fields}"
 
 
+def _split_told(split: dict[str, Any]) -> str:
+    parts = [part for part in ("valid", "test") if f"{part}_from" in split]
+    return ", ".join([split["kind"], *(f"{part} from {split[f'{part}_from']}" for part in parts)])
+
+
 def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
     counts, manifest = data.counts, data.manifest
     repeated = (
@@ -230,7 +236,7 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
         f"{counts['ratings']:,} ratings of {counts['users']:,} users "
         f"and {counts['items']:,} items{repeated}\n"
         f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   "
-        f"in {seconds:.1f} s",
+        f"({_split_told(manifest['split'])})   in {seconds:.1f} s",
         soft_wrap=True,
     )
     if counts["rejected"]:
@@ -244,7 +250,7 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
                 soft_wrap=True,
             )
     for name, facts in manifest["ids"].items():
-        if facts.get("integers"):
+        if facts.get("integers") and facts["example"] is not None:
             screen.print(
                 f"{name} are taken as text: {facts['integers']:,} ids are integers, but others, such as "
                 f"{facts['example']!r}, are not (--ids integer makes those bad rows)",

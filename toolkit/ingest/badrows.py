@@ -11,9 +11,10 @@ import numpy as np
 
 from toolkit.errors import RatingsError
 from toolkit.ingest import times
+from toolkit.ingest.arrow import reads
 from toolkit.ingest.blocks import Piece, count_lines, cut_lines
 from toolkit.ingest.columns import Columns
-from toolkit.ingest.parsing import closes_quotes, parse, reads
+from toolkit.ingest.parsing import closes_quotes, parse
 from toolkit.ingest.source import DELIMITERS, SPLIT_NAMES, RatingsSource, number, split_line
 from toolkit.ingest.split import SPLITS
 

@@ -198,13 +198,14 @@ class _Job:
         self.runs = [run for result in results for run in result.runs]
         rejections, samples = self._rejections(results)
         if not self.runs:
-            dropped = (
-                f": all of its {rejections.reasons.total():,} rows are bad" if rejections.reasons else ""
-            )
-            raise RatingsError(
-                f"{', '.join(self.source.paths)} holds no rating"
-                f"{dropped or ': there is nothing below the header'}"
-            )
+            why = "there is nothing below the header"
+            if samples:
+                first = samples[0]
+                why = (
+                    f"all of its {rejections.reasons.total():,} rows are bad, such as {first['text']!r} "
+                    f"({first['reason']})"
+                )
+            raise RatingsError(f"{', '.join(self.source.paths)} holds no rating: {why}")
         parts, column_spans = self.work.once("merged", self._merge)
         self.work.forget("run-*")
         self.ids = users, items = read_ids(self.work.folder / "users"), read_ids(self.work.folder / "items")

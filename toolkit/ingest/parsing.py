@@ -49,28 +49,6 @@ def parse(data: bytes, source: RatingsSource) -> Columns:
     return _columns(_table(data, source, (False, False)), source)
 
 
-def reads(text: str, kind: Any) -> bool:
-    """Tell whether a field is read as a finite number, or as a time.
-
-    Parameters
-    ----------
-    text : str
-        The field, blanks included.
-    kind : pyarrow.DataType
-        What it is to be.
-    """
-    import pyarrow as pa
-
-    try:
-        data = text.strip(" \t").encode()
-        # Of buffers, as Arrow brings in pandas to look at an object of Python.
-        buffers = [None, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data)]
-        value = pa.Array.from_buffers(pa.string(), 1, buffers).cast(kind)
-    except ValueError:
-        return False
-    return not pa.types.is_floating(kind) or bool(np.isfinite(numbers(value)).all())
-
-
 def closes_quotes(line: str, delimiter: str) -> bool:
     """Tell whether the last field of a line is at its end, and not open to go on in the next."""
     # In an open field, one more delimiter begins no other.

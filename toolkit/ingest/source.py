@@ -374,6 +374,8 @@ def _with_split(
 def split_line(line: str, delimiter: str) -> list[str]:
     """Cut one line into fields; a field in double quotes may hold a one-character delimiter."""
     if len(delimiter) == 1 and '"' in line:
+        if len(line) > csv.field_size_limit():
+            csv.field_size_limit(len(line))
         return next(csv.reader([line], delimiter=delimiter))
     return line.split(delimiter)
 
@@ -412,7 +414,13 @@ def _find_delimiter(file: RatingsFile, lines: list[str]) -> str:
     # Some line is off: take what cuts most of them, and let the reader name the line.
     cuts = {d: sum(len(split_line(line, d)) >= len(ROLES) for line in lines) for d in DELIMITERS}
     best = max(DELIMITERS, key=lambda d: cuts[d])
-    if cuts[best] * 2 <= len(lines):
+    if cuts[best] * 2 < len(lines):
+        two = next((d for d in DELIMITERS if all(len(split_line(line, d)) == 2 for line in lines)), "")
+        if two:
+            raise RatingsError(
+                f"{file}: its lines have two fields when cut at {two!r}, such as {lines[0]!r}, and a ratings "
+                "file has at least three: user, item and rating"
+            )
         raise RatingsError(
             f"{file}: no delimiter cuts its lines into user, item and rating; line 1 is {lines[0]!r}: "
             "give --delimiter"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.arrow import numbers
+from toolkit.ingest.arrow import numbers, reads
 
 KINDS = ("integer", "number", "time", "zoned time")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -33,14 +33,8 @@ def is_time(text: str, kind: str) -> bool:
         return bool(_INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
     if kind == "number":
         return bool(_NUMBER.fullmatch(text)) and abs(float(text)) < 2.0**1000
-    import pyarrow as pa
-
     # By the parser that will read it: whether a day exists, how many digits a second has, and what a zone is.
-    try:
-        pa.scalar(text).cast(arrow_type(kind))
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return reads(text, arrow_type(kind))
 
 
 def kind_of_type(arrow_type: Any) -> str:
