@@ -29,7 +29,7 @@ from typing import Any
 
 # MovieLens 20M: ratings, users, items.
 ML_20M = (20_000_263, 138_493, 26_744)
-PEERS = ("pandas", "polars", "duckdb")
+PEERS = ("pandas", "polars", "duckdb", "pandas-usual")
 LIBRARIES = ("walslab", "numpy", "scipy", "pandas", "pyarrow", "polars", "duckdb")
 SCALE = {"k": 1_000, "M": 1_000_000}
 SAMPLE_SECONDS = 0.05
@@ -83,7 +83,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("ratings", nargs="?", type=Path, metavar="RATINGS.csv")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", type=listed, default=list(PEERS), help="of pandas, polars, duckdb")
+    parser.add_argument("--peers", type=listed, default=list(PEERS), help=f"of {', '.join(PEERS)}")
     parser.add_argument(
         "--growth", type=listed, default=[], help="walslab alone on these: 5M,20M,80M or files"
     )
@@ -97,7 +97,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the figures of every run here")
     options = parser.parse_args()
     for peer in options.peers:
-        if peer not in PEERS or not importlib.util.find_spec(peer):
+        if peer not in PEERS or not importlib.util.find_spec(peer.partition("-")[0]):
             parser.error(f"--peers: {peer} is none of {', '.join(PEERS)}, or not installed (group bench)")
     if options.rounds < 1:
         parser.error(f"--rounds must be at least 1, but got {options.rounds}")

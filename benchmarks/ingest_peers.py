@@ -2,12 +2,14 @@
 
     python benchmarks/ingest_peers.py pandas RATINGS.csv OUT
 
-Each is what a competent user of the library would write for this one file, for speed and memory: three
-columns of known names and narrow types, ids that are known to be small whole numbers, each pair known to
-occur once. None checks its input, detects a format, takes text for ids or leaves checksums, all of which
-walslab does; none is asked to. Tried and slower, or no faster and larger: pandas' pyarrow engine, `factorize`
-and reading in chunks; polars' `rank`, `search_sorted` and joins; DuckDB's `dense_rank`, joins, `ORDER BY` and
-Arrow; a thread for each split.
+pandas, polars and duckdb are what an expert of the library would write for this one file, for speed and
+memory: three columns of known names and narrow types, ids that are known to be small whole numbers, each pair
+known to occur once. None checks its input, detects a format, takes text for ids or leaves checksums, all of
+which walslab does; none is asked to. Tried and slower, or no faster and larger: pandas' pyarrow engine,
+`factorize` and reading in chunks; polars' `rank`, `search_sorted` and joins; DuckDB's `dense_rank`, joins,
+`ORDER BY` and Arrow; a thread for each split.
+
+pandas-usual is the same job as it is usually written: read the file, factorize, draw, make matrices, save.
 """
 
 from __future__ import annotations
@@ -31,13 +33,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("peer", choices=[*PEERS, "pandas-usual"])
     parser.add_argument("ratings", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     for name in ("train", "valid", "test"):
         (options.out / name).mkdir(parents=True)
-    write_dataset(options.out, PEERS[options.peer](options.ratings, options.out))
+    if options.peer == "pandas-usual":
+        usual_pandas(options.ratings, options.out)
+    else:
+        write_dataset(options.out, PEERS[options.peer](options.ratings, options.out))
 
 
 def by_pandas(ratings: Path, out: Path) -> list[Any]:
@@ -99,6 +104,33 @@ def by_duckdb(ratings: Path, out: Path) -> list[Any]:
     return [users, items, columns["rating"], (len(tables["users"]), len(tables["items"]))]
 
 
+def usual_pandas(ratings: Path, out: Path) -> None:
+    """Do the whole job with what comes to mind first."""
+    import pandas as pd
+
+    frame = pd.read_csv(ratings)
+    users, user_ids = pd.factorize(frame.userId, sort=True)
+    items, item_ids = pd.factorize(frame.movieId, sort=True)
+    pd.DataFrame({"id": user_ids}).to_parquet(out / "users.parquet")
+    pd.DataFrame({"id": item_ids}).to_parquet(out / "items.parquet")
+    shape, n = (len(user_ids), len(item_ids)), len(frame)
+    values = frame.rating.to_numpy(np.float32)
+    n_held = round(HELD_OUT * n)
+    order = np.random.default_rng(0).permutation(n)
+    splits = {
+        "valid": order[:n_held],
+        "test": order[n_held : 2 * n_held],
+        "train": order[2 * n_held :],
+    }
+    files = []
+    for name, chosen in splits.items():
+        matrix = sp.csr_matrix((values[chosen], (users[chosen], items[chosen])), shape=shape)
+        files += write_shards(out, f"{name}/rows", matrix, ranges(matrix.indptr))
+    by_item = matrix.T.tocsr()
+    files += write_shards(out, "train/cols", by_item, ranges(by_item.indptr))
+    write_manifest(out, n, n_held, shape, files)
+
+
 def ids_in(column: _Array) -> _Array:
     """Return the ids that occur, ascending: with ids this small, faster than a library's `unique`."""
     seen = np.zeros(int(column.max()) + 1, bool)
@@ -140,6 +172,13 @@ def write_dataset(out: Path, ratings: list[Any]) -> None:
     for name, matrix in small.items():
         files += write_shards(out, f"{name}/rows", matrix, starts)
     files += write_shards(out, "train/cols", by_item, ranges(by_item.indptr))
+    write_manifest(out, n, n_held, shape, files)
+
+
+def write_manifest(
+    out: Path, n: int, n_held: int, shape: tuple[int, int], files: list[dict[str, Any]]
+) -> None:
+    """Say how much of what there is."""
     counts = {"ratings": n, "users": shape[0], "items": shape[1], "train": n - 2 * n_held}
     counts |= {"valid": n_held, "test": n_held}
     (out / "manifest.json").write_text(json.dumps({"counts": counts, "files": files}), encoding="utf-8")

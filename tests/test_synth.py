@@ -43,7 +43,6 @@ def read(path):
         (20, 20, 1),
         (400, 30, 20),
         (5000, 60, 90),
-        (998, 1, 999),
     ],
 )
 def test_every_count_is_exact_and_every_pair_occurs_once(tmp_path, ratings, users, items, order):

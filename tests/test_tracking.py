@@ -103,6 +103,8 @@ def test_empty_variables_count_as_not_set(monkeypatch):
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
         ("databricks", "databricks"),
+        ("https://h/x.csv?X-Amz-Signature=ab12&v=3", "https://h/x.csv?X-Amz-Signature=***&v=3"),
+        ("https://h/x?sv=1&sig=a%2Fb", "https://h/x?sv=1&sig=***"),
     ],
 )
 def test_password_is_masked_and_nothing_else(uri, shown):

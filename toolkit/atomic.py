@@ -138,7 +138,13 @@ def directory(
         check_free(path, overwrite=overwrite, holding=holding)  # it may have come up meanwhile
         if path.exists():
             path.rename(old)
-        part.rename(path)
+        try:
+            part.rename(path)
+        except BaseException:
+            # Such as Ctrl-C between the two.
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
         _sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ratings", nargs=-1, required=True, metavar="RATINGS...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Dataset directory to make.")
+@click.option("--out", required=True, help="Dataset directory to make.")
 @click.option("--delimiter", help="What separates fields: one character, tab, or '::'.  [default: detected]")
 @click.option(
     "--header/--no-header", default=None, help="Whether line 1 names the columns.  [default: detected]"
@@ -97,7 +97,7 @@ if TYPE_CHECKING:
 @json_option
 def ingest(
     ratings: tuple[str, ...],
-    out: Path,
+    out: str,
     delimiter: str | None,
     header: bool | None,
     columns: str | None,
@@ -133,12 +133,13 @@ def ingest(
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
     from toolkit.ingest.engine import connect
-    from toolkit.ingest.memory import parse_size
+    from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()
+    keep_freed_memory()
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
-    if delimiter is not None and len(delimiter) != 1 and delimiter != "::":
-        raise ConfigError(f"--delimiter must be one character, tab, or '::', but got {delimiter!r}")
+    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii()) and delimiter != "::":
+        raise ConfigError(f"--delimiter must be one ASCII character, tab, or '::', but got {delimiter!r}")
     given = bool(split_column or split_files)
     if given and split:
         raise ConfigError(
@@ -147,14 +148,15 @@ def ingest(
     rule = SplitRule(kind="given" if given else split or "random", valid=valid, test=test, seed=seed)  # type: ignore[arg-type]
     rule.check()
     budget = parse_size(memory) if memory else None
+    named = _absolute if dask_scheduler else str
     source = RatingsSource.detect(
-        ratings,
+        [named(path) for path in ratings],
         delimiter=delimiter,
         header=header,
         columns=[name.strip() for name in columns.split(",")] if columns else None,
         timestamp=rule.needs_times,
         split_column=split_column,
-        split_files=_by_split(split_files),
+        split_files={name: [*map(named, paths)] for name, paths in _by_split(split_files).items()},
         ids=ids,  # type: ignore[arg-type]
     )
     screen = console(as_json=as_json)
@@ -179,7 +181,7 @@ def ingest(
         order = ("ratings", "users", "items", "train", "valid", "test", "rejected", "duplicates")
         emit(
             {
-                "dataset": str(out),
+                "dataset": out,
                 "digest": data.digest,
                 **{key: data.counts[key] for key in order},
                 "seconds": seconds,
@@ -188,6 +190,13 @@ def ingest(
                 * (1 if sys.platform == "darwin" else 1024),
             }
         )
+
+
+def _absolute(path: str) -> str:
+    from toolkit.ingest.files import is_address
+
+    # Workers are in folders of their own.
+    return path if is_address(path) else os.path.abspath(path)  # noqa: PTH100 - a pattern is no Path
 
 
 def _by_split(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -213,28 +222,35 @@ def _told(source: RatingsSource) -> str:
     return f"{files}: {form}, {names} in columns {', '.join(str(c + 1) for c in places)} of {source.fields}"
 
 
+def _split_told(split: dict[str, Any]) -> str:
+    parts = [part for part in ("valid", "test") if f"{part}_from" in split]
+    return ", ".join([split["kind"], *(f"{part} from {split[f'{part}_from']}" for part in parts)])
+
+
 def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
     counts, manifest = data.counts, data.manifest
     repeated = (
         f", {counts['duplicates']:,} duplicates ({manifest['duplicates']})" if counts["duplicates"] else ""
     )
     screen.print(
-        f"{counts['ratings']:,} ratings of {counts['users']:,} users and {counts['items']:,} "
-        f"items{repeated}\n"
-        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   in "
-        f"{seconds:.1f} s",
+        f"{counts['ratings']:,} ratings of {counts['users']:,} users "
+        f"and {counts['items']:,} items{repeated}\n"
+        f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   "
+        f"({_split_told(manifest['split'])})   in {seconds:.1f} s",
         soft_wrap=True,
     )
     if counts["rejected"]:
         screen.print(f"{counts['rejected']:,} bad rows left out:", soft_wrap=True)
+        place = "line" if manifest["source"]["delimiter"] else "row"
         for reason, count in manifest["rejections"]["reasons"].items():
             first = next(s for s in manifest["rejections"]["samples"] if s["reason"] == reason)
+            example = f"{first['file']}, {place} {first['line']}: {first['text']!r}"
             screen.print(
-                f"  {count:,} × {reason}, such as {first['file']}, line {first['line']}: {first['text']!r}",
+                f"  {count:,} × {reason}, such as {example}",
                 soft_wrap=True,
             )
     for name, facts in manifest["ids"].items():
-        if facts.get("integers"):
+        if facts.get("integers") and facts["example"] is not None:
             screen.print(
                 f"{name} are taken as text: {facts['integers']:,} ids are integers, but others, such as "
                 f"{facts['example']!r}, are not (--ids integer makes those bad rows)",

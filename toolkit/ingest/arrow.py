@@ -43,3 +43,25 @@ def array_of(values: _Array) -> Any:
 
     values = np.ascontiguousarray(values)
     return pa.Array.from_buffers(getattr(pa, values.dtype.name)(), len(values), [None, pa.py_buffer(values)])
+
+
+def reads(text: str, kind: Any) -> bool:
+    """Tell whether a field is read as a finite number, or as a time.
+
+    Parameters
+    ----------
+    text : str
+        The field, blanks included.
+    kind : pyarrow.DataType
+        What it is to be.
+    """
+    import pyarrow as pa
+
+    try:
+        data = text.strip(" \t").encode()
+        # Of buffers, as Arrow brings in pandas to look at an object of Python.
+        buffers = [None, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data)]
+        value = pa.Array.from_buffers(pa.string(), 1, buffers).cast(kind)
+    except ValueError:
+        return False
+    return not pa.types.is_floating(kind) or bool(np.isfinite(numbers(value)).all())

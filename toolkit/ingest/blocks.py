@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.errors import RatingsError
-from toolkit.ingest.files import UNREADABLE, RatingsFile, file_system, open_raw
+from toolkit.ingest.files import RatingsFile, file_system, open_raw, reading
 from toolkit.ingest.source import RatingsSource
 
 BOM = b"\xef\xbb\xbf"
@@ -47,10 +47,13 @@ class Piece:
         The lines, without the header and the byte order mark of the file.
     line : int
         Number of the first line, from 1, counted from the beginning of the unit.
+    lines : int
+        How many there are.
     """
 
     data: bytes
     line: int
+    lines: int
 
 
 def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
@@ -84,25 +87,17 @@ def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piec
     """
     file = source.files[unit.file]
     line = 1
-    # A store's own errors are many, and none of them is ours.
-    expected = Exception if file.remote else UNREADABLE
-    try:
+    with reading(file, "to its end"):
         for number, data in enumerate(_chunks(file, unit, block_bytes)):
             lines = count_lines(data)
             if number == 0 and unit.begin == 0:
                 data = data.removeprefix(BOM)  # noqa: PLW2901 - the same data, less its mark
                 header = _header_end(data) if source.header else 0
-                yield Piece(data[header:], line + count_lines(data[:header]))
+                above = count_lines(data[:header])
+                yield Piece(data[header:], line + above, lines - above)
             else:
-                yield Piece(data, line)
+                yield Piece(data, line, lines)
             line += lines
-    except RatingsError:
-        raise
-    except expected as error:
-        raise RatingsError(
-            f"{file} cannot be read to its end: {error or type(error).__name__}; if it was downloaded, "
-            "download it again"
-        ) from error
 
 
 def count_lines(data: bytes) -> int:
@@ -163,16 +158,13 @@ def _local_range(file: RatingsFile, begin: int, end: int) -> bytes:
 def _remote_range(file: RatingsFile, begin: int, end: int) -> bytes:
     """Read a range with as few requests as can be: one, and more where a line goes far over its end."""
     system, path = file_system(file.path)
-    start = max(begin - 1, 0)
-    data: bytes = system.cat_file(path, start=start, end=end + _TAIL)
-    reach = end + _TAIL
-    while data.find(b"\n", end - 1 - start) < 0:
-        more = (
-            system.cat_file(path, start=reach, end=reach + 16 * _TAIL) if len(data) == reach - start else b""
-        )
-        if not more:
-            break
-        data += more
+    start, reach = max(begin - 1, 0), end + _TAIL
+    data: bytes = system.cat_file(path, start=start, end=reach)
+    if len(data) > reach - start:
+        # A server of HTTP may ignore the range; block after block would be the beginning of the file.
+        raise RatingsError(f"{file} is on a server that sends no parts of files: download it first")
+    while data.find(b"\n", end - 1 - start) < 0 and reach < file.size():
+        data += system.cat_file(path, start=reach, end=reach + 16 * _TAIL)
         reach += 16 * _TAIL
     first = data.find(b"\n") + 1 if begin else 0
     if (begin and not first) or start + first >= end:
@@ -193,11 +185,7 @@ def _header_end(data: bytes) -> int:
 
 
 def _row_groups(file: RatingsFile) -> int:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with open_raw(file.path) as raw:
-            return int(pq.read_metadata(raw).num_row_groups)
-    except (OSError, pa.ArrowException) as error:
-        raise RatingsError(f"{file} cannot be read as Parquet: {error}") from error
+    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+        return int(pq.read_metadata(raw).num_row_groups)

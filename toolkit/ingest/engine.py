@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from toolkit.errors import BackendError, ConfigError
+from toolkit.errors import BackendError, ConfigError, WalslabError
 from toolkit.secrets import mask
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Tick = Callable[[], None]
-# A worker that dies takes its tasks with it; each of them writes its own files and can simply run again.
+# What a shared file system or a worker that goes down spoils may go well the next time: a task writes its own
+# files and can simply run again. The tasks of a worker that died are run again by Dask itself.
 _RETRIES = 3
-_PATIENCE = "30s"
+_ANSWER = "10s"
+# For tasks to end that cannot be interrupted, in seconds.
+_PATIENCE = 30.0
 
 
 class Engine(Protocol):
@@ -56,11 +61,12 @@ class Threads:
 
         # Straight to the scheduler: dask.compute would bring in pandas, which takes a second and 100 MB.
         # An item is hidden from it: it would call what looks like a task in there.
-        graph = {("task", at): (functools.partial(function, item),) for at, item in enumerate(items)}
+        keys = _keys("task", len(items))
+        graph = {key: (functools.partial(function, item),) for key, item in zip(keys, items, strict=True)}
         pool = ThreadPoolExecutor(self.workers)
         try:
             with Callback(posttask=lambda *_: tick()):
-                return list(get(graph, list(graph), pool=pool, num_workers=self.workers))
+                return list(get(graph, keys, pool=pool, num_workers=self.workers))
         finally:
             # What is running writes files, and must end before they are cleared away.
             pool.shutdown(wait=True, cancel_futures=True)
@@ -81,20 +87,33 @@ class Cluster:
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], tick: Tick) -> list[Any]:
         """See `Engine`."""
-        from distributed import as_completed, wait
+        from distributed import as_completed
 
-        futures = self.client.map(function, items, pure=False, retries=_RETRIES)
-        try:
-            for future in as_completed(futures):
-                if future.status == "error":
-                    future.result()
-                tick()
-            return list(self.client.gather(futures))
-        except BaseException:
+        name = f"walslab-{uuid.uuid4().hex}"
+        keys = _keys(name, len(items))
+        found: dict[Any, Any] = {}
+        with _explained():
+            attempt = functools.partial(_attempt, function)
+            futures = self.client.map(attempt, items, key=keys, retries=_RETRIES)
+            try:
+                # The loop is named because this client is not the default one.
+                for future in as_completed(futures, loop=self.client.loop):
+                    found[future.key] = _result_of(future)
+                    tick()
+            except BaseException:
+                self._stop(futures, name)
+                raise
+        return [found[key] for key in keys]
+
+    def _stop(self, futures: Sequence[Future[Any]], name: str) -> None:
+        """Cancel tasks, and wait for those that run: they write files, which are cleared away next."""
+        until = time.monotonic() + _PATIENCE
+        with contextlib.suppress(Exception):  # of a scheduler that is gone: it has nothing more to tell
             self.client.cancel(futures, force=True)
-            with contextlib.suppress(Exception):
-                wait(futures, timeout=_PATIENCE)
-            raise
+            while time.monotonic() < until:
+                time.sleep(0.1)  # the workers have to hear of it first
+                if not any(self.client.run(_holds, name, on_error="ignore").values()):
+                    break
 
     def check(self, folder: Path, paths: Sequence[str]) -> None:
         """Refuse a cluster whose workers cannot do the work.
@@ -111,9 +130,15 @@ class Cluster:
         BackendError
             Naming the workers and what they lack.
         """
-        seen = self.client.run(_lacks, str(folder), list(paths), on_error="return")
+        for path in paths:
+            # It might name another file there.
+            if not Path(path).is_absolute():
+                raise BackendError(f"on a Dask cluster the path of ratings must be absolute, but got {path}")
+        with _explained():
+            seen = self.client.run(_lacks, str(folder), list(paths), on_error="return")
         for worker, lack in seen.items():
-            if isinstance(lack, ModuleNotFoundError):
+            # What cannot travel comes as the text of an exception.
+            if "ModuleNotFoundError" in repr(lack):
                 raise BackendError(
                     f"the Dask worker {worker} has no walslab: install the same version there ({lack})"
                 )
@@ -122,9 +147,51 @@ class Cluster:
             if lack:
                 raise BackendError(
                     f"the Dask worker {worker} does not see {lack}: put the ratings and --out where all "
-                    f"workers "
-                    "see them under the same path, or name the ratings by an address such as s3://"
+                    "workers see them under the same path, or name the ratings by an address such as s3://"
                 )
+
+
+def _keys(name: str, n: int) -> list[str]:
+    # Of tasks that wait for nothing Dask begins with the last by name; a bad row is then found as early as it
+    # comes, and a file is read forwards.
+    return [f"{name}-{n - at:09d}" for at in range(n)]
+
+
+def _attempt(function: Callable[[Any], Any], item: Any) -> Any:
+    try:
+        return function(item)
+    except WalslabError as error:
+        # Returned, because Dask would try again what it is raised by, and log each of the tries.
+        return error
+
+
+def _result_of(future: Future[Any]) -> Any:
+    result = future.result()
+    if isinstance(result, WalslabError):
+        raise result
+    return result
+
+
+def _holds(name: str, dask_worker: Any) -> bool:
+    return any(str(key).startswith(name) for key in dask_worker.state.tasks)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say in our words what Dask says when a cluster breaks down."""
+    from distributed import CancelledError, KilledWorker
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise BackendError(
+            f"Dask workers died of a task, perhaps for want of memory: {error}; give them more of it, or a "
+            "smaller --memory"
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise BackendError(f"the Dask cluster is gone: {reason}; ingest again when it is back") from error
 
 
 def _lacks(folder: str, paths: list[str]) -> str:
@@ -165,20 +232,25 @@ def connect(scheduler: str | None = None, dask: str | None = None) -> Iterator[E
 def _client(address: str) -> Iterator[Client]:
     from distributed import Client
 
+    client = Client.__new__(Client)
     try:
-        where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
-        client = Client(**where, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
+        from_file = Path(address).is_file()
+        where = {"scheduler_file": address} if from_file else {"address": address}
+        Client.__init__(client, **where, timeout=_ANSWER, set_as_default=False)
+    except Exception as error:  # an address, a file and a server that are none of Dask's each have their own
+        # Left to its finalizer it waits for 20 s at the end of the program, and for ever where that comes
+        # while another one is being started.
+        with contextlib.suppress(Exception):
+            client.close()
         raise BackendError(
-            f"the Dask scheduler {mask(address)} does not answer: {error or type(error).__name__}; start "
-            f"one with "
-            "`dask scheduler`, or leave --dask-scheduler out"
+            f"the Dask scheduler {mask(address)} does not answer: {str(error) or type(error).__name__}; "
+            "start one with `dask scheduler`, or leave --dask-scheduler out"
         ) from error
     try:
         if not client.nthreads():
             raise BackendError(
-                f"the Dask scheduler {mask(address)} has no workers: start some with `dask worker "
-                f"{mask(address)}`"
+                f"the Dask scheduler {mask(address)} has no workers: start some with "
+                f"`dask worker {'--scheduler-file ' if from_file else ''}{mask(address)}`"
             )
         yield client
     finally:
@@ -194,7 +266,8 @@ def _cuda_cluster() -> Iterator[Any]:
             f"--dask cuda needs dask-cuda: {error}; pip install 'walslab[gpu]', or leave it out for threads"
         ) from error
     try:
-        cluster = LocalCUDACluster(dashboard_address=None)
+        # A free port, for this machine alone; None would be the port that another cluster may have.
+        cluster = LocalCUDACluster(dashboard_address="127.0.0.1:0")
     except Exception as error:  # NVML, CUDA and Dask each have errors of their own
         raise BackendError(
             f"--dask cuda found no GPU to use: {str(error) or type(error).__name__}; leave it out for threads"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from toolkit.errors import RatingsError, did_you_mean
-from toolkit.secrets import mask
+from toolkit.secrets import MASK, mask, secrets_in
 
 # What a file begins with says what it is; its name may lie.
 _MAGIC = {
@@ -28,9 +28,15 @@ _MAGIC = {
     b"PK\x03\x04": "zip",
 }
 _OPENERS: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-# What reading a file that is cut short or damaged raises.
-UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError, ValueError)
+# What reading a file raises that is cut short or damaged, or (RuntimeError) a zip that is encrypted.
+_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError, ValueError, RuntimeError)
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+# Where stores say which version of a file they hold; other times that they say may change by reading.
+_CHECKSUMS = ("ETag", "etag", "md5Hash")
+_TIMES = ("Last-Modified", "LastModified", "last_modified", "mtime", "created")
+# A store is asked for this much more than is read: its own 5 to 50 MiB would be fetched for a few bytes, too.
+_AHEAD = 1 << 20
+_TEXT_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, order=True)
@@ -82,8 +88,10 @@ class RatingsFile:
         """Return the bytes stored, compressed or not."""
         if not self.remote:
             return Path(self.path).stat().st_size
-        system, path = file_system(self.path)
-        return int(system.size(path))
+        size = self._told()["size"]
+        if size is None:
+            raise RatingsError(f"{self}: its server does not say how long it is: download it first")
+        return int(size)
 
     def expanded_size(self) -> int:
         """Return the bytes when decompressed, about: of a stream, four times what is stored."""
@@ -94,15 +102,12 @@ class RatingsFile:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return name, bytes and checksum, for the record."""
-        name = self.path.rpartition("/")[2] + (f"/{self.member}" if self.member else "")
+        name = mask(self.path).rpartition("/")[2] + (f"/{self.member}" if self.member else "")
         if self.remote:
             # What the store says of it; to read it a second time would cost as much as the ingest.
-            system, path = file_system(self.path)
-            told = system.info(path)
-            etag = next(
-                (str(told[key]).strip('"') for key in ("ETag", "etag", "md5Hash") if told.get(key)), ""
-            )
-            return {"name": name, "path": mask(self.path), "bytes": self.size(), "etag": etag}
+            told = self._told()
+            etag = next((str(told[key]).strip('"') for key in _CHECKSUMS if told.get(key)), "")
+            return {"name": name, "path": mask(self.path), "bytes": told["size"], "etag": etag}
         with Path(self.path).open("rb") as file:
             return {
                 "name": name,
@@ -116,7 +121,14 @@ class RatingsFile:
             facts = Path(self.path).stat()
             return facts.st_size, str(facts.st_mtime_ns)
         system, path = file_system(self.path)
-        return self.size(), str(system.ukey(path))
+        # What it was when it was listed is remembered, and is not what is asked for.
+        system.invalidate_cache(path)
+        told = self._told()
+        return told["size"], " ".join(str(told[key]) for key in (*_CHECKSUMS, *_TIMES) if told.get(key))
+
+    def _told(self) -> Any:
+        system, path = file_system(self.path)
+        return system.info(path)
 
 
 def is_address(path: str) -> bool:
@@ -139,16 +151,52 @@ def file_system(address: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         scheme = address.partition("://")[0]
         way = f"pip install {_EXTRAS[scheme]}" if scheme in _EXTRAS else "check the part before ://"
-        raise RatingsError(f"{mask(address)} cannot be reached: {error}; {way}") from error
+        raise RatingsError(f"{mask(address)} cannot be reached: {_said(error, address)}; {way}") from error
     return found
 
 
-def open_raw(path: str) -> BinaryIO:
-    """Open a local file or an address for reading, as it is stored."""
+def open_raw(path: str, ahead: int = _AHEAD) -> BinaryIO:
+    """Open a local file or an address for reading, as it is stored.
+
+    Parameters
+    ----------
+    path : str
+        File or address.
+    ahead : int
+        Bytes to fetch from a store beyond those that are read.
+    """
     if not is_address(path):
         return Path(path).open("rb")
     system, inner = file_system(path)
-    return cast("BinaryIO", system.open(inner, "rb"))
+    return cast("BinaryIO", system.open(inner, "rb", block_size=ahead))
+
+
+@contextlib.contextmanager
+def reading(file: RatingsFile, how: str) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it is read.
+
+    Parameters
+    ----------
+    file : RatingsFile
+        The file.
+    how : str
+        What fails then, such as ``to its end`` or ``as a zip file``.
+
+    Raises
+    ------
+    RatingsError
+        Instead of what the reader raised.
+    """
+    # A store's own errors are many, and none of them is ours.
+    expected = Exception if file.remote else _UNREADABLE
+    try:
+        yield
+    except RatingsError:
+        raise
+    except expected as error:
+        raise RatingsError(
+            f"{file} cannot be read {how}: {_said(error, file.path)}; if it was downloaded, download it again"
+        ) from error
 
 
 def find_files(paths: Sequence[str | Path]) -> tuple[RatingsFile, ...]:
@@ -170,87 +218,118 @@ def find_files(paths: Sequence[str | Path]) -> tuple[RatingsFile, ...]:
 
 def _find(path: str) -> list[RatingsFile]:
     if is_address(path):
-        return [_identify(name) for name in _listed_remotely(path)]
-    if Path(path).is_dir():
-        return [
-            _identify(name) for name in _seen(path, (str(p) for p in Path(path).rglob("*") if p.is_file()))
-        ]
-    if Path(path).exists():
-        return [_identify(path)]
+        names = _listed_remotely(path)
+    elif Path(path).is_dir():
+        names = [str(Path(path) / name) for name in _seen(path, _below(path))]
+    else:
+        names = [path] if Path(path).exists() else []
+    if names:
+        return [_identify(name) for name in names]
     archive, inside = _within_zip(path)
     if archive:
         return [_member(archive, inside)]
-    matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - a Path cannot hold an absolute pattern
-    if not matches:
+    near = ""
+    if not is_address(path):
+        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - a Path cannot hold an absolute pattern
+        if matches:
+            return [file for match in matches for file in _find(match)]
         folder = Path(path).parent
         near = did_you_mean(Path(path).name, [p.name for p in folder.iterdir()] if folder.is_dir() else [])
-        raise RatingsError(f"there is no ratings file {path}{near}")
-    return [file for match in matches for file in _find(match)]
+    raise RatingsError(f"there is no ratings file {mask(path)}{near}")
 
 
 def _listed_remotely(address: str) -> list[str]:
+    """Return the addresses of the files that an address stands for."""
     system, path = file_system(address)
+
+    def within(folder: str) -> list[str]:
+        below = (name.removeprefix(folder).lstrip("/") for name in system.find(folder))
+        return [f"{folder.rstrip('/')}/{name}" for name in _seen(address, below)]
+
     try:
-        if any(sign in path for sign in "*?["):
-            names = sorted(system.glob(path))
-        elif system.isdir(path):
-            names = _seen(path, system.find(path))
-        else:
-            names = [path] if system.exists(path) else []
+        # Of what was listed before, some may be gone.
+        system.invalidate_cache()
+        magic = any(sign in path for sign in "*?[")
+        found = system.glob(path, detail=True) if magic else {path: system.info(path)}
+        names = [
+            name
+            for match, told in sorted(found.items())
+            for name in (within(match) if told["type"] == "directory" else [match])
+        ]
+    except RatingsError:
+        raise
+    except FileNotFoundError:
+        return []
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(address)} cannot be listed: {_said(error)}") from error
-    if not names:
-        raise RatingsError(f"there is no ratings file {mask(address)}")
-    # An address may carry what the plain name has lost: a user, a port, options of the store.
-    return [address] if names == [path] else [str(system.unstrip_protocol(name)) for name in names]
+        raise RatingsError(f"{mask(address)} cannot be listed: {_said(error, address)}") from error
+    if not path or path not in address:
+        return [str(system.unstrip_protocol(name)) for name in names]
+    # An address may carry what the plain name has lost: a user, a host, what it is read through.
+    before, _, after = address.rstrip("/").rpartition(path)
+    return [before + name + after for name in names]
 
 
-def _seen(folder: str, names: Iterable[str]) -> list[str]:
+def _below(folder: str) -> Iterator[str]:
+    return (p.relative_to(folder).as_posix() for p in Path(folder).rglob("*") if p.is_file())
+
+
+def _seen(folder: str, below: Iterable[str]) -> list[str]:
     """Return the names below a folder that are neither hidden nor notes of the program that wrote it."""
-    kept = []
-    for name in sorted(names):
-        below = name[len(folder) :].strip("/").split("/")
-        if not any(part.startswith((".", "_")) for part in below):
-            kept.append(name)
+    kept = [
+        name for name in sorted(below) if not any(part.startswith((".", "_")) for part in name.split("/"))
+    ]
     if not kept:
         raise RatingsError(f"the folder {mask(folder)} holds no file")
     return kept
 
 
 def _identify(path: str) -> RatingsFile:
+    if not is_address(path) and not Path(path).is_file():
+        raise RatingsError(
+            f"{path} must be a file, which is read more than once, but is a pipe or a device: write it to a "
+            "file first"
+        )
     try:
-        with open_raw(path) as file:
+        with open_raw(path, ahead=8) as file:
             head = file.read(8)
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(path)} cannot be read: {_said(error)}") from error
+        raise RatingsError(f"{mask(path)} cannot be read: {_said(error, path)}") from error
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "plain")
     return _member(path, "") if kind == "zip" else RatingsFile(path, kind)
 
 
 def _within_zip(path: str) -> tuple[str, str]:
     """Cut ``a/b.zip/c/d`` where the zip file ends."""
-    for parent in Path(path).parents:
-        if parent.is_file():
-            return str(parent), Path(path).relative_to(parent).as_posix()
+    archive, cut, _ = path.rpartition("/")
+    # An address is cut down to its host at most.
+    while cut and is_address(archive) == is_address(path):
+        if _is_file(archive):
+            return archive, path[len(archive) + 1 :]
+        archive, cut, _ = archive.rpartition("/")
     return "", ""
 
 
+def _is_file(path: str) -> bool:
+    if not is_address(path):
+        return Path(path).is_file()
+    system, inner = file_system(path)
+    return bool(system.isfile(inner))
+
+
 def _member(path: str, name: str) -> RatingsFile:
-    try:
-        with open_raw(path) as raw, zipfile.ZipFile(raw) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise RatingsError(
-            f"{mask(path)} cannot be read as a zip file: {error}; if it was downloaded, download it again"
-        ) from error
+    whole = RatingsFile(path, "zip")
+    with reading(whole, "as a zip file"), open_raw(path) as raw, zipfile.ZipFile(raw) as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
     if name:
         if name not in names:
             raise RatingsError(f"{mask(path)} has no member {name!r}{did_you_mean(name, names)}")
         return RatingsFile(path, "zip", name)
+    # A zip made on a Mac has a hidden companion of each file.
+    shown = [n for n in names if not any(part.startswith((".", "_")) for part in n.split("/"))]
     likely = [
-        n for n in names if n.rpartition("/")[2].partition(".")[0] == "ratings" or n.endswith("/u.data")
+        n for n in shown if n.rpartition("/")[2].partition(".")[0] == "ratings" or n.endswith("/u.data")
     ]
-    chosen = names if len(names) == 1 else likely
+    chosen = shown if len(shown) == 1 else likely
     if len(chosen) != 1:
         raise RatingsError(
             f"{mask(path)} holds {', '.join(names[:8]) or 'nothing'}: say which, as {mask(path)}/MEMBER"
@@ -258,13 +337,18 @@ def _member(path: str, name: str) -> RatingsFile:
     return RatingsFile(path, "zip", chosen[0])
 
 
-def _said(error: BaseException) -> str:
-    # The errors of some stores have no text of their own.
-    return mask(str(error)) or type(error).__name__
+def _said(error: BaseException, path: str) -> str:
+    # Some errors have no text of their own, some have several lines, and some quote a part of the address.
+    text = mask(" ".join(str(error).split())) or type(error).__name__
+    for secret in secrets_in(path):
+        text = text.replace(secret, MASK)
+    return text
 
 
 def first_bytes(file: RatingsFile, lines: int, limit: int = 1 << 20) -> bytes:
     """Return the first lines of a text file, whole, up to a limit of bytes."""
+    data = b""
     with file.open() as stream:
-        data = stream.read(limit)
+        while data.count(b"\n") < lines and len(data) < limit and (more := stream.read(_TEXT_AT_ONCE)):
+            data += more
     return b"".join(io.BytesIO(data).readlines()[:lines])

@@ -121,18 +121,29 @@ def ingest_ratings(
     def resumable(left: Path) -> bool:
         return Work.fits(left / FOLDER, plan)
 
-    with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
-        work = Work(folder / FOLDER, plan, engine or Threads(allowed.workers), progress or (lambda *_: None))
-        if isinstance(engine, Cluster):
-            engine.check(work.folder, [file.path for file in source.files if not file.remote])
-        _Job(source, folder, work, split, duplicates, bad_rows, block_bytes, shard_ratings).run()
-        if [file.state() for file in source.files] != plan["states"]:
-            raise RatingsError(
-                f"{', '.join(source.paths)}: a file was written while it was read; ingest it again when "
-                "it is complete"
-            )
-        work.remove()
+    engine = engine or Threads(allowed.workers)
+    try:
+        with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
+            work = Work(folder / FOLDER, plan, engine, progress or (lambda *_: None))
+            if isinstance(engine, Cluster):
+                engine.check(work.folder, [file.path for file in source.files if not file.remote])
+            _Job(source, folder, work, split, duplicates, bad_rows, block_bytes, shard_ratings).run()
+            if [file.state() for file in source.files] != plan["states"]:
+                raise _written(source)
+            work.remove()
+    except FileExistsError as error:
+        if error.errno is not None:  # the system's: a file is where a folder is to be made
+            raise
+        # It came up meanwhile, or is what an ingest that was killed was about to replace.
+        raise DatasetError(str(error)) from error
     return RatingsDataset.open(out)
+
+
+def _written(source: RatingsSource) -> RatingsError:
+    return RatingsError(
+        f"{', '.join(source.paths)}: a file was written while it was read; "
+        "ingest it again when it is complete"
+    )
 
 
 def _check_columns(source: RatingsSource, split: SplitRule) -> None:
@@ -187,13 +198,14 @@ class _Job:
         self.runs = [run for result in results for run in result.runs]
         rejections, samples = self._rejections(results)
         if not self.runs:
-            dropped = (
-                f": all of its {rejections.reasons.total():,} rows are bad" if rejections.reasons else ""
-            )
-            raise RatingsError(
-                f"{', '.join(self.source.paths)} holds no rating"
-                f"{dropped or ': there is nothing below the header'}"
-            )
+            why = "there is nothing below the header"
+            if samples:
+                first = samples[0]
+                why = (
+                    f"all of its {rejections.reasons.total():,} rows are bad, such as {first['text']!r} "
+                    f"({first['reason']})"
+                )
+            raise RatingsError(f"{', '.join(self.source.paths)} holds no rating: {why}")
         parts, column_spans = self.work.once("merged", self._merge)
         self.work.forget("run-*")
         self.ids = users, items = read_ids(self.work.folder / "users"), read_ids(self.work.folder / "items")
@@ -242,7 +254,7 @@ class _Job:
             done = self.work.run("read", "reading", calls)
         except tasks.BadInputError:
             self._raise_first_bad_row()
-            raise
+            raise _written(source) from None
         fingerprints: list[dict[str, Any]] = done[:n_files]
         results: list[UnitResult] = done[n_files:]
         for split, facts in zip(source.given, fingerprints, strict=False):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from toolkit.ingest.disk import put
 from toolkit.ingest.runs import Run
 from toolkit.ingest.sorting import order_pairs
 
@@ -130,14 +131,15 @@ def merge(
     items = np.concatenate([run.item_columns(*cut) for run, _, cut in some])
     order, items, indptr = order_pairs(users, items, stop - start, n_items)
     del users
-    columns = {
-        column: np.concatenate([run.column(column, *cut) for run, _, cut in some])[order] for column in names
-    }
+    columns = {column: np.concatenate([run.column(column, *cut) for run, _, cut in some]) for column in names}
+    if order is not None:
+        columns = {column: values[order] for column, values in columns.items()}
     repeats = _repeats(items, indptr)
     facts: dict[str, Any] = {}
     if repeats.any():
         if duplicates == "error":
-            facts["repeats"] = _first_repeats(repeats, order, items, indptr, start, cuts)
+            places = np.arange(len(items)) if order is None else order
+            facts["repeats"] = _first_repeats(repeats, places, items, indptr, start, cuts)
         group = np.cumsum(~repeats) - 1
         facts["conflict"] = _conflict(columns, repeats, items, indptr, start)
         # Every user has a rating, so that no two of them begin at the same place.
@@ -150,7 +152,7 @@ def merge(
             facts["overflow"] = _pair(int(bad[0]), items, indptr, start)
     counts = np.diff(indptr).astype(np.int32)
     for column, values in {"counts": counts, "items": items, **columns}.items():
-        np.asarray(values, _DTYPES[column]).tofile(f"{folder}/{name}.{column}")
+        put(f"{folder}/{name}.{column}", np.asarray(values, _DTYPES[column]))
     ratings = columns["ratings"]
     return Part(
         folder=folder,

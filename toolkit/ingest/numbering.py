@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.ingest.arrow import numbers
 from toolkit.ingest.columns import as_text
+from toolkit.ingest.disk import put
 from toolkit.ingest.runs import Run
 
 _Array = np.ndarray[Any, Any]
@@ -52,7 +53,7 @@ def _merge(merged: Any, waiting: list[Any]) -> Any:
 def write_ids(path: Path, ids: Any) -> None:
     """Keep all ids of a kind where every task finds them."""
     if isinstance(ids, np.ndarray):
-        np.save(path.with_suffix(".npy"), ids)
+        put(path.with_suffix(".int64"), ids)
         return
     import pyarrow as pa
 
@@ -63,8 +64,8 @@ def write_ids(path: Path, ids: Any) -> None:
 
 def read_ids(path: Path) -> Any:
     """Return what `write_ids` kept."""
-    if path.with_suffix(".npy").exists():
-        return np.load(path.with_suffix(".npy"))
+    if path.with_suffix(".int64").exists():
+        return np.fromfile(path.with_suffix(".int64"), np.int64)
     import pyarrow as pa
 
     with pa.OSFile(str(path.with_suffix(".arrow")), "rb") as file, pa.ipc.open_file(file) as reader:
@@ -90,7 +91,12 @@ def integers_among(ids: Any) -> dict[str, Any]:
         return {"kind": "integer"}
     import pyarrow.compute as pc
 
-    usual = pc.match_substring_regex(ids, r"^(0|-?[1-9][0-9]{0,18})$")
+    usual = pc.match_substring_regex(ids, r"^(0|-?[1-9][0-9]{0,17})$")
+    # Of numbers of as many digits, text has the same order; of negative ones the other.
+    bounds = as_text(np.array([2**63 - 1, -(2**63)]))
+    for pattern, bound in zip((r"^[1-9][0-9]{18}$", r"^-[1-9][0-9]{18}$"), bounds, strict=True):
+        within = pc.and_(pc.match_substring_regex(ids, pattern), pc.less_equal(ids, bound))
+        usual = pc.or_(usual, within)
     example = ids.filter(pc.invert(usual))
     return {
         "kind": "text",

@@ -8,13 +8,14 @@ import numpy as np
 
 from toolkit.ingest import times
 from toolkit.ingest.arrow import numbers
-from toolkit.ingest.blocks import count_lines
+from toolkit.ingest.blocks import BOM, count_lines
 from toolkit.ingest.columns import Columns, Ids, as_integers, of_integers, of_words
-from toolkit.ingest.source import RatingsSource
+from toolkit.ingest.source import RatingsSource, split_line
 from toolkit.ingest.split import SPLITS
 
-# Stands for a delimiter of several bytes, which the CSV reader cannot cut at.
-_UNIT = b"\x1f"
+# Control characters, of which one that is not in the data stands for a delimiter of several bytes: the CSV
+# reader cannot cut at that.
+_UNITS = [bytes([unit]) for unit in (0x1F, *range(1, 0x1F)) if unit not in b"\t\n\r"]
 _Array = np.ndarray[Any, Any]
 _DIGIT_ZERO, _POINT, _MINUS = b"0.-"
 
@@ -48,6 +49,12 @@ def parse(data: bytes, source: RatingsSource) -> Columns:
     return _columns(_table(data, source, (False, False)), source)
 
 
+def closes_quotes(line: str, delimiter: str) -> bool:
+    """Tell whether the last field of a line is at its end, and not open to go on in the next."""
+    # In an open field, one more delimiter begins no other.
+    return '"' not in line or len(split_line(line + delimiter, delimiter)) > len(split_line(line, delimiter))
+
+
 def _columns(table: Any, source: RatingsSource) -> Columns:
     roles = _roles(source)
     found = {role: table.column(f"f{position}").combine_chunks() for role, position in roles.items()}
@@ -55,8 +62,8 @@ def _columns(table: Any, source: RatingsSource) -> Columns:
     if found["rating"].null_count or not np.isfinite(ratings).all():
         raise ValueError("a rating is missing or not a finite number")
     given = None
-    if "timestamp" in found and found["timestamp"].null_count:
-        raise ValueError("a time is missing")
+    if "timestamp" in found:
+        found["timestamp"] = _times(found["timestamp"], source)
     if "split" in found:
         given = _splits(found["split"], source)
     return Columns(
@@ -90,9 +97,10 @@ def _table(data: bytes, source: RatingsSource, integers: tuple[bool, ...]) -> An
         except ValueError:
             pass  # a colon within a field, or a bad line
     if len(source.delimiter) > 1:
-        if _UNIT in data:
-            raise ValueError("a control character (0x1f)")
-        return _read(data.replace(source.delimiter.encode(), _UNIT), source, integers, _UNIT)
+        unit = next((unit for unit in _UNITS if unit not in data), None)
+        if unit is None:
+            raise ValueError("every control character")
+        return _read(data.replace(source.delimiter.encode(), unit), source, integers, unit)
     return _read(data, source, integers, source.delimiter.encode())
 
 
@@ -109,9 +117,30 @@ def _read(
         if len(kept) == lines:
             raise
         table = _cut(b"\n".join(kept), source, integers, delimiter, stride)
-    if table.num_rows != lines and table.num_rows != sum(1 for line in data.splitlines() if line.strip()):
+    quoted = len(source.delimiter) == 1 and b'"' in data
+    # Where lines end in a way that is not counted, a row too many may hide a row too few.
+    if (table.num_rows != lines or (quoted and _lone_returns(data))) and table.num_rows != sum(
+        1 for line in data.splitlines() if line.strip()
+    ):
         raise ValueError("a quoted field goes over the end of its line")
+    # The reader ends a field that is still open with the data.
+    if quoted and not closes_quotes(_last_line(data), source.delimiter):
+        raise ValueError("a quoted field is not closed")
     return table
+
+
+def _lone_returns(data: bytes) -> bool:
+    """Tell whether some carriage return is followed by something else than the line feed."""
+    if b"\r" not in data:
+        return False
+    bytes_ = np.frombuffer(data, np.uint8)
+    return bool(((bytes_[:-1] == ord("\r")) & (bytes_[1:] != ord("\n"))).any())
+
+
+def _last_line(data: bytes) -> str:
+    end = len(data.rstrip())
+    lines = data[data.rfind(b"\n", 0, end) + 1 : end].splitlines()
+    return lines[-1].decode("utf-8", "surrogateescape") if lines else ""
 
 
 def _cut(
@@ -120,13 +149,17 @@ def _cut(
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
+    if data.startswith(BOM):
+        # Within a file it belongs to the field; at the beginning of its data the reader would drop it.
+        data = b"\n" + data
     word = pa.dictionary(pa.int32(), pa.string())
     roles = _roles(source)
     kinds = {
         "user": pa.int64() if integers[0] else word,
         "item": pa.int64() if integers[1] else word,
         "rating": pa.float32(),
-        "timestamp": times.arrow_type(source.time_kind),
+        # The reader strips numbers of blanks, but not times.
+        "timestamp": pa.string() if source.time_kind.endswith("time") else times.arrow_type(source.time_kind),
         "split": word,
     }
     types = {f"f{position}": kinds[role] for role, position in roles.items()}
@@ -167,7 +200,8 @@ def _ids(column: Any, kind: str) -> Ids:
     if not stripped.equals(words):
         merged = stripped.dictionary_encode()
         codes, words = numbers(merged.indices)[codes], merged.dictionary
-    if pc.index(words, "").as_py() >= 0:
+    # Not by pc.index: Arrow brings in pandas to look at an object of Python.
+    if (numbers(pc.binary_length(words)) == 0).any():
         raise ValueError("an id is missing")
     integers = None if kind == "text" else as_integers(words)
     if integers is not None:
@@ -178,6 +212,20 @@ def _ids(column: Any, kind: str) -> Ids:
     if kind == "integer":
         raise ValueError("an id is no integer")
     return of_words(codes, words)
+
+
+def _times(column: Any, source: RatingsSource) -> Any:
+    """Return a column of times as one of the types that sort."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        raise ValueError("a time is missing")
+    if pa.types.is_string(column.type):
+        return pc.utf8_trim(column, " \t").cast(times.arrow_type(source.time_kind))
+    if pa.types.is_floating(column.type) and not np.isfinite(numbers(column)).all():
+        raise ValueError("a time is not finite")
+    return column
 
 
 def _splits(column: Any, source: RatingsSource) -> _Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.errors import RatingsError
 from toolkit.ingest import parquet
-from toolkit.ingest.badrows import check
+from toolkit.ingest.badrows import check, numbered
 from toolkit.ingest.blocks import Unit, pieces
 from toolkit.ingest.merging import Part
 from toolkit.ingest.runs import Run
@@ -61,33 +61,31 @@ def check_pairs(
     if conflict:
         user, item = _named(conflict, ids)
         raise RatingsError(
-            f"the rating of item {item} by user {user} is in several of train, valid and test: a model "
-            f"that has "
-            "seen it cannot be tested on it; keep it in one of them"
+            f"the rating of item {item} by user {user} is in several of train, valid and test: a model that "
+            "has seen it cannot be tested on it; keep it in one of them"
         )
     overflow = next((part.overflow for part in parts if part.overflow), None)
     if overflow:
         user, item = _named(overflow, ids)
         raise RatingsError(
-            f"the ratings of item {item} by user {user} add up to more than float32 holds: choose another of "
-            "--duplicates"
+            f"the ratings of item {item} by user {user} add up to more than float32 holds: choose another "
+            "of --duplicates"
         )
     again = [part.repeats for part in parts if part.repeats]
     if not again:
         return
     first = min(found.run for found in again)
     here = [found for found in again if found.run == first]
-    wanted = {
-        _named((int(user), int(item)), ids): int(before)
-        for found in here
-        for user, item, before in zip(found.users, found.items, found.before, strict=True)
-    }
+    wanted: dict[tuple[str, str], int] = {}
+    for found in here:
+        for user, item, before in zip(found.users, found.items, found.before, strict=True):
+            # Of a pair that comes often in the run, what is before the first of them.
+            wanted.setdefault(_named((int(user), int(item)), ids), int(before))
     where, pair, earlier = _first_repeat(source, units, runs, first, wanted, block_bytes)
     count = sum(part.duplicates for part in parts)
     raise RatingsError(
-        f"{where}: user {pair[0]} rates item {pair[1]} again, after {earlier} ({count:,} such lines in "
-        f"all): mend "
-        "the file, or say which counts with --duplicates last, mean or sum"
+        f"{where}: user {pair[0]} rates item {pair[1]} again, after {earlier} ({count:,} such lines in all): "
+        "mend the file, or say which counts with --duplicates last, mean or sum"
     )
 
 
@@ -129,8 +127,8 @@ def _rows(
             yield f"{file}, row {before + row}", (user, item)
         return
     piece = next(itertools.islice(pieces(unit, source, block_bytes), run.piece, None))
-    for at, line in enumerate(piece.data.splitlines(), before + piece.line):
-        if line.strip() and not check(line, at, source):
-            fields = split_line(line.decode("utf-8"), source.delimiter)
+    for at, line in numbered(piece.data, before + piece.line):
+        if not check(line, at, source):
+            fields = split_line(line.decode("utf-8", "surrogateescape"), source.delimiter)
             user, item = (fields[position].strip() for position in source.columns[:2])
             yield f"{file}, line {at}", (user, item)

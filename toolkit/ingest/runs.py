@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.ingest.columns import Columns, Ids, as_text
+from toolkit.ingest.disk import append, put
 from toolkit.ingest.sorting import stable_order
 
 _Array = np.ndarray[Any, Any]
@@ -80,9 +81,8 @@ class Run:
 
     def set_numbers(self, users: _Array, items: _Array) -> None:
         """Keep the row of each distinct user and the column of each distinct item, both int32."""
-        users.tofile(f"{self.path}.user-rows")
-        items[self.column("items")].tofile(f"{self.path}.item-columns")
-        items.tofile(f"{self.path}.distinct-columns")
+        put(f"{self.path}.user-rows", users)
+        put(f"{self.path}.distinct-columns", items)
 
     def user_rows(self, begin: int = 0, end: int | None = None) -> _Array:
         """Return the row of each distinct user, ascending."""
@@ -90,7 +90,9 @@ class Run:
 
     def item_columns(self, begin: int = 0, end: int | None = None) -> _Array:
         """Return the column of each rating."""
-        return _read(f"{self.path}.item-columns", np.int32, begin, self.n if end is None else end)
+        columns, _ = self.item_counts()
+        found: _Array = columns[self.column("items", begin, end)]
+        return found
 
 
 def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
@@ -111,10 +113,10 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
     with Path(f"{path}.rows").open("wb") as file:
         for column in held:
             values = np.asarray(present[column], _DTYPES[column])
-            (values if order is None else values[order]).tofile(file)
-    counts.tofile(f"{path}.counts")
+            append(file, values if order is None else values[order])
+    put(f"{path}.counts", counts)
     items = np.bincount(columns.items.codes, minlength=len(columns.items.distinct))
-    items.astype(np.int32).tofile(f"{path}.item-counts")
+    put(f"{path}.item-counts", items.astype(np.int32))
     _write_ids(f"{path}.users", columns.users)
     _write_ids(f"{path}.items", columns.items)
     kinds = (columns.users.kind, columns.items.kind)
@@ -123,7 +125,7 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
 
 def _write_ids(path: str, ids: Ids) -> None:
     if ids.kind == "integer":
-        ids.distinct.tofile(path)
+        put(path, ids.distinct)
         return
     import pyarrow as pa
 

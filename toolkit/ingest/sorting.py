@@ -28,7 +28,9 @@ def stable_order(keys: _Array, n_keys: int) -> _Array:
     return order
 
 
-def order_pairs(rows: _Array, columns: _Array, n_rows: int, n_columns: int) -> tuple[_Array, _Array, _Array]:
+def order_pairs(
+    rows: _Array, columns: _Array, n_rows: int, n_columns: int
+) -> tuple[_Array | None, _Array, _Array]:
     """Sort pairs of small integers.
 
     Parameters
@@ -40,13 +42,17 @@ def order_pairs(rows: _Array, columns: _Array, n_rows: int, n_columns: int) -> t
 
     Returns
     -------
-    order : array of int32, shape (n,)
-        By row, then by column, then as they came.
+    order : array of int32, shape (n,), or None
+        By row, then by column, then as they came; None where that is how they came, as in most files.
     columns : array of int32, shape (n,)
         The columns in this order.
     indptr : array of int, shape (n_rows + 1,)
         Where each row begins in it.
     """
+    same = rows[1:] == rows[:-1]
+    if ((rows[1:] > rows[:-1]) | (same & (columns[1:] >= columns[:-1]))).all():
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
+        return None, columns, indptr
     # By column, and then by row, which keeps the order of columns within a row.
     matrix = _coordinates(rows, columns, (n_rows, n_columns)).tocsc().tocsr()
     return matrix.data, matrix.indices, matrix.indptr

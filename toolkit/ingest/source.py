@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from toolkit.errors import ConfigError, RatingsError, did_you_mean
 from toolkit.ingest import times
-from toolkit.ingest.files import UNREADABLE, RatingsFile, find_files, first_bytes, open_raw
+from toolkit.ingest.files import RatingsFile, find_files, first_bytes, open_raw, reading
 from toolkit.ingest.split import SPLITS
 
 ROLES = ("user", "item", "rating")
@@ -130,7 +131,7 @@ class RatingsSource:
             When a file is missing or empty, or its form cannot be told; the text says which option settles
             it.
         ConfigError
-            When `ids` or `split_files` has another value.
+            When `ids` or `split_files` has another value, or an option is for text and the files are Parquet.
         """
         if ids not in ID_KINDS:
             raise ConfigError(f"--ids must be one of {', '.join(ID_KINDS)}, but got {ids!r}")
@@ -141,10 +142,12 @@ class RatingsSource:
             raise RatingsError(f"{files[0]} and {odd} must be both text or both Parquet: ingest them apart")
         if columns is not None and len(columns) not in {3, 4}:
             raise RatingsError(
-                f"--columns must name user, item and rating in this order, and perhaps a timestamp, but got "
+                "--columns must name user, item and rating in this order, and perhaps a timestamp, but got "
                 f"{_listed(columns)}"
             )
         if kinds.pop():
+            if delimiter is not None or header is not None:
+                raise ConfigError(f"{files[0]} is Parquet: --delimiter and --header are for text")
             found = _of_parquet(files)
         else:
             found = _of_text(files[0], delimiter, header=header, columns=columns)
@@ -161,7 +164,7 @@ class RatingsSource:
             given=given,
             ids=(ids, ids),
         )
-        found.check_others(files[1:])
+        found.check_others(files[1:], source.timestamp)
         return source
 
     def number_of_split(self, text: str) -> int | None:
@@ -229,9 +232,8 @@ class _Form:
                 f"{self.file} has no header to find {column} in: give {option} as positions, such as 1,2,3"
             )
         raise RatingsError(
-            f"{self.file} has no column {str(column)!r}{did_you_mean(str(column), self.names)}: its "
-            f"header has "
-            f"{_listed(self.names)}"
+            f"{self.file} has no column {str(column)!r}{did_you_mean(str(column), self.names)}: its header "
+            f"has {_listed(self.names)}"
         )
 
     def _by_alias(self, roles: Sequence[str]) -> list[int]:
@@ -242,9 +244,8 @@ class _Form:
         if unknown:
             raise RatingsError(
                 f"{self.file}: none of the columns {_listed(self.names)} is recognised as "
-                f"{_listed(unknown)}: "
-                f"name user, item and rating{', and timestamp,' if 'timestamp' in unknown else ''} with "
-                "--columns"
+                f"{_listed(unknown)}: name user, item and rating"
+                f"{', and timestamp,' if 'timestamp' in unknown else ''} with --columns"
             )
         return [position for position in found if position is not None]
 
@@ -264,10 +265,11 @@ class _Form:
         kind = self.types.get(position) or self._kind_of_times(position)
         if not kind:
             column = self.names[position] if self.names else f"column {position + 1}"
-            sample = f", such as {self._sample(position)[0]!r}" if self.rows else ""
+            odd = next((text for text in self._sample(position) if not times.kind_of([text])), "")
+            sample = f", such as {odd!r}," if self.rows else ""
             raise RatingsError(
-                f"{self.file}: {column}{sample}, must hold times, as numbers or as 2015-03-31 23:59:59: name "
-                "another as the fourth of --columns"
+                f"{self.file}: {column}{sample} must hold times, as numbers or as 2015-03-31 "
+                "23:59:59.123456: name another as the fourth of --columns"
             )
         return kind
 
@@ -278,16 +280,11 @@ class _Form:
     def _kind_of_times(self, position: int) -> str:
         return times.kind_of(self._sample(position)) if self.rows else ""
 
-    def check_others(self, files: Sequence[RatingsFile]) -> None:
+    def check_others(self, files: Sequence[RatingsFile], timestamp: int | None) -> None:
         """Refuse files that are not of this form."""
         for other in files:
             if self.file.kind == "parquet":
-                names = list(_schema(other).names)
-                if names != self.names:
-                    raise RatingsError(
-                        f"{other} must have the columns of {self.file}, {_listed(self.names)}, but has "
-                        f"{_listed(names)}: ingest files of one form together"
-                    )
+                self._check_schema(other, timestamp)
             elif self.header:
                 first = _first_lines(other)[0]
                 if split_line(first, self.delimiter) != self.rows[0]:
@@ -296,6 +293,24 @@ class _Form:
                         f"{self.delimiter.join(self.rows[0])!r}, but is {first!r}: ingest files of one form "
                         "together"
                     )
+
+    def _check_schema(self, other: RatingsFile, timestamp: int | None) -> None:
+        schema = _schema(other)
+        names = list(schema.names)
+        if names != self.names:
+            raise RatingsError(
+                f"{other} must have the columns of {self.file}, {_listed(self.names)}, but has "
+                f"{_listed(names)}: ingest files of one form together"
+            )
+        if timestamp is None:
+            return
+        # A cast would make something of any number: the seconds of one file the microseconds of another.
+        held, kind = schema.field(timestamp).type, self.types[timestamp]
+        if times.kind_of_type(held) != kind:
+            raise RatingsError(
+                f"{other}: {names[timestamp]} must hold {kind}s, as in {self.file}, but holds {held}: "
+                "ingest files of one form together"
+            )
 
 
 def _of_text(
@@ -330,14 +345,10 @@ def _of_parquet(files: Sequence[RatingsFile]) -> _Form:
 
 
 def _schema(file: RatingsFile) -> Any:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with open_raw(file.path) as raw:
-            return pq.read_schema(raw)
-    except (OSError, pa.ArrowException) as error:
-        raise RatingsError(f"{file} cannot be read as Parquet: {error}") from error
+    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+        return pq.read_schema(raw)
 
 
 def _with_split(
@@ -363,6 +374,8 @@ def _with_split(
 def split_line(line: str, delimiter: str) -> list[str]:
     """Cut one line into fields; a field in double quotes may hold a one-character delimiter."""
     if len(delimiter) == 1 and '"' in line:
+        if len(line) > csv.field_size_limit():
+            csv.field_size_limit(len(line))
         return next(csv.reader([line], delimiter=delimiter))
     return line.split(delimiter)
 
@@ -377,19 +390,17 @@ def number(text: str) -> float | None:
 
 
 def _first_lines(file: RatingsFile) -> list[str]:
-    try:
+    with reading(file, "to its end"):
         raw = first_bytes(file, _SAMPLE_LINES)
+    try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RatingsError(
             f"{file} is not UTF-8 text: byte {error.start} is {raw[error.start]:#04x}; convert it, or "
             "decompress it first"
         ) from error
-    except UNREADABLE as error:
-        raise RatingsError(
-            f"{file} cannot be read to its end: {error}; if it was downloaded, download it again"
-        ) from error
-    lines = [line for line in text.splitlines() if line.strip()]
+    # Not splitlines: a field may hold one of the other characters that end a line in Unicode.
+    lines = [line for line in re.split("[\r\n]", text) if line.strip()]
     if not lines:
         raise RatingsError(f"{file} is empty: a ratings file has one user, item and rating a line")
     return lines
@@ -403,7 +414,13 @@ def _find_delimiter(file: RatingsFile, lines: list[str]) -> str:
     # Some line is off: take what cuts most of them, and let the reader name the line.
     cuts = {d: sum(len(split_line(line, d)) >= len(ROLES) for line in lines) for d in DELIMITERS}
     best = max(DELIMITERS, key=lambda d: cuts[d])
-    if cuts[best] * 2 <= len(lines):
+    if cuts[best] * 2 < len(lines):
+        two = next((d for d in DELIMITERS if all(len(split_line(line, d)) == 2 for line in lines)), "")
+        if two:
+            raise RatingsError(
+                f"{file}: its lines have two fields when cut at {two!r}, such as {lines[0]!r}, and a ratings "
+                "file has at least three: user, item and rating"
+            )
         raise RatingsError(
             f"{file}: no delimiter cuts its lines into user, item and rating; line 1 is {lines[0]!r}: "
             "give --delimiter"

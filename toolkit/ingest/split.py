@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ Kind = Literal["random", "per-user", "temporal", "per-user-last", "given"]
 KINDS: tuple[Kind, ...] = ("random", "per-user", "temporal", "per-user-last", "given")
 _Array = np.ndarray[Any, Any]
 _LAST = 2**64 - 1
+# Numbers that are hashed together: they stay in the processor's cache.
+_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +54,10 @@ class SplitRule:
         if self.kind not in KINDS:
             raise ConfigError(f"--split must be one of {', '.join(KINDS)}, but got {self.kind!r}")
         for name, amount in (("valid", self.valid), ("test", self.test)):
-            if not amount >= 0 or (amount >= 1 and amount != int(amount)):
+            if not 0 <= amount < math.inf or (amount >= 1 and amount != int(amount)):
                 raise ConfigError(
                     f"--{name} must be a share, at least 0 and below 1, or a whole number of ratings, but "
-                    f"got "
-                    f"{amount!r}"
+                    f"got {amount!r}"
                 )
         if self.valid < 1 and self.test < 1 and self.valid + self.test >= 1:
             raise ConfigError(
@@ -83,10 +85,10 @@ class SplitRule:
             When no rating is left to train on.
         """
         n_valid, n_test = _amount(self.valid, n), 0 if self.kind == "given" else _amount(self.test, n)
-        if n and n_valid + n_test >= n:
+        if n_valid + n_test >= max(n, 1):
             raise ConfigError(
-                f"--valid and --test must leave ratings to train on, but {self.valid:g} and {self.test:g} of "
-                f"{n} ratings are {n_valid} and {n_test}"
+                f"--valid and --test must leave ratings to train on, but {self.valid:.15g} and "
+                f"{self.test:.15g} of {n} ratings are {n_valid} and {n_test}"
             )
         return n_valid, n_test
 
@@ -125,12 +127,17 @@ def hash_pairs(users: _Array, items: _Array, n_items: int, seed: int) -> _Array:
     -------
     array of uint64, shape (n,)
     """
-    key = users.astype(np.uint64)
-    key *= np.uint64(n_items)
-    key += items.astype(np.uint64)
-    # A bijection of the pair's number, so that no two tie.
-    key ^= _mix(np.array([seed], np.uint64))
-    return _mix(key)
+    salt = _mix(np.array([seed], np.uint64))
+    hashes = np.empty(len(users), np.uint64)
+    for begin in range(0, len(users), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        key = users[part].astype(np.uint64)
+        key *= np.uint64(n_items)
+        key += items[part].astype(np.uint64)
+        # A bijection of the pair's number, so that no two tie.
+        key ^= salt
+        hashes[part] = _mix(key)
+    return hashes
 
 
 def keys_of(rule: SplitRule, hashes: _Array, times: _Array | None) -> _Array:
@@ -179,7 +186,8 @@ def assign_by_user(rule: SplitRule, keys: _Array, hashes: _Array, counts: _Array
     amounts = {}
     for name, amount in (("test", rule.test), ("valid", rule.valid)):
         if amount >= 1:
-            amounts[name] = np.full(len(counts), int(amount), np.int64)
+            # No user has more than 2**31 ratings.
+            amounts[name] = np.full(len(counts), min(int(amount), 2**31), np.int64)
         else:
             salt = _mix(np.array([rule.seed ^ (1 if name == "test" else 2)], np.uint64))
             chance = (_mix(_mix(rows) ^ salt) >> np.uint64(11)) * 2.0**-53

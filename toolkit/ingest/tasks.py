@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.errors import RatingsError
 from toolkit.ingest import parquet
 from toolkit.ingest.badrows import BadRow, Rejections, read_piece
-from toolkit.ingest.blocks import Unit, count_lines, pieces
+from toolkit.ingest.blocks import Unit, pieces
 from toolkit.ingest.columns import Columns
 from toolkit.ingest.files import RatingsFile
 from toolkit.ingest.merging import Part
@@ -105,7 +105,7 @@ def _read(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[tuple
         yield from parquet.read_group(unit, source, block_bytes)
         return
     for piece in pieces(unit, source, block_bytes):
-        end = piece.line - 1 + count_lines(piece.data)
+        end = piece.line - 1 + piece.lines
         if not piece.data.strip():
             yield Columns.none(), Rejections(), end
             continue

@@ -9,29 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.arrow import numbers
+from toolkit.ingest.arrow import numbers, reads
 
 KINDS = ("integer", "number", "time", "zoned time")
-_INTEGER = re.compile(r"-?\d{1,18}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d{1,9})?)?)?)?")
-_ZONE = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _Array = np.ndarray[Any, Any]
 
 
 def kind_of(texts: Sequence[str]) -> str:
-    """Return how all of these times are written, one of `KINDS`, or an empty string for another way."""
-    return next((kind for kind in KINDS if all(is_time(text, kind) for text in texts)), "")
+    """Return how these times are written, one of `KINDS`, or an empty string for another way.
+
+    Where some are written otherwise, most of them decide; the reader will name the others.
+    """
+    fits = {kind: sum(is_time(text, kind) for text in texts) for kind in KINDS}
+    best = max(KINDS, key=lambda kind: fits[kind])
+    return best if fits[best] * 2 > len(texts) else ""
 
 
 def is_time(text: str, kind: str) -> bool:
     """Tell whether a field is a time of a kind."""
     if kind == "integer":
-        return bool(_INTEGER.fullmatch(text))
+        return bool(_INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
     if kind == "number":
-        return bool(re.fullmatch(r"-?\d+(\.\d*)?([eE][+-]?\d+)?", text)) and abs(float(text)) < 2.0**1000
-    found = _TIME.match(text)
-    zone = text[found.end() :] if found else text
-    return bool(found) and (bool(_ZONE.fullmatch(zone)) if kind == "zoned time" else not zone)
+        return bool(_NUMBER.fullmatch(text)) and abs(float(text)) < 2.0**1000
+    # By the parser that will read it: whether a day exists, how many digits a second has, and what a zone is.
+    return reads(text, arrow_type(kind))
 
 
 def kind_of_type(arrow_type: Any) -> str:
@@ -78,5 +81,9 @@ def shown(value: int, kind: str) -> int | float | str:
     if kind == "number":
         bits = np.array([value], np.int64)
         return float(np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits).view(np.float64)[0])
-    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=value)
+    try:
+        moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=value)
+    except OverflowError:
+        # Python has no year before 1 and none behind 9999.
+        return str(np.datetime64(value, "us")) + ("+00:00" if kind == "zoned time" else "")
     return moment.isoformat() if kind == "zoned time" else moment.replace(tzinfo=None).isoformat()

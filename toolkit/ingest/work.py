@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from toolkit.ingest.engine import Engine
 Progress = Callable[[str, int, int], None]
 _T = TypeVar("_T")
 FOLDER = ".work"
-_PLAN = "plan.json"
+_PLAN = "plan.sha256"
 
 
 class Work:
@@ -73,9 +74,8 @@ class Work:
             self.progress(label, done, len(calls))
 
         rest = [at for at in range(len(calls)) if at not in results]
-        found = (
-            self.engine.map(_once, [(self._note(stage, at), calls[at]) for at in rest], tick) if rest else []
-        )
+        tasks = [(self._note(stage, at), calls[at]) for at in rest]
+        found = self.engine.map(_once, tasks, tick) if rest else []
         results.update(zip(rest, found, strict=True))
         return [results[at] for at in range(len(calls))]
 
@@ -146,4 +146,5 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _text(plan: dict[str, Any]) -> str:
-    return json.dumps(plan, indent=2, sort_keys=True)
+    # Not the plan itself: addresses in it may carry passwords.
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()

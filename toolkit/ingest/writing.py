@@ -14,12 +14,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.ingest.arrow import array_of
+from toolkit.ingest.disk import put
 from toolkit.ingest.merging import Part
 from toolkit.ingest.sorting import stable_order
 from toolkit.ingest.split import SPLITS, TRAIN
 
 # Small enough that a few at once take little memory, large enough that a dataset is not a crowd of files.
-SHARD_RATINGS = 1 << 20
+SHARD_RATINGS = 1 << 19
 _IDS_AT_ONCE = 1 << 18
 _Array = np.ndarray[Any, Any]
 
@@ -131,13 +132,13 @@ def _write_column_run(
 ) -> ColumnRun:
     order = stable_order(items, n_items)
     path = folder / name
-    users[order].tofile(f"{path}.users")
-    ratings[order].tofile(f"{path}.ratings")
+    put(f"{path}.users", users[order])
+    put(f"{path}.ratings", ratings[order])
     counts = np.bincount(items, minlength=n_items)
     present = np.flatnonzero(counts)
     counts = counts[present]
-    counts.astype(np.int32).tofile(f"{path}.counts")
-    present.astype(np.int32).tofile(f"{path}.items")
+    put(f"{path}.counts", counts.astype(np.int32))
+    put(f"{path}.items", present.astype(np.int32))
     at = np.searchsorted(present, cuts)
     return ColumnRun(folder, name, at, np.concatenate([[0], np.cumsum(counts)])[at])
 
@@ -223,7 +224,9 @@ def write_ids(root: Path, name: str, ids: Any, n_train: _Array) -> dict[str, Any
 
     packed = io.BytesIO()
     column = array_of(ids) if isinstance(ids, np.ndarray) else ids
-    pq.write_table(pa.table({"id": column, "n_train": array_of(n_train.astype(np.int64))}), packed)
+    table = pa.table({"id": column, "n_train": array_of(n_train.astype(np.int64))})
+    # Each id occurs once: a dictionary of them would hold them all.
+    pq.write_table(table, packed, use_dictionary=["n_train"])
     return _put(root, f"{name}.parquet", packed, _id_text(ids), rows=len(ids))
 
 

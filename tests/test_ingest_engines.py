@@ -1,0 +1,526 @@
+"""Where an ingest runs decides nothing: threads, a cluster of processes, one whose workers are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from toolkit.commands import main
+from toolkit.commands import progress as shown
+from toolkit.dataset import RatingsDataset
+from toolkit.errors import BackendError, ConfigError, RatingsError
+from toolkit.ingest import SplitRule, engine, ingest_ratings
+from toolkit.ingest.engine import Cluster, Threads, connect
+from toolkit.ingest.source import RatingsSource
+
+N_RATINGS = 1500
+SMALL = {"block_bytes": 1000, "shard_ratings": 300, "split": SplitRule(kind="temporal")}
+WITHOUT_WALSLAB = """
+import sys
+
+class Nowhere:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "toolkit":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nowhere)
+"""
+
+
+def contents(path):
+    return {
+        p.relative_to(path).as_posix(): p.read_bytes()
+        for p in path.rglob("*")
+        if p.name != "manifest.json" and p.is_file()
+    }
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def walslab(*arguments):
+    """Run a command in this process, with its exit code and what it prints."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """A file of ratings with times, in a folder of its own."""
+    rng = np.random.default_rng(0)
+    pairs = rng.choice(60 * 50, N_RATINGS, replace=False)
+    columns = zip(
+        *divmod(pairs, 50), rng.integers(1, 11, N_RATINGS), rng.integers(0, 900, N_RATINGS), strict=True
+    )
+    path = tmp_path_factory.mktemp("ratings") / "r.csv"
+    path.write_text("".join(f"{u * 1000 + 3},{i},{r / 2},{t}\n" for u, i, r, t in columns))
+    return path
+
+
+@pytest.fixture(scope="module")
+def wanted(ratings, tmp_path_factory):
+    """What threads make of it."""
+    source = RatingsSource.detect([ratings], timestamp=True)
+    return ingest_ratings(source, tmp_path_factory.mktemp("threads") / "out", **SMALL)
+
+
+class Processes:
+    """Dask processes of our own, which end with the test."""
+
+    def __init__(self, folder, repo_root, **settings):
+        self.folder = folder
+        self.file = folder / "scheduler.json"
+        self.environment = {**os.environ, "PYTHONPATH": str(repo_root), **settings}
+        self.started = []
+
+    def start(self, *arguments, before=()):
+        """Start one; it works in a folder that is not ours."""
+        log = self.folder / f"{len(self.started)}.log"
+        command = [*before, sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [*command, "--scheduler-file", str(self.file)],
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def start_scheduler(self):
+        """Start the scheduler, and return its process and its address."""
+        process = self.start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        until(self.file.exists)
+        return process, json.loads(self.file.read_text())["address"]
+
+    def stop(self):
+        """End all that was started."""
+        for process in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def n_workers(client):
+    return len(client.nthreads())
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, repo_root):
+    """A scheduler and two worker processes, each kept alive by a nanny."""
+    from distributed import Client
+
+    # By default Dask spends half a minute on what a dead worker has.
+    settings = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
+    processes = Processes(tmp_path_factory.mktemp("cluster"), repo_root, **settings)
+    try:
+        processes.start("worker", "--host", "127.0.0.1", "--nworkers", "2", "--nthreads", "1")
+        _, processes.address = processes.start_scheduler()
+        with Client(processes.address, set_as_default=False, timeout="60s") as client:
+            client.wait_for_workers(2, timeout=60)
+            processes.client = client
+            yield processes
+    finally:
+        processes.stop()
+
+
+@contextlib.contextmanager
+def one_more_worker(cluster, *arguments, before=()):
+    """Let a worker join the two, and yield its address."""
+    known = set(cluster.client.nthreads())
+    process = cluster.start(
+        "worker", "--host", "127.0.0.1", "--no-nanny", "--nthreads", "1", *arguments, before=before
+    )
+    try:
+        until(lambda: set(cluster.client.nthreads()) - known)
+        yield (set(cluster.client.nthreads()) - known).pop()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        until(lambda: n_workers(cluster.client) == 2)
+
+
+@pytest.fixture(params=["threads", pytest.param("cluster", marks=pytest.mark.integration)])
+def two_at_once(request):
+    """Each engine, with two workers."""
+    if request.param == "threads":
+        return Threads(2)
+    return Cluster(request.getfixturevalue("cluster").client)
+
+
+# What every engine does
+
+
+def test_results_come_in_order_and_every_task_ticks(two_at_once):
+    def work(item):
+        time.sleep(0.01 * (item % 3))
+        return item * item
+
+    ticks = []
+    assert two_at_once.workers == 2
+    assert two_at_once.map(work, list(range(20)), lambda: ticks.append(1)) == [n * n for n in range(20)]
+    assert len(ticks) == 20
+
+
+def test_items_and_results_are_left_as_they_are(two_at_once):
+    # Dask would take each of these for a task, a key or a future of its own.
+    items = [(str, 1), ("task", 0), ["task", 0], {"task": 0}, None, BackendError]
+    assert two_at_once.map(lambda item: item, items, lambda: None) == items
+
+
+@pytest.mark.parametrize(
+    "error", [RatingsError("line 7"), OSError(28, "No space left on device"), ZeroDivisionError()]
+)
+def test_the_error_of_a_task_is_raised_and_no_task_runs_afterwards(two_at_once, tmp_path, error):
+    def work(item):
+        (tmp_path / f"begun {item}").touch()
+        if item == 0:
+            raise error
+        time.sleep(0.7 if item == 1 else 0.01)
+        (tmp_path / f"ended {item}").touch()
+
+    with pytest.raises(type(error)) as raised:
+        two_at_once.map(work, list(range(200)), lambda: None)
+    before = names(tmp_path)
+    assert raised.value.args == error.args
+    begun = {name.partition(" ")[2] for name in before if name.startswith("begun")}
+    ended = {name.partition(" ")[2] for name in before if name.startswith("ended")}
+    # The first is among the first: nobody waits for the end of a file to hear of its first line.
+    assert len(begun) < 50
+    assert begun == ended | {"0"}
+    time.sleep(0.5)
+    assert names(tmp_path) == before
+
+
+def test_an_interrupt_waits_for_what_runs(two_at_once, tmp_path):
+    def work(item):
+        (tmp_path / f"begun {item}").touch()
+        time.sleep(0.05 if item == 0 else 0.4)
+        (tmp_path / f"ended {item}").touch()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        two_at_once.map(work, list(range(200)), interrupt)
+    before = names(tmp_path)
+    assert len(before) < 20
+    assert [name.replace("ended", "begun") for name in before if "ended" in name] == before[
+        : len(before) // 2
+    ]
+    time.sleep(0.6)
+    assert names(tmp_path) == before
+
+
+# A cluster
+
+
+@pytest.mark.integration
+def test_a_cluster_makes_the_bytes_that_threads_make(cluster, ratings, wanted, tmp_path):
+    steps = []
+    with connect(str(cluster.file)) as workers:
+        source = RatingsSource.detect([ratings], timestamp=True)
+        made = ingest_ratings(
+            source, tmp_path / "out", engine=workers, progress=lambda *step: steps.append(step), **SMALL
+        )
+    assert made.digest == wanted.digest
+    assert contents(made.path) == contents(wanted.path)
+    assert names(tmp_path) == ["out"]
+    assert len(steps) > 50
+    assert {stage: done for stage, done, _ in steps} == {stage: total for stage, _, total in steps}
+
+
+@pytest.mark.integration
+def test_the_command_on_a_cluster(cluster, ratings, tmp_path, monkeypatch):
+    # Workers are elsewhere: what is named from here is to be found there.
+    monkeypatch.chdir(ratings.parent)
+    options = ["--split", "per-user", "--valid", "1", "--json"]
+    digests = set()
+    for name, scheduler in [("threads", []), ("address", [cluster.address]), ("file", [cluster.file])]:
+        where = ["--dask-scheduler", *scheduler] if scheduler else []
+        done = walslab("ingest", "*.csv", "--out", tmp_path / name, *options, *where)
+        assert done.exit_code == 0, done.output
+        digests.add(json.loads(done.stdout.splitlines()[-1])["digest"])
+    assert len(digests) == 1
+    assert contents(tmp_path / "threads") == contents(tmp_path / "address") == contents(tmp_path / "file")
+
+
+@pytest.mark.integration
+def test_a_bad_row_is_named_as_threads_name_it(cluster, ratings, tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text(ratings.read_text() + "1,2,x,4\n")
+    texts = set()
+    for where in ([], ["--dask-scheduler", cluster.address]):
+        done = walslab("ingest", bad, "--out", tmp_path / "out", *where)
+        assert done.exit_code == 2
+        texts.add(done.stderr)
+        assert names(tmp_path) == ["bad.csv"]
+    assert len(texts) == 1
+    assert (
+        f"bad.csv, line {N_RATINGS + 1}: the rating must be a finite float32 number, but is 'x'"
+        in texts.pop()
+    )
+
+
+@pytest.mark.integration
+def test_an_ingest_outlives_its_workers(cluster, ratings, wanted, tmp_path):
+    killed = []
+
+    def progress(stage, done, total):
+        if done == 2 and stage in {"reading", "sorting"}:
+            until(lambda: n_workers(cluster.client) == 2)
+            pid = min(set(cluster.client.run(os.getpid).values()) - set(killed))
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    with connect(cluster.address) as workers:
+        source = RatingsSource.detect([ratings], timestamp=True)
+        made = ingest_ratings(source, tmp_path / "out", engine=workers, progress=progress, **SMALL)
+    assert len(killed) == 2
+    assert made.digest == wanted.digest
+    assert contents(made.path) == contents(wanted.path)
+    assert names(tmp_path) == ["out"]
+    until(lambda: n_workers(cluster.client) == 2)
+
+
+@pytest.mark.integration
+def test_a_worker_that_sees_another_disk_is_named(cluster, ratings, tmp_path):
+    hide = 'mount -t tmpfs none "$0" && exec "$@"'
+    before = ["unshare", "--mount", "sh", "-c", hide, str(tmp_path)]
+    if subprocess.run([*before, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("a file system of a process's own is not permitted here")
+    with one_more_worker(cluster, before=before) as address:
+        done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
+    assert done.exit_code == 1
+    text = rf"error: the Dask worker {address} does not see {tmp_path}/\.out\.partial-\d+/\.work: put the"
+    assert re.search(text, done.stderr)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "/nowhere/r.csv",
+            r"the Dask worker tcp://\S+ does not see /nowhere/r\.csv: put the ratings and --out",
+        ),
+        ("r.csv", r"the path of ratings must be absolute, but got r\.csv"),
+    ],
+)
+def test_ratings_that_workers_do_not_see_are_named(cluster, tmp_path, path, text):
+    with pytest.raises(BackendError, match=text):
+        Cluster(cluster.client).check(tmp_path, [str(tmp_path), path])
+
+
+@pytest.mark.integration
+def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
+    (tmp_path / "preload.py").write_text(WITHOUT_WALSLAB)
+    with one_more_worker(cluster, "--preload", str(tmp_path / "preload.py")) as address:
+        done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
+    assert done.exit_code == 1
+    assert f"error: the Dask worker {address} has no walslab: install the same version there" in done.stderr
+    assert names(tmp_path) == ["preload.py"]
+
+
+@pytest.mark.integration
+def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, monkeypatch):
+    settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    processes = Processes(tmp_path_factory.mktemp("frail"), repo_root, **settings)
+    monkeypatch.setattr(engine, "_ANSWER", "3s")
+    ingest = ["ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler"]
+    try:
+        scheduler, address = processes.start_scheduler()
+        done = walslab(*ingest, address)
+        assert (done.exit_code, names(tmp_path)) == (1, [])
+        assert f"{address} has no workers: start some with `dask worker {address}`" in done.stderr
+        done = walslab(*ingest, processes.file)
+        assert f"start some with `dask worker --scheduler-file {processes.file}`" in done.stderr
+
+        processes.start("worker", "--host", "127.0.0.1", "--nworkers", "1", "--nthreads", "1")
+        until(lambda: "no workers" not in _failure(address))
+        with connect(address) as workers:
+            with pytest.raises(
+                BackendError, match="Dask workers died of a task, perhaps for want of memory: "
+            ):
+                workers.map(os._exit, [1], lambda: None)
+            until(lambda: n_workers(workers.client) == 1)
+            began = time.monotonic()
+            with pytest.raises(
+                BackendError, match=r"the Dask cluster is gone: .*; ingest again when it is back"
+            ):
+                workers.map(time.sleep, [0.01] * 1000, scheduler.kill)
+            assert time.monotonic() - began < 20
+        done = walslab(*ingest, address)
+        assert (done.exit_code, names(tmp_path)) == (1, [])
+        assert f"error: the Dask scheduler {address} does not answer: " in done.stderr
+    finally:
+        processes.stop()
+
+
+def _failure(address):
+    try:
+        with connect(address):
+            return ""
+    except BackendError as error:
+        return str(error)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "scheduler", ["tcp://127.0.0.1:1", "localhost", "spam://head:8786", "[]", '{"id": "x"}', "?"]
+)
+def test_a_scheduler_that_does_not_answer(tmp_path, ratings, scheduler, monkeypatch):
+    monkeypatch.setattr(engine, "_ANSWER", "1s")
+    if scheduler[0] in "[{?":
+        (tmp_path / "scheduler.json").write_text(scheduler)
+        scheduler = str(tmp_path / "scheduler.json")
+    done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", scheduler)
+    assert done.exit_code == 1
+    assert f"error: the Dask scheduler {scheduler} does not answer: " in done.stderr
+    assert "start one with `dask scheduler`, or leave --dask-scheduler out" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_that_is_none_ends_it_at_once(ratings, tmp_path, repo_root):
+    command = [sys.executable, "-m", "toolkit", "ingest", str(ratings), "--out", str(tmp_path / "out")]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, "--dask-scheduler", "spam://head:8786"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=repo_root,
+    )
+    # Dask would wait twice as long as for an answer, and say what went wrong with that.
+    assert time.monotonic() - began < 15
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "unknown address scheme 'spam'" in done.stderr
+
+
+# GPUs
+
+
+def fake_cuda(monkeypatch, cluster):
+    module = types.ModuleType("dask_cuda")
+    module.LocalCUDACluster = cluster
+    monkeypatch.setitem(sys.modules, "dask_cuda", module)
+
+
+@pytest.mark.integration
+def test_a_worker_on_each_gpu(ratings, wanted, tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    fake_cuda(
+        monkeypatch, functools.partial(LocalCluster, n_workers=2, threads_per_worker=1, processes=False)
+    )
+    done = walslab(
+        "ingest", ratings, "--out", tmp_path / "out", "--dask", "cuda", "--split", "temporal", "--json"
+    )
+    assert done.exit_code == 0, done.output
+    made = RatingsDataset.open(tmp_path / "out", verify=True)
+    assert json.loads(done.stdout.splitlines()[-1])["digest"] == made.digest
+    assert (made.train != wanted.train).nnz == 0
+
+
+def test_no_gpu_is_explained(ratings, tmp_path, monkeypatch):
+    def fail(**options):
+        raise RuntimeError("NVML Shared Library Not Found")
+
+    fake_cuda(monkeypatch, fail)
+    done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask", "cuda")
+    assert done.exit_code == 1
+    assert (
+        "error: --dask cuda found no GPU to use: NVML Shared Library Not Found; leave it out" in done.stderr
+    )
+    assert names(tmp_path) == []
+
+
+def test_a_missing_dask_cuda_is_explained(ratings, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask", "cuda")
+    assert done.exit_code == 1
+    assert "error: --dask cuda needs dask-cuda: " in done.stderr
+    assert "pip install 'walslab[gpu]'" in done.stderr
+    assert names(tmp_path) == []
+
+
+def test_two_clusters_are_one_too_many(ratings, tmp_path):
+    done = walslab(
+        "ingest", ratings, "--out", tmp_path / "out", "--dask", "cuda", "--dask-scheduler", "tcp://h:1"
+    )
+    assert done.exit_code == 2
+    assert "--dask-scheduler names a cluster, and --dask starts one: give one of them" in done.stderr
+    with pytest.raises(ConfigError), connect("tcp://h:1", "cuda"):
+        pytest.fail("the block must not run")
+    with connect() as nothing:
+        assert nothing is None
+
+
+# Progress
+
+
+def test_progress_is_a_line_now_and_then(ratings, tmp_path, monkeypatch):
+    assert "reading" not in walslab("ingest", ratings, "--out", tmp_path / "quick").stderr
+    monkeypatch.setattr(shown, "_SECONDS_BETWEEN_LINES", 0.0)
+    done = walslab("ingest", ratings, "--out", tmp_path / "slow", "--json")
+    lines = [line for line in done.stderr.splitlines() if re.fullmatch(r"[a-z ]+: \d+ of \d+", line)]
+    assert {"reading: 0 of 2", "reading: 2 of 2", "writing by item: 1 of 1"} <= set(lines)
+    assert len(done.stdout.splitlines()) == 1
+    assert not set(done.output) & set("\x1b\r━")
+
+
+def test_progress_is_a_bar_on_a_terminal_and_gone_at_the_end(ratings, tmp_path, repo_root):
+    ours, theirs = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "toolkit",
+        "ingest",
+        str(ratings),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, cwd=repo_root, env=environment
+    ) as process:
+        os.close(theirs)
+        screen = b""
+        with contextlib.suppress(OSError):  # the terminal is closed at the other end
+            while data := os.read(ours, 1 << 16):
+                screen += data
+        printed = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0
+    text = screen.decode()
+    assert all(stage in text for stage in ("reading", "sorting", "writing by user", "1/1", "━"))
+    # The bars are wiped out and the cursor is back before the summary comes.
+    assert "\x1b[?25h" in text
+    assert re.search(r"\x1b\[2K[^━]*1,500 ratings of 60 users and 50 items", text)
+    assert json.loads(printed)["ratings"] == N_RATINGS

@@ -1,0 +1,548 @@
+"""An ingest that is killed, interrupted, short of disk or misled: a complete dataset or none, no rubbish."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from toolkit.commands import main
+from toolkit.dataset import RatingsDataset
+from toolkit.errors import DatasetError, RatingsError
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks, work
+from toolkit.ingest.engine import Threads
+
+# Some eighty tasks.
+SMALL = {"block_bytes": 2000, "shard_ratings": 400}
+KILLS = 10
+STAGES = ("reading", "numbering", "sorting", "writing by user", "writing by item")
+
+# Forks an ingest for each line it is told, so that the imports, which take longest, are done once.
+INGESTS = """
+import os, sys, time, traceback
+import dask.threaded, pyarrow.csv, pyarrow.parquet
+from toolkit.ingest import RatingsSource, ingest_ratings, work
+
+once = work._once
+
+def slow(task):
+    time.sleep(0.005)
+    return once(task)
+
+work._once = slow
+for line in sys.stdin:
+    ratings, out, overwrite = line.rstrip().split("|")
+    child = os.fork()
+    if not child:
+        try:
+            source = RatingsSource.detect([ratings])
+            ingest_ratings(source, out, overwrite=overwrite == "True", block_bytes=2000, shard_ratings=400)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+# The command, with tasks that take their time and are told.
+COMMAND = """
+import sys, time
+from toolkit.commands import main
+from toolkit.ingest import work
+
+once = work._once
+
+def slow(task):
+    print(task[0].name, flush=True)
+    time.sleep(0.3)
+    return once(task)
+
+work._once = slow
+main(prog_name="walslab")
+"""
+
+
+def contents(path):
+    """Return all files, and the manifest without its date."""
+    found = {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    manifest = json.loads(found.pop("manifest.json"))
+    del manifest["created"]
+    return found, manifest
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def walslab(*arguments):
+    """Run a command in this process, with its exit code and what it prints."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write_ratings(path, n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = zip(rng.integers(0, 300, n), rng.integers(0, 200, n), rng.integers(1, 6, n), strict=True)
+    path.write_text("".join(f"{u},{i},{r}\n" for u, i, r in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """A file of ratings, in a folder of its own."""
+    return write_ratings(tmp_path_factory.mktemp("ratings") / "r.csv")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ratings, tmp_path_factory):
+    """What comes of it when nothing happens."""
+    return ingest_ratings(RatingsSource.detect([ratings]), tmp_path_factory.mktemp("good") / "out", **SMALL)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The tasks that run from here on, by the names of their notes."""
+    found = []
+    once = work._once
+
+    def told(task):
+        found.append(task[0].name)
+        return once(task)
+
+    monkeypatch.setattr(work, "_once", told)
+    return found
+
+
+# Killed
+
+
+@pytest.fixture(scope="module")
+def ingests(repo_root):
+    """Run an ingest in a process of its own, and kill it some seconds after some of its tasks have ended."""
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    command = [sys.executable, "-c", INGESTS]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+    ) as process:
+
+        def run(ratings, out, *, overwrite=False, after, seconds=0.0):
+            process.stdin.write(f"{ratings}|{out}|{overwrite}\n")
+            child = int(process.stdout.readline())
+            folder = out.with_name(f".{out.name}.partial-{child}") / work.FOLDER
+            while len(notes(folder)) < after and not select.select([process.stdout], [], [], 0.001)[0]:
+                pass
+            time.sleep(seconds)
+            with contextlib.suppress(ProcessLookupError):  # it was done before
+                os.kill(child, signal.SIGKILL)
+            assert process.stdout.readline() == "ended\n"
+
+        yield run
+        process.stdin.close()
+
+
+def notes(folder):
+    """Return the names of the tasks that have ended."""
+    return {path.name for path in folder.glob("*-*.done")}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_whenever_it_is_killed_the_next_one_goes_on(
+    ingests, ratings, undisturbed, *, ran, tmp_path, overwrite
+):
+    source = RatingsSource.detect([ratings])
+    before = ingest_ratings(source, tmp_path / "before", split=SplitRule(seed=1), **SMALL)
+    every = set(ran)
+    wanted = contents(undisturbed.path)
+    rng = np.random.default_rng(overwrite)
+    for number, share in enumerate((np.arange(KILLS) + rng.random(KILLS)) / (KILLS - 1)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        out = folder / "out"
+        if overwrite:
+            shutil.copytree(before.path, out)
+        after = min(int(share * len(every)), len(every))
+        ingests(ratings, out, overwrite=overwrite, after=after, seconds=0.02 * rng.random())
+        left = [path for path in folder.iterdir() if path != out]
+        kept = {note for path in left for note in notes(path / work.FOLDER)}
+        digest = RatingsDataset.open(out, verify=True).digest if out.exists() else None
+        if digest != undisturbed.digest:
+            assert digest == (before.digest if overwrite else None)
+            assert len(left) == 1
+            assert after <= len(kept) or after == len(every)
+            ran.clear()
+            made = ingest_ratings(source, out, overwrite=overwrite, **SMALL)
+            assert made.digest == undisturbed.digest
+            # What was done is not done again.
+            assert sorted(ran) == sorted(every - kept)
+        assert contents(out) == wanted
+        assert names(folder) == ["out"]
+
+
+@pytest.fixture(scope="module")
+def killed(ingests, ratings, tmp_path_factory):
+    """What an ingest leaves that is killed half-way."""
+    folder = tmp_path_factory.mktemp("killed")
+    ingests(ratings, folder / "out", after=30)
+    (left,) = folder.iterdir()
+    return left
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"split": SplitRule(seed=1)},
+        {"split": SplitRule(kind="per-user")},
+        {"duplicates": "mean"},
+        {"bad_rows": "drop"},
+        {"block_bytes": 2001},
+        {"shard_ratings": 401},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_other_options_left_is_not_gone_on_with(killed, ratings, ran, tmp_path, options):
+    shutil.copytree(killed, tmp_path / killed.name)
+    source = RatingsSource.detect([ratings])
+    made = ingest_ratings(source, tmp_path / "out", **{**SMALL, **options})
+    assert names(tmp_path) == ["out"]
+    whole, ran[:] = sorted(ran), []
+    again = ingest_ratings(source, tmp_path / "again", **{**SMALL, **options})
+    assert whole == sorted(ran)
+    assert contents(made.path) == contents(again.path)
+
+
+def test_what_another_file_left_is_not_gone_on_with(killed, ratings, ran, tmp_path):
+    shutil.copytree(killed, tmp_path / killed.name)
+    shutil.copy2(ratings, tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open("a") as file:
+        file.write("9,9,1\n")
+    made = ingest_ratings(RatingsSource.detect([tmp_path / "r.csv"]), tmp_path / "out", **SMALL)
+    assert {"read-000000.done", "read-000001.done"} <= set(ran)
+    assert 1.0 in made.train.data
+    assert names(tmp_path) == ["out", "r.csv"]
+
+
+def test_another_output_leaves_it_alone(killed, ratings, tmp_path):
+    shutil.copytree(killed, tmp_path / killed.name)
+    ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "other", **SMALL)
+    assert names(tmp_path) == sorted([killed.name, "other"])
+
+
+def test_a_dataset_that_was_being_replaced_is_put_back_and_not_overwritten_unasked(
+    killed, ratings, undisturbed, tmp_path
+):
+    replaced = killed.name.replace("partial", "replaced")
+    shutil.copytree(undisturbed.path, tmp_path / replaced)
+    done = walslab("ingest", ratings, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "exists already" in done.stderr
+    assert contents(tmp_path / "out") == contents(undisturbed.path)
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_replacement_that_is_interrupted_puts_the_old_one_back(ratings, undisturbed, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed.path, out)
+    rename = Path.rename
+
+    def interrupt(self, target):
+        if Path(target) == out and ".partial-" in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    source = RatingsSource.detect([ratings])
+    with pytest.raises(KeyboardInterrupt):
+        ingest_ratings(source, out, split=SplitRule(seed=1), overwrite=True, **SMALL)
+    assert contents(out) == contents(undisturbed.path)
+    assert names(tmp_path) == ["out"]
+
+
+# Interrupted
+
+
+def until_task(process, prefix):
+    """Wait until a task of a stage has begun."""
+    for line in process.stdout:
+        if line.startswith(prefix):
+            return
+    pytest.fail(f"no {prefix} came: {process.stderr.read()}")
+
+
+@pytest.mark.parametrize(("stage", "overwrite"), [("read-", False), ("merge-", True), ("columns-", False)])
+def test_ctrl_c_ends_it_soon_and_leaves_nothing(
+    ratings, undisturbed, repo_root, *, tmp_path, stage, overwrite
+):
+    out = tmp_path / "out"
+    if overwrite:
+        shutil.copytree(undisturbed.path, out)
+    command = [sys.executable, "-c", COMMAND, "ingest", str(ratings), "--out", str(out), "--overwrite"]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        until_task(process, stage)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        printed, told = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 1
+    assert told.strip() == "Aborted!"
+    assert "dataset in" not in printed
+    assert names(tmp_path) == (["out"] if overwrite else [])
+    if overwrite:
+        assert contents(out) == contents(undisturbed.path)
+
+
+def test_a_terminated_one_leaves_no_dataset_and_the_next_one_cleans_up(ratings, repo_root, tmp_path):
+    arguments = ["ingest", str(ratings), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        until_task(process, "merge-")
+        process.terminate()
+        told = process.communicate(timeout=30)[1]
+    assert process.returncode != 0
+    assert "Traceback" not in told
+    assert not (tmp_path / "out").exists()
+    done = walslab(*arguments)
+    assert done.exit_code == 0, done.output
+    assert names(tmp_path) == ["out"]
+
+
+# Out of disk
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 8 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "walslab-test", str(folder)]
+    try:
+        done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        pytest.skip(f"there is no mount: {error}")
+    if done.returncode:
+        pytest.skip(f"a disk of its own is not permitted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk, leave=0):
+    """Fill a disk with one file, but for some bytes; return the file."""
+    facts = os.statvfs(disk)
+    with (disk / "ballast").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, facts.f_bavail * facts.f_frsize - leave)
+    return disk / "ballast"
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(disk, ratings, undisturbed):
+    source = RatingsSource.detect([ratings])
+    out = disk / "out"
+    shutil.copytree(undisturbed.path, out)
+    other = {**SMALL, "split": SplitRule(seed=1), "overwrite": True}
+
+    def fail(filled=None, end=False):
+        """Return the stage that it fails in, on a disk that is filled at the beginning or end of one."""
+        reached = [""]
+
+        def progress(stage, done, total):
+            reached.append(stage)
+            if stage == filled and done == (total if end else 0):
+                fill(disk)
+
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            ingest_ratings(source, out, progress=progress, engine=Threads(1), **other)
+        assert raised.value.errno == errno.ENOSPC
+        assert names(disk) == ["ballast", "out"]
+        assert RatingsDataset.open(out, verify=True).digest == undisturbed.digest
+        (disk / "ballast").unlink()
+        return reached[-1]
+
+    failed = set()
+    for leave in range(0, 720_001, 40_000):
+        fill(disk, leave)
+        failed.add(fail())
+    assert {"", "reading", "numbering", "sorting"} <= failed
+    # By others, while it is at work.
+    assert [fail(stage) for stage in STAGES] == [*STAGES]
+    assert fail(STAGES[-1], end=True) == STAGES[-1]
+    made = ingest_ratings(source, out, **other)
+    assert made.digest != undisturbed.digest
+    assert RatingsDataset.open(out, verify=True).digest == made.digest
+    assert names(disk) == ["out"]
+
+
+def test_the_command_says_that_the_disk_is_full(disk, tmp_path):
+    path = write_ratings(tmp_path / "many.csv", 100_000)
+    for share in (0.1, 0.3, 0.6):
+        ballast = fill(disk, int(share * 1.9e6))
+        done = walslab("ingest", path, "--out", disk / "out")
+        assert done.exit_code == 1
+        assert "walslab: error: [Errno 28] No space left on device" in done.stderr
+        assert names(disk) == ["ballast"]
+        ballast.unlink()
+    done = walslab("ingest", path, "--out", disk / "out")
+    assert done.exit_code == 0, done.output
+    assert names(disk) == ["out"]
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="there is no /dev/full, which is as a full disk is"
+)
+@pytest.mark.parametrize(
+    "file",
+    [
+        ".work/run-000000-0000.rows",
+        ".work/run-000000-0000.counts",
+        ".work/run-000000-0000.item-counts",
+        ".work/run-000000-0000.users",
+        ".work/run-000000-0000.items",
+        ".work/run-000000-0000.user-rows",
+        ".work/run-000000-0000.distinct-columns",
+        ".work/part-00000.counts",
+        ".work/part-00000.items",
+        ".work/part-00000.ratings",
+        ".work/columns-00000.users",
+        ".work/columns-00000.ratings",
+        ".work/columns-00000.counts",
+        ".work/columns-00000.items",
+        "train/rows-00000.npz",
+        "train/cols-00000.npz",
+        "valid/rows-00000.npz",
+        "users.parquet",
+        "manifest.json",
+    ],
+)
+def test_no_file_is_cut_short_by_a_full_disk_unnoticed(tmp_path, file):
+    # Few ratings: what is lost would be lost when the file is closed.
+    (tmp_path / "r.csv").write_text("".join(f"{u},{u % 7},3\n" for u in range(50)))
+    told = []
+
+    def progress(stage, done, total):
+        if not told:
+            (folder,) = tmp_path.glob(".out.partial-*")
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).symlink_to("/dev/full")
+        told.append(stage)
+
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        ingest_ratings(RatingsSource.detect([tmp_path / "r.csv"]), tmp_path / "out", progress=progress)
+    assert raised.value.errno == errno.ENOSPC
+    assert names(tmp_path) == ["r.csv"]
+
+
+# Misled
+
+
+def appended(path):
+    with path.open("a") as file:
+        file.write("9,9,1\n")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def replaced(path):
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", [appended, cut, replaced])
+@pytest.mark.parametrize("stage", ["reading", "sorting", "writing by item"])
+def test_a_file_that_is_written_meanwhile(ratings, tmp_path, change, stage):
+    path = shutil.copy2(ratings, tmp_path / "r.csv")
+    changed = []
+
+    def progress(now, done, total):
+        if now == stage and done == 1:
+            changed.append(change(path))
+
+    text = r"r\.csv: a file was written while it was read; ingest it again when it is complete"
+    with pytest.raises(RatingsError, match=text):
+        ingest_ratings(RatingsSource.detect([path]), tmp_path / "out", progress=progress, **SMALL)
+    assert changed
+    assert names(tmp_path) == ["r.csv"]
+
+
+def test_a_bad_row_that_is_gone_when_it_is_looked_for(ratings, tmp_path, monkeypatch):
+    def bad(*arguments):
+        raise tasks.BadInputError("a row is bad")
+
+    monkeypatch.setattr(tasks, "read_unit", bad)
+    with pytest.raises(RatingsError, match=r"r\.csv: a file was written while it was read"):
+        ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_is_gone_meanwhile(ratings, tmp_path):
+    path = shutil.copy2(ratings, tmp_path / "r.csv")
+
+    def progress(stage, done, total):
+        if stage == "sorting" and done == 1:
+            path.unlink()
+
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: .*r\.csv"):
+        ingest_ratings(RatingsSource.detect([path]), tmp_path / "out", progress=progress, **SMALL)
+    assert names(tmp_path) == []
+
+
+def test_a_dataset_that_comes_up_meanwhile_is_not_replaced(ratings, undisturbed, tmp_path):
+    def progress(stage, done, total):
+        if stage == "sorting" and done == 1:
+            shutil.copytree(undisturbed.path, tmp_path / "out")
+
+    split = SplitRule(seed=1)
+    with pytest.raises(DatasetError, match="exists already"):
+        ingest_ratings(
+            RatingsSource.detect([ratings]), tmp_path / "out", split=split, progress=progress, **SMALL
+        )
+    assert contents(tmp_path / "out") == contents(undisturbed.path)
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("below", ["out", "deep/out"])
+def test_a_file_where_a_folder_is_to_be(ratings, tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    done = walslab("ingest", ratings, "--out", tmp_path / "file" / below)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("walslab: error: [Errno ")
+    assert str(tmp_path / "file") in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_is_read_only(ratings, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("nothing is read-only to root")
+    tmp_path.chmod(0o555)
+    done = walslab("ingest", ratings, "--out", tmp_path / "out")
+    tmp_path.chmod(0o755)
+    assert done.exit_code == 1
+    assert "walslab: error: [Errno 13] Permission denied: " in done.stderr
+    assert names(tmp_path) == []
+
+
+def test_a_disk_that_is_read_only(disk, ratings):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    done = walslab("ingest", ratings, "--out", disk / "out")
+    assert done.exit_code == 1
+    assert "walslab: error: [Errno 30] Read-only file system: " in done.stderr
+    assert names(disk) == []
