@@ -44,7 +44,9 @@ def main() -> None:
     """Print a table per set of ratings, and one of threads."""
     options = arguments()
     threads = usable_processors()
-    print(f"{threads} threads; matrix product of this machine: {product_rate(threads):.0f} GFLOP/s in float32\n")
+    print(
+        f"{threads} threads; matrix product of this machine: {product_rate(threads):.0f} GFLOP/s in float32\n"
+    )
     sets: dict[str, sp.csr_matrix] = {}
     if options.ml_1m:
         sets["MovieLens 1M"] = ingested(options.ml_1m)
@@ -66,7 +68,9 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--ratings", type=lambda text: text.split(","), default=["5M", "20M"])
-    parser.add_argument("--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[16, 34, 64, 128])
+    parser.add_argument(
+        "--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[16, 34, 64, 128]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ml-1m", type=Path)
     return parser.parse_args()
@@ -83,7 +87,9 @@ def made_up(size: str) -> sp.csr_matrix:
     """Return so many made-up ratings, of the users and items of MovieLens 20M in proportion."""
     n = int(float(size[:-1]) * _SCALE[size[-1]])
     with tempfile.TemporaryDirectory() as folder:
-        made = write_ratings(Path(folder, "r.csv"), ratings=n, users=max(1, n * 138_493 // 20_000_263), items=26_744)
+        made = write_ratings(
+            Path(folder, "r.csv"), ratings=n, users=max(1, n * 138_493 // 20_000_263), items=26_744
+        )
         return ingested(made.path)
 
 
@@ -113,7 +119,10 @@ def contest(matrix: sp.csr_matrix, rank: int, threads: int, rounds: int, *, slow
         pairs = zip(seconds["walslab"], took, strict=True)
         ratio = "" if name == "walslab" else f"{statistics.median(a / b for a, b in pairs):.2f}"
         rate = f"{work / min(took) / 1e9:.0f}" if "CG" not in name else ""
-        print(f"| {rank} | {name} | {min(took):.3f} | {statistics.median(took):.3f} | {ratio} | {rate} |", flush=True)
+        print(
+            f"| {rank} | {name} | {min(took):.3f} | {statistics.median(took):.3f} | {ratio} | {rate} |",
+            flush=True,
+        )
 
 
 def operations(matrix: sp.csr_matrix, rank: int) -> float:
@@ -155,7 +164,13 @@ def cmfrec(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Calla
 
     def fit(iterations: int) -> float:
         model = CMF(
-            k=rank, lambda_=5.0, niter=iterations, use_cg=cg, finalize_chol=False, nthreads=threads, verbose=False
+            k=rank,
+            lambda_=5.0,
+            niter=iterations,
+            use_cg=cg,
+            finalize_chol=False,
+            nthreads=threads,
+            verbose=False,
         )
         return timed(lambda: model.fit(triples))()
 

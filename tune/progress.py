@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
     from rich.status import Status
 
+    from tune.metric import SearchMetric
+
 
 class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
     """Counts trials as Ray Tune reports them.
@@ -20,10 +22,13 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
     ----------
     total : int
         Trials that the study asks for.
+    metric : SearchMetric
+        What they are compared by.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, metric: SearchMetric) -> None:
         self.total = total
+        self.metric = metric
         self._counted: dict[str, str] = {}
         self._best: float | None = None
         self._begin()
@@ -67,12 +72,12 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Count a trial that ended well."""
         last = trial.last_result
-        value = last.get("valid_rmse")
-        if value is not None and (self._best is None or value < self._best):
+        value = self.metric.value(last)
+        if self.metric.loss(value) < self.metric.loss(self._best):
             self._best = value
-        self._count(
-            trials, trial, "done", f"valid RMSE {value:.4f} after {last.get('training_iteration')} iterations"
-        )
+        told = "none" if value is None else f"{value:.4f}"
+        text = f"{self.metric.label} {told} after {last.get('training_iteration')} iterations"
+        self._count(trials, trial, "done", text)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Count a trial that failed."""
@@ -103,7 +108,7 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
         if failed:
             parts.append(f"{failed} failed")
         if self._best is not None:
-            parts.append(f"best valid RMSE {self._best:.4f}")
+            parts.append(f"best {self.metric.label} {self._best:.4f}")
         if done > self._before:
             left = elapsed / (done - self._before) * (self.total - done)
             parts.append(f"{elapsed:.0f} s, about {left:.0f} s left")

@@ -75,7 +75,7 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         at, step = int(result["timestamp"] * 1000), int(result["training_iteration"])
         if step > self._logged.get(trial.trial_id, 0):
             metrics = self._pending.setdefault(trial.trial_id, [])
-            metrics.extend(Metric(k, result[k], at, step) for k in _METRICS)
+            metrics.extend(Metric(k, result[k], at, step) for k in (*_METRICS, *self._spec.metric.keys))
         self._seconds[trial.trial_id] = self._seconds.get(trial.trial_id, 0.0) + result["seconds"]
         if time.monotonic() - self._flushed.get(trial.trial_id, 0.0) > _FLUSH_SECONDS:
             self._flush(trial)
@@ -150,6 +150,7 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
                 status=status,
                 stopped=stopped,
                 valid_rmse=last.get("valid_rmse"),
+                ranking={key: last[key] for key in self._spec.metric.keys if key in last},
                 train_rmse=last.get("train_rmse"),
                 iterations=last.get("training_iteration", 0),
                 seconds=self._seconds.get(trial.trial_id, 0.0),
@@ -216,6 +217,7 @@ def finish_parent(study: Study, status: str) -> None:
     values: dict[str, float] = {"n_done": len(done), "n_failed": sum(t["status"] == "FAILED" for t in trials)}
     if done and done[0]["valid_rmse"] is not None:
         values["best_valid_rmse"] = done[0]["valid_rmse"]
+        values |= {f"best_{key}": value for key, value in done[0].get("ranking", {}).items()}
         client.set_tag(run_id, "walslab.best_trial", done[0]["trial"])
         client.set_tag(run_id, "walslab.best_run_id", done[0]["run_id"])
     now = int(time.time() * 1000)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from toolkit.dataset import RatingsDataset
 
-METRIC = "valid_rmse"
 # What a study's status is called in MLflow.
 _RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
@@ -191,8 +190,8 @@ def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
         trainable,
         param_space=spec.param_space,
         tune_config=ray_tune.TuneConfig(
-            metric=METRIC,
-            mode="min",
+            metric=spec.metric.key,
+            mode=spec.metric.mode,
             num_samples=spec.trials,
             max_concurrent_trials=at_once,
             reuse_actors=True,

@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
+from tune.metric import SearchMetric
 from tune.space import Domain, Fixed, exponent_hint, parse_space
 
 _KEYS = (
     "preset",
     "space",
+    "metric",
     "trials",
     "concurrency",
     "seed",
@@ -55,6 +57,8 @@ class SearchSpec:
         Where hyperparameters outside `space` come from.
     space : dict of str to Domain
         What is searched.
+    metric : SearchMetric
+        What trials are compared by.
     trials : int
         Configurations to try.
     concurrency : int or None
@@ -72,6 +76,7 @@ class SearchSpec:
 
     preset: str
     space: dict[str, Domain]
+    metric: SearchMetric
     trials: int
     concurrency: int | None
     seed: int
@@ -149,6 +154,7 @@ class SearchSpec:
         spec = cls(
             preset=values["preset"],
             space=space,
+            metric=_metric(values["metric"], problems),
             trials=number.whole(values["trials"], "trials", 1),
             concurrency=None
             if values["concurrency"] == "auto"
@@ -203,6 +209,7 @@ class SearchSpec:
         return {
             "preset": self.preset,
             "space": {name: domain.to_dict() for name, domain in self.space.items()},
+            "metric": str(self.metric),
             "trials": self.trials,
             "concurrency": self.concurrency or "auto",
             "seed": self.seed,
@@ -260,6 +267,13 @@ def _word(values: Mapping[str, Any], key: str, words: tuple[str, ...], problems:
             f"{did_you_mean(str(values[key]), words)}"
         )
     return values[key]
+
+
+def _metric(text: Any, problems: list[str]) -> SearchMetric:
+    found = SearchMetric.parse(text)
+    if found is None:
+        problems.append(f"metric must be rmse, recall@K or ndcg@K, such as ndcg@10, but got {text!r}")
+    return found or SearchMetric()
 
 
 def _section(

@@ -26,7 +26,7 @@ class TrialResult(TypedDict):
     """One finished trial.
 
     ``status`` is MLflow's: FINISHED (also when stopped early, see ``stopped``), FAILED, or KILLED. RMSE is in
-    rating units, ``seconds`` is training time.
+    rating units, ``seconds`` is training time. ``ranking`` has what a search for a ranking measures beside.
     """
 
     trial: str
@@ -34,6 +34,7 @@ class TrialResult(TypedDict):
     status: str
     stopped: str | None
     valid_rmse: float | None
+    ranking: dict[str, float]
     train_rmse: float | None
     iterations: int
     seconds: float
@@ -143,7 +144,7 @@ class Study:
         for result in self._lines("trials.jsonl"):
             if "run_id" in result:
                 found[result["run_id"]] = result
-        return sorted(found.values(), key=_rank)
+        return sorted(found.values(), key=self._rank)
 
     def add_run(self, trial_id: str, name: str, run_id: str) -> None:
         """Note which MLflow run, of which name, a trial of Ray Tune is recorded in."""
@@ -198,7 +199,7 @@ class Study:
                 yield entry
 
     def best(self) -> TrialResult:
-        """Return the trial with the lowest validation RMSE.
+        """Return the trial that is best by the metric of the search.
 
         Raises
         ------
@@ -206,13 +207,12 @@ class Study:
             When no trial finished.
         """
         trials = self.trials()
-        if not trials or _rank(trials[0])[0] == math.inf:
+        if not trials or self._rank(trials[0])[0] == math.inf:
             reason = next((t["reason"] for t in trials if t["reason"]), "none has finished")
             raise StudyError(f"study {self.name} has no finished trial: {reason}")
         return trials[0]
 
-
-def _rank(result: TrialResult) -> tuple[float, str]:
-    score = result["valid_rmse"] if result["status"] == "FINISHED" else None
-    # NaN compares with nothing, and would leave the order to chance.
-    return math.inf if score is None or math.isnan(score) else score, result["trial"]
+    def _rank(self, result: TrialResult) -> tuple[float, str]:
+        figures = {"valid_rmse": result["valid_rmse"], **result.get("ranking", {})}
+        score = self.spec.metric.value(figures) if result["status"] == "FINISHED" else None
+        return self.spec.metric.loss(score), result["trial"]

@@ -13,6 +13,7 @@ from toolkit.errors import StudyError
 from toolkit.factors import Factors
 from toolkit.layout import TrainingData
 from toolkit.metrics import rmse
+from toolkit.ranking import rank
 from toolkit.trainer import Trainer
 from toolkit.wals import pairs_on
 
@@ -56,6 +57,7 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
             backend = Backend.require("cupy" if spec.backend == "auto" else spec.backend, threads)
         self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
         self._valid = pairs_on(backend, ratings["valid"])
+        self._matrices = ratings["train"], ratings["valid"].tocsr()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -69,6 +71,7 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
         self._trainer.step()
         seconds = time.perf_counter() - began
         return {
+            **self._ranking(),
             "valid_rmse": self._valid_rmse(),
             "train_rmse": self._trainer.train_rmse(),
             "seconds": seconds,
@@ -81,6 +84,14 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
         if value is None:
             raise StudyError("the dataset has no validation ratings to judge a trial by")
         return value
+
+    def _ranking(self) -> dict[str, float]:
+        metric = self._spec.metric
+        if not metric.k:
+            return {}
+        train, valid = self._matrices
+        found = rank(self._trainer.factors, valid, seen=[train], k=metric.k, backend=self._data.backend)
+        return dict(zip(metric.keys, (found.recall, found.ndcg), strict=True))
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the factors, with the RMSE they have."""

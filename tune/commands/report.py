@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from toolkit.dataset import RatingsDataset
+    from tune.metric import SearchMetric
     from tune.study import Study, TrialResult
 
 
@@ -29,7 +30,7 @@ def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None
 
     where = os.environ.get("RAY_ADDRESS")
     click.echo(f"connecting to Ray at {where}" if where else "starting Ray on this machine", err=True)
-    run_study(study, data, progress=StudyProgress(study.spec.trials))
+    run_study(study, data, progress=StudyProgress(study.spec.trials, study.spec.metric))
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)
@@ -79,19 +80,26 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_column("trial", no_wrap=True)
-    for column in ("valid RMSE", "train RMSE", "iter", "seconds", *searched):
+    metric = spec.metric
+    ranked = (metric.label,) if metric.k else ()
+    for column in (*ranked, "valid RMSE", "train RMSE", "iter", "seconds", *searched):
         # Numbers must not be cut on a terminal of 80 columns, so headings are narrow.
         heading = textwrap.fill(column.replace("_", " "), _HEADING)
         table.add_column(heading, justify="right", no_wrap=True)
     for trial in study.trials()[:limit]:
-        table.add_row(trial["trial"], *_cells(trial), *(_number(trial["config"][name]) for name in searched))
+        table.add_row(
+            trial["trial"], *_cells(trial, metric), *(_number(trial["config"][name]) for name in searched)
+        )
     return table
 
 
-def _cells(trial: TrialResult) -> tuple[str, ...]:
+def _cells(trial: TrialResult, metric: SearchMetric) -> tuple[str, ...]:
     if trial["status"] != "FINISHED":
-        return (trial["status"].lower(), "", str(trial["iterations"]), f"{trial['seconds']:.1f}")
+        blank = ("", "") if metric.k else ("",)
+        return (trial["status"].lower(), *blank, str(trial["iterations"]), f"{trial['seconds']:.1f}")
+    ranked = (_number(metric.value(trial["ranking"]), ".4f"),) if metric.k else ()
     return (
+        *ranked,
         _number(trial["valid_rmse"], ".4f"),
         _number(trial["train_rmse"], ".4f"),
         f"{trial['iterations']}{_EARLY if trial['stopped'] else ''}",
