@@ -232,8 +232,9 @@ def table(found: dict[str, list[Outcome]]) -> str:
         tests = [outcome.test for outcome in outcomes]
         spread = f" ± {statistics.stdev(tests):.4f}" if len(tests) > 1 else ""
         valid = statistics.mean(outcome.valid for outcome in outcomes)
+        told = "" if math.isnan(valid) else f"{valid:.4f}"
         lines.append(
-            f"| {name} | {'' if math.isnan(valid) else f'{valid:.4f}'} | {statistics.mean(tests):.4f}{spread} "
+            f"| {name} | {told} | {statistics.mean(tests):.4f}{spread} "
             f"| {statistics.median(outcome.seconds for outcome in outcomes):.2f} |"
         )
     return "\n".join(lines) + "\n"
@@ -260,7 +261,7 @@ def plot(path: Path, title: str, race: Race) -> None:
     axes.plot(seconds, errors, "o-", color="#0b6e99", ms=4, label="walslab, each iteration")
     axes.plot([race.peer_seconds], [race.peer], "s", color="#c8501e", ms=8, label="cmfrec, at its end")
     axes.axhline(race.peer, color="#c8501e", lw=1, ls=":")
-    axes.set(xlabel="seconds of training", ylabel="test RMSE", title=f"{title}: both tuned by validation")
+    axes.set(xlabel="seconds of training", ylabel="test RMSE", title=f"{title}, both tuned")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,11 @@
 
     python benchmarks/solver_cpu.py [--ratings 5M,20M] [--ranks 16,34,64,128] [--rounds 3] [--ml-1m FILE]
 
-Made-up ratings of MovieLens's shape, by `walslab synth`. Every contestant solves both sides once, in turn within
-each round, on the same number of threads; a ratio is the median of the rounds' own ratios. All are at the same
-rank: our biases are one unknown more. implicit solves the implicit-feedback problem of the same size: its exact
-solver and its conjugate gradient with 3 steps, as it comes. cmfrec does not show single iterations: its time is
-that of a fit of 3 iterations less that of a fit of 1, halved. The peers need the dependency group `bench`.
+Made-up ratings of MovieLens's shape, by `walslab synth`. Every contestant solves both sides once, in turn
+within each round, on the same number of threads; a ratio is the median of the rounds' own ratios. All are at
+the same rank: our biases are one unknown more. implicit solves its own problem of that size: by
+its exact solver, and by its conjugate gradient with 3 steps, as it comes. cmfrec does not show iterations: its
+time is that of a fit of 3 less that of a fit of 1, halved. The peers need the dependency group `bench`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy.sparse as sp  # noqa: TC002 - read by people, in signatures
 
 from toolkit.backend import Backend, usable_processors
 from toolkit.config import WALSConfig
@@ -149,9 +149,10 @@ def implicit(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Cal
         for rows, out, fixed in ((users, x, y), (items, y, x)):
             arrays = (rows.indptr, rows.indices, rows.data)
             if cg:
-                _als._least_squares_cg(*arrays, out, fixed, 0.1, num_threads=threads, cg_steps=3)
+                _als._least_squares_cg(*arrays, out, fixed, 0.1, num_threads=threads, cg_steps=3)  # noqa: SLF001
             else:
-                _als._least_squares(fixed.T @ fixed, *arrays, out, fixed, 0.1, num_threads=threads)
+                gram = fixed.T @ fixed
+                _als._least_squares(gram, *arrays, out, fixed, 0.1, num_threads=threads)  # noqa: SLF001
 
     return timed(step)
 

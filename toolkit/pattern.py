@@ -1,9 +1,9 @@
 """Who rated what, as something that factors have to explain beside the ratings.
 
 What a user rates tells of his taste before a single star is given. With a weight w, the objective has two
-more sums over all pairs: of (1 − x_u · ỹ_i)² where there is a rating and (x_u · ỹ_i)² where there is none, and
-likewise of x̃_u · y_i. The pattern factors ỹ and x̃ are unknowns that predict no rating; they are solved for in
-turn with the others, and their penalty is that of their row.
+more sums over all pairs: of (1 − x_u · ỹ_i)² where there is a rating and (x_u · ỹ_i)² where there is none,
+and likewise of x̃_u · y_i. The pattern factors ỹ and x̃ are unknowns that predict no rating. They are solved
+for in turn with the others, and their penalty is that of their row.
 
 References
 ----------

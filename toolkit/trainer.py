@@ -117,7 +117,7 @@ class Trainer:
         factors = factors or self.factors
         host = self.data.backend.to_numpy
         users, items = (Side(host(s.factors), host(s.bias)) for s in (factors.users, factors.items))
-        patterns = {
+        patterns: dict[str, Any] = {
             name: None if getattr(factors, name) is None else host(getattr(factors, name))
             for name in ("item_pattern", "user_pattern")
         }

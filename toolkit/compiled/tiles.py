@@ -86,7 +86,7 @@ def _number(value: int) -> Any:
 def _tile(vectors: int, *, subtract: bool) -> Callable[..., Any]:
     """Return what adds products of columns to a tile of `ROWS` by `vectors` vectors of a matrix."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def tile(typing_context, out, factor, n, i, j, ld):  # type: ignore[no-untyped-def]
         """out[i + r, j:] ± = Σ_{p < n} factor[p, i + r] · factor[p, j:], for n > 0."""
 
@@ -133,7 +133,7 @@ add_1, add_2, add_3 = (_tile(n, subtract=False) for n in range(1, VECTORS + 1))
 subtract_1, subtract_2, subtract_3 = (_tile(n, subtract=True) for n in range(1, VECTORS + 1))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore[no-untyped-def]
     """Solve with a small triangle for one vector of the columns of its rows.
 
@@ -160,7 +160,7 @@ def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore
     return types.void(matrix, block, inverse, *[types.intp] * 3), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-untyped-def]
     """out[r] = matrix[i + r, j:ld] · vector[j:ld], for `ROWS` rows."""
 
