@@ -4,8 +4,8 @@
 
 Made-up ratings of MovieLens's shape, by `walslab synth`. Every contestant solves both sides once, in turn
 within each round, on the same number of threads; a ratio is the median of the rounds' own ratios. All are at
-the same rank: our biases are one unknown more. implicit solves its own problem of that size: by
-its exact solver, and by its conjugate gradient with 3 steps, as it comes. cmfrec does not show iterations: its
+the same rank: our biases are one unknown more. implicit solves its problem of that size: by
+its exact solver, and by its conjugate gradient with 3 steps. cmfrec does not show iterations: its
 time is that of a fit of 3 less that of a fit of 1, halved. The peers need the dependency group `bench`.
 """
 
