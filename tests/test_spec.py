@@ -108,6 +108,7 @@ def test_all_mistakes_are_listed_in_one_go():
             "preset": "tutorial",
             "space": {"factor": 3, "regularization": {"low": "1e-3", "high": 1, "scale": "lgo"}},
             "trails": 5,
+            "metric": "ndcg@0",
             "trials": 0,
             "concurrency": 1.5,
             "seed": -1,
@@ -124,6 +125,7 @@ def test_all_mistakes_are_listed_in_one_go():
         "space.factor",
         "space.regularization.low",
         "resources.cpus",
+        "metric",
         "trials",
         "concurrency",
         "seed",
@@ -134,13 +136,14 @@ def test_all_mistakes_are_listed_in_one_go():
         "resources.gpu",
         "backend",
     ]
-    assert "trails: unknown key (did you mean 'trials'?); valid: preset, space, trials" in found[0]
+    assert "trails: unknown key (did you mean 'trials'?); valid: preset, space, metric, trials" in found[0]
     assert "(did you mean 'tutorial-tuned'?)" in found[1] or "(did you mean 'tutorial-default'?)" in found[1]
     assert "unknown hyperparameter (did you mean 'factors'?)" in found[2]
     assert "write it with a point, such as 1.0e-3" in found[3]
     assert "(did you mean 'cpu'?); valid: cpu, gpu" in found[4]
-    assert "unknown key; valid: grace_iterations, reduction_factor" in found[10]
-    assert "(did you mean 'numpy'?)" in found[13]
+    assert "metric must be rmse, recall@K or ndcg@K, such as ndcg@10, but got 'ndcg@0'" in found[5]
+    assert "unknown key; valid: grace_iterations, reduction_factor" in found[11]
+    assert "(did you mean 'numpy'?)" in found[14]
 
 
 @pytest.mark.parametrize(
