@@ -42,6 +42,12 @@ def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any, *, clip: bo
     return predicted
 
 
+def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:
+    """Return user rows, item columns and values of a sparse matrix as arrays on a backend's device."""
+    coo = ratings.tocoo()
+    return backend.asarray(coo.row), backend.asarray(coo.col), backend.asarray(coo.data)
+
+
 def rmse(factors: Factors, users: Any, items: Any, ratings: Any, backend: Backend) -> float | None:
     """Return the root mean squared error over pairs, accumulated in float64; None when there are none.
 

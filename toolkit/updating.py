@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +15,10 @@ from toolkit.ids import IdTable
 from toolkit.layout import RatingRows, checked_ratings
 from toolkit.metrics import item_weights
 from toolkit.normal import solve_rows
+from toolkit.pattern import solve_pattern
+
+if TYPE_CHECKING:
+    from toolkit.wals import WALS
 
 Kind = Literal["user", "item"]
 # Fewer rows are solved sooner than compiled loops are loaded.
@@ -21,7 +26,7 @@ _FEW = 64
 _Array = np.ndarray[Any, Any]
 
 
-def fold_in(
+def solve_new(
     factors: Factors,
     ratings: Any,
     kind: Kind,
@@ -128,3 +133,46 @@ def put_rows(matrix: sp.csr_matrix, rows: Rows, values: sp.csr_matrix) -> sp.csr
     source[: matrix.shape[0]] = np.arange(matrix.shape[0])
     source[rows.at] = matrix.shape[0] + np.arange(len(rows.at))
     return sp.vstack([matrix, values], format="csr")[source]
+
+
+def fold_in(model: WALS, ratings: Any, kind: Kind) -> Side:
+    """Return factors and biases of new rows of a model; as `toolkit.wals.WALS.fold_in`."""
+    factors, threads = model.factors, model.options.threads
+    pattern = None
+    if kind == "item" and factors.config.pattern_weight:
+        # Training solves it at the beginning of each iteration, for the items before it.
+        rated = RatingRows(model.seen(), Backend("numpy", threads), str(factors.items.factors.dtype))
+        pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config)
+    return solve_new(factors, ratings, kind, model.item_counts, user_pattern=pattern, threads=threads)
+
+
+def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
+    """Solve rows of a model again, or for the first time; as `toolkit.wals.WALS.partial_fit`."""
+    rows = place(model.users if kind == "user" else model.items, ids)
+    if len(rows.at) != ratings.shape[0]:
+        raise ConfigError(f"each row of ratings needs an id, but got {len(rows.at)} for {ratings.shape[0]}")
+    solved = fold_in(model, ratings, kind)
+    factors = model.factors
+    old = factors.users if kind == "user" else factors.items
+    changes: dict[str, Any] = {f"{kind}s": Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))}
+    rated = sp.csr_matrix(ratings, copy=True)
+    rated.sort_indices()
+    rated.data = np.ones(len(rated.data), np.int8)
+    seen, users, items, counts = model.seen(), model.users, model.items, np.asarray(model.item_counts)
+    if kind == "user":
+        seen, users = put_rows(seen, rows, rated), IdTable(rows.ids, kind)
+    else:
+        seen, items = put_rows(seen.T.tocsr(), rows, rated).T.tocsr(), IdTable(rows.ids, kind)
+        counts = put(counts, rows, np.diff(rated.indptr))
+    if kind == "item" and factors.item_pattern is not None:
+        by_item = RatingRows(rated, Backend("numpy", 1), str(factors.items.factors.dtype))
+        explained = solve_pattern(by_item, np.asarray(factors.users.factors), factors.config)
+        changes["item_pattern"] = put(factors.item_pattern, rows, explained)
+    model.take(
+        replace(factors, **changes),
+        users=users,
+        items=items,
+        item_counts=counts,
+        seen_indptr=seen.indptr,
+        seen_items=seen.indices,
+    )

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit import atomic, stopping
+from toolkit import model_files, stopping
 from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.errors import ConfigError, ModelError
-from toolkit.factors import Factors, Side, read_array, read_meta
+from toolkit.errors import ConfigError
+from toolkit.factors import Factors, Side
 from toolkit.ids import IdTable
-from toolkit.layout import RatingRows, TrainingData
-from toolkit.metrics import predict_pairs, rmse
-from toolkit.pattern import solve_pattern
+from toolkit.layout import TrainingData
+from toolkit.metrics import pairs_on, predict_pairs, rmse
 from toolkit.trainer import Trainer
-from toolkit.updating import Kind, fold_in, place, put, put_rows
+from toolkit.updating import fold_in, update
 
 if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
-
-_FORMAT = "walslab-model"
-_VERSION = 1
-_HEADER = "model.json"
-_ARRAYS = ("user_ids", "item_ids", "item_counts", "seen_indptr", "seen_items")
 
 
 class Progress(TypedDict):
@@ -167,7 +159,7 @@ class WALS:
                     best = trainer.factors
                 if stopping.stalled(errors, patience):
                     break
-        self._take(
+        self.take(
             trainer.host_factors(best if patience else None),
             users=users,
             items=items,
@@ -177,7 +169,7 @@ class WALS:
         )
         return self
 
-    def _take(
+    def take(
         self,
         factors: Factors,
         *,
@@ -187,6 +179,7 @@ class WALS:
         seen_indptr: Any,
         seen_items: Any,
     ) -> None:
+        """Hold these numbers from now on: what training, loading and updating end with."""
         self.factors = factors
         self.users, self.items = users, items
         self.item_counts, self.seen_indptr, self.seen_items = item_counts, seen_indptr, seen_items
@@ -293,7 +286,7 @@ class WALS:
         Side
             Arrays of shape (n, k) and (n,).
         """
-        return self._fold_in(ratings, "user")
+        return fold_in(self, ratings, "user")
 
     def fold_in_items(self, ratings: sp.csr_matrix | sp.csr_array) -> Side:
         """Return factors and biases of new items from the ratings they got; the model does not change.
@@ -308,19 +301,9 @@ class WALS:
         Side
             Arrays of shape (n, k) and (n,).
         """
-        return self._fold_in(ratings, "item")
+        return fold_in(self, ratings, "item")
 
-    def _fold_in(self, ratings: Any, kind: Kind) -> Side:
-        factors, threads = self.factors, self.options.threads
-        pattern = None
-        if kind == "item" and factors.config.pattern_weight:
-            # Training solves it at the beginning of each iteration, for the items before it.
-            backend = Backend("numpy", threads)
-            rated = RatingRows(self._seen(), backend, str(factors.items.factors.dtype))
-            pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config)
-        return fold_in(factors, ratings, kind, self.item_counts, user_pattern=pattern, threads=threads)
-
-    def _seen(self) -> sp.csr_matrix:
+    def seen(self) -> sp.csr_matrix:
         """Return which items each user has rated, as ones."""
         ones = np.ones(len(self.seen_items), np.int8)
         return sp.csr_matrix(
@@ -345,7 +328,8 @@ class WALS:
         WALS
             This model.
         """
-        return self._update(ratings, user_ids, "user")
+        update(self, ratings, user_ids, "user")
+        return self
 
     def partial_fit_items(self, ratings: sp.csr_matrix | sp.csr_array, *, item_ids: Any) -> WALS:
         """Solve some items again for all ratings they have now, and take new items in; as `partial_fit`.
@@ -362,40 +346,7 @@ class WALS:
         WALS
             This model.
         """
-        return self._update(ratings, item_ids, "item")
-
-    def _update(self, ratings: Any, ids: Any, kind: Kind) -> WALS:
-        rows = place(self.users if kind == "user" else self.items, ids)
-        if len(rows.at) != ratings.shape[0]:
-            raise ConfigError(
-                f"each row of ratings needs an id, but got {len(rows.at)} for {ratings.shape[0]}"
-            )
-        solved = self._fold_in(ratings, kind)
-        old = self.factors.users if kind == "user" else self.factors.items
-        side = Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))
-        pattern = sp.csr_matrix(ratings, copy=True)
-        pattern.sort_indices()
-        pattern.data = np.ones(len(pattern.data), np.int8)
-        seen = self._seen()
-        users, items, counts = self.users, self.items, np.asarray(self.item_counts)
-        if kind == "user":
-            seen, users = put_rows(seen, rows, pattern), IdTable(rows.ids, kind)
-        else:
-            seen, items = put_rows(seen.T.tocsr(), rows, pattern).T.tocsr(), IdTable(rows.ids, kind)
-            counts = put(counts, rows, np.diff(pattern.indptr))
-        changes: dict[str, Any] = {f"{kind}s": side}
-        if kind == "item" and self.factors.item_pattern is not None:
-            rated = RatingRows(pattern, Backend("numpy", 1), str(side.factors.dtype))
-            explained = solve_pattern(rated, np.asarray(self.factors.users.factors), self.config)
-            changes["item_pattern"] = put(self.factors.item_pattern, rows, explained)
-        self._take(
-            replace(self.factors, **changes),
-            users=users,
-            items=items,
-            item_counts=counts,
-            seen_indptr=seen.indptr,
-            seen_items=seen.indices,
-        )
+        update(self, ratings, item_ids, "item")
         return self
 
     def save(self, path: str | Path, *, overwrite: bool = False, **facts: Any) -> None:
@@ -415,24 +366,7 @@ class WALS:
         ModelError
             When `path` exists and `overwrite` is false, or it is not a model directory.
         """
-        check_target(path, overwrite=overwrite)
-        with atomic.directory(path, overwrite=overwrite, holding=_HEADER) as part:
-            self.factors.save(part)
-            arrays = (self.users.ids, self.items.ids, self.item_counts, self.seen_indptr, self.seen_items)
-            for name, array in zip(_ARRAYS, arrays, strict=True):
-                np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
-            meta = {
-                "format": _FORMAT,
-                "format_version": _VERSION,
-                "config": self.config.to_dict(),
-                "options": asdict(self.options),
-                "dataset_digest": self.dataset_digest,
-                "n_users": len(self.users),
-                "n_items": len(self.items),
-                "history": self.history,
-                **facts,
-            }
-            (part / _HEADER).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        model_files.save(self, path, overwrite=overwrite, **facts)
 
     @classmethod
     def load(cls, path: str | Path) -> WALS:
@@ -443,51 +377,7 @@ class WALS:
         ModelError
             When the directory is not a complete model of this format version.
         """
-        path = Path(path)
-        meta = read_meta(path / _HEADER, _FORMAT, _VERSION)
-        factors = Factors.load(path)
-        arrays = [read_array(path / f"{name}.npy") for name in _ARRAYS]
-        n_users, n_items = len(factors.users.bias), len(factors.items.bias)
-        n_seen = int(arrays[3][-1]) if arrays[3].shape == (n_users + 1,) else 0
-        for name, array, size in zip(
-            _ARRAYS, arrays, (n_users, n_items, n_items, n_users + 1, n_seen), strict=True
-        ):
-            if array.shape != (size,):
-                raise ModelError(
-                    f"{path / name}.npy must have shape ({size},) for {n_users} users and {n_items} items, "
-                    f"but has {array.shape}: train the model again"
-                )
-        try:
-            model = cls(factors.config, RunOptions(**meta["options"]))
-            model.history, model.dataset_digest = meta["history"], meta["dataset_digest"]
-            users, items = IdTable(arrays[0], "user"), IdTable(arrays[1], "item")
-        except (KeyError, TypeError, ConfigError) as error:
-            raise ModelError(f"{path / _HEADER} is not as it was written: {error!r}") from error
-        counts, indptr, seen = arrays[2:]
-        model._take(
-            factors, users=users, items=items, item_counts=counts, seen_indptr=indptr, seen_items=seen
-        )
-        return model
-
-
-def check_target(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse, before any training, a path that `WALS.save` would refuse.
-
-    Raises
-    ------
-    ModelError
-        When `path` exists and `overwrite` is false, or it is not a model directory.
-    """
-    try:
-        atomic.check_free(Path(path), overwrite=overwrite, holding=_HEADER)
-    except FileExistsError as error:
-        raise ModelError(str(error)) from error
-
-
-def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:
-    """Return user rows, item columns and values of a sparse matrix as arrays on a backend's device."""
-    coo = ratings.tocoo()
-    return backend.asarray(coo.row), backend.asarray(coo.col), backend.asarray(coo.data)
+        return model_files.load(path)
 
 
 def _best(scores: Any, n: int, skip: Any) -> np.ndarray[Any, Any]:

@@ -12,10 +12,9 @@ from toolkit.backend import Backend
 from toolkit.errors import StudyError
 from toolkit.factors import Factors
 from toolkit.layout import TrainingData
-from toolkit.metrics import rmse
+from toolkit.metrics import pairs_on, rmse
 from toolkit.ranking import rank
 from toolkit.trainer import Trainer
-from toolkit.wals import pairs_on
 
 if TYPE_CHECKING:
     from tune.spec import SearchSpec

@@ -43,7 +43,8 @@ def train(
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
     from toolkit.dataset import RatingsDataset
-    from toolkit.wals import WALS, check_target
+    from toolkit.model_files import check_target
+    from toolkit.wals import WALS
 
     check_target(out, overwrite=overwrite)
     model = WALS(config_from(preset, values), run_options_from(values))

@@ -28,7 +28,7 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
       walslab refit first --out models/best
     """
     from toolkit.dataset import RatingsDataset
-    from toolkit.wals import check_target
+    from toolkit.model_files import check_target
     from tune.refitting import refit_best
     from tune.study import Study
 
