@@ -188,8 +188,28 @@ class RunOptions(_Checked):
 
 # The two settings of the TensorFlow tutorial: the plane bias=none, regularization_exponent=0 of our family.
 _TUTORIAL = {"iterations": 20, "regularization_exponent": 0.0, "bias": "none", "clip": "none"}
+# Found by benchmarks/quality.py on the validation ratings of its first split, and rounded.
+_FOUND = {"iterations": 40, "unobserved_weight": 0.0, "weight_exponent": 0.0}
 PRESETS: dict[str, WALSConfig] = {
     "default": WALSConfig(),
+    "ml-100k": WALSConfig.from_dict(
+        {
+            **_FOUND,
+            "factors": 25,
+            "regularization": 2.1,
+            "regularization_exponent": 0.35,
+            "pattern_weight": 1.2,
+        }
+    ),
+    "ml-1m": WALSConfig.from_dict(
+        {
+            **_FOUND,
+            "factors": 42,
+            "regularization": 1.4,
+            "regularization_exponent": 0.46,
+            "pattern_weight": 0.77,
+        }
+    ),
     "tutorial-default": WALSConfig.from_dict(
         {
             **_TUTORIAL,
