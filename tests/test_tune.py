@@ -200,7 +200,10 @@ def test_dataset_without_validation_ratings_is_refused(workshop, made_up_ratings
 
 def test_killed_study_resumes_in_the_same_runs(workshop):
     folder, _ = workshop
-    (folder / "longer.yaml").write_text(SPEC.replace("trials: 4", "trials: 8"))
+    # Trials that last longer than it takes to look: one that ends unseen is unknown to Ray's last snapshot.
+    longer = SPEC.replace("trials: 4", "trials: 8").replace("iterations: 4", "iterations: 60")
+    longer = longer.replace("{grace_iterations: 2, reduction_factor: 2}", "none")
+    (folder / "longer.yaml").write_text(longer)
     walslab = [sys.executable, "-m", "cluster"]
     root = Path(__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root)}

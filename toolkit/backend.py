@@ -144,10 +144,21 @@ class Backend:
         parts = (slice(None, half), slice(half, None))
         return self.xp.concatenate([self.solve_spd(matrices[part], vectors[part]) for part in parts])
 
-    def each(self, work: Callable[[Any], None], batches: Sequence[Any]) -> None:
-        """Call `work` on every batch, on `threads` threads where there are several."""
-        # Compiled loops call no BLAS, and to look for it takes a millisecond.
-        with contextlib.nullcontext() if self.compiled else self._one_blas_thread():
+    def each(self, work: Callable[[Any], None], batches: Sequence[Any], *, blas: bool | None = None) -> None:
+        """Call `work` on every batch, on `threads` threads where there are several.
+
+        Parameters
+        ----------
+        work : callable
+            Called with a batch.
+        batches : sequence
+            What to call it with.
+        blas : bool, optional
+            Whether it calls BLAS, which is then kept to one thread; by default where loops are not compiled.
+        """
+        # To look for BLAS takes a millisecond.
+        calls_blas = not self.compiled if blas is None else blas
+        with self._one_blas_thread() if calls_blas else contextlib.nullcontext():
             if self.threads == 1 or len(batches) == 1:
                 for batch in batches:
                     work(batch)

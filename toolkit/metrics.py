@@ -70,7 +70,7 @@ def rmse(factors: Factors, users: Any, items: Any, ratings: Any, backend: Backen
     def measure(at: int) -> None:
         u, i, r = users[parts[at]], items[parts[at]], ratings[parts[at]]
         if backend.compiled:
-            from toolkit.compiled.errors import squared_error
+            from toolkit.compiled.squares import squared_error
 
             errors[at] = squared_error(factors, u, i, r)
         else:

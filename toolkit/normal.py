@@ -103,7 +103,7 @@ def solve_rows(
         # Gathered factors, and the systems with the solver's copy of them.
         size = xp.dtype(dtype).itemsize
         batches = ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns))
-        backend.each(_batch_solver(**system), batches)
+        backend.each(_batch_solver(**system), batches, blas=True)
     if not bool(xp.isfinite(solution).all()):
         row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
         raise SolverError(
@@ -170,11 +170,11 @@ def _batch_solver(
 
     def solve(batch: Batch) -> None:
         left, right, penalty = build(batch, dtype)
-        if batch.width < unknowns and visible:
+        if visible:
             # Fewer ratings than unknowns: the penalty alone keeps the matrix from being singular, and single
             # precision must be able to see it beside the largest entries.
             trace = left[:, diagonal, diagonal].sum(axis=1)
-            if bool((penalty + floor < visible * trace).any()):
+            if bool(((batch.counts < unknowns) & (penalty + floor < visible * trace)).any()):
                 left, right, _ = build(batch, xp.float64)
         out[batch.rows] = backend.solve_spd(left, right)
 

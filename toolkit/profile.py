@@ -80,11 +80,9 @@ def long_tail(counts: _Array) -> dict[str, Any]:
     ascending = np.sort(counts).astype(np.float64)
     n, total = len(ascending), max(ascending.sum(), 1.0)
     held = np.cumsum(ascending[::-1]) / total
-    # Twice the area between the Lorenz curve and the diagonal, from the sorted counts.
-    gini = float((2 * np.arange(1, n + 1) - n - 1) @ ascending / (n * total))
     sizes = {percent: -(-percent * n // 100) for percent in _TOP_PERCENT}
     return {
-        "gini": gini,
+        "gini": gini(counts),
         "median": float(np.median(ascending)),
         "most": int(ascending[-1]),
         "curve": [
@@ -92,6 +90,14 @@ def long_tail(counts: _Array) -> dict[str, Any]:
             for percent, size in sizes.items()
         ],
     }
+
+
+def gini(counts: _Array) -> float:
+    """Return the Gini coefficient of `counts`, shape (n,): 0 when all are equal, near 1 when one has all."""
+    ascending = np.sort(counts).astype(np.float64)
+    n = len(ascending)
+    # Twice the area between the Lorenz curve and the diagonal, from the sorted counts.
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ascending / (n * max(ascending.sum(), 1.0)))
 
 
 def quantiles(counts: _Array) -> dict[str, int]:
@@ -160,13 +166,12 @@ def plot(path: Path, title: str, bars: list[dict[str, Any]], counts: dict[str, _
             descending = descending[descending > 0]  # a logarithm has no zero
             ranks = np.unique(np.geomspace(1, max(len(descending), 1), _POINTS).astype(np.int64))
             ranks = ranks[: len(descending)]
-            gini = long_tail(counts[kind])["gini"]
             right.loglog(
                 ranks,
                 descending[ranks - 1],
                 color=colour,
                 lw=2,
-                label=f"{len(counts[kind]):,} {kind}, Gini {gini:.2f}",
+                label=f"{len(counts[kind]):,} {kind}, Gini {gini(counts[kind]):.2f}",
             )
         right.set(xlim=1, xlabel="rank, most ratings first", ylabel="training ratings", title="Long tails")
         # After loglog, which sets its own.

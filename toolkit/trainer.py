@@ -144,7 +144,11 @@ class Trainer:
         )
         self._users_before = None
         self._half_steps = 2 * factors.iterations
-        self._set(users=users, items=items, iterations=factors.iterations)
+        patterns = {
+            name: None if getattr(factors, name) is None else device(getattr(factors, name), dtype)
+            for name in ("item_pattern", "user_pattern")
+        }
+        self._set(users=users, items=items, iterations=factors.iterations, **patterns)
 
     def _ahead(self, now: Side, before: Side | None) -> Side:
         """Return a side moved on by what momentum keeps of its last change."""

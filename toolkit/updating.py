@@ -154,7 +154,9 @@ def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
     solved = fold_in(model, ratings, kind)
     factors = model.factors
     old = factors.users if kind == "user" else factors.items
-    changes: dict[str, Any] = {f"{kind}s": Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))}
+    side = Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))
+    # The users' pattern factors follow from the items' factors, and are made anew when they are needed.
+    changes: dict[str, Any] = {f"{kind}s": side, "user_pattern": None}
     rated = sp.csr_matrix(ratings, copy=True)
     rated.sort_indices()
     rated.data = np.ones(len(rated.data), np.int8)

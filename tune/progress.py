@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import ray.tune as ray_tune
 from rich.console import Console
 
+from tune.metric import SearchMetric
+
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
     from rich.status import Status
-
-    from tune.metric import SearchMetric
 
 
 class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
@@ -43,7 +43,8 @@ class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
         return {**self.__dict__, "_console": None, "_status": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        # A study of before there was a choice went by RMSE.
+        self.__dict__.update({"metric": SearchMetric(), **state})
         self._begin()
 
     def get_state(self) -> dict[str, Any]:

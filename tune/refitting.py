@@ -39,7 +39,7 @@ def refit_best(
     best : TrialResult
         The trial whose configuration was taken.
     test_rmse : float or None
-        Unclipped, on the test ratings; None when there are none.
+        On the test ratings; None when there are none.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 from toolkit import atomic
 from toolkit.errors import StudyError, did_you_mean
+from tune.metric import SearchMetric
 from tune.spec import SearchSpec
 
 STUDIES = Path("studies")
@@ -144,7 +145,8 @@ class Study:
         for result in self._lines("trials.jsonl"):
             if "run_id" in result:
                 found[result["run_id"]] = result
-        return sorted(found.values(), key=self._rank)
+        metric = self.spec.metric
+        return sorted(found.values(), key=lambda result: (_loss(result, metric), result["trial"]))
 
     def add_run(self, trial_id: str, name: str, run_id: str) -> None:
         """Note which MLflow run, of which name, a trial of Ray Tune is recorded in."""
@@ -207,12 +209,13 @@ class Study:
             When no trial finished.
         """
         trials = self.trials()
-        if not trials or self._rank(trials[0])[0] == math.inf:
+        if not trials or _loss(trials[0], self.spec.metric) == math.inf:
             reason = next((t["reason"] for t in trials if t["reason"]), "none has finished")
             raise StudyError(f"study {self.name} has no finished trial: {reason}")
         return trials[0]
 
-    def _rank(self, result: TrialResult) -> tuple[float, str]:
-        figures = {"valid_rmse": result["valid_rmse"], **result.get("ranking", {})}
-        score = self.spec.metric.value(figures) if result["status"] == "FINISHED" else None
-        return self.spec.metric.loss(score), result["trial"]
+
+def _loss(result: TrialResult, metric: SearchMetric) -> float:
+    """Return what is smaller the better a trial is; infinite for one that did not finish."""
+    figures = {"valid_rmse": result["valid_rmse"], **result.get("ranking", {})}
+    return metric.loss(metric.value(figures) if result["status"] == "FINISHED" else None)

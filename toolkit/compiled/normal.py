@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from toolkit.compiled.rows import solve_rows
+from toolkit.compiled.rows import solve_batch
 from toolkit.config import WALSConfig
 from toolkit.factors import Side
 from toolkit.layout import Batch, RatingRows
@@ -53,8 +53,17 @@ def batch_solver(
     w0, biased = config.unobserved_weight, config.bias == "full"
     penalty = config.regularization * ratings.host_counts.astype(np.float64) ** config.regularization_exponent
 
-    @functools.cache
+    made: dict[Any, tuple[Any, ...]] = {}
+    making = threading.Lock()
+
     def tables(dtype: Any) -> tuple[Any, ...]:
+        # All threads ask at once, and each table takes as much memory as the factors.
+        with making:
+            if dtype not in made:
+                made[dtype] = make_tables(dtype)
+            return made[dtype]
+
+    def make_tables(dtype: Any) -> tuple[Any, ...]:
         none = np.zeros(0, dtype)
         scale, border = np.ones(ratings.n_columns, dtype), none
         table = np.zeros((ratings.n_columns, -(-out.shape[1] // _ALIGNED) * _ALIGNED), dtype)
@@ -81,7 +90,7 @@ def batch_solver(
 
     def run(dtype: Any, limit: float, rows: Any, starts: Any, counts: Any) -> tuple[_Array, _Array]:
         solved, failed = np.empty((len(rows), out.shape[1]), dtype), np.zeros(len(rows), np.bool_)
-        solve_rows(
+        solve_batch(
             rows,
             starts,
             counts,

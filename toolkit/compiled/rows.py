@@ -131,7 +131,7 @@ def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # t
 
 
 @compiled
-def solve_rows(  # type: ignore[no-untyped-def]
+def solve_batch(  # type: ignore[no-untyped-def]
     rows,
     starts,
     counts,
@@ -206,7 +206,7 @@ def solve_rows(  # type: ignore[no-untyped-def]
             n = min(_CHUNK, start + count - begin)
             for p in range(n):
                 column = columns[begin + p]
-                for j in range(table.shape[1]):
+                for j in range(unknowns):
                     gathered[p, j] = table[column, j]
                 gathered[p, unknowns] = scale[column] * (values[begin + p] - offset[column])
                 if len(border):

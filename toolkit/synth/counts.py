@@ -89,13 +89,6 @@ def item_counts(ratings: int, users: int, items: int) -> Array:
     return steeper(-_bisect(lambda p: bool(steeper(-p).sum() <= ratings), -50.0, -1.0))
 
 
-def gini(counts: Array) -> float:
-    """Return the Gini coefficient of `counts`, shape (n,): 0 when all are equal, near 1 when one has all."""
-    ordered = np.sort(counts).astype(np.float64)
-    n = len(ordered)
-    return float(2 * (ordered * np.arange(1, n + 1)).sum() / (n * ordered.sum()) - (n + 1) / n)
-
-
 def _bisect(fits: Callable[[float], bool], low: float, high: float) -> float:
     """Return the largest argument that fits, of a condition that holds from `low` up to some point."""
     for _ in range(100):

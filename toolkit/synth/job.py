@@ -15,8 +15,9 @@ import numpy as np
 from toolkit import atomic
 from toolkit.errors import ConfigError
 from toolkit.ingest.memory import processors
+from toolkit.profile import gini
 from toolkit.synth.chunk import Chunk, make_chunk
-from toolkit.synth.counts import gini, movielens_counts
+from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan
 from toolkit.synth.text import HEADER, Lines
 

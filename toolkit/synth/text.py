@@ -46,7 +46,7 @@ class Lines:
             self._few(user[at], item[at], half_stars[at], time[at])
             for at in (slice(start, start + _LINES) for start in range(0, len(user), _LINES))
         ]
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
     def _few(self, user: Array, item: Array, half_stars: Array, time: Array) -> Array:
         lines = np.empty(len(user), dtype=self._line)

@@ -97,7 +97,7 @@ def _cells(trial: TrialResult, metric: SearchMetric) -> tuple[str, ...]:
     if trial["status"] != "FINISHED":
         blank = ("", "") if metric.k else ("",)
         return (trial["status"].lower(), *blank, str(trial["iterations"]), f"{trial['seconds']:.1f}")
-    ranked = (_number(metric.value(trial["ranking"]), ".4f"),) if metric.k else ()
+    ranked = (_number(metric.value(trial.get("ranking", {})), ".4f"),) if metric.k else ()
     return (
         *ranked,
         _number(trial["valid_rmse"], ".4f"),
@@ -116,6 +116,8 @@ def summary(study: Study) -> dict[str, Any]:
     trials = study.trials()
     done = [t for t in trials if t["status"] == "FINISHED"]
     best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None
+    if best and done[0].get("ranking"):
+        best["ranking"] = done[0]["ranking"]
     return {
         "study": str(study.path),
         "parent_run_id": study.facts["parent_run_id"],
