@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tune.study import Study, TrialResult
 
 
-_HEADING = 7  # characters
+_HEADING = 8  # characters
 _EARLY = "*"
 
 
@@ -84,7 +84,7 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
     ranked = (metric.label,) if metric.k else ()
     for column in (*ranked, "valid RMSE", "train RMSE", "iter", "seconds", *searched):
         # Numbers must not be cut on a terminal of 80 columns, so headings are narrow.
-        heading = textwrap.fill(column.replace("_", " "), _HEADING)
+        heading = textwrap.fill(column.replace("regularization", "regul.").replace("_", " "), _HEADING)
         table.add_column(heading, justify="right", no_wrap=True)
     for trial in study.trials()[:limit]:
         table.add_row(
