@@ -92,7 +92,8 @@ def test_study_has_one_parent_and_a_finished_child_per_trial(workshop):
     assert parent.data.metrics["best_valid_rmse"] == told["tune"]["best"]["valid_rmse"]
     assert parent.inputs.dataset_inputs[0].dataset.digest == RatingsDataset.open(folder / "dataset").digest
     assert len(children) == told["tune"]["trials"] == 4
-    assert {c.info.status for c in children} == {"FINISHED"}
+    failed = [c.data.tags for c in children if c.info.status != "FINISHED"]
+    assert failed == []
     assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parent.info.run_id}
     for child in children:
         history = client.get_metric_history(child.info.run_id, "valid_rmse")

@@ -131,10 +131,13 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         return self._runs[trial.trial_id][1]
 
     def _flush(self, trial: Trial) -> None:
-        metrics = self._pending.pop(trial.trial_id, [])
+        metrics = self._pending.get(trial.trial_id, [])
         self._flushed[trial.trial_id] = time.monotonic()
         if metrics:
             self._client.log_batch(self._run_id(trial), metrics=metrics)
+        # Not before they are written: Ray takes an error here for the trial's, and what is then written of the
+        # failed trial must fail, too, so that the study stops and can be resumed.
+        self._pending.pop(trial.trial_id, None)
 
     def _close(
         self, trial: Trial, status: str, *, stopped: str | None = None, reason: str | None = None
