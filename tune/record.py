@@ -135,8 +135,8 @@ class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
         self._flushed[trial.trial_id] = time.monotonic()
         if metrics:
             self._client.log_batch(self._run_id(trial), metrics=metrics)
-        # Not before they are written: Ray takes an error here for the trial's, and what is then written of the
-        # failed trial must fail, too, so that the study stops and can be resumed.
+        # Not before they are written: Ray takes an error here for the trial's, and what is then written of
+        # the failed trial must fail, too, so that the study stops and can be resumed.
         self._pending.pop(trial.trial_id, None)
 
     def _close(
