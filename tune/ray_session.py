@@ -17,8 +17,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record is ours, not Ray's CSV and JSON files
-    # Seconds between snapshots of the search. Ray's own choice, 10 and more, is many trials of this model: those
-    # that a snapshot does not know are done once more when a killed study is resumed.
+    # Seconds between snapshots of the search. Ray's own choice, 10 and more, is many trials of this model:
+    # those that a snapshot does not know are done once more when a killed study is resumed.
     "TUNE_GLOBAL_CHECKPOINT_S": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
