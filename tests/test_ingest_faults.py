@@ -60,7 +60,9 @@ for line in sys.stdin:
 
 # The command, with tasks that take their time and are told.
 COMMAND = """
-import sys, time
+import signal, sys, time
+# Where the tests run in the background, they and their children ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from toolkit.commands import main
 from toolkit.ingest import work
 
