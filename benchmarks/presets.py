@@ -1,4 +1,4 @@
-"""Test RMSE of the presets: mean ± standard deviation over random 10 % tests, unclipped.
+"""Test RMSE of the presets: mean ± standard deviation over random 10 % tests, clipped where a preset says so.
 
     python benchmarks/presets.py data/ml-100k/u.data [MORE RATINGS...] [--splits 5]
 

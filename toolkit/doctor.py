@@ -37,9 +37,9 @@ def checks() -> Iterator[Check]:
         detail=".".join(map(str, python[:3])),
         fix=None if python >= (3, 11) else "use Python 3.11, 3.12 or 3.13",
     )
-    yield from versions(("numpy", "scipy", "pandas", "pyarrow", "dask"))
+    yield from versions(("numpy", "numba", "scipy", "pandas", "pyarrow", "dask"))
     yield Check(name="processors", ok=True, detail=f"{usable_processors()} usable", fix=None)
     problem = cupy_problem()
     yield Check(
-        name="gpu", ok=True, detail=f"none ({problem}); NumPy is used" if problem else "usable", fix=None
+        name="gpu", ok=True, detail=f"none ({problem}); the CPU is used" if problem else "usable", fix=None
     )
