@@ -343,7 +343,7 @@ def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
         done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask worker {address} has no walslab: install the same version there" in done.stderr
-    assert names(tmp_path) == ["preload.py"]
+    assert [name for name in names(tmp_path) if name != "__pycache__"] == ["preload.py"]
 
 
 @pytest.mark.integration

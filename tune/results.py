@@ -1,0 +1,106 @@
+"""What is known of a trial that ended, and how trials are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from tune.metric import SearchMetric
+
+
+class System(TypedDict):
+    """Where a trial ran: array backend, device and host by name, and the peak memory of its process in bytes."""
+
+    backend: str
+    device: str
+    host: str
+    peak_bytes: int
+
+
+class TrialResult(TypedDict):
+    """One trial that ended.
+
+    Attributes
+    ----------
+    trial : str
+        Its name in the study and in MLflow, ``trial-007``.
+    number : int
+        Its place in the order of proposals, from 1.
+    run_id : str or None
+        Its MLflow run; None while the store has not taken it.
+    status : {"FINISHED", "FAILED"}
+        MLflow's word.
+    stopped : {None, "halving", "plateau"}
+        What stopped it early.
+    valid_rmse, train_rmse : float or None
+        In rating units, of the factors that it ended with.
+    ranking : dict of str to float
+        What a search for a ranking measures beside, by ``SearchMetric.keys``.
+    iterations : int
+        Iterations behind those factors.
+    seconds : float
+        Training time, over all iterations it did.
+    history : dict of str to list of float
+        ``valid_rmse``, ``train_rmse``, ``seconds`` and the ranking's figures after each iteration.
+    sampled : dict
+        What the sampler proposed, by searched hyperparameter, as the sampler sees it.
+    config : dict
+        All hyperparameters.
+    source : str
+        Who proposed it: ``tpe``, ``random``, ``gp``, or a start point's name.
+    reason : str or None
+        Why it failed.
+    started, ended : float
+        Seconds since the epoch.
+    attempts : int
+        How often it was begun: more than once where its process died.
+    system : System or None
+        None where it failed before it told.
+    """
+
+    trial: str
+    number: int
+    run_id: str | None
+    status: str
+    stopped: str | None
+    valid_rmse: float | None
+    train_rmse: float | None
+    ranking: dict[str, float]
+    iterations: int
+    seconds: float
+    history: dict[str, list[float]]
+    sampled: dict[str, Any]
+    config: dict[str, Any]
+    source: str
+    reason: str | None
+    started: float
+    ended: float
+    attempts: int
+    system: System | None
+
+
+def value(result: TrialResult, metric: SearchMetric) -> float | None:
+    """Return the figure that a trial is compared by; None where it has none."""
+    if result["status"] != "FINISHED":
+        return None
+    return metric.value({"valid_rmse": result["valid_rmse"], **result["ranking"]})
+
+
+def loss(result: TrialResult, metric: SearchMetric) -> float:
+    """Return what is smaller the better a trial is; infinite for one that failed."""
+    return metric.loss(value(result, metric))
+
+
+def best_first(results: Iterable[TrialResult], metric: SearchMetric) -> list[TrialResult]:
+    """Return the trials best first, failed ones last, equal ones in the order they were proposed."""
+    return sorted(results, key=lambda result: (loss(result, metric), result["number"]))
+
+
+def best_so_far(results: Iterable[TrialResult], metric: SearchMetric) -> list[float | None]:
+    """Return, for the trials in the order they ended, the best figure there was after each."""
+    least, found = math.inf, []
+    for result in sorted(results, key=lambda result: result["ended"]):
+        least = min(least, loss(result, metric))
+        found.append(None if least == math.inf else (-least if metric.mode == "max" else least))
+    return found
