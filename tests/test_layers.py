@@ -34,6 +34,8 @@ EXPORTS = {
         "PRESETS",
         "WALS",
         "Backend",
+        "Ensemble",
+        "Model",
         "RatingsDataset",
         "RatingsSource",
         "RunOptions",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ray.tune.search.optuna import OptunaSearch
 
 from toolkit.config import WALSConfig
-from tune.space import SCALES, Choices, Fixed, Interval, parse_space
+from tune.reading import parse_space
+from tune.space import SCALES, Choices, Fixed, Interval
 
 
 def parse(**entries):

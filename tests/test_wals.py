@@ -435,7 +435,8 @@ def test_nothing_is_unpickled(saved):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"format_version": 99}, "version 1, but states 'walslab-[a-z]+' version 99"),
+        ({"format_version": 99}, "version 2, but states 'walslab-[a-z]+' version 99"),
+        ({"format_version": 1}, "states 'walslab-[a-z]+' version 1: train the model again"),
         ({"format": "other"}, "but states 'other'"),
     ],
 )
@@ -450,11 +451,11 @@ def test_model_of_another_format_is_refused(saved, name, change, text):
     ("name", "text"),
     [
         ("model.json", "[]"),
-        ("model.json", '{"format": "walslab-model", "format_version": 1}'),
-        ("model.json", '{"format": "walslab-model", "format_version": 1, "options": {"color": "red"}}'),
-        ("factors.json", '{"format": "walslab-factors", "format_version": 1}'),
-        ("factors.json", '{"format": "walslab-factors", "format_version": 1, "config": {"factors": -3}}'),
-        ("factors.json", '{"format": "walslab-factors", "format_version": 1, "config": 3}'),
+        ("model.json", '{"format": "walslab-model", "format_version": 2}'),
+        ("model.json", '{"format": "walslab-model", "format_version": 2, "options": {"color": "red"}}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 2}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 2, "config": {"factors": -3}}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 2, "config": 3}'),
     ],
 )
 def test_header_without_what_belongs_there_is_refused(saved, name, text):

@@ -11,15 +11,19 @@ if TYPE_CHECKING:
     from toolkit.backend import Backend
     from toolkit.config import PRESETS, RunOptions, WALSConfig
     from toolkit.dataset import RatingsDataset
+    from toolkit.ensemble import Ensemble
     from toolkit.errors import WalslabError
     from toolkit.ingest import ingest_ratings
     from toolkit.ingest.source import RatingsSource
+    from toolkit.model import Model
     from toolkit.trainer import Trainer
     from toolkit.wals import WALS
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
     "Backend": "toolkit.backend",
+    "Ensemble": "toolkit.ensemble",
+    "Model": "toolkit.model",
     "PRESETS": "toolkit.config",
     "RatingsDataset": "toolkit.dataset",
     "RatingsSource": "toolkit.ingest.source",
@@ -34,6 +38,8 @@ __all__ = [
     "PRESETS",
     "WALS",
     "Backend",
+    "Ensemble",
+    "Model",
     "RatingsDataset",
     "RatingsSource",
     "RunOptions",

@@ -11,10 +11,10 @@ from toolkit import atomic
 from toolkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from toolkit.wals import WALS
+    from toolkit.model import Model
 
 
-def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) -> dict[str, tuple[int, ...]]:
+def export_tutorial(model: Model, out: str | Path, *, overwrite: bool = False) -> dict[str, tuple[int, ...]]:
     """Write the four arrays of the TensorFlow WALS tutorial.
 
     Its code predicts by ``row[u] @ col[i]`` alone. So a model with a mean or biases gets two more columns,
@@ -22,8 +22,8 @@ def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) ->
 
     Parameters
     ----------
-    model : WALS
-        A fitted model.
+    model : Model
+        A fitted model; the factors of an ensemble are those of its members side by side.
     out : str or Path
         Directory to make: ``row.npy`` (n_users, k or k + 2), ``col.npy`` (n_items, k or k + 2), ``user.npy``
         (n_users,) and ``item.npy`` (n_items,) with the ids.
@@ -42,7 +42,7 @@ def export_tutorial(model: WALS, out: str | Path, *, overwrite: bool = False) ->
     """
     f = model.factors
     row, col = np.asarray(f.users.factors), np.asarray(f.items.factors)
-    if model.config.bias != "none":
+    if f.mean or f.users.bias.any() or f.items.bias.any():
         ones_u, ones_i = np.ones((len(row), 1), row.dtype), np.ones((len(col), 1), col.dtype)
         row = np.hstack([row, (np.asarray(f.users.bias) + row.dtype.type(f.mean))[:, None], ones_u])
         col = np.hstack([col, ones_i, np.asarray(f.items.bias)[:, None]])

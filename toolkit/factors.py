@@ -1,9 +1,9 @@
-"""What training produces: factors and biases of both sides, and their plain files."""
+"""What predicts, and what training produces: factors and biases of both sides, and their plain files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from toolkit.config import WALSConfig
 from toolkit.errors import ModelError
 
 _FORMAT = "walslab-factors"
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
 _PATTERN = "item_pattern"
 
@@ -26,8 +26,8 @@ class Side(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Factors:
-    """The fitted numbers of one model: a rating is predicted as μ + b_u + b_i + x_u · y_i.
+class Predictor:
+    """What a rating is predicted by, as μ + b_u + b_i + x_u · y_i.
 
     Attributes
     ----------
@@ -35,23 +35,35 @@ class Factors:
         Arrays of float32 or float64, in host memory or on the device.
     mean : float
         Global mean μ; 0 with ``bias="none"``.
-    config : WALSConfig
-        The hyperparameters they were fitted with.
-    item_pattern, user_pattern : array of float, shape (n_items, k) and (n_users, k), or None
-        What the users' and the items' factors explain who rated what with (`toolkit.pattern`), as it was when
-        they were solved; None without a ``pattern_weight``.
     scale : tuple of float, or None
         Smallest and largest rating, to which predictions are clipped; None where they are not.
-    iterations : int
-        Iterations done, which early stopping makes fewer than ``config.iterations``.
     """
 
     users: Side
     items: Side
     mean: float
+    scale: tuple[float, float] | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Factors(Predictor):
+    """The fitted numbers of one training.
+
+    Attributes
+    ----------
+    users, items, mean, scale
+        As `Predictor`.
+    config : WALSConfig
+        The hyperparameters they were fitted with.
+    iterations : int
+        Iterations done, which early stopping makes fewer than ``config.iterations``.
+    item_pattern, user_pattern : array of float, shape (n_items, k) and (n_users, k), or None
+        What the users' and the items' factors explain who rated what with (`toolkit.pattern`), as it was when
+        they were solved; None without a ``pattern_weight``.
+    """
+
     config: WALSConfig
     iterations: int
-    scale: tuple[float, float] | None = None
     item_pattern: Any = None
     user_pattern: Any = None
 
@@ -120,8 +132,8 @@ class Factors:
             mean,
             config,
             iterations,
-            scale,
             pattern,
+            scale=scale,
         )
 
 

@@ -6,19 +6,19 @@ import math
 from typing import Any
 
 from toolkit.backend import Backend
-from toolkit.factors import Factors
+from toolkit.factors import Factors, Predictor
 from toolkit.pattern import sum_rated
 
 # Pairs gathered at once, so that two factor rows of this many pairs are the only large temporaries.
 _CHUNK = 1 << 16
 
 
-def predict_pairs(factors: Factors, users: Any, items: Any, xp: Any, *, clip: bool = True) -> Any:
+def predict_pairs(factors: Predictor, users: Any, items: Any, xp: Any, *, clip: bool = True) -> Any:
     """Return the predicted ratings of pairs.
 
     Parameters
     ----------
-    factors : Factors
+    factors : Predictor
         Fitted numbers, on `xp`'s device.
     users, items : array of int, shape (n,)
         User rows and item columns.
@@ -48,12 +48,12 @@ def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:
     return backend.asarray(coo.row), backend.asarray(coo.col), backend.asarray(coo.data)
 
 
-def rmse(factors: Factors, users: Any, items: Any, ratings: Any, backend: Backend) -> float | None:
+def rmse(factors: Predictor, users: Any, items: Any, ratings: Any, backend: Backend) -> float | None:
     """Return the root mean squared error over pairs, accumulated in float64; None when there are none.
 
     Parameters
     ----------
-    factors : Factors
+    factors : Predictor
         Fitted numbers, on the device of `backend`; predictions are clipped where they have a rating scale.
     users, items : array of int, shape (n,)
         User rows and item columns.

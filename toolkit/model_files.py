@@ -11,50 +11,106 @@ import numpy as np
 
 from toolkit import atomic
 from toolkit.config import RunOptions
-from toolkit.errors import ConfigError, ModelError
+from toolkit.errors import ModelError
 from toolkit.factors import Factors, read_array, read_meta
 from toolkit.ids import IdTable
 
 if TYPE_CHECKING:
+    from toolkit.model import Model
     from toolkit.wals import WALS
 
 _FORMAT = "walslab-model"
-_VERSION = 1
+_VERSION = 2
 _HEADER = "model.json"
 _ARRAYS = ("user_ids", "item_ids", "item_counts", "seen_indptr", "seen_items")
+_MEMBERS = "members"
 
 
-def save(model: WALS, path: str | Path, *, overwrite: bool = False, **facts: Any) -> None:
-    """Write a model; as `toolkit.wals.WALS.save`."""
+def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: Any) -> None:
+    """Write a model; as `toolkit.model.Model.save`.
+
+    An ensemble has ``members/0``, ``members/1``, … with the factors of each, and all else once.
+    """
+    from toolkit.ensemble import Ensemble
+    from toolkit.wals import WALS
+
     check_target(path, overwrite=overwrite)
     with atomic.directory(path, overwrite=overwrite, holding=_HEADER) as part:
-        model.factors.save(part)
+        own: dict[str, Any] = {}
+        if isinstance(model, WALS):
+            model.factors.save(part)
+            own = {"config": model.config.to_dict(), **_training(model)}
+        elif isinstance(model, Ensemble):
+            for at, member in enumerate(model.members):
+                folder = part / _MEMBERS / str(at)
+                folder.mkdir(parents=True)
+                member.factors.save(folder)
+            own = {
+                "members": len(model.members),
+                "weights": model.weights,
+                "trainings": [_training(member) for member in model.members],
+            }
         arrays = (model.users.ids, model.items.ids, model.item_counts, model.seen_indptr, model.seen_items)
         for name, array in zip(_ARRAYS, arrays, strict=True):
             np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
         meta = {
             "format": _FORMAT,
             "format_version": _VERSION,
-            "config": model.config.to_dict(),
-            "options": asdict(model.options),
+            **own,
             "dataset_digest": model.dataset_digest,
             "n_users": len(model.users),
             "n_items": len(model.items),
-            "history": model.history,
             **facts,
         }
         (part / _HEADER).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
-def load(path: str | Path) -> WALS:
-    """Read a model; as `toolkit.wals.WALS.load`."""
+def load(path: str | Path) -> Model:
+    """Read a model of any kind; as `toolkit.model.Model.load`."""
+    from toolkit.ensemble import Ensemble
     from toolkit.wals import WALS
 
     path = Path(path)
     meta = read_meta(path / _HEADER, _FORMAT, _VERSION)
-    factors = Factors.load(path)
+    n_members = meta.get("members")
+    if n_members is None:
+        factors = [Factors.load(path)]
+    elif isinstance(n_members, int) and n_members > 0:
+        factors = [Factors.load(path / _MEMBERS / str(at)) for at in range(n_members)]
+    else:
+        raise ModelError(
+            f"{path / _HEADER} must have a whole number above 0 as members, but has {n_members!r}"
+        )
+    arrays = _arrays(path, factors)
+    try:
+        users, items = IdTable(arrays[0], "user"), IdTable(arrays[1], "item")
+        models = []
+        for own, training in zip(factors, [meta] if n_members is None else meta["trainings"], strict=True):
+            model = WALS(own.config, RunOptions(**training["options"]))
+            model.history, model.dataset_digest = training["history"], meta["dataset_digest"]
+            counts, indptr, seen = arrays[2:]
+            model.take(own, users=users, items=items, item_counts=counts, seen_indptr=indptr, seen_items=seen)
+            models.append(model)
+        return models[0] if n_members is None else Ensemble(models, meta["weights"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path / _HEADER} is not as it was written: {error!r}") from error
+
+
+def _training(model: WALS) -> dict[str, Any]:
+    return {"options": asdict(model.options), "history": model.history}
+
+
+def _arrays(path: Path, factors: list[Factors]) -> list[Any]:
+    """Return what is there once, checked against the factors."""
     arrays = [read_array(path / f"{name}.npy") for name in _ARRAYS]
-    n_users, n_items = len(factors.users.bias), len(factors.items.bias)
+    sizes = [(len(f.users.bias), len(f.items.bias)) for f in factors]
+    n_users, n_items = sizes[0]
+    for at, (users, items) in enumerate(sizes):
+        if (users, items) != sizes[0]:
+            raise ModelError(
+                f"{path / _MEMBERS / str(at)} must be of {n_users} users and {n_items} items, as member 0, "
+                f"but is of {users} and {items}: train the model again"
+            )
     n_seen = int(arrays[3][-1]) if arrays[3].shape == (n_users + 1,) else 0
     for name, array, size in zip(
         _ARRAYS, arrays, (n_users, n_items, n_items, n_users + 1, n_seen), strict=True
@@ -64,19 +120,11 @@ def load(path: str | Path) -> WALS:
                 f"{path / name}.npy must have shape ({size},) for {n_users} users and {n_items} items, "
                 f"but has {array.shape}: train the model again"
             )
-    try:
-        model = WALS(factors.config, RunOptions(**meta["options"]))
-        model.history, model.dataset_digest = meta["history"], meta["dataset_digest"]
-        users, items = IdTable(arrays[0], "user"), IdTable(arrays[1], "item")
-    except (KeyError, TypeError, ConfigError) as error:
-        raise ModelError(f"{path / _HEADER} is not as it was written: {error!r}") from error
-    counts, indptr, seen = arrays[2:]
-    model.take(factors, users=users, items=items, item_counts=counts, seen_indptr=indptr, seen_items=seen)
-    return model
+    return arrays
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse, before any training, a path that `WALS.save` would refuse.
+    """Refuse, before any training, a path that `save` would refuse.
 
     Raises
     ------

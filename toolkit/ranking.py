@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from toolkit.backend import Backend
 from toolkit.errors import ConfigError
-from toolkit.factors import Factors
+from toolkit.factors import Predictor
 
 # Scores that are in memory at once, on a CPU and on a GPU: never users × items.
 _SCORES, _SCORES_ON_GPU = 1 << 21, 1 << 26
@@ -40,7 +40,7 @@ class Ranking(NamedTuple):
 
 
 def rank(
-    factors: Factors,
+    factors: Predictor,
     held_out: Any,
     *,
     seen: Sequence[Any] = (),
@@ -52,7 +52,7 @@ def rank(
 
     Parameters
     ----------
-    factors : Factors
+    factors : Predictor
         Fitted numbers, on the device of `backend`.
     held_out : scipy.sparse matrix, shape (n_users, n_items)
         Ratings that were not trained on.
@@ -109,7 +109,7 @@ def rank(
 
 
 def _best(
-    factors: Factors, users: Any, hidden: list[Any], k: int, backend: Backend
+    factors: Predictor, users: Any, hidden: list[Any], k: int, backend: Backend
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the k best items of some users, best first and equal ones by number, and which are real."""
     xp = backend.xp

@@ -53,7 +53,7 @@ class Trainer:
             0.0 if config.bias == "none" else data.mean,
             data.scale if config.clip == "scale" else None,
         )
-        self.factors = Factors(users, items, mean, config, 0, scale)
+        self.factors = Factors(users, items, mean, config, 0, scale=scale)
         self._users_before: Side | None = None
         # Solved so far: the random users that it begins with are no step to go on from, and no taste.
         self._half_steps = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.config import Range, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
-from tune.space import parse_space
+from tune.reading import parse_space, refuse_unknown
 
 # The tutorial's names of our hyperparameters.
 NAMES = {
@@ -34,6 +34,26 @@ _KEYS = (
     "categoricalValues",
     "scaleType",
 )
+_TUNING_KEYS = (
+    "goal",
+    "params",
+    "maxTrials",
+    "maxParallelTrials",
+    "maxFailedTrials",
+    "hyperparameterMetricTag",
+    "resumePreviousJobId",
+    "enableTrialEarlyStopping",
+    "algorithm",
+)
+# Our key and the least number that theirs may hold.
+_LIMITS = {
+    "maxTrials": ("trials", 1),
+    "maxParallelTrials": ("concurrency", 1),
+    "maxFailedTrials": ("max_failures", 0),
+}
+_ALGORITHMS = {"ALGORITHM_UNSPECIFIED": "tpe", "RANDOM_SEARCH": "random"}
+# The name that AI Platform gives the figure of a file without a tag.
+_DEFAULT_TAG = "training/hptuning/metric"
 
 
 def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -41,7 +61,7 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
 
     Hyperparameters that the file does not name keep the tutorial's defaults; where it searches
     ``feature_wt_factor`` and not ``feature_wt_exp``, the weights are the tutorial's linear ones
-    (``weight_exponent`` 1).
+    (``weight_exponent`` 1). Trials do all their iterations, unless the file enables early stopping.
 
     Parameters
     ----------
@@ -67,23 +87,59 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise SpecError(f"{source}: {path}.params is missing: nothing says what to search") from error
     problems: list[str] = []
-    if tuning.get("goal", "MINIMIZE") != "MINIMIZE":
-        problems.append(
-            f"{path}.goal must be MINIMIZE, since an RMSE is searched, but got {tuning['goal']!r}"
-        )
+    refuse_unknown(tuning, _TUNING_KEYS, f"{path}.", problems)
+    _check_purpose(tuning, path, problems)
     space = _space(params, f"{path}.params", problems)
     if "observed_weight" in space and "weight_exponent" not in space:
         space["weight_exponent"] = 1.0
     spec: dict[str, Any] = {"preset": "tutorial-default", "space": space}
-    for theirs, our_key in (("maxTrials", "trials"), ("maxParallelTrials", "concurrency")):
+    for theirs, (ours, low) in _LIMITS.items():
         if theirs in tuning:
             number = _number(tuning[theirs], f"{path}.{theirs}", problems, integer=True)
-            if number is not None and number < 1:
-                problems.append(f"{path}.{theirs} must be at least 1, but got {tuning[theirs]!r}")
-            spec[our_key] = number
+            if number is not None and number < low:
+                problems.append(f"{path}.{theirs} must be at least {low}, but got {tuning[theirs]!r}")
+            spec[ours] = number
+    # 0 failures leave it to the service when to give up, as our default does.
+    if not spec.get("max_failures", 1):
+        del spec["max_failures"]
+    algorithm = tuning.get("algorithm", "ALGORITHM_UNSPECIFIED")
+    spec["sampler"] = _ALGORITHMS.get(str(algorithm), "tpe")
+    if str(algorithm) not in _ALGORITHMS:
+        way_out = (
+            ": a grid is not searched here; list values as DISCRETE and leave the algorithm out"
+            if algorithm == "GRID_SEARCH"
+            else did_you_mean(str(algorithm), _ALGORITHMS)
+        )
+        problems.append(
+            f"{path}.algorithm must be one of {', '.join(_ALGORITHMS)}, but got {algorithm!r}{way_out}"
+        )
+    early = tuning.get("enableTrialEarlyStopping", False)
+    if not isinstance(early, bool):
+        problems.append(f"{path}.enableTrialEarlyStopping must be true or false, but got {early!r}")
+    elif not early:
+        spec["early_stopping"] = "none"
     if problems:
         raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
     return spec
+
+
+def _check_purpose(tuning: Mapping[str, Any], path: str, problems: list[str]) -> None:
+    """Find what the file wants other than a small RMSE, from the beginning."""
+    if tuning.get("goal", "MINIMIZE") != "MINIMIZE":
+        problems.append(
+            f"{path}.goal must be MINIMIZE, since an RMSE is searched, but got {tuning['goal']!r}"
+        )
+    tag = tuning.get("hyperparameterMetricTag", "rmse")
+    if tag != _DEFAULT_TAG and "rmse" not in str(tag).lower():
+        problems.append(
+            f"{path}.hyperparameterMetricTag must name an RMSE, since one is searched, but got {tag!r}: "
+            "rankings are for specifications of our own (`metric: ndcg@10`)"
+        )
+    if "resumePreviousJobId" in tuning:
+        problems.append(
+            f"{path}.resumePreviousJobId cannot be followed: in a specification of our own, `start` lists the "
+            "studies to go on from"
+        )
 
 
 def _space(params: Any, path: str, problems: list[str]) -> dict[str, Any]:
@@ -96,11 +152,7 @@ def _space(params: Any, path: str, problems: list[str]) -> dict[str, Any]:
         if not isinstance(param, Mapping) or "parameterName" not in param:
             problems.append(f"{key} must be a mapping with a parameterName, but got {param!r}")
             continue
-        problems.extend(
-            f"{key}.{k}: unknown key{did_you_mean(str(k), _KEYS)}; valid: {', '.join(_KEYS)}"
-            for k in param
-            if k not in _KEYS
-        )
+        refuse_unknown(param, _KEYS, f"{key}.", problems)
         name = str(param["parameterName"])
         ours = NAMES.get(name, name if name in NAMES.values() else None)
         if ours is None:

@@ -1,116 +1,164 @@
-"""What a study says on standard error while it runs: a live line on a terminal, else one line a trial."""
+"""What a study says on standard error while it runs: a table on a terminal, else one line a trial."""
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import ray.tune as ray_tune
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
-from tune.metric import SearchMetric
+from tune.results import TrialResult, value
 
 if TYPE_CHECKING:
-    from ray.tune.experiment import Trial
-    from rich.status import Status
+    from rich.console import RenderableType
+
+    from tune.record import MlflowRecord
+    from tune.running import RunningTrial, StudyRun
+
+_ROWS = 8  # running trials shown
 
 
-class StudyProgress(ray_tune.Callback):  # type: ignore[misc]
-    """Counts trials as Ray Tune reports them.
+class StudyProgress:
+    """Shows how a study goes; a `tune.running.Listener` that is also a context.
 
     Parameters
     ----------
-    total : int
-        Trials that the study asks for.
-    metric : SearchMetric
-        What they are compared by.
+    console : rich.console.Console, optional
+        Where to write; standard error where not given.
     """
 
-    def __init__(self, total: int, metric: SearchMetric) -> None:
-        self.total = total
-        self.metric = metric
-        self._counted: dict[str, str] = {}
-        self._best: float | None = None
-        self._begin()
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._record: MlflowRecord | None = None
+        self._run: StudyRun | None = None
+        self._before = 0
+        self._told_problem: str | None = None
+        self._lock = threading.Lock()
+        self._live: Live | None = None
 
-    def _begin(self) -> None:
-        self._began = time.monotonic()
-        self._before = len(self._counted)
-        self._console: Console = Console(stderr=True, highlight=False)
-        self._status: Status | None = None
+    def watch(self, record: MlflowRecord) -> None:
+        """Tell when the store does not take the record."""
+        self._record = record
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_console": None, "_status": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # A study of before there was a choice went by RMSE.
-        self.__dict__.update({"metric": SearchMetric(), **state})
-        self._begin()
-
-    def get_state(self) -> dict[str, Any]:
-        """Return what a resumed study must know."""
-        return {"counted": dict(self._counted), "best": self._best}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take `get_state` back."""
-        self._counted, self._best = state["counted"], state["best"]
-        self._before = len(self._counted)
-
-    def setup(
-        self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any
-    ) -> None:
-        """Show the line."""
+    def begin(self, run: StudyRun) -> None:
+        """Show a run of a study from now on."""
+        self._run, self._before, self._began = run, len(run.results), time.monotonic()
         if self._console.is_terminal:
-            self._status = self._console.status(self._text([]))
-            self._status.start()
+            self._live = Live(
+                get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Note a new best, and redraw."""
-        self._redraw(trials)
+    def end(self) -> None:
+        """Take the table away."""
+        if self._live:
+            self._live.stop()
+            self._live = None
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Count a trial that ended well."""
-        last = trial.last_result
-        value = self.metric.value(last)
-        if self.metric.loss(value) < self.metric.loss(self._best):
-            self._best = value
-        told = "none" if value is None else f"{value:.4f}"
-        text = f"{self.metric.label} {told} after {last.get('training_iteration')} iterations"
-        self._count(trials, trial, "done", text)
+    def advanced(self, run: StudyRun, trial: RunningTrial) -> None:
+        """Nothing: the table is drawn anew by itself."""
+        self._tell_problem()
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Count a trial that failed."""
-        self._count(trials, trial, "failed", "failed")
+    def ended(self, run: StudyRun, result: TrialResult) -> None:
+        """Write a line."""
+        self._tell_problem()
+        if not self._live:
+            with self._lock:
+                self._console.print(line(run, result), soft_wrap=True)
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Take the line away."""
-        if self._status:
-            self._status.stop()
+    def _tell_problem(self) -> None:
+        problem = self._record.problem if self._record else None
+        if problem != self._told_problem:
+            self._told_problem = problem
+            text = (
+                f"MLflow does not take the record ({problem}): trials are kept in the study until it does"
+                if problem
+                else "MLflow takes the record again"
+            )
+            self._console.print(text, soft_wrap=True, markup=False)
 
-    def _count(self, trials: list[Trial], trial: Trial, outcome: str, text: str) -> None:
-        self._counted[trial.trial_id] = outcome
-        if not self._console.is_terminal:
-            best = "" if self._best is None else f", best {self._best:.4f}"
-            self._console.print(f"trial {len(self._counted)}/{self.total}: {text}{best}")
-        self._redraw(trials)
+    def _render(self) -> RenderableType:
+        run = self._run
+        if run is None:
+            return Text("")
+        seconds = time.monotonic() - self._began
+        return Group(heading(run, seconds, len(run.results) - self._before), _running(run))
 
-    def _redraw(self, trials: list[Trial]) -> None:
-        if self._status:
-            self._status.update(self._text(trials))
 
-    def _text(self, trials: list[Trial]) -> str:
-        done = len(self._counted)
-        failed = sum(outcome == "failed" for outcome in self._counted.values())
-        running = sum(trial.status == "RUNNING" and trial.trial_id not in self._counted for trial in trials)
-        elapsed = time.monotonic() - self._began
-        parts = [f"{done}/{self.total} trials", f"{running} running"]
-        if failed:
-            parts.append(f"{failed} failed")
-        if self._best is not None:
-            parts.append(f"best {self.metric.label} {self._best:.4f}")
-        if done > self._before:
-            left = elapsed / (done - self._before) * (self.total - done)
-            parts.append(f"{elapsed:.0f} s, about {left:.0f} s left")
-        return "  ".join(parts)
+def line(run: StudyRun, result: TrialResult) -> str:
+    """Return a trial that ended as a line of a log."""
+    metric = run.spec.metric
+    done = f"{result['trial']} ({len(run.results)}/{run.spec.trials})"
+    best = value(run.best, metric) if run.best else None
+    so_far = "" if best is None else f", best {best:.4f} ({run.best['trial']})" if run.best else ""
+    if result["status"] == "FAILED":
+        return f"{done} failed: {result['reason']}{so_far}"
+    stopped = f", stopped by {result['stopped']}" if result["stopped"] else ""
+    figure = value(result, metric)
+    told = "none" if figure is None else f"{figure:.4f}"
+    return (
+        f"{done}: {metric.label} {told} after {result['iterations']} iterations, "
+        f"{result['seconds']:.2f} s{stopped}{so_far}"
+    )
+
+
+def heading(run: StudyRun, seconds: float, done_now: int) -> Text:
+    """Return the counts of a study, its best trial, and how long it will take, as one line.
+
+    Parameters
+    ----------
+    run : StudyRun
+        The study.
+    seconds : float
+        Since this run of it began.
+    done_now : int
+        Trials that ended since then.
+    """
+    results = list(run.results)
+    stopped = sum(result["stopped"] is not None for result in results)
+    parts = [
+        f"{len(results)}/{run.spec.trials} done",
+        f"{len(run.running)} running",
+        f"{stopped} stopped early",
+    ]
+    if run.n_failed:
+        parts.append(f"{run.n_failed} failed")
+    best = value(run.best, run.spec.metric) if run.best else None
+    if run.best and best is not None:
+        parts.append(f"best {run.spec.metric.label} {best:.4f} ({run.best['trial']})")
+    eta = seconds / done_now * (run.spec.trials - len(results)) if done_now else None
+    if eta is not None and run.spec.max_seconds:
+        eta = min(eta, max(0.0, run.spec.max_seconds - run.seconds))
+    parts.append(f"{_clock(seconds)}" + (f", about {_clock(eta)} left" if eta is not None else ""))
+    return Text("   ".join(parts))
+
+
+def _running(run: StudyRun) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("running", "iteration", run.spec.metric.label, "factors", "seconds"):
+        table.add_column(name, justify="left" if name == "running" else "right", no_wrap=True)
+    trials = list(run.running.values())
+    for trial in trials[:_ROWS]:
+        figures = trial.history.get(run.spec.metric.key, [])
+        table.add_row(
+            trial.trial,
+            f"{trial.iterations}/{trial.config.iterations}",
+            f"{figures[-1]:.4f}" if figures else "",
+            str(trial.config.factors),
+            f"{time.time() - trial.started:.1f}",
+        )
+    if len(trials) > _ROWS:
+        table.add_row(f"and {len(trials) - _ROWS} more")
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )

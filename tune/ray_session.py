@@ -17,9 +17,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record is ours, not Ray's CSV and JSON files
-    # Seconds between snapshots of the search. Ray's own choice, 10 and more, is many trials of this model:
-    # those that a snapshot does not know are done once more when a killed study is resumed.
-    "TUNE_GLOBAL_CHECKPOINT_S": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # a study is resumed by its own journal, not by Ray's snapshots
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -66,6 +64,19 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
+def room(spec: SearchSpec) -> int:
+    """Return how many trials fit on the nodes that Ray has now."""
+    import ray
+
+    asked = _asked(spec)
+    # A trial runs on one node, so what several nodes have together does not help it.
+    return sum(
+        min((int(node["Resources"].get(k, 0) // v) for k, v in asked.items()), default=spec.trials)
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+
+
 def concurrency(spec: SearchSpec) -> int:
     """Return how many trials run at once.
 
@@ -76,17 +87,18 @@ def concurrency(spec: SearchSpec) -> int:
     """
     import ray
 
-    asked = {name: amount for name, amount in (("CPU", spec.cpu), ("GPU", spec.gpu)) if amount}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    # A trial runs on one node, so what several nodes have together does not help it.
-    fits = sum(
-        min((int(node.get(k, 0) // v) for k, v in asked.items()), default=spec.trials) for node in nodes
-    )
+    fits = room(spec)
     if not fits:
+        asked = _asked(spec)
         wanted = ", ".join(f"{v:g} {k} (resources.{k.lower()})" for k, v in asked.items())
-        most = ", ".join(f"{max(node.get(k, 0.0) for node in nodes):g} {k}" for k in asked)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        most = ", ".join(f"{max((node.get(k, 0.0) for node in nodes), default=0.0):g} {k}" for k in asked)
         raise StudyError(
             f"each trial asks for {wanted}, but no node of Ray has that: at most {most}; "
             "lower it, or connect to a larger cluster through RAY_ADDRESS"
         )
     return min(spec.concurrency or fits, spec.trials)
+
+
+def _asked(spec: SearchSpec) -> dict[str, float]:
+    return {name: amount for name, amount in (("CPU", spec.cpu), ("GPU", spec.gpu)) if amount}

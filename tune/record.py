@@ -1,188 +1,306 @@
-"""The record of a study in MLflow: one parent run, one child run per trial, written by the driver alone."""
+"""The record of a study in MLflow: one parent run, one child run per trial, written by one thread.
+
+The study's journal is the truth, and MLflow is brought in line with it: what the store has not taken, because
+it does not answer or because the process was killed, is written when it does, or when the study is resumed.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import math
+import shutil
+import tempfile
+import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import ray.tune as ray_tune
+from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import StudyError
-from tune.study import Study, TrialResult
-from tune.tracking import DatasetFacts, Tracking, start_run
+from toolkit.factors import Factors
+from tune.results import TrialResult
+from tune.study import Study
+from tune.tracking import DatasetFacts, Tracking, create_run, describe_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
-    from ray.tune.experiment import Trial
+    from mlflow.entities import Metric, Run
+
+    from tune.running import RunningTrial, StudyRun
+
+# A trial that takes longer shows in the UI while it runs; a shorter one is written in one go when it ends.
+_LIVE_SECONDS = 5.0
+# Between tries of a store that does not take what it is given, in seconds.
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
+# How long a study that is through waits for a store that does not answer, in seconds.
+_PATIENCE = 30.0
+_BATCH = 1000  # metrics that MLflow takes at once
 
 
-_METRICS = ("valid_rmse", "train_rmse", "seconds")
-# A long trial shows in the UI while it runs; a short one is written in one go when it ends.
-_FLUSH_SECONDS = 5.0
-
-
-class MlflowRecord(ray_tune.Callback):  # type: ignore[misc]
-    """Writes a study to MLflow and to its directory as Ray Tune reports it.
-
-    A resumed study goes on in the same runs: which trial has which is written down when a run is made.
+class MlflowRecord:
+    """Writes a study to MLflow while it runs; a `tune.running.Listener`.
 
     Parameters
     ----------
     study : Study
-        Names the store, the parent run and the directory.
-    """
+        Names the store and the parent run. Trials of earlier runs of the study that are not recorded are
+        written first.
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._spec = study.spec
-        facts = study.facts
-        self._data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
-        self._client = client_of(study)
-        # Ray's snapshots of the search lag behind; the study's own list of runs does not.
-        self._runs = study.runs()
-        self._open: set[str] = set()
-        self._pending: dict[str, list[Metric]] = {}
-        self._flushed: dict[str, float] = {}
-        self._seconds: dict[str, float] = {}
-        self._logged: dict[str, int] = {}  # steps that an earlier attempt of a trial wrote
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"study": self._study}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["study"])  # type: ignore[misc]
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Open a child run, or the one that the trial has already."""
-        if trial.trial_id in self._runs and trial.trial_id not in self._open:
-            run_id = self._run_id(trial)
-            self._client.update_run(run_id, status="RUNNING")
-            # It starts again and, being deterministic, goes through the same values: none is written twice.
-            steps = (metric.step for metric in self._client.get_metric_history(run_id, _METRICS[0]))
-            self._logged[trial.trial_id] = max(steps, default=0)
-            self._seconds[trial.trial_id] = 0.0
-        self._run_id(trial)
-        self._open.add(trial.trial_id)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Keep one iteration's metrics; write them when enough time has passed."""
-        from mlflow.entities import Metric
-
-        at, step = int(result["timestamp"] * 1000), int(result["training_iteration"])
-        if step > self._logged.get(trial.trial_id, 0):
-            metrics = self._pending.setdefault(trial.trial_id, [])
-            metrics.extend(Metric(k, result[k], at, step) for k in (*_METRICS, *self._spec.metric.keys))
-        self._seconds[trial.trial_id] = self._seconds.get(trial.trial_id, 0.0) + result["seconds"]
-        if time.monotonic() - self._flushed.get(trial.trial_id, 0.0) > _FLUSH_SECONDS:
-            self._flush(trial)
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close a run that ended well, with its factors."""
-        self._flush(trial)
-        early = trial.last_result.get("training_iteration", 0) < self._spec.config(trial.config).iterations
-        self._client.set_tag(self._run_id(trial), "walslab.backend", trial.last_result.get("backend", ""))
-        if early:
-            self._client.set_tag(self._run_id(trial), "walslab.stopped", "early")
-        if trial.checkpoint:
-            with trial.checkpoint.as_directory() as folder:
-                self._client.log_artifacts(self._run_id(trial), folder, "factors")
-        self._close(trial, "FINISHED", stopped="early" if early else None)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close a run that failed, with the reason."""
-        self._flush(trial)
-        # Ray copies this file to the study's storage later; the driver has it already.
-        text = Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else "unknown"
-        reason = text.splitlines()[-1].removeprefix("toolkit.errors.")
-        self._client.log_text(self._run_id(trial), text, "error.txt")
-        self._client.set_tag(self._run_id(trial), "walslab.reason", reason)
-        self._close(trial, "FAILED", reason=reason)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Close what an interrupted study leaves open."""
-        for trial in trials:
-            if trial.trial_id in self._open:
-                self._flush(trial)
-                self._client.set_terminated(self._run_id(trial), "KILLED")
-                self._open.discard(trial.trial_id)
-
-    def _run_id(self, trial: Trial) -> str:
-        """Return the trial's run, made on first use: a trial whose process cannot start fails unstarted."""
-        if trial.trial_id not in self._runs:
-            name = f"trial-{len(self._runs) + 1:03d}"
-            run = start_run(
-                self._client,
-                self._study.facts["experiment_id"],
-                name,
-                data=self._data,
-                tags={
-                    "mlflow.parentRunId": self._study.facts["parent_run_id"],
-                    "walslab.study": self._study.name,
-                },
-                params=self._spec.config(trial.config).to_dict(),
-            )
-            self._runs[trial.trial_id] = (name, run.info.run_id)
-            self._study.add_run(trial.trial_id, name, run.info.run_id)
-            self._flushed[trial.trial_id] = time.monotonic()
-        return self._runs[trial.trial_id][1]
-
-    def _flush(self, trial: Trial) -> None:
-        metrics = self._pending.get(trial.trial_id, [])
-        self._flushed[trial.trial_id] = time.monotonic()
-        if metrics:
-            self._client.log_batch(self._run_id(trial), metrics=metrics)
-        # Not before they are written: Ray takes an error here for the trial's, and what is then written of
-        # the failed trial must fail, too, so that the study stops and can be resumed.
-        self._pending.pop(trial.trial_id, None)
-
-    def _close(
-        self, trial: Trial, status: str, *, stopped: str | None = None, reason: str | None = None
-    ) -> None:
-        run_id, name = self._run_id(trial), self._runs[trial.trial_id][0]
-        last = trial.last_result or {}
-        self._client.set_terminated(run_id, status)
-        self._open.discard(trial.trial_id)
-        self._study.add(
-            TrialResult(
-                trial=name,
-                run_id=run_id,
-                status=status,
-                stopped=stopped,
-                valid_rmse=last.get("valid_rmse"),
-                ranking={key: last[key] for key in self._spec.metric.keys if key in last},
-                train_rmse=last.get("train_rmse"),
-                iterations=last.get("training_iteration", 0),
-                seconds=self._seconds.get(trial.trial_id, 0.0),
-                config=self._spec.config(trial.config).to_dict(),
-                reason=reason,
-            )
-        )
-
-
-def start_parent(
-    tracking: Tracking, study_name: str, spec: dict[str, Any], data: DatasetFacts
-) -> tuple[str, str]:
-    """Create the experiment where it is missing, and the parent run of a study.
-
-    Returns
-    -------
-    experiment_id, run_id : str
+    Attributes
+    ----------
+    problem : str or None
+        Why the store does not take what it is given, as long as that is so.
 
     Raises
     ------
     StudyError
-        When the store is not usable.
+        When the store does not answer.
     """
-    client = tracking.client()
-    experiment_id = tracking.experiment_id(client)
-    tags = {"walslab.study": study_name}
-    run = start_run(client, experiment_id, study_name, data=data, tags=tags, params=flatten(spec))
-    client.log_dict(run.info.run_id, spec, "spec.json")
-    return experiment_id, run.info.run_id
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        facts = study.facts
+        self._metric = study.spec.metric
+        self._data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
+        self._client = client_of(study)
+        recorded = study.recorded()
+        self._runs = study.runs()
+        self._described: set[str] = set()
+        for run in children(self._client, study):
+            # A process can be killed, or an answer lost, after a run was made and before it was noted.
+            self._adopt(run)
+        ongoing = self._runs.items() - {(trial, self._runs.get(trial)) for trial in recorded}
+        self._logged = {trial: self._last_step(run_id) for trial, run_id in ongoing}
+        unrecorded = [result for result in study.trials() if result["trial"] not in recorded]
+        self._ended: deque[TrialResult] = deque(sorted(unrecorded, key=lambda result: result["ended"]))
+        self._live: dict[str, tuple[RunningTrial, int]] = {}
+        self._shown_at: dict[str, float] = {}
+        self._wake = threading.Condition()
+        self._closing, self._closing_at = False, math.inf
+        self.problem: str | None = None
+        self._thread = threading.Thread(target=self._write_all, name="mlflow-record", daemon=True)
+        self._thread.start()
+
+    def advanced(self, run: StudyRun, trial: RunningTrial) -> None:
+        """Show a long trial while it runs."""
+        now = time.time()
+        if now - max(trial.started, self._shown_at.get(trial.trial, 0.0)) > _LIVE_SECONDS:
+            self._shown_at[trial.trial] = now
+            with self._wake:
+                self._live[trial.trial] = (trial, trial.iterations)
+                self._wake.notify()
+
+    def ended(self, run: StudyRun, result: TrialResult) -> None:
+        """Write a trial that ended."""
+        with self._wake:
+            self._live.pop(result["trial"], None)
+            self._ended.append(result)
+            self._wake.notify()
+
+    def close(self) -> int:
+        """Write what there is still to write, as long as the store takes it.
+
+        Returns
+        -------
+        int
+            How many trials are not recorded: the next run of the study tries again.
+        """
+        with self._wake:
+            self._closing, self._closing_at = True, time.monotonic()
+            self._wake.notify()
+        self._thread.join()
+        return len(self._ended)
+
+    def _write_all(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            with self._wake:
+                while not (self._ended or self._live or self._closing):
+                    self._wake.wait()
+                result = self._ended[0] if self._ended else None
+                live = (
+                    None if result else self._live.pop(next(iter(self._live)), None) if self._live else None
+                )
+                if result is None and (live is None or self._closing):
+                    return
+            try:
+                if result:
+                    self._write(result)
+                    self._ended.popleft()
+                elif live:
+                    self._show(*live)
+                pause, self.problem = _FIRST_PAUSE, None
+            except Exception as error:  # noqa: BLE001 - whatever the store objects to, the study goes on
+                self.problem = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+                with self._wake:
+                    if self._closing and time.monotonic() > self._closing_at + _PATIENCE:
+                        return
+                    self._wake.wait(pause)
+                pause = min(2 * pause, _LAST_PAUSE)
+
+    def _write(self, result: TrialResult) -> None:
+        """Write a trial; may be repeated from the start wherever it was cut off."""
+        from mlflow.entities import Metric, RunTag
+
+        trial, client = result["trial"], self._client
+        run_id = self._run(trial, result["config"], result["started"])
+        metrics = self._steps(result["history"], result["started"], after=self._logged.get(trial, 0))
+        at = int(result["ended"] * 1000)
+        system = result["system"]
+        once = {"iterations": result["iterations"], "train_seconds": result["seconds"]}
+        if system:
+            once["peak_memory_mib"] = system["peak_bytes"] / 2**20
+        # The UI shows and sorts by the last value: it must be that of the factors which the run keeps.
+        if (
+            result["iterations"] < len(result["history"].get("valid_rmse", ()))
+            and result["status"] == "FINISHED"
+        ):
+            figures = {
+                "valid_rmse": result["valid_rmse"],
+                "train_rmse": result["train_rmse"],
+                **result["ranking"],
+            }
+            once |= {key: figure for key, figure in figures.items() if figure is not None}
+        step = len(result["history"].get("valid_rmse", ()))
+        metrics += [Metric(key, float(figure), at, step) for key, figure in once.items()]
+        tags = {"walslab.source": result["source"], "walslab.attempts": str(result["attempts"])}
+        if system:
+            tags |= {f"walslab.{key}": str(system[key]) for key in ("backend", "device", "host")}
+        if result["stopped"]:
+            tags["walslab.stopped"] = result["stopped"]
+        if result["reason"]:
+            tags["walslab.reason"] = result["reason"][:5000]
+        self._log(run_id, metrics, [RunTag(key, text) for key, text in tags.items()])
+        folder = self._study.factors_folder(trial)
+        if folder.is_dir():
+            self._take_folder(run_id, folder)
+        if result.get("trace"):
+            client.log_text(run_id, str(result["trace"]), "error.txt")
+        client.set_terminated(run_id, result["status"], end_time=at)
+        self._study.journal.append("recorded", trial=trial)
+
+    def _take_folder(self, run_id: str, folder: Path) -> None:
+        """Hand a trial's factors to the store: moved where it keeps files on this disk, sent otherwise."""
+        place = local_path(self._client.get_run(run_id).info.artifact_uri)
+        if place is not None:
+            target = place / "factors"
+            with contextlib.suppress(OSError):
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(target, ignore_errors=True)
+                folder.rename(target)
+                return
+        self._client.log_artifacts(run_id, str(folder), "factors")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _show(self, trial: RunningTrial, iterations: int) -> None:
+        run_id = self._run(trial.trial, trial.config.to_dict(), trial.started)
+        history = {key: figures[:iterations] for key, figures in list(trial.history.items())}
+        self._log(run_id, self._steps(history, trial.started, after=self._logged.get(trial.trial, 0)), [])
+        self._logged[trial.trial] = max(iterations, self._logged.get(trial.trial, 0))
+
+    def _steps(self, history: dict[str, list[float]], started: float, after: int) -> list[Metric]:
+        """Return the figures of the iterations after `after`, each dated to when it was done."""
+        from mlflow.entities import Metric
+
+        at, metrics = started, []
+        for step, seconds in enumerate(history.get("seconds", ()), 1):
+            at += seconds
+            if step > after:
+                metrics += [
+                    Metric(key, figures[step - 1], int(at * 1000), step)
+                    for key, figures in history.items()
+                    if step <= len(figures)
+                ]
+        return metrics
+
+    def _log(self, run_id: str, metrics: list[Metric], tags: list[Any]) -> None:
+        for begin in range(0, len(metrics) or 1, _BATCH):
+            self._client.log_batch(run_id, metrics[begin : begin + _BATCH], tags=tags if begin == 0 else [])
+
+    def _run(self, trial: str, config: dict[str, Any], started: float) -> str:
+        """Return a trial's run, made on first use, with its parameters and dataset."""
+        facts = self._study.facts
+        if trial not in self._runs and self.problem is not None:
+            # The request that failed may have been obeyed all the same.
+            for run in children(self._client, self._study, trial):
+                self._adopt(run)
+        if trial not in self._runs:
+            tags = {
+                "mlflow.parentRunId": facts["parent_run_id"],
+                "walslab.study": self._study.name,
+                "walslab.trial": trial,
+            }
+            start_time = int(started * 1000)
+            run = create_run(
+                self._client, facts["experiment_id"], trial, data=self._data, tags=tags, start_time=start_time
+            )
+            self._note(trial, run.info.run_id)
+        run_id = self._runs[trial]
+        if trial not in self._described:
+            describe_run(self._client, run_id, data=self._data, params=config)
+            self._described.add(trial)
+        return run_id
+
+    def _adopt(self, run: Run) -> None:
+        trial = run.data.tags.get("walslab.trial")
+        if trial and trial not in self._runs:
+            self._note(trial, run.info.run_id)
+
+    def _note(self, trial: str, run_id: str) -> None:
+        self._runs[trial] = run_id
+        self._study.journal.append("run", trial=trial, run_id=run_id)
+
+    def _last_step(self, run_id: str) -> int:
+        history = self._client.get_metric_history(run_id, "valid_rmse")
+        return max((metric.step for metric in history), default=0)
+
+
+def children(client: MlflowClient, study: Study, trial: str | None = None) -> Iterator[Run]:
+    """Yield the child runs of a study, or those of one trial."""
+    found = f"tags.`mlflow.parentRunId` = '{study.facts['parent_run_id']}'"
+    if trial:
+        found += f" and tags.`walslab.trial` = '{trial}'"
+    token = None
+    while True:
+        page = client.search_runs([study.facts["experiment_id"]], found, page_token=token, max_results=1000)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def trial_factors(study: Study, result: TrialResult) -> Factors | None:
+    """Return the factors that a trial ended with, from the study or from its run; None where none were kept.
+
+    Raises
+    ------
+    StudyError
+        When the MLflow store does not answer.
+    """
+    folder = study.factors_folder(result["trial"])
+    if folder.is_dir():
+        return Factors.load(folder)
+    if result["run_id"] is None:
+        return None
+    client = client_of(study)
+    place = local_path(client.get_run(result["run_id"]).info.artifact_uri)
+    if place is not None and place.is_dir():
+        return Factors.load(place / "factors") if (place / "factors").is_dir() else None
+    if not any(entry.path == "factors" for entry in client.list_artifacts(result["run_id"])):
+        return None
+    with tempfile.TemporaryDirectory() as temporary:
+        # Its arrays are mapped from the files, which stay readable while they are: on Unix.
+        return Factors.load(client.download_artifacts(result["run_id"], "factors", temporary))
+
+
+def local_path(uri: str | None) -> Path | None:
+    """Return the folder on this machine that an artifact URI means, or None."""
+    parts = urlsplit(uri or "")
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return Path(uri) if uri and not parts.scheme else None
 
 
 def client_of(study: Study) -> MlflowClient:
@@ -201,67 +319,3 @@ def client_of(study: Study) -> MlflowClient:
     client = tracking.client()
     tracking.require_run(client, study.facts["parent_run_id"])
     return client
-
-
-def reopen_parent(study: Study) -> None:
-    """Say in the store that a study is running."""
-    client_of(study).update_run(study.facts["parent_run_id"], status="RUNNING")
-
-
-def finish_parent(study: Study, status: str) -> None:
-    """Write a study's summary to its parent run and close it."""
-    from mlflow.entities import Metric
-
-    client = client_of(study)
-    run_id = study.facts["parent_run_id"]
-    _settle_children(study, client, finished=status == "FINISHED")
-    trials = study.trials()
-    done = [t for t in trials if t["status"] == "FINISHED"]
-    values: dict[str, float] = {"n_done": len(done), "n_failed": sum(t["status"] == "FAILED" for t in trials)}
-    if done and done[0]["valid_rmse"] is not None:
-        values["best_valid_rmse"] = done[0]["valid_rmse"]
-        values |= {f"best_{key}": value for key, value in done[0].get("ranking", {}).items()}
-        client.set_tag(run_id, "walslab.best_trial", done[0]["trial"])
-        client.set_tag(run_id, "walslab.best_run_id", done[0]["run_id"])
-    now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(k, float(v), now, 0) for k, v in values.items()])
-    client.log_dict(run_id, {"trials": trials}, "trials.json")
-    client.set_terminated(run_id, status)
-
-
-def _settle_children(study: Study, client: MlflowClient, *, finished: bool) -> None:
-    """Leave no child run RUNNING: a process that is killed takes trials along of which Ray had no snapshot.
-
-    Ray proposes those again under other names, so that in a finished study their runs are superfluous.
-    """
-    recorded = {trial["run_id"] for trial in study.trials()}
-    of_parent = f"tags.`mlflow.parentRunId` = '{study.facts['parent_run_id']}'"
-    token = None
-    while True:
-        page = client.search_runs([study.facts["experiment_id"]], of_parent, page_token=token)
-        for run in page:
-            if run.info.run_id in recorded:
-                continue
-            if finished:
-                client.delete_run(run.info.run_id)
-            elif run.info.status == "RUNNING":
-                client.set_tag(run.info.run_id, "walslab.reason", "the study was stopped")
-                client.set_terminated(run.info.run_id, "KILLED")
-        token = page.token
-        if not token:
-            return
-
-
-def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested keys as ``a.b`` with plain values, the form of MLflow parameters."""
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, dict) and "low" in value:
-            flat[prefix + key] = f"{value['low']:g} to {value['high']:g}, {value['scale']}"
-        elif isinstance(value, dict) and "choices" in value:
-            flat[prefix + key] = ", ".join(map(str, value["choices"]))
-        elif isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

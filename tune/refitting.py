@@ -1,27 +1,98 @@
-"""The best trial's configuration, trained on train + valid, and tested: the model a study was run for."""
+"""What a study was run for: its best trial, or a mean of several, trained on train + valid, tested once."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
+from toolkit.ensemble import Ensemble, common_scale
 from toolkit.errors import StudyError
+from toolkit.metrics import predict_pairs
+from toolkit.model import Model
+from toolkit.model_files import check_target
 from toolkit.wals import WALS
-from tune.study import Study, TrialResult
+from tune.results import TrialResult, loss
+from tune.selection import greedy
+from tune.study import Study
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from toolkit.commands.progress import Tell
     from toolkit.dataset import RatingsDataset
+
+# Trials that an ensemble is chosen from: predictions of so many are in memory at once.
+_CANDIDATES = 25
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """What an ensemble of a study's trials reaches, beside its best trial.
+
+    Attributes
+    ----------
+    members : list of (TrialResult, float)
+        Trials and weights, most important first; the best trial alone where no mean is better.
+    valid_rmse : float
+        On the validation ratings, before training on them; optimistic, see `tune.selection.greedy`.
+    test_rmse, single_test_rmse : float or None
+        On the test ratings, of the mean and of the best trial alone; None when there are none.
+    kept : bool
+        Whether the mean was better on the validation ratings, and is what was saved.
+    retrained : list of str
+        Trials whose factors the study had not kept.
+    """
+
+    members: list[tuple[TrialResult, float]]
+    valid_rmse: float
+    test_rmse: float | None
+    single_test_rmse: float | None
+    kept: bool
+    retrained: list[str]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What was saved.
+
+    Attributes
+    ----------
+    best : TrialResult
+        The best trial of the study.
+    valid_rmse : float or None
+        Of what was saved, before it was trained on the validation ratings, too.
+    test_rmse : float or None
+        Of what was saved; None when there are no test ratings.
+    ensemble : Averaged or None
+        None where none was asked for.
+    """
+
+    best: TrialResult
+    valid_rmse: float | None
+    test_rmse: float | None
+    ensemble: Averaged | None = None
 
 
 def refit_best(
-    study: Study, data: RatingsDataset, out: Path, *, overwrite: bool = False
-) -> tuple[TrialResult, float | None]:
-    """Retrain the best trial's configuration on training and validation ratings, and test it.
+    study: Study,
+    data: RatingsDataset,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    ensemble: int = 0,
+    tell: Tell = lambda *_: None,
+) -> Refit:
+    """Retrain the best trial's configuration, or several, on training and validation ratings, and test it.
 
-    The test ratings are read here and nowhere else in a study. Training is deterministic, so asking again for
-    the same best trial gives the same figure.
+    The test ratings are read here and nowhere else in a study, and decide nothing: whether an ensemble is
+    saved is decided on the validation ratings. Training is deterministic, so asking again gives the same.
 
     Parameters
     ----------
@@ -33,54 +104,142 @@ def refit_best(
         Model directory to write.
     overwrite : bool, default False
         Whether an existing `out` is replaced.
+    ensemble : int, default 0
+        Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
+    tell : callable, optional
+        Told the stage, the steps of it that are done, and all of them.
 
     Returns
     -------
-    best : TrialResult
-        The trial whose configuration was taken.
-    test_rmse : float or None
-        On the test ratings; None when there are none.
+    Refit
 
     Raises
     ------
     StudyError
-        When no trial finished, the dataset is another one, or the MLflow store does not answer.
+        When no trial finished, the dataset is another one, the MLflow store does not answer, or an ensemble
+        is asked of a search for a ranking.
+    ModelError
+        When `out` exists and `overwrite` is false, or it is not a model directory.
     """
-    from mlflow.entities import Metric
-
     from tune.record import client_of
 
+    check_target(out, overwrite=overwrite)
     if data.digest != study.facts["digest"]:
         raise StudyError(
             f"{data.path} has digest {data.digest}, but study {study.name} was run on {study.facts['digest']}"
         )
+    metric = study.spec.metric
+    if ensemble > 1 and metric.k:
+        raise StudyError(
+            f"study {study.name} is a search for {metric}, but members of an ensemble are chosen by RMSE: "
+            "refit the best trial alone"
+        )
     client = client_of(study)
     best = study.best()
-    # A trial's RMSE belongs to the iterations it did.
-    config = WALSConfig.from_dict(best["config"]).replace(iterations=best["iterations"])
-    options = RunOptions(seed=study.spec.seed, backend=study.spec.backend)
-    model = WALS(config, options).fit(data.train_and_valid(), user_ids=data.user_ids, item_ids=data.item_ids)
+    members, valid_rmse = [(best, 1.0)], best["valid_rmse"]
+    retrained: list[str] = []
+    if ensemble > 1:
+        members, valid_rmse, retrained = _choose(study, data, ensemble, tell)
+    chosen = [trial for trial, _ in members]
+    models = _fit([best, *(t for t in chosen if t["trial"] != best["trial"])], study, data, tell)
+    single = models[best["trial"]]
+    kept = len(members) > 1
+    model: Model = Ensemble([models[t["trial"]] for t in chosen], [w for _, w in members]) if kept else single
     model.dataset_digest = data.digest
-    test_rmse = model.rmse(data.test)
-    model.save(
-        out,
-        overwrite=overwrite,
-        trained_on="train + valid",
-        study=study.name,
-        trial=best["trial"],
-        trial_run_id=best["run_id"],
-        valid_rmse=best["valid_rmse"],
-        test_rmse=test_rmse,
-    )
-    run_id = study.facts["parent_run_id"]
+    single_test_rmse = single.rmse(data.test)
+    test_rmse = model.rmse(data.test) if kept else single_test_rmse
+    averaged = None
+    if ensemble > 1 and valid_rmse is not None:
+        averaged = Averaged(members, valid_rmse, test_rmse, single_test_rmse, kept, retrained)
+    refit = Refit(best, valid_rmse, test_rmse, averaged)
+    model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **_facts(refit))
+    _record(study, client, refit, out)
+    return refit
+
+
+def _choose(
+    study: Study, data: RatingsDataset, n: int, tell: Tell
+) -> tuple[list[tuple[TrialResult, float]], float | None, list[str]]:
+    """Return the members of the best mean with their weights, its validation RMSE, and who was retrained."""
+    from tune.record import trial_factors
+
+    metric, valid = study.spec.metric, data.valid
+    candidates = [trial for trial in study.trials() if loss(trial, metric) < math.inf][:_CANDIDATES]
+    predictions = np.empty((len(candidates), valid.nnz), np.float32)
+    scales, retrained = [], []
+    for at, trial in enumerate(candidates):
+        tell("validation", at, len(candidates))
+        factors = trial_factors(study, trial)
+        if factors is None:
+            retrained.append(trial["trial"])
+            factors = _model(trial, study).fit(data.train).factors
+        predictions[at] = predict_pairs(factors, valid.row, valid.col, np, clip=False)
+        scales.append(factors.scale)
+    tell("validation", len(candidates), len(candidates))
+    chosen = greedy(predictions, valid.data, n, scale=common_scale(scales))
+    best = candidates[0]
+    if len(chosen.members) == 1 or not chosen.path[-1] < (best["valid_rmse"] or 0.0):
+        return [(best, 1.0)], best["valid_rmse"], retrained
+    members = sorted(chosen.members, key=lambda member: (-member[1], member[0]))
+    return [(candidates[row], weight) for row, weight in members], chosen.path[-1], retrained
+
+
+def _model(trial: TrialResult, study: Study) -> WALS:
+    # A trial's RMSE belongs to the iterations it did.
+    config = WALSConfig.from_dict(trial["config"]).replace(iterations=trial["iterations"])
+    return WALS(config, RunOptions(seed=study.spec.seed, backend=study.spec.backend))
+
+
+def _fit(trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell: Tell) -> dict[str, WALS]:
+    ratings, done, total = data.train_and_valid(), 0, sum(trial["iterations"] for trial in trials)
+
+    def count(_: Any) -> None:
+        nonlocal done
+        done += 1
+        tell("training", done, total)
+
+    tell("training", 0, total)
+    return {
+        trial["trial"]: _model(trial, study).fit(
+            ratings, user_ids=data.user_ids, item_ids=data.item_ids, on_iteration=count
+        )
+        for trial in trials
+    }
+
+
+def _facts(refit: Refit) -> dict[str, Any]:
+    facts: dict[str, Any] = {"valid_rmse": refit.valid_rmse, "test_rmse": refit.test_rmse}
+    if refit.ensemble and refit.ensemble.kept:
+        trials = [
+            {"trial": t["trial"], "run_id": t["run_id"], "weight": w} for t, w in refit.ensemble.members
+        ]
+        return {"trials": trials, **facts, "single_test_rmse": refit.ensemble.single_test_rmse}
+    return {"trial": refit.best["trial"], "trial_run_id": refit.best["run_id"], **facts}
+
+
+def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None:
+    """Write to the parent run and to the study what was saved in `out`."""
+    from mlflow.entities import Metric
+
+    values: dict[str, float | None] = {"test_rmse": refit.test_rmse}
+    if refit.ensemble:
+        values["single_test_rmse"] = refit.ensemble.single_test_rmse
+        values["ensemble_members"] = len(refit.ensemble.members)
+    now, run_id = int(time.time() * 1000), study.facts["parent_run_id"]
     try:
-        if test_rmse is not None:
-            client.log_batch(run_id, metrics=[Metric("test_rmse", test_rmse, int(time.time() * 1000), 0)])
+        metrics = [Metric(key, float(value), now, 0) for key, value in values.items() if value is not None]
+        client.log_batch(run_id, metrics=metrics)
         client.log_artifacts(run_id, str(out), "model")
     except Exception as error:
         raise StudyError(
             f"the model is in {out}, but the MLflow store did not take it: {error}; refit again with "
             "--overwrite"
         ) from error
-    study.update(refit={"trial": best["trial"], "model": str(out.resolve()), "test_rmse": test_rmse})
-    return best, test_rmse
+    facts: dict[str, Any] = {
+        "trial": refit.best["trial"],
+        "model": str(out.resolve()),
+        "test_rmse": refit.test_rmse,
+    }
+    if refit.ensemble and refit.ensemble.kept:
+        facts["members"] = [[trial["trial"], weight] for trial, weight in refit.ensemble.members]
+    study.update(refit=facts)

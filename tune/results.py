@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from tune.metric import SearchMetric
 
 
 class System(TypedDict):
-    """Where a trial ran: array backend, device and host by name, and the peak memory of its process in bytes."""
+    """Where a trial ran: backend, device and host by name, and the peak memory of its process in bytes."""
 
     backend: str
     device: str
@@ -57,6 +57,8 @@ class TrialResult(TypedDict):
         How often it was begun: more than once where its process died.
     system : System or None
         None where it failed before it told.
+    trace : str or None
+        The traceback of a failure.
     """
 
     trial: str
@@ -78,6 +80,7 @@ class TrialResult(TypedDict):
     ended: float
     attempts: int
     system: System | None
+    trace: NotRequired[str | None]
 
 
 def value(result: TrialResult, metric: SearchMetric) -> float | None:

@@ -1,26 +1,28 @@
-"""The search: Ray Tune drives trials, Optuna proposes them, successive halving stops the hopeless."""
+"""A study from its start to its end: made, run by Ray Tune or in this process, resumed, extended, closed."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import os
 import shutil
-import time
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from toolkit.backend import Backend
 from toolkit.errors import StudyError
-from tune.ray_session import concurrency, connected
+from tune import warmstart
+from tune.running import StudyRun
 from tune.spec import SearchSpec
 from tune.study import Study
 from tune.tracking import DatasetFacts, Tracking
 
 if TYPE_CHECKING:
-    from ray.tune import Callback
-
     from toolkit.dataset import RatingsDataset
+    from tune.progress import StudyProgress
+    from tune.training import TrialRatings
+
+Executor = Literal["ray", "in-process"]
 
 # What a study's status is called in MLflow.
 _RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -32,9 +34,10 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     Raises
     ------
     StudyError
-        When the name is taken, the dataset has no validation ratings, or the MLflow store is not usable.
+        When the name is taken, the dataset has no validation ratings, a start point is not to be found, or
+        the MLflow store is not usable.
     """
-    from tune.record import start_parent
+    from tune.parent import start_parent
 
     if data.valid.nnz == 0:
         raise StudyError(
@@ -45,12 +48,14 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
         Backend.require("cupy")
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=str(data.path.resolve()), digest=data.digest, counts=data.counts)
+    start = warmstart.resolve(spec, data.digest, Study.open)
     # The directory first: of two that want the name, the second gets no run.
     study = Study.create(
         path,
         name=path.name,
         **facts,
         spec=spec.to_dict(),
+        start=dataclasses.asdict(start),
         tracking_uri=tracking.shown,
         experiment=tracking.experiment,
         seconds=0.0,
@@ -64,22 +69,31 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     return study
 
 
-def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None = None) -> None:
+def run_study(
+    study: Study,
+    data: RatingsDataset,
+    *,
+    executor: Executor = "ray",
+    progress: StudyProgress | None = None,
+) -> None:
     """Run a study's trials, or those that are still to run, and close its record.
 
     Parameters
     ----------
     study : Study
-        As `create_study` made it, or as an interrupted run left it.
+        As `create_study` made it, or as an earlier run left it.
     data : RatingsDataset
         Its dataset.
-    progress : ray.tune.Callback, optional
-        Told of the study as it goes.
+    executor : {"ray", "in-process"}, default "ray"
+        Ray Tune, many trials at once; or one trial after another in this process, without Ray.
+    progress : StudyProgress, optional
+        Shows how the study goes.
 
     Raises
     ------
     StudyError
-        When the dataset is not the study's, Ray is not reachable, or the trials ask for more than it has.
+        When the dataset is not the study's, Ray or the MLflow store is not reachable, or the trials ask for
+        more than there is. What ended until then is kept, and `run_study` goes on from there.
     """
     if data.digest != study.facts["digest"]:
         raise StudyError(
@@ -87,116 +101,85 @@ def run_study(study: Study, data: RatingsDataset, *, progress: Callback | None =
             f"but {data.path} has {data.digest}: give it that dataset, or start a new study"
         )
     with study.locked():
-        _run_locked(study, data, progress)
+        _run_locked(study, data, executor, progress)
 
 
-def _run_locked(study: Study, data: RatingsDataset, progress: Callback | None) -> None:
-    from tune.record import reopen_parent
+def _run_locked(
+    study: Study, data: RatingsDataset, executor: Executor, progress: StudyProgress | None
+) -> None:
+    from tune.parent import reopen_parent
+    from tune.record import MlflowRecord
 
     reopen_parent(study)
-    study.update(status="running")
-    began = time.monotonic()
-    status = "interrupted"
-    try:
-        with connected():
-            _tuner(study, data, [progress] if progress else []).fit()
-        trials = study.trials()
-        if len(trials) >= study.spec.trials:
-            status = "finished" if any(t["status"] == "FINISHED" for t in trials) else "failed"
-    except StudyError:
-        status = "failed"
-        raise
-    except Exception as error:
-        status = "failed"
-        # Ray wraps what a callback raises in the text of its traceback; the last line says what it was.
-        reason = (str(error).strip() or repr(error)).splitlines()[-1]
-        raise StudyError(
-            f"study {study.name} stopped: {reason}; what finished is kept, "
-            f"go on with `walslab resume {study.shown}`"
-        ) from error
-    finally:
-        study.update(status=status, seconds=study.facts["seconds"] + time.monotonic() - began)
-        _close(study, _RUN_STATUS[status])
-
-
-def _close(study: Study, run_status: str) -> None:
-    """Close the parent run, unless the store is what failed: that must not hide what happened before."""
-    from tune.record import finish_parent
-
-    try:
-        finish_parent(study, run_status)
-    except Exception as error:
-        if run_status == "FINISHED":
-            raise StudyError(
-                f"study {study.name} is finished, but its parent run is not closed in MLflow: {error}; "
-                f"`walslab resume {study.shown}` closes it"
-            ) from error
-
-
-def _tuner(study: Study, data: RatingsDataset, callbacks: list[Any]) -> Any:
-    import optuna
-    import ray.tune as ray_tune
-    from ray.tune.schedulers import AsyncHyperBandScheduler
-    from ray.tune.search.optuna import OptunaSearch
-
-    from tune.record import MlflowRecord
-    from tune.trial import TrialRatings, WALSTrial
-
-    spec = study.spec
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    # A trial that starts again after a kill reports the same values once more.
-    warnings.filterwarnings("ignore", message="The reported value is ignored", category=UserWarning)
-    # Failed trials are reported by the record, in a line each, and their tracebacks are kept with their runs.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    at_once = concurrency(spec)
-    ratings: TrialRatings = {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
-    trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(WALSTrial, ratings=ratings, spec=spec), {"cpu": spec.cpu, "gpu": spec.gpu}
-    )
-    state = study.path / "ray"
     record = MlflowRecord(study)
-    run_config = ray_tune.RunConfig(
-        name="ray",
-        storage_path=str(study.path),
-        callbacks=[record, *callbacks],
-        checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
-        failure_config=ray_tune.FailureConfig(max_failures=0),
-        verbose=0,
-    )
-    if ray_tune.Tuner.can_restore(str(state)):
-        return ray_tune.Tuner.restore(
-            str(state), trainable=trainable, resume_unfinished=True, param_space=spec.param_space
+    if progress:
+        progress.watch(record)
+    study.update(status="running")
+    listeners = (record, progress) if progress else (record,)
+    status, unrecorded = "interrupted", 0
+    try:
+        ratings: TrialRatings = {
+            "train": data.train,
+            "train_by_item": data.train_by_item,
+            "valid": data.valid,
+        }
+        if executor == "ray":
+            from tune.ray_session import concurrency, connected
+
+            with connected():
+                # Ray must be there before its parts of Tune are imported.
+                from tune.on_ray import run_on_ray
+
+                run = StudyRun(study, concurrency(study.spec), listeners)
+                status = _execute(study, run, ratings, run_on_ray, progress)
+        else:
+            from tune.in_process import run_in_process
+
+            status = _execute(study, StudyRun(study, 1, listeners), ratings, run_in_process, progress)
+    finally:
+        unrecorded = record.close()
+        study.update(status=status)
+        _close(study, _RUN_STATUS[status], unrecorded, record.problem)
+
+
+def _execute(
+    study: Study,
+    run: StudyRun,
+    ratings: TrialRatings,
+    execute: Callable[[StudyRun, TrialRatings], None],
+    progress: StudyProgress | None,
+) -> str:
+    if progress:
+        progress.begin(run)
+    try:
+        execute(run, ratings)
+    finally:
+        run.close()
+        if progress:
+            progress.end()
+        study.update(seconds=run.seconds)
+    if run.problem:
+        reason = str(run.problem).strip() or repr(run.problem)
+        raise StudyError(
+            f"study {study.name} stopped: {reason}; what ended is kept, go on with "
+            f"`walslab resume {study.shown}`"
+        ) from run.problem
+    return run.outcome
+
+
+def _close(study: Study, run_status: str, unrecorded: int, problem: str | None) -> None:
+    """Close the parent run; where the store does not take that, say so only of a study that went well."""
+    from tune.parent import finish_parent
+
+    try:
+        if not unrecorded:
+            finish_parent(study, run_status)
+            return
+    except Exception as error:  # noqa: BLE001 - whatever the store objects to
+        problem = str(error)
+    if run_status == "FINISHED":
+        missing = f"{unrecorded} of its trials are" if unrecorded else "its summary is"
+        raise StudyError(
+            f"study {study.name} is finished, but {missing} not yet in MLflow: {problem}; they are kept, and "
+            f"`walslab resume {study.shown}` writes them once the store answers"
         )
-    if spec.sampler == "random":
-        sampler: Any = optuna.samplers.RandomSampler(seed=spec.seed)
-    else:
-        sampler = optuna.samplers.TPESampler(
-            seed=spec.seed,
-            multivariate=True,
-            constant_liar=at_once > 1,
-            n_startup_trials=spec.startup_trials,
-        )
-    scheduler = None
-    # With fewer iterations than the grace period there is nothing to stop.
-    if spec.early_stopping and spec.early_stopping.grace_iterations < spec.max_iterations:
-        scheduler = AsyncHyperBandScheduler(
-            time_attr="training_iteration",
-            max_t=spec.max_iterations,
-            grace_period=spec.early_stopping.grace_iterations,
-            reduction_factor=spec.early_stopping.reduction_factor,
-        )
-    return ray_tune.Tuner(
-        trainable,
-        param_space=spec.param_space,
-        tune_config=ray_tune.TuneConfig(
-            metric=spec.metric.key,
-            mode=spec.metric.mode,
-            num_samples=spec.trials,
-            max_concurrent_trials=at_once,
-            reuse_actors=True,
-            search_alg=OptunaSearch(sampler=sampler),
-            scheduler=scheduler,
-        ),
-        run_config=run_config,
-    )

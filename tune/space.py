@@ -1,13 +1,12 @@
-"""The domains a hyperparameter is searched in, and their form in Ray Tune."""
+"""The domains a hyperparameter is searched in, and their form in Optuna."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from toolkit.config import Choice, Range, WALSConfig
-from toolkit.errors import did_you_mean
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Scale = Literal["linear", "log", "reverse_log"]
 SCALES = ("linear", "log", "reverse_log")
@@ -24,13 +23,26 @@ class Fixed:
         """Smallest and largest value."""
         return self.value, self.value
 
-    def to_ray(self) -> Any:
-        """Return what stands in Ray Tune's ``param_space``."""
-        return self.value
+    @property
+    def searched(self) -> bool:
+        """Whether there is more than one value."""
+        return False
+
+    def to_optuna(self) -> BaseDistribution | None:
+        """Return None: there is nothing to sample."""
+        return None
 
     def decode(self, raw: Any) -> Any:
-        """Return the hyperparameter for what Ray Tune sampled."""
+        """Return the hyperparameter for what was sampled, which is nothing."""
         return self.value
+
+    def encode(self, value: Any) -> Any:
+        """Return the one value."""
+        return self.value
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with a hyperparameter's value, or None."""
+        return None if value == self.value else f"must be {self.value}, but got {value!r}"
 
     def to_dict(self) -> Any:
         """Return the form it has in a specification."""
@@ -55,24 +67,44 @@ class Interval:
         """Smallest and largest value."""
         return self.low, self.high
 
-    def to_ray(self) -> Any:
-        """Return the Ray Tune domain; a reversed one is sampled unreversed and turned around by `decode`."""
-        import ray.tune as ray_tune
+    @property
+    def searched(self) -> bool:
+        """Whether there is more than one value."""
+        return self.low < self.high
 
-        if self.low == self.high:
-            return self.low
+    def to_optuna(self) -> BaseDistribution | None:
+        """Return what Optuna samples from, or None where both ends are one value.
+
+        A reversed scale is sampled unreversed, and turned around by `decode`.
+        """
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        if not self.searched:
+            return None
+        log = self.scale != "linear"
         if self.integer:
-            # The upper bound of Ray's integer domains is exclusive.
-            low, high = int(self.low), int(self.high) + 1
-            return ray_tune.randint(low, high) if self.scale == "linear" else ray_tune.lograndint(low, high)
-        uniform = ray_tune.uniform if self.scale == "linear" else ray_tune.loguniform
-        return uniform(self.low, self.high)
+            return IntDistribution(int(self.low), int(self.high), log=log)
+        return FloatDistribution(self.low, self.high, log=log)
 
     def decode(self, raw: Any) -> Any:
-        """Return the hyperparameter for what Ray Tune sampled."""
-        value = self.low + self.high - raw if self.scale == "reverse_log" else raw
-        value = min(max(value, self.low), self.high)
-        return round(value) if self.integer else float(value)
+        """Return the hyperparameter for what was sampled; for None, which stands for nothing, the low end."""
+        return self._turned(self.low if raw is None else raw)
+
+    def encode(self, value: Any) -> Any:
+        """Return what `decode` makes `value` of; a value outside counts as the end it is beyond."""
+        return self._turned(min(max(value, self.low), self.high))
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with a hyperparameter's value, or None."""
+        if self.low <= value <= self.high:
+            return None
+        return f"must be between {self.low:g} and {self.high:g}, but got {value!r}"
+
+    def _turned(self, value: float) -> int | float:
+        """Turn a reversed scale around, which is the same in both directions."""
+        turned = self.low + self.high - value if self.scale == "reverse_log" else value
+        inside = min(max(turned, self.low), self.high)
+        return round(inside) if self.integer else float(inside)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form it has in a specification."""
@@ -90,132 +122,46 @@ class Choices:
         """Smallest and largest value."""
         return min(self.values), max(self.values)
 
-    def to_ray(self) -> Any:
-        """Return the Ray Tune domain."""
-        import ray.tune as ray_tune
+    @property
+    def searched(self) -> bool:
+        """Whether there is more than one value."""
+        return len(set(self.values)) > 1
 
-        return ray_tune.choice(list(self.values))
+    def to_optuna(self) -> BaseDistribution | None:
+        """Return what Optuna samples from, or None where there is one value only."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.values) if self.searched else None
 
     def decode(self, raw: Any) -> Any:
-        """Return the hyperparameter for what Ray Tune sampled."""
-        return raw
+        """Return the hyperparameter for what was sampled; for None, which stands for nothing, the first."""
+        return self.values[0] if raw is None else raw
+
+    def encode(self, value: Any) -> Any:
+        """Return the choice that `value` is, or for a number the nearest one.
+
+        Raises
+        ------
+        ValueError
+            When it is a word that is not among the choices.
+        """
+        problem = self.problem(value)
+        if problem is None:
+            return self.values[self.values.index(value)]
+        if isinstance(value, str):
+            raise ValueError(problem)
+        return min(self.values, key=lambda choice: abs(choice - value))
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with a hyperparameter's value, or None."""
+        if value in self.values:
+            return None
+        return f"must be one of {', '.join(map(str, self.values))}, but got {value!r}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form it has in a specification."""
         return {"choices": list(self.values)}
 
 
+# `decode` makes a hyperparameter of what a sampler drew, `encode` the other way round.
 Domain = Fixed | Interval | Choices
-
-
-def parse_space(entries: Any, path: str, problems: list[str]) -> dict[str, Domain]:
-    """Read the ``space`` of a specification.
-
-    Parameters
-    ----------
-    entries : mapping
-        Hyperparameter name to value, ``{low, high, scale}`` or ``{choices}``.
-    path : str
-        Key path of `entries`, for messages.
-    problems : list of str
-        Receives every mistake found.
-
-    Returns
-    -------
-    dict of str to Domain
-        The entries without mistakes.
-    """
-    if not isinstance(entries, Mapping):
-        problems.append(f"{path} must map hyperparameters to domains, but got {entries!r}")
-        return {}
-    valid = WALSConfig.valid()
-    space = {}
-    for name, entry in entries.items():
-        key = f"{path}.{name}"
-        if name not in valid:
-            problems.append(
-                f"{key}: unknown hyperparameter{did_you_mean(str(name), valid)}; valid: {', '.join(valid)}"
-            )
-            continue
-        found = len(problems)
-        domain = _parse_domain(entry, key, valid[name], problems)
-        if domain is not None and len(problems) == found:
-            space[name] = domain
-    return space
-
-
-def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[str]) -> Domain | None:
-    if not isinstance(entry, Mapping):
-        if _check(entry, key, valid, problems):
-            return Fixed(valid.cast(entry))
-        if isinstance(entry, list):
-            problems[-1] += f": write {{choices: {entry}}}"
-        return None
-    return (_parse_choices if "choices" in entry else _parse_interval)(entry, key, valid, problems)
-
-
-def _parse_choices(
-    entry: Mapping[Any, Any], key: str, valid: Range | Choice, problems: list[str]
-) -> Choices | None:
-    _refuse_unknown(entry, ("choices",), key, problems)
-    values = entry["choices"]
-    if not isinstance(values, list) or not values:
-        problems.append(f"{key}.choices must be a list of at least one value, but got {values!r}")
-        return None
-    checked = [_check(value, f"{key}.choices[{n}]", valid, problems) for n, value in enumerate(values)]
-    return Choices(tuple(valid.cast(value) for value in values)) if all(checked) else None
-
-
-def _parse_interval(
-    entry: Mapping[Any, Any], key: str, valid: Range | Choice, problems: list[str]
-) -> Interval | None:
-    _refuse_unknown(entry, ("low", "high", "scale", "choices"), key, problems)
-    if isinstance(valid, Choice):
-        problems.append(f"{key} takes words: write one of {', '.join(valid.words)}, or {{choices: [...]}}")
-        return None
-    missing = [f"{key}.{end} is missing" for end in ("low", "high") if end not in entry]
-    problems.extend(missing)
-    if missing or not _check_ends(entry, key, valid, problems):
-        return None
-    low, high, scale = entry["low"], entry["high"], entry.get("scale", "linear")
-    if scale not in SCALES:
-        problems.append(
-            f"{key}.scale must be one of {', '.join(SCALES)}, but got {scale!r}"
-            f"{did_you_mean(str(scale), SCALES)}"
-        )
-    if low > high:
-        problems.append(f"{key}: low must not be above high, but got (low={low}, high={high})")
-    if scale != "linear" and low <= 0:
-        problems.append(f"{key}.low must be above 0 on a {scale} scale, but got {low}")
-    return Interval(valid.cast(low), valid.cast(high), scale, valid.integer)
-
-
-def _check_ends(entry: Mapping[Any, Any], key: str, valid: Range, problems: list[str]) -> bool:
-    low, high = (_check(entry[end], f"{key}.{end}", valid, problems) for end in ("low", "high"))
-    return low and high
-
-
-def _check(value: Any, key: str, valid: Range | Choice, problems: list[str]) -> bool:
-    problem = valid.problem(value)
-    if problem:
-        problems.append(f"{key} {problem}{exponent_hint(value)}")
-    return problem is None
-
-
-def exponent_hint(value: Any) -> str:
-    """Return a hint where a number is text: YAML 1.1 reads ``1e-3`` so, and nobody expects it."""
-    if isinstance(value, str):
-        try:
-            float(value)
-        except ValueError:
-            return ""
-        return " (YAML takes that for text: write it with a point, such as 1.0e-3, and without quotes)"
-    return ""
-
-
-def _refuse_unknown(entry: Mapping[Any, Any], keys: tuple[str, ...], path: str, problems: list[str]) -> None:
-    problems.extend(
-        f"{path}.{key}: unknown key{did_you_mean(str(key), keys)}; valid: {', '.join(keys)}"
-        for key in entry
-        if key not in keys
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.resources
 import json
@@ -9,12 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.config import PRESETS, WALSConfig
-from toolkit.errors import SpecError, did_you_mean
+from toolkit.errors import SpecError
 from tune.metric import SearchMetric
-from tune.space import Domain, Fixed, exponent_hint, parse_space
+from tune.reading import Reader, absent, parse_space, parse_start, refuse_unknown
+from tune.space import Domain, Fixed
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 _KEYS = (
     "preset",
@@ -25,7 +30,11 @@ _KEYS = (
     "seed",
     "sampler",
     "startup_trials",
+    "start",
     "early_stopping",
+    "max_seconds",
+    "max_failures",
+    "keep_factors",
     "resources",
     "backend",
 )
@@ -33,18 +42,23 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Asynchronous successive halving (Li et al., MLSys 2020).
+    """What ends a trial before its last iteration: other trials, or its own standstill.
 
     Attributes
     ----------
     grace_iterations : int
-        Iterations that every trial gets.
-    reduction_factor : float
-        A trial goes on while it is among the best ``1 / reduction_factor`` at a rung.
+        Iterations that no other trial ends.
+    reduction_factor : float or None
+        Asynchronous successive halving (Li et al., MLSys 2020): a trial goes on while it is among the best
+        ``1 / reduction_factor`` at a rung. None: no trial is ended by others.
+    patience : int
+        Iterations without progress on the validation ratings after which a trial ends itself, with the
+        factors of its best iteration; 0: never.
     """
 
     grace_iterations: int
-    reduction_factor: float
+    reduction_factor: float | None
+    patience: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +79,18 @@ class SearchSpec:
         Trials at once; None is as many as Ray's resources allow.
     seed : int
         Of the sampler and of every trial's start.
-    sampler : {"tpe", "random"}
+    sampler : {"tpe", "gp", "random"}
     startup_trials : int
         Random trials before the model takes over.
+    start : tuple of str or dict
+        What is tried, or known, before anything is proposed: presets, studies, and hyperparameters' values.
     early_stopping : EarlyStopping or None
+    max_seconds : float or None
+        No trial starts after that many seconds of running; None is no limit.
+    max_failures : int or None
+        The study stops when that many trials failed; None is never.
+    keep_factors : {"all", "best", "none"}
+        Which trials' factors are kept in MLflow; ``best``: of those that were the best when they ended.
     cpu, gpu : float
         Resources of each trial.
     backend : {"auto", "numpy", "numba", "cupy"}
@@ -80,9 +102,13 @@ class SearchSpec:
     trials: int
     concurrency: int | None
     seed: int
-    sampler: Literal["tpe", "random"]
+    sampler: Literal["tpe", "gp", "random"]
     startup_trials: int
+    start: tuple[str | dict[str, Any], ...]
     early_stopping: EarlyStopping | None
+    max_seconds: float | None
+    max_failures: int | None
+    keep_factors: Literal["all", "best", "none"]
     cpu: float
     gpu: float
     backend: Literal["auto", "numpy", "numba", "cupy"]
@@ -135,42 +161,54 @@ class SearchSpec:
 
         if not isinstance(document, Mapping):
             raise SpecError(f"{source} must map keys to values, but holds {type(document).__name__}")
-        problems = [
-            f"{key}: unknown key{did_you_mean(str(key), _KEYS)}; valid: {', '.join(_KEYS)}"
-            for key in document
-            if key not in _KEYS
-        ]
+        read = Reader()
+        refuse_unknown(document, _KEYS, "", read.problems)
         defaults = yaml.safe_load(default_text())
         values = {**defaults, **document}
-        _word(values, "preset", tuple(PRESETS), problems)
-        found = len(problems)
-        space = parse_space(values["space"], "space", problems)
-        if len(problems) == found and all(low == high for low, high in (d.bounds for d in space.values())):
-            problems.append(
-                "space must search at least one hyperparameter, but all are fixed: use `walslab train`"
-            )
-        number = _NumberReader(problems)
-        resources = _section(values, "resources", defaults, problems)
-        spec = cls(
-            preset=values["preset"],
-            space=space,
-            metric=_metric(values["metric"], problems),
-            trials=number.whole(values["trials"], "trials", 1),
-            concurrency=None
-            if values["concurrency"] == "auto"
-            else number.whole(values["concurrency"], "concurrency", 1, ", or auto"),
-            seed=number.whole(values["seed"], "seed", 0),
-            sampler=_word(values, "sampler", ("tpe", "random"), problems),
-            startup_trials=number.whole(values["startup_trials"], "startup_trials", 1),
-            early_stopping=_early_stopping(values, defaults, number, problems),
-            cpu=number.real(resources["cpu"], "resources.cpu", 0),
-            gpu=number.real(resources["gpu"], "resources.gpu", 0),
-            backend=_word(values, "backend", ("auto", "numpy", "numba", "cupy"), problems),
+        preset = read.word(values["preset"], "preset", tuple(PRESETS))
+        found = len(read.problems)
+        space = parse_space(values["space"], "space", read.problems)
+        if len(read.problems) == found:
+            if not any(domain.searched for domain in space.values()):
+                read.problems.append(
+                    "space must search at least one hyperparameter, but all are fixed: use `walslab train`"
+                )
+            # A space with mistakes would be blamed for the names that it lacks.
+            start = parse_start(values["start"], "start", space, read.problems)
+        else:
+            start = []
+        resources = read.section(values["resources"], "resources", defaults["resources"])
+        concurrency, max_seconds, max_failures = (
+            values[key] for key in ("concurrency", "max_seconds", "max_failures")
         )
-        if not problems:
-            spec._check_weights(problems)
-        if problems:
-            raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
+        spec = cls(
+            preset=preset,
+            space=space,
+            metric=_metric(values["metric"], read.problems),
+            trials=read.whole(values["trials"], "trials", 1),
+            concurrency=None
+            if concurrency == "auto"
+            else read.whole(concurrency, "concurrency", 1, ", or auto"),
+            seed=read.whole(values["seed"], "seed", 0),
+            sampler=read.word(values["sampler"], "sampler", ("tpe", "gp", "random")),
+            startup_trials=read.whole(values["startup_trials"], "startup_trials", 1),
+            start=tuple(start),
+            early_stopping=_early_stopping(values["early_stopping"], defaults["early_stopping"], read),
+            max_seconds=None
+            if absent(max_seconds)
+            else read.real(max_seconds, "max_seconds", 0, above=True, alternative=", or none"),
+            max_failures=None
+            if absent(max_failures)
+            else read.whole(max_failures, "max_failures", 1, ", or none"),
+            keep_factors=read.word(values["keep_factors"], "keep_factors", ("all", "best", "none")),
+            cpu=read.real(resources["cpu"], "resources.cpu", 0),
+            gpu=read.real(resources["gpu"], "resources.gpu", 0),
+            backend=read.word(values["backend"], "backend", ("auto", "numpy", "numba", "cupy")),
+        )
+        if not read.problems:
+            spec._check_weights(read.problems)
+        if read.problems:
+            raise SpecError(f"{source} has {len(read.problems)} mistake(s):\n  " + "\n  ".join(read.problems))
         return spec
 
     def _check_weights(self, problems: list[str]) -> None:
@@ -185,19 +223,44 @@ class SearchSpec:
         return self.space.get(name, Fixed(getattr(PRESETS[self.preset], name)))
 
     @property
-    def param_space(self) -> dict[str, Any]:
-        """What Ray Tune samples from: only what is searched."""
-        return {k: d.to_ray() for k, d in self.space.items() if not isinstance(d, Fixed)}
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What a sampler draws from: the hyperparameters that are searched."""
+        found = {name: domain.to_optuna() for name, domain in self.space.items()}
+        return {name: distribution for name, distribution in found.items() if distribution is not None}
 
     def config(self, sampled: Mapping[str, Any]) -> WALSConfig:
-        """Return the hyperparameters for what Ray Tune sampled."""
+        """Return the hyperparameters for what was sampled; what `sampled` leaves out is the preset's."""
         return PRESETS[self.preset].replace(
             **{
-                k: d.decode(sampled.get(k))
-                for k, d in self.space.items()
-                if k in sampled or isinstance(d, Fixed)
+                name: domain.decode(sampled.get(name))
+                for name, domain in self.space.items()
+                if name in sampled or not domain.searched
             }
         )
+
+    def sample_of(self, config: WALSConfig) -> tuple[dict[str, Any], bool]:
+        """Return what would be sampled for a config.
+
+        Parameters
+        ----------
+        config : WALSConfig
+            Any; values outside the space count as its nearest ones, and words that are not among the choices
+            are left out.
+
+        Returns
+        -------
+        sampled : dict
+            As `config` takes it.
+        exact : bool
+            Whether `config` makes the same hyperparameters of it, to nine digits.
+        """
+        sampled = {}
+        for name, domain in self.space.items():
+            if domain.searched:
+                with contextlib.suppress(ValueError):
+                    sampled[name] = domain.encode(getattr(config, name))
+        found, wanted = self.config(sampled).to_dict(), config.to_dict()
+        return sampled, all(_same(found[name], value) for name, value in wanted.items())
 
     @property
     def max_iterations(self) -> int:
@@ -215,7 +278,11 @@ class SearchSpec:
             "seed": self.seed,
             "sampler": self.sampler,
             "startup_trials": self.startup_trials,
-            "early_stopping": dataclasses.asdict(self.early_stopping) if self.early_stopping else "none",
+            "start": [entry if isinstance(entry, str) else dict(entry) for entry in self.start],
+            "early_stopping": _written(self.early_stopping),
+            "max_seconds": self.max_seconds or "none",
+            "max_failures": self.max_failures or "none",
+            "keep_factors": self.keep_factors,
             "resources": {"cpu": self.cpu, "gpu": self.gpu},
             "backend": self.backend,
         }
@@ -236,37 +303,9 @@ def default_text() -> str:
     return importlib.resources.files("tune").joinpath("default.yaml").read_text(encoding="utf-8")
 
 
-class _NumberReader:
-    """Reads numbers of a document and notes what is wrong with them."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-
-    def whole(self, value: Any, key: str, low: int, alternative: str = "") -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            self.problems.append(
-                f"{key} must be a whole number of at least {low}{alternative}, but got {value!r}"
-                f"{exponent_hint(value)}"
-            )
-            return low
-        return value
-
-    def real(self, value: Any, key: str, low: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
-            self.problems.append(
-                f"{key} must be a number of at least {low:g}, but got {value!r}{exponent_hint(value)}"
-            )
-            return low
-        return float(value)
-
-
-def _word(values: Mapping[str, Any], key: str, words: tuple[str, ...], problems: list[str]) -> Any:
-    if values[key] not in words:
-        problems.append(
-            f"{key} must be one of {', '.join(words)}, but got {values[key]!r}"
-            f"{did_you_mean(str(values[key]), words)}"
-        )
-    return values[key]
+def _same(one: Any, other: Any) -> bool:
+    """Compare two values of a hyperparameter; turning a reversed scale around can cost the last digits."""
+    return math.isclose(one, other, rel_tol=1e-9) if isinstance(one, float) else bool(one == other)
 
 
 def _metric(text: Any, problems: list[str]) -> SearchMetric:
@@ -276,32 +315,30 @@ def _metric(text: Any, problems: list[str]) -> SearchMetric:
     return found or SearchMetric()
 
 
-def _section(
-    values: Mapping[str, Any], key: str, defaults: Mapping[str, Any], problems: list[str]
-) -> Mapping[str, Any]:
-    section, default = values[key], defaults[key]
-    if not isinstance(section, Mapping):
-        problems.append(f"{key} must map {' and '.join(default)} to values, but got {section!r}")
-        return dict(default)
-    problems.extend(
-        f"{key}.{k}: unknown key{did_you_mean(str(k), default)}; valid: {', '.join(default)}"
-        for k in section
-        if k not in default
-    )
-    return {**default, **section}
-
-
-def _early_stopping(
-    values: Mapping[str, Any], defaults: Mapping[str, Any], number: _NumberReader, problems: list[str]
-) -> EarlyStopping | None:
-    if values["early_stopping"] in ("none", None):
+def _early_stopping(value: Any, default: Mapping[str, Any], read: Reader) -> EarlyStopping | None:
+    if absent(value):
         return None
-    section = _section(values, "early_stopping", defaults, problems)
-    factor = number.real(section["reduction_factor"], "early_stopping.reduction_factor", 1)
-    if section["reduction_factor"] == 1:
-        problems.append(
-            "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`"
+    section = read.section(value, "early_stopping", default)
+    factor: float | None = None
+    if not absent(section["reduction_factor"]):
+        factor = read.real(section["reduction_factor"], "early_stopping.reduction_factor", 1)
+        if section["reduction_factor"] == 1:
+            read.problems.append(
+                "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`"
+            )
+    elif section["patience"] == 0:
+        read.problems.append(
+            "early_stopping stops nothing with `reduction_factor: none` and `patience: 0`: "
+            "use `early_stopping: none`"
         )
     return EarlyStopping(
-        number.whole(section["grace_iterations"], "early_stopping.grace_iterations", 1), factor
+        read.whole(section["grace_iterations"], "early_stopping.grace_iterations", 1),
+        factor,
+        read.whole(section["patience"], "early_stopping.patience", 0),
     )
+
+
+def _written(stopping: EarlyStopping | None) -> Any:
+    if stopping is None:
+        return "none"
+    return {**dataclasses.asdict(stopping), "reduction_factor": stopping.reduction_factor or "none"}

@@ -6,46 +6,29 @@ import contextlib
 import fcntl
 import json
 import math
-import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, cast
 
 from toolkit import atomic
 from toolkit.errors import StudyError, did_you_mean
-from tune.metric import SearchMetric
+from toolkit.factors import Factors
+from tune.journal import Journal
+from tune.results import TrialResult, best_first, loss
 from tune.spec import SearchSpec
 
 STUDIES = Path("studies")
 _FORMAT = "walslab-study"
-_VERSION = 1
-
-
-class TrialResult(TypedDict):
-    """One finished trial.
-
-    ``status`` is MLflow's: FINISHED (also when stopped early, see ``stopped``), FAILED, or KILLED. RMSE is in
-    rating units, ``seconds`` is training time. ``ranking`` has what a search for a ranking measures beside.
-    """
-
-    trial: str
-    run_id: str
-    status: str
-    stopped: str | None
-    valid_rmse: float | None
-    ranking: dict[str, float]
-    train_rmse: float | None
-    iterations: int
-    seconds: float
-    config: dict[str, Any]
-    reason: str | None
+_VERSION = 2
 
 
 @dataclass
 class Study:
-    """A study directory: ``study.json``, ``runs.jsonl``, ``trials.jsonl``, and Ray Tune's ``ray/``.
+    """A study directory: ``study.json``, ``journal.jsonl``, and the factors that MLflow does not have yet.
 
     Attributes
     ----------
@@ -108,7 +91,8 @@ class Study:
         found = (facts.get("format"), facts.get("format_version"))
         if found != (_FORMAT, _VERSION):
             raise StudyError(
-                f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}"
+                f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}: "
+                "start a new study (its trials are in MLflow as they were)"
             )
         return cls(path.resolve(), facts)
 
@@ -135,26 +119,55 @@ class Study:
         """The resolved specification."""
         return SearchSpec.from_dict(self.facts["spec"], source=str(self.path / "study.json"))
 
-    def add(self, result: TrialResult) -> None:
-        """Append a finished trial: one line, so that a killed process loses no more than that."""
-        self._append("trials.jsonl", result)
+    def extend(self, trials: int) -> None:
+        """Ask for so many trials more, which the next run of the study does."""
+        spec = {**self.facts["spec"], "trials": self.spec.trials + trials}
+        self.update(spec=spec, status="interrupted")
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What happened in this study, event by event.
+
+        ``proposed`` (trial, number, sampled, source), ``ended`` (a `TrialResult`), ``run`` (trial, run_id: it has
+        a run in MLflow), ``recorded`` (trial: its run has all of it).
+        """
+        return Journal(self.path / "journal.jsonl")
 
     def trials(self) -> list[TrialResult]:
-        """Return the finished trials, best first, unscored ones last; the last record of each counts."""
+        """Return the trials that ended, best first, failed ones last, each with its MLflow run."""
+        runs = self.runs()
         found: dict[str, TrialResult] = {}
-        for result in self._lines("trials.jsonl"):
-            if "run_id" in result:
-                found[result["run_id"]] = result
-        metric = self.spec.metric
-        return sorted(found.values(), key=lambda result: (_loss(result, metric), result["trial"]))
+        for event in self.journal.events("ended"):
+            del event["event"]
+            found[event["trial"]] = cast("TrialResult", {**event, "run_id": runs.get(event["trial"])})
+        return best_first(found.values(), self.spec.metric)
 
-    def add_run(self, trial_id: str, name: str, run_id: str) -> None:
-        """Note which MLflow run, of which name, a trial of Ray Tune is recorded in."""
-        self._append("runs.jsonl", {"trial_id": trial_id, "trial": name, "run_id": run_id})
+    def proposed(self) -> dict[str, dict[str, Any]]:
+        """Return what was proposed, by trial, in the order of the proposals."""
+        found = {event["trial"]: event for event in self.journal.events("proposed")}
+        return dict(sorted(found.items(), key=lambda entry: entry[1]["number"]))
 
-    def runs(self) -> dict[str, tuple[str, str]]:
-        """Return name and MLflow run of each trial of Ray Tune that was ever started."""
-        return {r["trial_id"]: (r["trial"], r["run_id"]) for r in self._lines("runs.jsonl") if "run_id" in r}
+    def runs(self) -> dict[str, str]:
+        """Return the MLflow run of each trial that has one."""
+        return {event["trial"]: event["run_id"] for event in self.journal.events("run")}
+
+    def recorded(self) -> set[str]:
+        """Return the trials that MLflow has all of."""
+        return {event["trial"] for event in self.journal.events("recorded")}
+
+    def factors_folder(self, trial: str) -> Path:
+        """Return where a trial's factors are kept until MLflow has them."""
+        return self.path / "factors" / trial
+
+    def keep_factors(self, trial: str, factors: Factors) -> None:
+        """Write a trial's factors, complete or not at all."""
+        folder = self.factors_folder(trial)
+        part = folder.with_name(f".{trial}.partial")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        factors.save(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -183,23 +196,6 @@ class Study:
                 pass
         return status
 
-    def _append(self, name: str, entry: Any) -> None:
-        with (self.path / name).open("a+b") as file:
-            # A line that a killed process left half-written must not take this one with it.
-            if file.tell() and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
-                file.write(b"\n")
-            file.write(json.dumps(entry).encode() + b"\n")
-
-    def _lines(self, name: str) -> Iterator[Any]:
-        path = self.path / name
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # the line that a killed process was writing
-                continue
-            if isinstance(entry, dict):
-                yield entry
-
     def best(self) -> TrialResult:
         """Return the trial that is best by the metric of the search.
 
@@ -209,13 +205,7 @@ class Study:
             When no trial finished.
         """
         trials = self.trials()
-        if not trials or _loss(trials[0], self.spec.metric) == math.inf:
+        if not trials or loss(trials[0], self.spec.metric) == math.inf:
             reason = next((t["reason"] for t in trials if t["reason"]), "none has finished")
             raise StudyError(f"study {self.name} has no finished trial: {reason}")
         return trials[0]
-
-
-def _loss(result: TrialResult, metric: SearchMetric) -> float:
-    """Return what is smaller the better a trial is; infinite for one that did not finish."""
-    figures = {"valid_rmse": result["valid_rmse"], **result.get("ranking", {})}
-    return metric.loss(metric.value(figures) if result["status"] == "FINISHED" else None)

@@ -85,6 +85,9 @@ class Tracking:
             When MLflow knows no store of such a URI.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # What the store does not take is kept and tried again: no call needs to wait for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         import logging
 
         from mlflow import MlflowClient
@@ -190,25 +193,29 @@ class DatasetFacts(TypedDict):
     counts: dict[str, int]
 
 
-def start_run(
+def create_run(
     client: MlflowClient,
     experiment_id: str,
     name: str,
     *,
     data: DatasetFacts,
     tags: dict[str, str],
-    params: dict[str, Any],
+    start_time: int | None = None,
 ) -> Run:
-    """Create a run with its tags, parameters and dataset."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
-
+    """Create a run with its tags; `start_time` is in milliseconds since the epoch."""
     common = {
         "walslab.dataset_digest": data["digest"],
         "mlflow.source.name": "walslab tune",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
     }
-    run = client.create_run(experiment_id, run_name=name, tags={**common, **tags})
+    return client.create_run(experiment_id, start_time=start_time, run_name=name, tags={**common, **tags})
+
+
+def describe_run(client: MlflowClient, run_id: str, *, data: DatasetFacts, params: dict[str, Any]) -> None:
+    """Give a run its parameters and its dataset; doing it once more changes nothing."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
     dataset = Dataset(
         name=Path(data["dataset"]).name,
         digest=data["digest"],
@@ -216,10 +223,8 @@ def start_run(
         source=json.dumps({"uri": data["dataset"]}),
         profile=json.dumps(data["counts"]),
     )
-    run_id = run.info.run_id
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
     client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
-    return run
 
 
 def _user() -> str:

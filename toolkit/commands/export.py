@@ -30,9 +30,9 @@ def export(model: Path, format_: str, out: Path, *, overwrite: bool, as_json: bo
       walslab export models/first --format tutorial --out exported
     """
     from toolkit.export import export_tutorial
-    from toolkit.wals import WALS
+    from toolkit.model import Model
 
-    shapes = export_tutorial(WALS.load(model), out, overwrite=overwrite)
+    shapes = export_tutorial(Model.load(model), out, overwrite=overwrite)
     screen = console(as_json=as_json)
     for name, shape in shapes.items():
         screen.print(f"{out / name}.npy  {' x '.join(map(str, shape))}", soft_wrap=True)

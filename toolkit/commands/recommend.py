@@ -24,9 +24,9 @@ def recommend(model: Path, user: str, n: int, *, include_seen: bool, as_json: bo
     """
     from rich.table import Table
 
-    from toolkit.wals import WALS
+    from toolkit.model import Model
 
-    fitted = WALS.load(model)
+    fitted = Model.load(model)
     items, scores = fitted.recommend(user, n, exclude_seen=not include_seen)
     table = Table("item", "predicted rating", title=f"for user {user}")
     for item, score in zip(items, scores, strict=True):

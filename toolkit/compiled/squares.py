@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from toolkit.compiled.rows import compiled
 
 if TYPE_CHECKING:
-    from toolkit.factors import Factors
+    from toolkit.factors import Predictor
 
 
-def squared_error(factors: Factors, users: Any, items: Any, ratings: Any) -> float:
+def squared_error(factors: Predictor, users: Any, items: Any, ratings: Any) -> float:
     """Return the sum over pairs of (prediction − rating)², float64; as `toolkit.metrics.rmse`."""
     low, high = factors.scale or (-math.inf, math.inf)
     (x, user_bias), (y, item_bias) = factors.users, factors.items

@@ -1,13 +1,19 @@
-"""``walslab refit``: the best trial's model, trained on all but the test ratings."""
+"""``walslab refit``: the best trial's model, or a mean of several, trained on all but the test ratings."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.cli import console, emit, json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tune.refitting import Averaged, Refit
 
 
 @click.command()
@@ -18,15 +24,31 @@ from toolkit.cli import console, emit, json_option
 @click.option(
     "--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved."
 )
+@click.option(
+    "--ensemble",
+    type=click.IntRange(2, 50),
+    metavar="N",
+    help="Average the predictions of up to N trials, if that lowers the validation RMSE.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
 @json_option
-def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool, as_json: bool) -> None:
+def refit(
+    study: str,
+    out: Path | None,
+    dataset: Path | None,
+    *,
+    ensemble: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Train the best configuration of STUDY on train + valid ratings, and test it once.
 
     \b
     Example:
       walslab refit first --out models/best
+      walslab refit first --ensemble 10 --out models/mean
     """
+    from toolkit.commands.progress import progress
     from toolkit.dataset import RatingsDataset
     from toolkit.model_files import check_target
     from tune.refitting import refit_best
@@ -39,13 +61,11 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
         out = out.relative_to(here) if out.is_relative_to(here) else out
     check_target(out, overwrite=overwrite)
     data = RatingsDataset.open(dataset or found.facts["dataset"])
+    with progress() as tell:
+        done = refit_best(found, data, out, overwrite=overwrite, ensemble=ensemble or 0, tell=tell)
     screen = console(as_json=as_json)
-    with screen.status("training on train + valid"):
-        best, test_rmse = refit_best(found, data, out, overwrite=overwrite)
-    shown = "none" if test_rmse is None else f"{test_rmse:.4f}"
-    screen.print(
-        f"{best['trial']}: valid RMSE {best['valid_rmse']:.4f}   refitted, test RMSE {shown}\nmodel in {out}"
-    )
+    _print(screen, done)
+    screen.print(f"model in {out}", soft_wrap=True)
     words = shlex.join([str(out), "--user", str(data.user_ids[0])])
     screen.print(f"\nNext:  walslab recommend {words}", soft_wrap=True)
     if as_json:
@@ -53,8 +73,66 @@ def refit(study: str, out: Path | None, dataset: Path | None, *, overwrite: bool
             {
                 "model": str(out),
                 "run_id": found.facts["parent_run_id"],
-                "valid_rmse": best["valid_rmse"],
-                "test_rmse": test_rmse,
+                "valid_rmse": done.valid_rmse,
+                "test_rmse": done.test_rmse,
+                "ensemble": None if done.ensemble is None else _as_json(done.ensemble),
                 "registered": None,
             }
         )
+
+
+def _print(screen: Console, done: Refit) -> None:
+    mean, best = done.ensemble, done.best
+    if mean is None:
+        screen.print(
+            f"{best['trial']}: valid RMSE {_text(best['valid_rmse'])}   refitted, test RMSE "
+            f"{_text(done.test_rmse)}"
+        )
+        return
+    if mean.retrained:
+        screen.print(
+            f"factors of {', '.join(mean.retrained)} were not kept: trained on train once more, to choose",
+            soft_wrap=True,
+        )
+    if not mean.kept:
+        screen.print(
+            f"no mean lowers the valid RMSE of {best['trial']}, {_text(best['valid_rmse'])}: refitted alone, "
+            f"test RMSE {_text(done.test_rmse)}",
+            soft_wrap=True,
+        )
+        return
+    screen.print(_members(mean))
+    change = ""
+    if mean.test_rmse is not None and mean.single_test_rmse is not None:
+        change = f" ({mean.test_rmse - mean.single_test_rmse:+.4f})"
+    screen.print(
+        f"valid RMSE {_text(best['valid_rmse'])} best trial, {_text(mean.valid_rmse)} ensemble; "
+        f"test RMSE {_text(mean.single_test_rmse)} single, {_text(mean.test_rmse)} ensemble{change}",
+        soft_wrap=True,
+    )
+
+
+def _members(mean: Averaged) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table("trial", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("weight", justify="right")
+    table.add_column("valid RMSE", justify="right")
+    for trial, weight in mean.members:
+        table.add_row(trial["trial"], f"{weight:.2f}", _text(trial["valid_rmse"]))
+    return table
+
+
+def _as_json(mean: Averaged) -> dict[str, Any]:
+    return {
+        "members": [{"trial": trial["trial"], "weight": weight} for trial, weight in mean.members],
+        "valid_rmse": mean.valid_rmse,
+        "test_rmse": mean.test_rmse,
+        "single_test_rmse": mean.single_test_rmse,
+        "kept": mean.kept,
+    }
+
+
+def _text(rmse: float | None) -> str:
+    return "none" if rmse is None else f"{rmse:.4f}"

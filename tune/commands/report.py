@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from toolkit.dataset import RatingsDataset
     from tune.metric import SearchMetric
+    from tune.search import Executor
     from tune.study import Study, TrialResult
 
 
@@ -22,15 +23,16 @@ _HEADING = 8  # characters
 _EARLY = "*"
 
 
-def run_and_report(study: Study, data: RatingsDataset, *, as_json: bool) -> None:
+def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as_json: bool) -> None:
     """Run a study's outstanding trials, then print its table, its next commands, and its JSON."""
     from toolkit.cli import console, emit
     from tune.progress import StudyProgress
     from tune.search import run_study
 
     where = os.environ.get("RAY_ADDRESS")
-    click.echo(f"connecting to Ray at {where}" if where else "starting Ray on this machine", err=True)
-    run_study(study, data, progress=StudyProgress(study.spec.trials, study.spec.metric))
+    if executor == "ray":
+        click.echo(f"connecting to Ray at {where}" if where else "starting Ray on this machine", err=True)
+    run_study(study, data, executor=executor, progress=StudyProgress())
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
     print_summary(screen, study)

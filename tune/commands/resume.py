@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.cli import json_option
+from tune.commands.options import executor_option
 
 
 @click.command()
@@ -14,9 +15,13 @@ from toolkit.cli import json_option
 @click.option(
     "--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved."
 )
+@executor_option
 @json_option
-def resume(study: str, dataset: Path | None, *, as_json: bool) -> None:
+def resume(study: str, dataset: Path | None, *, in_process: bool, as_json: bool) -> None:
     """Run the trials that STUDY has not finished, in the same MLflow runs.
+
+    What ended is not run again, however the study was stopped. Of a finished study, it writes what the MLflow
+    store has not taken yet.
 
     \b
     Example:
@@ -28,4 +33,4 @@ def resume(study: str, dataset: Path | None, *, as_json: bool) -> None:
 
     found = Study.open(study)
     data = RatingsDataset.open(dataset or found.facts["dataset"])
-    run_and_report(found, data, as_json=as_json)
+    run_and_report(found, data, executor="in-process" if in_process else "ray", as_json=as_json)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from toolkit.cli import json_option
 from toolkit.errors import ConfigError
+from tune.commands.options import executor_option
+
+if TYPE_CHECKING:
+    from tune.search import Executor
 
 
 @click.command()
@@ -22,6 +27,19 @@ from toolkit.errors import ConfigError
 @click.option("--concurrency", type=click.IntRange(min=1), help="Trials at once.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the sampler and of every trial's random start.")
 @click.option("--name", help="Name of the study.  [default: the dataset's name and the time]")
+@click.option(
+    "--start",
+    multiple=True,
+    metavar="NAME",
+    help="A preset, or an earlier study, to start from; may be repeated.",
+)
+@click.option(
+    "--extend",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Add N trials to the study --name, and run them.",
+)
+@executor_option
 @click.option("--print-spec", is_flag=True, help="Print the commented default specification and stop.")
 @json_option
 def tune(
@@ -31,7 +49,10 @@ def tune(
     concurrency: int | None,
     seed: int | None,
     name: str | None,
+    start: tuple[str, ...],
+    extend: int | None,
     *,
+    in_process: bool,
     print_spec: bool,
     as_json: bool,
 ) -> None:
@@ -42,17 +63,30 @@ def tune(
     keys of the specification. Test ratings are not read.
 
     \b
-    Example:
+    Examples:
       walslab tune data/ml-100k/dataset --trials 24 --name first
+      walslab tune --extend 50 --name first
     """
     from tune.spec import SearchSpec, default_text
+
+    executor: Executor = "in-process" if in_process else "ray"
 
     if print_spec:
         click.echo(default_text(), nl=False)
         return
+    if extend:
+        given = {"--spec": spec, "--trials": trials, "--concurrency": concurrency, "--seed": seed}
+        if start or any(value is not None for value in given.values()):
+            raise click.UsageError(
+                "--extend goes on with the study's own specification: leave out the others."
+            )
+        _extend(name, extend, dataset, executor, as_json=as_json)
+        return
     if dataset is None:
         raise click.UsageError("Missing argument 'DIR': the dataset that `walslab ingest` wrote.")
-    search = SearchSpec.load(spec, trials=trials, concurrency=concurrency, seed=seed)
+    search = SearchSpec.load(
+        spec, trials=trials, concurrency=concurrency, seed=seed, start=list(start) or None
+    )
 
     from toolkit.dataset import RatingsDataset
     from tune.commands.report import run_and_report
@@ -63,4 +97,20 @@ def tune(
     name = name or f"{dataset.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name == "..":
         raise ConfigError(f"--name must be a plain name, not a path, but got {name!r}")
-    run_and_report(create_study(STUDIES / name, data, search), data, as_json=as_json)
+    run_and_report(create_study(STUDIES / name, data, search), data, executor=executor, as_json=as_json)
+
+
+def _extend(
+    name: str | None, trials: int, dataset: Path | None, executor: Executor, *, as_json: bool
+) -> None:
+    from toolkit.dataset import RatingsDataset
+    from tune.commands.report import run_and_report
+    from tune.study import Study
+
+    if name is None:
+        raise click.UsageError("--extend needs --name: which study gets more trials.")
+    study = Study.open(name)
+    data = RatingsDataset.open(dataset or study.facts["dataset"])
+    with study.locked():
+        study.extend(trials)
+    run_and_report(study, data, executor=executor, as_json=as_json)

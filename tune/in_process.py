@@ -1,0 +1,24 @@
+"""Trials one after another in this process, each on all its processors: no Ray, the same study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tune.training import TrialWorker
+
+if TYPE_CHECKING:
+    from tune.running import StudyRun
+    from tune.training import TrialRatings
+
+
+def run_in_process(run: StudyRun, ratings: TrialRatings) -> None:
+    """Run a study's trials until it is over; Ctrl-C leaves it interrupted."""
+    worker = TrialWorker(ratings, replace(run.settings, threads=0))
+    try:
+        while (trial := run.next()) is not None:
+            worker.begin(trial.config)
+            while run.report(trial.trial, worker.advance()):
+                pass
+    except KeyboardInterrupt:
+        run.interrupted = True

@@ -1,0 +1,98 @@
+"""The parent run of a study in MLflow: what was asked, how it went, and the comparison of its trials."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tune.record import children, client_of
+from tune.results import best_so_far
+from tune.study import Study
+from tune.tracking import DatasetFacts, Tracking, create_run, describe_run
+
+
+def start_parent(
+    tracking: Tracking, study_name: str, spec: dict[str, Any], data: DatasetFacts
+) -> tuple[str, str]:
+    """Create the experiment where it is missing, and the parent run of a study.
+
+    Returns
+    -------
+    experiment_id, run_id : str
+
+    Raises
+    ------
+    StudyError
+        When the store is not usable.
+    """
+    client = tracking.client()
+    experiment_id = tracking.experiment_id(client)
+    run = create_run(client, experiment_id, study_name, data=data, tags={"walslab.study": study_name})
+    run_id = str(run.info.run_id)
+    describe_run(client, run_id, data=data, params=flatten(spec))
+    client.log_dict(run_id, spec, "spec.json")
+    return experiment_id, run_id
+
+
+def reopen_parent(study: Study) -> None:
+    """Say in the store that a study is running."""
+    client_of(study).update_run(study.facts["parent_run_id"], status="RUNNING")
+
+
+def finish_parent(study: Study, status: str) -> None:
+    """Write a study's summary and the comparison of its trials to its parent run, and close it."""
+    from mlflow.entities import Metric, RunTag
+
+    from tune.report import write_report
+
+    client, run_id = client_of(study), study.facts["parent_run_id"]
+    recorded = study.recorded()
+    for run in children(client, study):
+        # What was running when the process was killed; it is run again when the study is resumed.
+        if run.info.status == "RUNNING" and run.data.tags.get("walslab.trial") not in recorded:
+            client.set_tag(run.info.run_id, "walslab.reason", "the study was stopped")
+            client.set_terminated(run.info.run_id, "KILLED")
+    trials, metric = study.trials(), study.spec.metric
+    done = [trial for trial in trials if trial["status"] == "FINISHED"]
+    now = int(time.time() * 1000)
+    metrics = [
+        Metric("n_done", len(done), now, 0),
+        Metric("n_failed", sum(trial["status"] == "FAILED" for trial in trials), now, 0),
+    ]
+    in_time = sorted(trials, key=lambda trial: trial["ended"])
+    metrics += [
+        Metric(f"best_{metric.key}", best, int(trial["ended"] * 1000), step)
+        for step, (trial, best) in enumerate(zip(in_time, best_so_far(trials, metric), strict=True), 1)
+        if best is not None
+    ]
+    tags = []
+    if done:
+        tags = [
+            RunTag("walslab.best_trial", done[0]["trial"]),
+            RunTag("walslab.best_run_id", done[0]["run_id"] or ""),
+        ]
+        if metric.k and done[0]["valid_rmse"] is not None:
+            metrics.append(Metric("best_valid_rmse", done[0]["valid_rmse"], now, len(trials)))
+    for begin in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics[begin : begin + 1000], tags=tags if begin == 0 else [])
+    with tempfile.TemporaryDirectory() as folder:
+        write_report(Path(folder), name=study.name, facts=study.facts, spec=study.spec, trials=trials)
+        client.log_artifacts(run_id, folder)
+    client.set_terminated(run_id, status)
+
+
+def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested keys as ``a.b`` with plain values, the form of MLflow parameters."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and "low" in value:
+            flat[prefix + key] = f"{value['low']:g} to {value['high']:g}, {value['scale']}"
+        elif isinstance(value, dict) and "choices" in value:
+            flat[prefix + key] = ", ".join(map(str, value["choices"]))
+        elif isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,185 @@
+"""What to try next: Optuna's samplers, seeded anew for each trial, so that resuming changes no proposal."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from toolkit.errors import StudyError
+from tune.spec import SearchSpec
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+Source = Literal["tpe", "gp", "random"]
+
+
+class Known(TypedDict):
+    """A point whose loss is known before the study starts.
+
+    Attributes
+    ----------
+    sampled : dict
+        Every searched hyperparameter, as `SearchSpec.sample_of` gives it.
+    loss : float
+        Smaller is better.
+    """
+
+    sampled: dict[str, Any]
+    loss: float
+
+
+class Proposer:
+    """Proposes the trials of a study.
+
+    A proposal is a function of the specification, the trial's number, and what was asked and told before; it
+    is not one of how many random numbers this process has drawn.
+
+    Parameters
+    ----------
+    spec : SearchSpec
+    concurrency : int
+        Trials at once; with more than one, those that run count as bad while the next is chosen, so that it
+        is another.
+    known : sequence of Known, optional
+        Count as trials that ended.
+
+    Raises
+    ------
+    StudyError
+        When the sampler is ``gp`` and PyTorch is not installed.
+    """
+
+    def __init__(self, spec: SearchSpec, concurrency: int, known: Sequence[Known] = ()) -> None:
+        import optuna
+
+        if spec.sampler == "gp" and importlib.util.find_spec("torch") is None:
+            raise StudyError(
+                "sampler gp needs PyTorch, which is not installed: `pip install torch`, or use `sampler: tpe`"
+            )
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._spec = spec
+        self._liar = concurrency > 1
+        self._distributions = spec.distributions
+        self._study = optuna.create_study()
+        # Place of each trial in Optuna's study, by its number in ours.
+        self._place: dict[int, int] = {}
+        self._ended = self._scored = 0
+        for number, point in enumerate(known):
+            self.restore(-number, point["sampled"], point["loss"], running=False)
+
+    def ask(self, number: int, fixed: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Source]:
+        """Propose a trial, which runs until it is told.
+
+        Parameters
+        ----------
+        number : int
+            Its place in the order of proposals, from 1.
+        fixed : mapping, optional
+            Values to take as they are, in the form that is sampled; the sampler fills in the others.
+
+        Returns
+        -------
+        sampled : dict
+            Every searched hyperparameter, as `SearchSpec.config` takes it.
+        source : {"tpe", "gp", "random"}
+            What filled in those that are not fixed.
+        """
+        from optuna.samplers import PartialFixedSampler
+
+        source = self._source()
+        with _quiet():
+            sampler = self._sampler(source, number)
+            self._study.sampler = PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
+            trial = self._study.ask(self._distributions)
+        self._place[number] = trial.number
+        return {name: _plain(trial.params[name]) for name in self._distributions}, source
+
+    def tell(self, number: int, loss: float | None) -> None:
+        """Note how a trial ended.
+
+        Parameters
+        ----------
+        number : int
+            A trial that was asked for, or restored as running; for another, nothing happens.
+        loss : float or None
+            Smaller is better. None, NaN and infinite: it failed, which is worse than every loss.
+        """
+        place = self._place.pop(number, None)
+        if place is not None:
+            self._study.tell(place, self._counted(loss))
+
+    def restore(
+        self, number: int, sampled: Mapping[str, Any], loss: float | None, *, running: bool = False
+    ) -> None:
+        """Take over a trial that an earlier process asked for; call it in the order of their numbers.
+
+        Parameters
+        ----------
+        number : int
+            Its place in the order of proposals.
+        sampled : mapping
+            What was proposed.
+        loss : float or None
+            As `tell` takes it; means nothing while it is `running`.
+        running : bool, default False
+            Whether it has not ended, and is run again.
+        """
+        from optuna.trial import TrialState, create_trial
+
+        self._place[number] = len(self._study.get_trials(deepcopy=False))
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING if running else TrialState.COMPLETE,
+                value=None if running else self._counted(loss),
+                params={name: sampled[name] for name in self._distributions},
+                distributions=self._distributions,
+            )
+        )
+        if not running:
+            del self._place[number]
+
+    def _counted(self, loss: float | None) -> float:
+        """Return the loss as Optuna takes it: infinite sorts last with TPE, and GP clips it to the worst."""
+        self._ended += 1
+        if loss is None or not math.isfinite(loss):
+            return math.inf
+        self._scored += 1
+        return loss
+
+    def _source(self) -> Source:
+        """Return what proposes next.
+
+        TPE takes the best tenth of the trials as good: where fewer than that have a loss, failures would
+        count as good.
+        """
+        started = self._ended >= self._spec.startup_trials
+        return self._spec.sampler if started and self._scored * 10 >= self._ended else "random"
+
+    def _sampler(self, source: Source, number: int) -> BaseSampler:
+        import numpy as np
+        from optuna.samplers import GPSampler, RandomSampler, TPESampler
+
+        seed = int(np.random.SeedSequence([self._spec.seed, number]).generate_state(1)[0])
+        if source == "random":
+            return RandomSampler(seed=seed)
+        if source == "gp":
+            return GPSampler(seed=seed, n_startup_trials=0)
+        return TPESampler(seed=seed, multivariate=True, constant_liar=self._liar, n_startup_trials=0)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Optuna says of experimental samplers and of infinite losses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON holds: samplers also give NumPy's numbers."""
+    return value.item() if hasattr(value, "item") else value

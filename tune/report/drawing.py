@@ -1,0 +1,143 @@
+"""What all pictures of a report share: colours, figures that no display is needed for, PNG and SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Okabe and Ito's, which people with any colour vision tell apart. Each also has a marker or a line of its own.
+TRIAL, BEST, FAILED = "#0072b2", "#d55e00", "#b5483a"
+INK, FAINT, PAPER = "#1f2933", "#d9dee4", "#fffffe"
+# Viridis from best to worst; its last tenth is too pale for white paper.
+STEPS = tuple(mpl.colors.to_hex(mpl.colormaps["viridis"](x)) for x in np.linspace(0, 0.88, 8))
+# In a page the colours are those of its theme, so that pictures follow it into the dark.
+VARIABLES = {
+    INK: "ink",
+    FAINT: "faint",
+    PAPER: "paper",
+    TRIAL: "trial",
+    BEST: "best",
+    FAILED: "failed",
+    **{colour: f"step-{n}" for n, colour in enumerate(STEPS)},
+}
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "svg.fonttype": "none",  # text stays text: small, and readable by machines
+    "svg.hashsalt": "walslab",
+    "path.simplify_threshold": 0.3,
+    "text.parse_math": False,  # a choice may hold a dollar sign
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), PAPER),
+    "legend.frameon": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+}
+
+
+def styled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Run a function with the settings of a report's pictures, and leave everyone else's as they are."""
+    return mpl.rc_context(_STYLE)(function)
+
+
+def new(width: float = 6.6, height: float = 3.6) -> Figure:
+    """Return an empty figure, in inches; pyplot knows nothing of it."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def tidy(axes: Axes) -> None:
+    """Leave of the frame what is read: two axes and faint horizontal lines."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=FAINT, lw=0.7)
+    axes.set_axisbelow(True)
+
+
+def note(figure: Figure, text: str) -> Figure:
+    """Write in a figure why there is nothing to draw."""
+    figure.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
+    return figure
+
+
+def window(values: Sequence[float], *, mode: str) -> tuple[float, float]:
+    """Return the ends of an axis that shows the best values well: those far worse than most are beyond it.
+
+    Far is Tukey's outer fence, three interquartile ranges past the worse quartile.
+    """
+    found = np.asarray(values, np.float64)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return 0.0, 1.0
+    q1, q3 = np.quantile(found, [0.25, 0.75])
+    if q3 > q1:
+        far = 3 * (q3 - q1)
+        found = found[found <= q3 + far] if mode == "min" else found[found >= q1 - far]
+    low, high = float(found.min()), float(found.max())
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    return low - pad, high + pad
+
+
+def steps(values: Sequence[float], *, mode: str) -> list[int]:
+    """Return for each value which of `STEPS` it has, 0 for the best, by its place within `window`."""
+    low, high = window(values, mode=mode)
+    places = (np.asarray(values, np.float64) - low) / (high - low)
+    places = np.nan_to_num(places if mode == "min" else 1 - places, nan=1.0).clip(0, 1)
+    return [int(n) for n in np.minimum(places * len(STEPS), len(STEPS) - 1)]
+
+
+@styled
+def png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the name may end in anything."""
+    figure.savefig(path, format="png", dpi=130)
+
+
+@styled
+def svg(figure: Figure, name: str, description: str) -> str:
+    """Return a figure as an ``<svg>`` for a page: ids of its own, the theme's colours, a description.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to draw.
+    name : str
+        Prefix of the ids, so that several pictures fit in one page.
+    description : str
+        What it shows, for those who do not see it; plain text.
+    """
+    from html import escape
+
+    file = io.StringIO()
+    nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata=nothing)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    used = set(re.findall(r'(?:xlink:href="|url\()#([\w-]+)', text))
+    text = re.sub(r' id="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
+    text = re.sub(r'(xlink:href="|url\()#', rf"\g<1>#{name}-", text)
+    text = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(r'(<path d=")([^"]*)', lambda m: m[1] + m[2].replace("\n", " ").rstrip(), text)
+    text = re.sub(
+        r'style="[^"]*"', lambda m: re.sub(r"#[0-9a-f]{6}", lambda c: _variable(c[0]), m[0]), text
+    )
+    text = re.sub(r"(?<=>)\s+(?=<)", "", text)
+    size = re.search(r'viewBox="([^"]*)"', text)
+    box = size[1] if size else "0 0 480 260"
+    head = f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" role="img" aria-label="{escape(description)}">'
+    return head + text[text.index(">") + 1 :]
+
+
+def _variable(colour: str) -> str:
+    return f"var(--{VARIABLES[colour]})" if colour in VARIABLES else colour

@@ -1,0 +1,240 @@
+"""The work of a trial, wherever it runs: ratings laid out once a process, one configuration after another."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from toolkit import stopping
+from toolkit.backend import Backend
+from toolkit.config import WALSConfig
+from toolkit.errors import WalslabError
+from toolkit.factors import Factors
+from toolkit.layout import TrainingData
+from toolkit.metrics import pairs_on, rmse
+from toolkit.ranking import rank
+from toolkit.trainer import Trainer
+from tune.metric import SearchMetric
+from tune.results import System
+
+# A trial is heard of at least so often, in seconds: what is asked in between is asked of the search's loop.
+_SEGMENT_SECONDS = 0.5
+
+
+class TrialRatings(TypedDict):
+    """What every trial trains and is judged on; test ratings are not among it."""
+
+    train: Any
+    train_by_item: Any
+    valid: Any
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a study have in common.
+
+    Attributes
+    ----------
+    metric : SearchMetric
+        What they are judged by.
+    backend : {"auto", "numpy", "numba", "cupy"}
+    threads : int
+        CPU threads of a trial; 0 is all.
+    gpu : float
+        The share of a GPU that a trial has.
+    seed : int
+        Of every trial's random start.
+    rungs : tuple of int
+        Iterations after which a trial waits for the verdict of successive halving.
+    patience : int
+        Iterations without progress after which a trial stops itself; 0 is never.
+    keep_factors : bool
+        Whether factors are handed over.
+    """
+
+    metric: SearchMetric
+    backend: Any
+    threads: int
+    gpu: float
+    seed: int
+    rungs: tuple[int, ...] = ()
+    patience: int = 0
+    keep_factors: bool = True
+
+
+@dataclass
+class Segment:
+    """The iterations of a trial since it was last heard of, and what it is worth now.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        Figures after each of these iterations.
+    figures : dict of str to float
+        Those of the factors that it would end with now.
+    iterations : int
+        Iterations behind those factors.
+    done : bool
+        Whether the trial ended by itself: it is through, has stalled, or has failed.
+    stalled : bool
+        Whether it made no more progress.
+    reason : str or None
+        Why it failed; `trace` is the traceback.
+    fatal : bool
+        Whether no other trial would fare better.
+    factors : Factors or None
+        In host memory; only where the trial may end here.
+    """
+
+    history: dict[str, list[float]]
+    figures: dict[str, float] = field(default_factory=dict)
+    iterations: int = 0
+    done: bool = False
+    stalled: bool = False
+    reason: str | None = None
+    trace: str | None = None
+    fatal: bool = False
+    factors: Factors | None = None
+    system: System | None = None
+
+
+class TrialWorker:
+    """Trains the configurations that a search proposes.
+
+    Parameters
+    ----------
+    ratings : TrialRatings
+        May be mapped from an object store: it is not written to.
+    settings : TrialSettings
+        What all trials have in common.
+    """
+
+    def __init__(self, ratings: TrialRatings, settings: TrialSettings) -> None:
+        self._settings = settings
+        if settings.backend == "auto" and not settings.gpu:
+            # A device that nobody asked for may be somebody else's.
+            backend = Backend.prefer("numba", settings.threads)
+        else:
+            backend = Backend.require(
+                "cupy" if settings.backend == "auto" else settings.backend, settings.threads
+            )
+        self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
+        self._valid = pairs_on(backend, ratings["valid"])
+        self._matrices = ratings["train"], ratings["valid"].tocsr() if settings.metric.k else None
+        self._trainer: Trainer | None = None
+
+    def begin(self, config: WALSConfig) -> None:
+        """Take up another configuration."""
+        self._config = config
+        self._trainer = None  # what the last trial held is free before the next asks
+        self._losses: list[float] = []
+        self._best: tuple[Factors, dict[str, float]] | None = None
+
+    def advance(self) -> Segment:
+        """Train until there is something to tell: after half a second, where a verdict is due, at the end."""
+        began = time.perf_counter()
+        segment = Segment({})
+        try:
+            if self._trainer is None:
+                self._trainer = Trainer(self._data, self._config, seed=self._settings.seed)
+            while not segment.done:
+                self._iterate(segment)
+                if self._trainer.iterations in self._settings.rungs:
+                    break
+                if time.perf_counter() - began > _SEGMENT_SECONDS:
+                    break
+            self._tell(segment)
+        except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's, and the next may go well
+            self._fail(segment, error)
+        segment.system = self._system()
+        return segment
+
+    def _iterate(self, segment: Segment) -> None:
+        trainer, settings = self._trainer, self._settings
+        assert trainer is not None  # noqa: S101 - begun above
+        began = time.perf_counter()
+        trainer.step()
+        seconds = time.perf_counter() - began
+        backend = self._data.backend
+        figures = {
+            "valid_rmse": rmse(trainer.factors, *self._valid, backend),
+            "train_rmse": trainer.train_rmse(),
+            "seconds": seconds,
+        }
+        if settings.metric.k:
+            train, valid = self._matrices
+            found = rank(trainer.factors, valid, seen=[train], k=settings.metric.k, backend=backend)
+            figures |= dict(zip(settings.metric.keys, (found.recall, found.ndcg), strict=True))
+        for key, figure in figures.items():
+            segment.history.setdefault(key, []).append(float("nan") if figure is None else float(figure))
+        loss = settings.metric.loss(settings.metric.value(figures))
+        if loss == float("inf"):
+            raise _NotFiniteError(
+                f"{settings.metric.label} is not finite after iteration {trainer.iterations}: more "
+                "regularization is needed"
+            )
+        self._losses.append(loss)
+        if not settings.patience or stopping.best(self._losses) == len(self._losses) - 1:
+            self._best = trainer.factors, figures  # type: ignore[assignment]
+        segment.stalled = stopping.stalled(self._losses, settings.patience)
+        segment.done = segment.stalled or trainer.iterations >= trainer.config.iterations
+
+    def _tell(self, segment: Segment) -> None:
+        trainer = self._trainer
+        if trainer is None or self._best is None:
+            return
+        factors, figures = self._best
+        segment.figures = {key: float(figure) for key, figure in figures.items() if key != "seconds"}
+        segment.iterations = factors.iterations
+        may_end = segment.done or trainer.iterations in self._settings.rungs
+        if may_end and self._settings.keep_factors:
+            segment.factors = trainer.host_factors(factors)
+
+    def _fail(self, segment: Segment, error: Exception) -> None:
+        self._trainer = self._best = None
+        segment.done, segment.stalled, segment.factors = True, False, None
+        segment.trace = traceback.format_exc()
+        segment.reason = explain(error)
+
+    def _system(self) -> System:
+        # Linux counts in KiB, macOS in bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return System(
+            backend=self._data.backend.name,
+            device=_device(self._data.backend),
+            host=platform.node(),
+            peak_bytes=peak,
+        )
+
+
+class _NotFiniteError(WalslabError, ArithmeticError):
+    pass
+
+
+def explain(error: BaseException) -> str:
+    """Return a failure in one line, with the way out where there is one."""
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+        return (
+            f"out of memory ({str(error).strip() or name}): search fewer factors, run fewer trials at once "
+            "(concurrency), or give each a larger share (resources)"
+        )
+    if isinstance(error, WalslabError):
+        return str(error)
+    lines: Sequence[str] = str(error).strip().splitlines()
+    return f"{name}: {lines[-1]}" if lines else name
+
+
+def _device(backend: Backend) -> str:
+    """Return the name of the processor or the GPU."""
+    if backend.name == "cupy":
+        cuda = backend.xp.cuda
+        properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
+        return str(properties["name"].decode())
+    return f"{platform.machine()} CPU, {backend.threads} threads"
