@@ -1,12 +1,15 @@
-"""How the best hyperparameters move with the number of users, and what that predicts for more of them.
+r"""How the best hyperparameters move with the number of users, and what that predicts for more of them.
 
-    python benchmarks/scaling.py ml-1m/ratings.dat.gz --users 190,380,755,1510,3020,6040 --trials 36 --seeds 3
+    python benchmarks/scaling.py ml-1m/ratings.dat.gz --users 190,380,755,1510,3020,6040 \
+        --factors 16,40,100 --trials 18 --seeds 2
 
 A random tenth of the ratings is the test for all. Each seed takes a tenth of the rest for validation and
 orders the users at random; a sample is the first so many of them with all of their ratings, so that samples
-are nested and ratings per user stay what they are. Each sample is searched on its validation ratings alone.
-What a search found is the mean of its best few trials, as the single best is a draw among many as good. A
-line through what all found, over the logarithm of the number of users, gives the setting for `--predict`.
+are nested and ratings per user stay what they are. Each sample is searched on its validation ratings alone,
+once for each number of factors: with it free, one search ends at few factors and a small exponent, another
+at many and a large one, and what lies between them is worse than either. What a search found is the mean of
+its best few trials, as the single best is a draw among many as good. A line through what all found, over the
+logarithm of the number of users, gives the setting for `--predict`.
 
 The method is checked on the largest sample: lines through smaller samples alone predict a setting for it,
 which is compared with what was searched there, and with the setting of the largest of them left as it is.
@@ -16,6 +19,7 @@ which is compared with what was searched there, and with the setting of the larg
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -35,13 +39,12 @@ _ITERATIONS, _PATIENCE = 40, 3
 # λ and ν move together along a valley. The penalty of a row with this many ratings hardly depends on ν.
 _MIDDLE = 100
 _SPACE: dict[str, tuple[float, float]] = {
-    "factors": (4, 128),
     "penalty": (2, 60),
     "regularization_exponent": (0.0, 1.0),
     "pattern_weight": (0.05, 4),
 }
 # Lines are straight in the logarithm of these; ν is itself an exponent.
-_LOGARITHMIC = ("factors", "penalty", "pattern_weight", "iterations")
+_LOGARITHMIC = ("penalty", "pattern_weight", "iterations")
 _NAMES = (*_SPACE, "iterations")
 
 
@@ -57,6 +60,7 @@ class Sample(NamedTuple):
 class Found(NamedTuple):
     """One search: its trials from the best to the worst, each with `error` and the names of `_NAMES`."""
 
+    factors: int
     users: int
     seed: int
     ratings: int
@@ -90,24 +94,25 @@ def main() -> None:
     split = split_of(options.ratings, 0)
     rest, test = split.rest, split.test.tocsr()
     found = []
-    for seed in range(options.seeds):
-        for users in options.users:
-            key = f"{options.ratings.name} {users} {seed} {options.trials}"
-            if key not in kept:
-                began = time.perf_counter()
-                kept[key] = search(sample_of(rest, test, users, seed), users, seed, options.trials)._asdict()
-                seconds = time.perf_counter() - began
-                if options.found:
-                    with options.found.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({"key": key, **kept[key]}) + "\n")
-                print(f"{key}: {kept[key]['trials'][0]} in {seconds:.0f} s", file=sys.stderr, flush=True)
-            found.append(Found(**{name: kept[key][name] for name in Found._fields}))
+    for seed, users, factors in itertools.product(range(options.seeds), options.users, options.factors):
+        key = f"{options.ratings.name} {factors} {users} {seed} {options.trials}"
+        if key not in kept:
+            began = time.perf_counter()
+            sample = sample_of(rest, test, users, seed)
+            kept[key] = search(sample, factors, users, seed, options.trials)._asdict()
+            if options.found:
+                with options.found.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"key": key, **kept[key]}) + "\n")
+            seconds = time.perf_counter() - began
+            print(f"{key}: {kept[key]['trials'][0]} in {seconds:.0f} s", file=sys.stderr, flush=True)
+        found.append(Found(**{name: kept[key][name] for name in Found._fields}))
     print(found_table(found, options.best))
-    lines = lines_through(found, options.best)
-    print(lines_table(lines, options.predict))
+    print(lines_table(found, options.best, options.predict))
     if len(options.users) > 2:
         print(check(found, rest, test, options.best))
-    print(f"for {options.predict} users: {json.dumps(config_at(lines, options.predict).to_dict())}")
+    for factors in options.factors:
+        config = config_at(of_rank(found, factors), options.best, options.predict)
+        print(f"for {options.predict} users: {json.dumps(config.to_dict())}")
 
 
 def arguments() -> argparse.Namespace:
@@ -117,9 +122,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("ratings", type=Path)
     parser.add_argument("--users", type=_sizes, default=_sizes("190,380,755,1510,3020,6040"))
-    parser.add_argument("--trials", type=int, default=36)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--best", type=int, default=5, help="trials of a search whose mean is taken")
+    parser.add_argument("--factors", type=_sizes, default=_sizes("16,40,100"))
+    parser.add_argument("--trials", type=int, default=18, help="of each search")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--best", type=int, default=4, help="trials of a search whose mean is taken")
     parser.add_argument("--predict", type=int, default=138_493, help="users to give a setting for")
     parser.add_argument("--found", type=Path, help="file of JSON lines that keeps what was searched")
     return parser.parse_args()
@@ -141,7 +147,7 @@ def sample_of(rest: sp.csr_matrix, test: sp.csr_matrix, users: int, seed: int) -
     return Sample(kept, valid.tocoo(), rest[rows], test[rows].tocoo())
 
 
-def search(sample: Sample, users: int, seed: int, trials: int) -> Found:
+def search(sample: Sample, factors: int, users: int, seed: int, trials: int) -> Found:
     """Search on the validation ratings of one sample."""
     import optuna
 
@@ -149,28 +155,29 @@ def search(sample: Sample, users: int, seed: int, trials: int) -> Found:
     tried: list[dict[str, float]] = []
 
     def objective(trial: Any) -> float:
-        values: dict[str, float] = {
-            name: trial.suggest_int(name, low, high, log=True)
-            if name == "factors"
-            else trial.suggest_float(name, low, high, log=name in _LOGARITHMIC)
+        values = {
+            name: trial.suggest_float(name, low, high, log=name in _LOGARITHMIC)
             for name, (low, high) in _SPACE.items()
         }
-        error, iterations = validated(sample, config_of(values), seed)
+        error, iterations = validated(sample, config_of(factors, values), seed)
         tried.append({"error": error, **values, "iterations": iterations})
         return error
 
-    sampler = optuna.samplers.TPESampler(multivariate=True, seed=1_000_003 * seed + users)
+    sampler = optuna.samplers.TPESampler(
+        multivariate=True, n_startup_trials=6, seed=1_000_003 * seed + 1_009 * factors + users
+    )
     optuna.create_study(sampler=sampler).optimize(objective, n_trials=trials)
     items = int(np.count_nonzero(sample.rest.getnnz(axis=0)))
-    return Found(users, seed, int(sample.rest.nnz), items, sorted(tried, key=lambda one: one["error"]))
+    ratings = int(sample.rest.nnz)
+    return Found(factors, users, seed, ratings, items, sorted(tried, key=lambda one: one["error"]))
 
 
-def config_of(values: dict[str, float]) -> WALSConfig:
-    """Return the setting that values of `_SPACE`, with or without iterations, stand for."""
-    exponent = values["regularization_exponent"]
+def config_of(factors: int, values: dict[str, float]) -> WALSConfig:
+    """Return the setting that values of `_SPACE` stand for."""
+    exponent = min(max(values["regularization_exponent"], 0.0), 2.0)
     return WALSConfig(
-        factors=round(values["factors"]),
-        iterations=round(values.get("iterations", _ITERATIONS)),
+        factors=factors,
+        iterations=_ITERATIONS,
         regularization=values["penalty"] / _MIDDLE**exponent,
         regularization_exponent=exponent,
         pattern_weight=values["pattern_weight"],
@@ -179,9 +186,13 @@ def config_of(values: dict[str, float]) -> WALSConfig:
 
 def validated(sample: Sample, config: WALSConfig, seed: int) -> tuple[float, int]:
     """Return the least validation RMSE on the way, and after how many iterations it was."""
-    config = config.replace(iterations=_ITERATIONS)
     errors = [error for error, _ in train(sample.train, sample.valid, config, seed, _PATIENCE)]
     return errors[best(errors)], best(errors) + 1
+
+
+def of_rank(found: list[Found], factors: int, most: float = math.inf) -> list[Found]:
+    """Return the searches with so many factors, of samples of at most so many users."""
+    return [one for one in found if one.factors == factors and one.users <= most]
 
 
 def best_of(search: Found, count: int) -> dict[str, float]:
@@ -195,31 +206,31 @@ def best_of(search: Found, count: int) -> dict[str, float]:
 def lines_through(found: list[Found], count: int) -> dict[str, Line]:
     """Fit a line for each hyperparameter through what each search found."""
     x = np.log2([one.users for one in found])
+    off = x - x.mean()
     lines = {}
-    for name in _NAMES:
+    for name in _SPACE:
         y = np.array([best_of(one, count)[name] for one in found])
-        off = x - x.mean()
         slope = float(off @ y / (off @ off))
         scatter = float(np.sqrt(np.sum((y - y.mean() - slope * off) ** 2) / max(1, len(y) - 2)))
-        lines[name] = Line(
-            float(x.mean()), float(y.mean()), slope, scatter / math.sqrt(off @ off), scatter, len(y)
-        )
+        slope_sd = scatter / math.sqrt(off @ off)
+        lines[name] = Line(float(x.mean()), float(y.mean()), slope, slope_sd, scatter, len(y))
     return lines
 
 
-def config_at(lines: dict[str, Line], users: float) -> WALSConfig:
-    """Return the setting that lines give for a number of users."""
-    values = {name: _from_line(name, line.value(users)) for name, line in lines.items()}
-    low, high = 0.0, 2.0
-    values["regularization_exponent"] = min(max(values["regularization_exponent"], low), high)
-    return config_of(values)
+def config_at(found: list[Found], count: int, users: float) -> WALSConfig:
+    """Return the setting for a number of users that lines through searches of one rank give."""
+    lines = lines_through(found, count)
+    return config_of(
+        found[0].factors, {name: _from_line(name, line.value(users)) for name, line in lines.items()}
+    )
 
 
-def mean_config(found: list[Found], users: int, count: int) -> WALSConfig:
-    """Return the mean over seeds of what was found for one number of users."""
+def config_found(found: list[Found], count: int, users: int) -> WALSConfig:
+    """Return the mean over seeds of what searches of one rank found for one number of users."""
     several = [best_of(one, count) for one in found if one.users == users]
     return config_of(
-        {name: _from_line(name, statistics.mean(one[name] for one in several)) for name in _NAMES}
+        found[0].factors,
+        {name: _from_line(name, statistics.mean(one[name] for one in several)) for name in _SPACE},
     )
 
 
@@ -227,85 +238,91 @@ def check(found: list[Found], rest: sp.csr_matrix, test: sp.csr_matrix, count: i
     """Return what is lost on the largest sample by predicting from smaller ones and not searching there."""
     sizes = sorted({one.users for one in found})
     top = sizes[-1]
-    searched = {one.seed: one for one in found if one.users == top}
-    settings: dict[str, dict[int, WALSConfig]] = {
-        "searched, the best trial": {s: config_of(one.trials[0]) for s, one in searched.items()},
-        f"searched, mean of the best {count}": dict.fromkeys(searched, mean_config(found, top, count)),
-    }
-    for last in reversed(sizes[1:-1]):
-        lines = lines_through([one for one in found if one.users <= last], count)
-        away = f"{math.log2(top / last):.0f}"
-        settings[f"predicted from {sizes[0]} to {last}, {away} doublings"] = dict.fromkeys(
-            searched, config_at(lines, top)
-        )
-        settings[f"that of {last} as it is"] = dict.fromkeys(searched, mean_config(found, last, count))
-    lines_ = [
-        f"| setting on {top} users | valid RMSE | test RMSE | lost, test | k | λ | ν | w_p |",
-        "|---|---|---|---|---|---|---|---|",
+    rows = [
+        f"| k | setting on {top:,} users | λ | ν | w_p | valid RMSE | test RMSE | lost, valid | lost, test |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    reference: list[float] = []
-    for name, by_seed in settings.items():
-        valid, tests = [], []
-        for seed, config in by_seed.items():
-            sample = sample_of(rest, test, top, seed)
-            error, iterations = validated(sample, config, seed)
-            valid.append(error)
-            # As many iterations as the validation ratings ask for, as `--patience` would.
-            stopped = config.replace(iterations=iterations)
-            tests.append(train(sample.rest, sample.test, stopped, seed)[-1][0])
-        reference = reference or tests
-        lost = [a - b for a, b in zip(tests, reference, strict=True)]
-        told = f"{statistics.mean(lost):+.4f}" if tests is not reference else ""
-        one = next(iter(by_seed.values()))
-        text = (
-            f"{one.factors} | {one.regularization:.2f} | {one.regularization_exponent:.2f} "
-            f"| {one.pattern_weight:.2f}"
-            if len(set(by_seed.values())) == 1
-            else " | | | "
-        )
-        lines_.append(
-            f"| {name} | {statistics.mean(valid):.4f} | {statistics.mean(tests):.4f} | {told} | {text} |"
-        )
-        print(lines_[-1], file=sys.stderr, flush=True)
-    return "\n".join(lines_) + "\n"
+    samples = {seed: sample_of(rest, test, top, seed) for seed in {one.seed for one in found}}
+    for factors in sorted({one.factors for one in found}):
+        group = of_rank(found, factors)
+        searched = {one.seed: config_of(factors, one.trials[0]) for one in group if one.users == top}
+        settings = {
+            "searched, the best trial": searched,
+            f"searched, mean of the best {count}": dict.fromkeys(samples, config_found(group, count, top)),
+        }
+        for last in reversed(sizes[1:-1]):
+            away = round(math.log2(top / last))
+            settings[f"predicted from at most {last:,}, {away} doubling{'s'[: away - 1]}"] = dict.fromkeys(
+                samples, config_at(of_rank(found, factors, last), count, top)
+            )
+            settings[f"that of {last:,} as it is"] = dict.fromkeys(samples, config_found(group, count, last))
+        reference: list[tuple[float, float]] = []
+        for name, by_seed in settings.items():
+            errors = [tested(samples[seed], config, seed) for seed, config in by_seed.items()]
+            reference = reference or errors
+            lost = [
+                statistics.mean(a[at] - b[at] for a, b in zip(errors, reference, strict=True))
+                for at in (0, 1)
+            ]
+            means = [statistics.mean(error[at] for error in errors) for at in (0, 1)]
+            told = " | ".join(f"{value:+.4f}" for value in lost) if errors is not reference else " | "
+            one = next(iter(by_seed.values()))
+            what = (
+                f"{one.regularization:.2f} | {one.regularization_exponent:.2f} | {one.pattern_weight:.2f}"
+                if by_seed is not searched
+                else " | | "
+            )
+            rows.append(f"| {factors} | {name} | {what} | {means[0]:.4f} | {means[1]:.4f} | {told} |")
+            print(rows[-1], file=sys.stderr, flush=True)
+    return "\n".join(rows) + "\n"
+
+
+def tested(sample: Sample, config: WALSConfig, seed: int) -> tuple[float, float]:
+    """Return validation RMSE, and test RMSE after as many iterations as the validation ratings ask for."""
+    error, iterations = validated(sample, config, seed)
+    stopped = config.replace(iterations=iterations)
+    return error, train(sample.rest, sample.test, stopped, seed)[-1][0]
 
 
 def found_table(found: list[Found], count: int) -> str:
-    """Return what was found by number of users, mean and spread over seeds, as Markdown."""
-    lines = [
-        f"| users | ratings | items | valid RMSE | k | penalty of {_MIDDLE} ratings | ν | w_p | iterations |",
+    """Return what was found by number of users and rank, mean and spread over seeds, as Markdown."""
+    rows = [
+        f"| users | ratings | items | k | valid RMSE | penalty of {_MIDDLE} ratings | ν | w_p | iterations |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for users in sorted({one.users for one in found}):
-        group = [one for one in found if one.users == users]
+    for users, factors in sorted({(one.users, one.factors) for one in found}):
+        group = [one for one in found if (one.users, one.factors) == (users, factors)]
         cells = []
         for name in _NAMES:
             values = [best_of(one, count)[name] for one in group]
             middle = _from_line(name, statistics.mean(values))
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            text = f"{middle:.{0 if name in ('factors', 'iterations') else 2}f}"
-            cells.append(f"{text} {'×÷' if name in _LOGARITHMIC else '±'} {_from_line(name, spread):.2f}")
+            spread = _from_line(name, statistics.stdev(values)) if len(values) > 1 else math.nan
+            sign, digits = ("×÷" if name in _LOGARITHMIC else "±"), (0 if name == "iterations" else 2)
+            cells.append(f"{middle:.{digits}f} {sign} {spread:.2f}")
         error = statistics.mean(one.trials[0]["error"] for one in group)
         ratings, items = (
             round(statistics.mean(getattr(one, what) for one in group)) for what in ("ratings", "items")
         )
-        lines.append(f"| {users:,} | {ratings:,} | {items:,} | {error:.4f} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def lines_table(lines: dict[str, Line], users: int) -> str:
-    """Return how each hyperparameter moves per doubling of users, and where that leads, as Markdown."""
-    rows = [f"| | per doubling of users | at {users:,} users | within one sd |", "|---|---|---|---|"]
-    for name, line in lines.items():
-        middle, sd = line.value(users), line.sd(users)
-        moves = (
-            f"× {2**line.slope:.3f} ×÷ {2**line.slope_sd:.3f}"
-            if name in _LOGARITHMIC
-            else f"{line.slope:+.3f} ± {line.slope_sd:.3f}"
+        rows.append(
+            f"| {users:,} | {ratings:,} | {items:,} | {factors} | {error:.4f} | {' | '.join(cells)} |"
         )
-        low, at, high = (_from_line(name, value) for value in (middle - sd, middle, middle + sd))
-        label = f"penalty of {_MIDDLE} ratings" if name == "penalty" else name
-        rows.append(f"| {label} | {moves} | {at:.2f} | {low:.2f} to {high:.2f} |")
+    return "\n".join(rows) + "\n"
+
+
+def lines_table(found: list[Found], count: int, users: int) -> str:
+    """Return how each hyperparameter moves per doubling of users, and where that leads, as Markdown."""
+    rows = [f"| k | | per doubling of users | at {users:,} users | within one sd |", "|---|---|---|---|---|"]
+    for factors in sorted({one.factors for one in found}):
+        for name, line in lines_through(of_rank(found, factors), count).items():
+            middle, sd = line.value(users), line.sd(users)
+            moves = (
+                f"× {2**line.slope:.3f} ×÷ {2**line.slope_sd:.3f}"
+                if name in _LOGARITHMIC
+                else f"{line.slope:+.3f} ± {line.slope_sd:.3f}"
+            )
+            low, at, high = (_from_line(name, value) for value in (middle - sd, middle, middle + sd))
+            label = f"penalty of {_MIDDLE} ratings" if name == "penalty" else name
+            rows.append(f"| {factors} | {label} | {moves} | {at:.2f} | {low:.2f} to {high:.2f} |")
     return "\n".join(rows) + "\n"
 
 

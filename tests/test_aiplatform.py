@@ -120,11 +120,91 @@ def test_yaml_is_read_as_json_is(load, tmp_path):
     assert SearchSpec.load(tmp_path / "tune.yaml") == load(TUTORIAL)
 
 
-def test_keys_that_mean_nothing_here_are_passed_over(load):
+def tuning(**keys):
     document = copy.deepcopy(TUTORIAL)
+    document["trainingInput"]["hyperparameters"] |= keys
+    return document
+
+
+def test_keys_that_mean_nothing_here_are_passed_over(load):
+    document = tuning()
     document["trainingInput"] |= {"scaleTier": "CUSTOM", "region": "us-central1"}
-    document["trainingInput"]["hyperparameters"] |= {"hyperparameterMetricTag": "RMSE", "algorithm": "X"}
     assert load(document) == load(TUTORIAL)
+
+
+@pytest.mark.parametrize("tag", ["rmse", "RMSE", "eval/valid_rmse", "training/hptuning/metric"])
+def test_tag_of_an_rmse_is_passed_over(load, tag):
+    assert load(tuning(hyperparameterMetricTag=tag)) == load(TUTORIAL)
+
+
+def test_trials_do_all_their_iterations_unless_the_file_says_otherwise(load):
+    assert load(TUTORIAL).early_stopping is None
+    assert load(tuning(enableTrialEarlyStopping=False)).early_stopping is None
+    assert load(tuning(enableTrialEarlyStopping=True)).early_stopping == SearchSpec.load().early_stopping
+
+
+@pytest.mark.parametrize(
+    ("keys", "sampler"),
+    [
+        ({}, "tpe"),
+        ({"algorithm": "ALGORITHM_UNSPECIFIED"}, "tpe"),
+        ({"algorithm": "RANDOM_SEARCH"}, "random"),
+    ],
+)
+def test_algorithms_have_their_sampler(load, keys, sampler):
+    assert load(tuning(**keys)).sampler == sampler
+
+
+def test_failures_are_counted_as_the_file_says(load):
+    assert load(tuning(maxFailedTrials="7")).max_failures == 7
+    assert load(tuning(maxFailedTrials=0)).max_failures == load(TUTORIAL).max_failures == 20
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (
+            {"algorithm": "GRID_SEARCH"},
+            (
+                "algorithm must be one of ALGORITHM_UNSPECIFIED, RANDOM_SEARCH, but got 'GRID_SEARCH': "
+                "grids are not searched here"
+            ),
+        ),
+        (
+            {"algorithm": "RANDOM"},
+            "algorithm must be one of ALGORITHM_UNSPECIFIED, RANDOM_SEARCH, but got 'RANDOM' (did you mean",
+        ),
+        (
+            {"algorithm": ["x"]},
+            "algorithm must be one of ALGORITHM_UNSPECIFIED, RANDOM_SEARCH, but got ['x']",
+        ),
+        (
+            {"enableTrialEarlyStopping": "yes"},
+            "enableTrialEarlyStopping must be true or false, but got 'yes'",
+        ),
+        (
+            {"hyperparameterMetricTag": "auc"},
+            "hyperparameterMetricTag must name an RMSE, since one is searched",
+        ),
+        (
+            {"resumePreviousJobId": "job_1"},
+            "resumePreviousJobId cannot be followed: in a specification of our own, `start`",
+        ),
+        ({"maxFailedTrials": -1}, "maxFailedTrials must be at least 0, but got -1"),
+        (
+            {"maxTrails": 3},
+            (
+                "maxTrails: unknown key (did you mean 'maxTrials'?); valid: goal, params, maxTrials, "
+                "maxParallelTrials, maxFailedTrials, hyperparameterMetricTag, resumePreviousJobId, "
+                "enableTrialEarlyStopping, algorithm"
+            ),
+        ),
+    ],
+    ids=str,
+)
+def test_mistake_of_the_search_is_told_with_its_key_path(mistakes, keys, text):
+    (found,) = mistakes(tuning(**keys))
+    assert found.startswith(f"{PATH}.{text}")
 
 
 def test_numbers_may_be_numbers_and_scale_may_be_left_out(load):

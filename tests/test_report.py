@@ -45,7 +45,7 @@ def made_up_trials(n, spec, *, seed=0, failing=0.05, diverging=0.0):
             stopped, valid = "halving", valid[: 5 + int(rng.integers(4))]
         elif rng.random() < 0.2:
             stopped, valid = "plateau", valid[:-3] or valid
-        ranking = {key: 0.4 - 0.2 * (valid[-1] - 0.9) for key in spec.metric.keys}
+        ranking = dict.fromkeys(spec.metric.keys, 0.4 - 0.2 * (valid[-1] - 0.9))
         history = {"valid_rmse": valid, "train_rmse": [v - 0.1 for v in valid], "seconds": [0.1] * len(valid)}
         history |= {key: [0.4 - 0.2 * (v - 0.9) for v in valid] for key in spec.metric.keys}
         clock += float(rng.uniform(1, 3))
@@ -69,6 +69,7 @@ def made_up_trials(n, spec, *, seed=0, failing=0.05, diverging=0.0):
                 "started": clock - 2.0,
                 "ended": clock,
                 "attempts": 1,
+                "trace": "Traceback: it was singular" if failed else None,
                 "system": {"backend": "numba", "device": "cpu", "host": "laptop", "peak_bytes": 210_000_000},
             }
         )

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import optuna
 import pytest
-import ray.tune as ray_tune
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.tune.search.optuna import OptunaSearch
 
 from toolkit.config import WALSConfig
-from tune.reading import parse_space
+from tune.parsing import parse_space
 from tune.space import SCALES, Choices, Fixed, Interval
 
 
@@ -26,21 +24,12 @@ def problems_of(**entries):
     return problems
 
 
-def sampled_by_ray(domain, size, seed=0):
-    raw = domain.to_ray()
-    if not isinstance(raw, ray_tune.search.sample.Domain):
-        return [domain.decode(raw)]
-    values = raw.sample(size=size, random_state=np.random.RandomState(seed))
-    return [domain.decode(value) for value in values]
-
-
-def sampled_by_optuna(domain, size, seed=0):
-    """Sample the distribution that Ray's OptunaSearch makes of a domain."""
-    distributions = OptunaSearch.convert_search_space({"x": domain.to_ray()})
-    if not distributions:
-        return [domain.decode(domain.to_ray())]
+def sample(domain, size, seed=0):
+    distribution = domain.to_optuna()
+    if distribution is None:
+        return [domain.decode(None)]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [domain.decode(study.ask(distributions).params["x"]) for _ in range(size)]
+    return [domain.decode(study.ask({"x": distribution}).params["x"]) for _ in range(size)]
 
 
 @pytest.fixture(autouse=True)
@@ -54,19 +43,17 @@ def quiet_optuna():
 # Sampling
 
 
-@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
 @given(low=st.integers(1, 60), span=st.integers(0, 4), scale=st.sampled_from(SCALES))
 @settings(max_examples=25)
-def test_every_whole_number_between_both_ends_is_reached(sample, low, span, scale):
+def test_every_whole_number_between_both_ends_is_reached(low, span, scale):
     domain = Interval(low, low + span, scale, integer=True)
     values = sample(domain, 300)
     assert set(values) == set(range(low, low + span + 1))
     assert {type(value) for value in values} == {int}
 
 
-@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
 @pytest.mark.parametrize("scale", SCALES)
-def test_wide_whole_number_ranges_reach_their_dense_end_and_stay_inside(sample, scale):
+def test_wide_whole_number_ranges_reach_their_dense_end_and_stay_inside(scale):
     values = sample(Interval(5, 50, scale, integer=True), 1500)
     assert min(values) >= 5
     assert max(values) <= 50
@@ -76,7 +63,6 @@ def test_wide_whole_number_ranges_reach_their_dense_end_and_stay_inside(sample, 
         assert max(values) == 50
 
 
-@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
 @given(
     low=st.floats(1e-4, 10),
     factor=st.floats(1.001, 1e4),
@@ -84,7 +70,7 @@ def test_wide_whole_number_ranges_reach_their_dense_end_and_stay_inside(sample, 
     seed=st.integers(0, 99),
 )
 @settings(max_examples=25)
-def test_numbers_come_near_both_ends_and_never_beyond(sample, low, factor, scale, seed):
+def test_numbers_come_near_both_ends_and_never_beyond(low, factor, scale, seed):
     high = low * factor
     domain = Interval(low, high, scale)
     values = np.array(sample(domain, 200, seed))
@@ -100,9 +86,8 @@ def test_numbers_come_near_both_ends_and_never_beyond(sample, low, factor, scale
     assert unit.max() > 0.92
 
 
-@pytest.mark.parametrize("sample", [sampled_by_ray, sampled_by_optuna])
 @pytest.mark.parametrize("integer", [False, True])
-def test_reverse_log_is_dense_at_the_upper_end(sample, integer):
+def test_reverse_log_is_dense_at_the_upper_end(integer):
     up = np.array(sample(Interval(1, 1000, "reverse_log", integer), 1000))
     down = np.array(sample(Interval(1, 1000, "log", integer), 1000))
     # On a log scale from 1 to 1000, two thirds of the values lie in the tenth at the dense end.
@@ -131,14 +116,78 @@ def test_rounding_of_the_sum_of_both_ends_does_not_leave_the_range():
 
 def test_choices_reach_every_value():
     domain = Choices(("none", "mean", "full"))
-    assert set(sampled_by_ray(domain, 100)) == set(sampled_by_optuna(domain, 100)) == set(domain.values)
+    assert set(sample(domain, 100)) == set(domain.values)
 
 
-@pytest.mark.parametrize("domain", [Fixed(3), Interval(3, 3, integer=True), Interval(3.0, 3.0, "log")])
+@pytest.mark.parametrize(
+    "domain",
+    [Fixed(3), Interval(3, 3, integer=True), Interval(3.0, 3.0, "log"), Choices((3,)), Choices((3, 3))],
+)
 def test_one_value_is_no_search(domain):
-    assert domain.to_ray() == 3
+    assert domain.to_optuna() is None
+    assert not domain.searched
     assert domain.bounds == (3, 3)
-    assert OptunaSearch.convert_search_space({"x": domain.to_ray()}) == {}
+    assert domain.decode(None) == domain.encode(3) == 3
+
+
+# The way back
+
+
+@given(
+    low=st.floats(1e-4, 10),
+    factor=st.floats(1.001, 1e4),
+    scale=st.sampled_from(SCALES),
+    share=st.floats(0, 1),
+)
+def test_number_that_was_sampled_is_found_again_to_the_last_digit(low, factor, scale, share):
+    domain = Interval(low, low * factor, scale)
+    value = domain.decode(low + share * (low * factor - low))
+    assert domain.decode(domain.encode(value)) == value
+
+
+@given(
+    low=st.integers(1, 500), span=st.integers(0, 500), scale=st.sampled_from(SCALES), share=st.floats(0, 1)
+)
+def test_whole_number_is_found_again(low, span, scale, share):
+    domain = Interval(low, low + span, scale, integer=True)
+    value = low + round(share * span)
+    raw = domain.encode(value)
+    assert isinstance(raw, int)
+    assert domain.decode(raw) == value
+    assert not domain.searched or domain.to_optuna()._contains(raw)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_numbers_outside_become_the_end_they_are_beyond(scale):
+    domain = Interval(0.5, 8.0, scale)
+    assert [domain.decode(domain.encode(value)) for value in (0.1, 90)] == [0.5, 8.0]
+
+
+def test_choice_is_found_again_and_other_numbers_become_the_nearest():
+    assert Choices(("mean", "full")).encode("full") == "full"
+    assert [Choices((8, 16, 64)).encode(value) for value in (16, 1, 13, 500)] == [16, 8, 16, 64]
+    assert isinstance(Choices((1.0, 2.0)).encode(1), float)
+
+
+def test_word_that_is_no_choice_has_no_nearest():
+    with pytest.raises(ValueError, match="must be one of mean, full, but got 'none'"):
+        Choices(("mean", "full")).encode("none")
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "text"),
+    [
+        (Fixed(3), 3, None),
+        (Fixed(3), 4, "must be 3, but got 4"),
+        (Interval(0.5, 8.0), 0.5, None),
+        (Interval(0.5, 8.0), 9, "must be between 0.5 and 8, but got 9"),
+        (Choices((1, 2)), 2, None),
+        (Choices((1, 2)), 3, "must be one of 1, 2, but got 3"),
+    ],
+    ids=str,
+)
+def test_domain_says_what_is_wrong_with_a_value(domain, value, text):
+    assert domain.problem(value) == text
 
 
 # Reading

@@ -7,11 +7,14 @@ import re
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolkit.config import PRESETS
 from toolkit.errors import SpecError
+from tune.early_stopping import EarlyStopping
 from tune.space import Choices, Fixed, Interval
-from tune.spec import EarlyStopping, SearchSpec, default_text
+from tune.spec import SearchSpec, default_text
 
 SPACE = {"factors": {"low": 2, "high": 8}}
 
@@ -38,7 +41,8 @@ def test_default_specification_is_valid_and_says_what_the_code_does():
     assert spec.space["factors"] == Interval(8, 64, "log", integer=True)
     assert spec.space["iterations"] == Fixed(15)
     assert (spec.trials, spec.concurrency, spec.seed, spec.sampler) == (24, None, 0, "tpe")
-    assert spec.early_stopping == EarlyStopping(5, 3.0)
+    assert spec.early_stopping == EarlyStopping(5, 3.0, patience=0)
+    assert (spec.start, spec.max_seconds, spec.max_failures, spec.keep_factors) == ((), None, 20, "all")
     assert (spec.cpu, spec.gpu, spec.backend) == (1.0, 0.0, "auto")
     assert spec.max_iterations == 15
 
@@ -48,6 +52,22 @@ def test_keys_that_are_left_out_keep_their_defaults():
     assert SearchSpec.from_dict({"resources": {"gpu": 0.5}}).cpu == 1.0
     spec = SearchSpec.from_dict({"early_stopping": {"grace_iterations": 2}})
     assert spec.early_stopping == EarlyStopping(2, 3.0)
+
+
+def test_document_that_is_older_than_a_key_is_read():
+    document = SearchSpec.load().to_dict()
+    for key in ("start", "max_seconds", "max_failures", "keep_factors"):
+        del document[key]
+    del document["early_stopping"]["patience"]
+    assert SearchSpec.from_dict(document) == SearchSpec.load()
+
+
+@pytest.mark.parametrize("nothing", ["none", None])
+def test_none_is_said_by_the_word_and_by_null(nothing):
+    spec = SearchSpec.from_dict({"max_seconds": nothing, "max_failures": nothing, "early_stopping": nothing})
+    assert (spec.max_seconds, spec.max_failures, spec.early_stopping) == (None, None, None)
+    document = {"early_stopping": {"reduction_factor": nothing, "patience": 3}}
+    assert SearchSpec.from_dict(document).early_stopping == EarlyStopping(5, None, 3)
 
 
 def test_every_key_of_the_default_is_explained():
@@ -67,6 +87,9 @@ SPECS = [
         "backend": "numpy",
     },
     {"space": {**SPACE, "observed_weight": 1}, "resources": {"cpu": 0.5, "gpu": 2}},
+    {"space": SPACE, "start": ["ml-100k", "../an old study", {"factors": 3}], "sampler": "gp"},
+    {"early_stopping": {"reduction_factor": "none", "patience": 4}, "keep_factors": "none"},
+    {"max_seconds": 90.5, "max_failures": 1, "early_stopping": {"patience": 2}, "keep_factors": "best"},
 ]
 
 
@@ -112,8 +135,11 @@ def test_all_mistakes_are_listed_in_one_go():
             "trials": 0,
             "concurrency": 1.5,
             "seed": -1,
-            "sampler": "gp",
+            "sampler": "gpu",
             "startup_trials": "8",
+            "max_seconds": 0,
+            "max_failures": 0,
+            "keep_factors": "bset",
             "early_stopping": {"grace": 2, "reduction_factor": 1},
             "resources": {"cpus": 2, "gpu": -1},
             "backend": "numpi",
@@ -133,6 +159,9 @@ def test_all_mistakes_are_listed_in_one_go():
         "startup_trials",
         "early_stopping.grace",
         "early_stopping.reduction_factor",
+        "max_seconds",
+        "max_failures",
+        "keep_factors",
         "resources.gpu",
         "backend",
     ]
@@ -142,8 +171,12 @@ def test_all_mistakes_are_listed_in_one_go():
     assert "write it with a point, such as 1.0e-3" in found[3]
     assert "(did you mean 'cpu'?); valid: cpu, gpu" in found[4]
     assert "metric must be rmse, recall@K or ndcg@K, such as ndcg@10, but got 'ndcg@0'" in found[5]
-    assert "unknown key; valid: grace_iterations, reduction_factor" in found[11]
-    assert "(did you mean 'numpy'?)" in found[14]
+    assert "(did you mean 'gp'?)" in found[9]
+    assert "unknown key; valid: grace_iterations, reduction_factor, patience" in found[11]
+    assert found[13].endswith("must be a number above 0, or none, but got 0")
+    assert found[14].endswith("must be a whole number of at least 1, or none, but got 0")
+    assert "(did you mean 'best'?)" in found[15]
+    assert "(did you mean 'numpy'?)" in found[17]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +191,7 @@ def test_all_mistakes_are_listed_in_one_go():
             {"preset": ["default"]},
             "preset must be one of default, ml-100k, ml-1m, tutorial-default, tutorial-tuned, but got [",
         ),
-        ({"sampler": "TPE"}, "sampler must be one of tpe, random, but got 'TPE'"),
+        ({"sampler": "TPE"}, "sampler must be one of tpe, gp, random, but got 'TPE'"),
         ({"space": None}, "space must map hyperparameters to domains, but got None"),
         ({"resources": 2}, "resources must map cpu and gpu to values, but got 2"),
         ({"resources": {"cpu": "1"}}, "resources.cpu must be a number of at least 0, but got '1' (YAML"),
@@ -166,7 +199,7 @@ def test_all_mistakes_are_listed_in_one_go():
         ({"resources": {"gpu": float("nan")}}, "resources.gpu must be a number of at least 0, but got nan"),
         (
             {"early_stopping": "asha"},
-            "early_stopping must map grace_iterations and reduction_factor to values, but got 'asha'",
+            "early_stopping must map grace_iterations, reduction_factor and patience to values, but got",
         ),
         (
             {"early_stopping": {"reduction_factor": 1}},
@@ -174,8 +207,20 @@ def test_all_mistakes_are_listed_in_one_go():
         ),
         (
             {"early_stopping": {"reduction_factor": 0.5}},
-            "early_stopping.reduction_factor must be a number of at least 1, but got 0.5",
+            "early_stopping.reduction_factor must be a number of at least 1, or none, but got 0.5",
         ),
+        (
+            {"early_stopping": {"reduction_factor": "none"}},
+            "early_stopping stops nothing with `reduction_factor: none` and `patience: 0`: use `early_stop",
+        ),
+        (
+            {"early_stopping": {"patience": -1}},
+            "early_stopping.patience must be a whole number of at least 0, but got -1",
+        ),
+        ({"max_seconds": "1e3"}, "max_seconds must be a number above 0, or none, but got '1e3' (YAML takes"),
+        ({"max_seconds": float("inf")}, "max_seconds must be a number above 0, or none, but got inf"),
+        ({"max_failures": 2.5}, "max_failures must be a whole number of at least 1, or none, but got 2.5"),
+        ({"keep_factors": None}, "keep_factors must be one of all, best, none, but got None"),
         (
             {"early_stopping": {"grace_iterations": 0}},
             "early_stopping.grace_iterations must be a whole number of at least 1, but got 0",
@@ -193,6 +238,54 @@ def test_single_mistake_is_told_once_with_its_key_path(document, text):
 
 
 @pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        ("ml-100k", "start must be a list of presets, studies and mappings of values, but got 'ml-100k'"),
+        (
+            [{}],
+            "start[0] must be a preset, a study's name or path, or a mapping of hyperparameters to values",
+        ),
+        (["a", " "], "start[1] must be a preset, a study's name or path, or a mapping"),
+        ([3], "start[0] must be a preset, a study's name or path, or a mapping"),
+        (
+            [{"factor": 3}],
+            "start[0].factor: unknown hyperparameter (did you mean 'factors'?); searched",
+        ),
+        (
+            [{"iterations": 5}],
+            "start[0].iterations: `space` does not search it; searched: factors, regularization, bias",
+        ),
+        ([{"factors": 9}], "start[0].factors must be between 2 and 8, but got 9, from `space`"),
+        ([{"factors": 2.5}], "start[0].factors must be a whole number, but got 2.5"),
+        (
+            [{"regularization": "1e-3"}],
+            "start[0].regularization must be a number, but got '1e-3' (YAML takes",
+        ),
+        ([{"bias": "none"}], "start[0].bias must be one of mean, full, but got 'none', from `space`"),
+    ],
+    ids=str,
+)
+def test_mistake_of_a_start_point_is_told_with_its_place(start, text):
+    space = {
+        **SPACE,
+        "iterations": 5,
+        "momentum": {"low": 0.5, "high": 0.5},
+        "regularization": {"low": 0.001, "high": 1},
+        "bias": {"choices": ["mean", "full"]},
+    }
+    (found,) = mistakes({"space": space, "start": start})
+    assert found.startswith(text)
+
+
+def test_values_of_a_start_point_are_read_as_the_hyperparameters_type():
+    spec = SearchSpec.from_dict(
+        {"space": {"regularization": {"low": 1, "high": 2}}, "start": [{"regularization": 1}]}
+    )
+    assert spec.start == ({"regularization": 1.0},)
+    assert isinstance(spec.start[0]["regularization"], float)
+
+
+@pytest.mark.parametrize(
     "space",
     [{}, {"factors": 8}, {"factors": {"low": 8, "high": 8}, "bias": {"choices": ["full"]}}],
     ids=str,
@@ -204,7 +297,7 @@ def test_space_without_anything_to_search_is_refused(space):
 
 
 def test_space_with_a_mistake_is_not_also_called_empty():
-    (found,) = mistakes({"space": {"factors": {"low": 0, "high": 5}}})
+    (found,) = mistakes({"space": {"factors": {"low": 0, "high": 5}}, "start": [{"factors": 3}]})
     assert found.startswith("space.factors.low")
 
 
@@ -265,7 +358,7 @@ def test_hyperparameters_are_the_preset_the_fixed_and_the_sampled():
             },
         }
     )
-    assert set(spec.param_space) == {"factors", "bias"}
+    assert set(spec.distributions) == {"factors", "bias"}
     config = spec.config({"factors": 2, "bias": "mean"})
     assert config == PRESETS["tutorial-default"].replace(factors=8, iterations=3, bias="mean")
 
@@ -287,3 +380,39 @@ def test_choices_are_read_as_the_hyperparameters_type():
     spec = SearchSpec.from_dict({"space": {"regularization": {"choices": [1, 2]}}})
     assert spec.space["regularization"] == Choices((1.0, 2.0))
     assert all(isinstance(value, float) for value in spec.space["regularization"].values)
+
+
+TWO_WAYS = {
+    "preset": "tutorial-default",
+    "space": {
+        "factors": {"low": 2, "high": 8, "scale": "reverse_log"},
+        "regularization": {"low": 0.001, "high": 10, "scale": "reverse_log"},
+        "momentum": {"low": 0.5, "high": 0.5},
+        "iterations": 3,
+        "bias": {"choices": ["mean", "full"]},
+    },
+}
+
+
+@given(st.integers(2, 8), st.floats(0.001, 10), st.sampled_from(["mean", "full"]))
+def test_config_of_this_space_is_sampled_again_exactly(factors, regularization, bias):
+    spec = SearchSpec.from_dict(TWO_WAYS)
+    sampled = {"factors": factors, "regularization": regularization, "bias": bias}
+    config = spec.config(sampled)
+    assert config.momentum == 0.5
+    found, exact = spec.sample_of(config)
+    assert exact
+    assert spec.config(found) == config
+
+
+def test_config_of_another_space_is_moved_into_this_one():
+    spec = SearchSpec.from_dict(TWO_WAYS)
+    config = spec.config({"factors": 3, "regularization": 1.0, "bias": "full"})
+    assert spec.sample_of(config.replace(factors=50)) == (
+        {"factors": 2, "regularization": 1.0, "bias": "full"},
+        False,
+    )
+    assert not spec.sample_of(config.replace(iterations=4))[1]
+    assert not spec.sample_of(config.replace(momentum=0.4))[1]
+    # The preset has this word, and the space has not: it is left out, and nothing is exact.
+    assert spec.sample_of(config.replace(bias="none")) == ({"factors": 3, "regularization": 1.0}, False)

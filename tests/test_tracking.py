@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from toolkit.errors import StudyError
 from toolkit.secrets import mask
 from tune import doctor, tracking
-from tune.tracking import Tracking, start_run
+from tune.tracking import Tracking, create_run, describe_run
 
 
 @pytest.fixture(autouse=True)
@@ -224,16 +224,14 @@ def test_file_that_is_no_store_is_a_problem(folder):
 def test_run_has_its_parameters_tags_and_dataset(store):
     tracked = Tracking(store, "first")
     client = tracked.client()
-    run = start_run(
-        client,
-        tracked.experiment_id(client),
-        "trial-1",
-        data={"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}},
-        tags={"a": "b"},
-        params={"factors": 3, "bias": "full"},
+    data = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
+    run = create_run(
+        client, tracked.experiment_id(client), "trial-1", data=data, tags={"a": "b"}, start_time=5000
     )
+    for _ in range(2):  # once more changes nothing
+        describe_run(client, run.info.run_id, data=data, params={"factors": 3, "bias": "full"})
     found = client.get_run(run.info.run_id)
-    assert found.info.run_name == "trial-1"
+    assert (found.info.run_name, found.info.start_time) == ("trial-1", 5000)
     assert found.data.params == {"factors": "3", "bias": "full"}
     assert found.data.tags["a"] == "b"
     (used,) = found.inputs.dataset_inputs
@@ -248,7 +246,7 @@ def test_user_without_a_name_is_recorded_by_number(store, monkeypatch):
     tracked = Tracking(store, "first")
     client = tracked.client()
     data = {"dataset": "ml", "digest": "abc", "counts": {}}
-    run = start_run(client, tracked.experiment_id(client), "trial-2", data=data, tags={}, params={})
+    run = create_run(client, tracked.experiment_id(client), "trial-2", data=data, tags={})
     assert run.data.tags["mlflow.user"] == str(os.getuid())
 
 

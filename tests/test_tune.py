@@ -22,6 +22,7 @@ from toolkit.dataset import RatingsDataset
 from toolkit.factors import Factors
 from toolkit.metrics import rmse
 from toolkit.wals import WALS
+from tune import record
 from tune.study import Study
 
 pytestmark = pytest.mark.integration
@@ -170,7 +171,7 @@ def test_more_than_the_cluster_has_is_refused_not_awaited(workshop, tmp_path):
     result = CliRunner().invoke(main, ["tune", "dataset", "--spec", str(spec), "--name", "greedy"])
     assert result.exit_code == 1
     assert "each trial asks for 1 CPU (resources.cpu), 1 GPU (resources.gpu), but no node" in result.stderr
-    assert Study.open("greedy").facts["status"] == "failed"
+    assert Study.open("greedy").facts["status"] == "interrupted"
 
 
 def test_failed_trials_are_recorded_with_their_reason(workshop, tmp_path):
@@ -201,10 +202,7 @@ def test_dataset_without_validation_ratings_is_refused(workshop, made_up_ratings
 
 def test_killed_study_resumes_in_the_same_runs(workshop):
     folder, _ = workshop
-    # Trials that last longer than it takes to look: one that ends unseen is unknown to Ray's last snapshot.
-    longer = SPEC.replace("trials: 4", "trials: 8").replace("iterations: 4", "iterations: 60")
-    longer = longer.replace("{grace_iterations: 2, reduction_factor: 2}", "none")
-    (folder / "longer.yaml").write_text(longer)
+    (folder / "longer.yaml").write_text(SPEC.replace("trials: 4", "trials: 12"))
     walslab = [sys.executable, "-m", "cluster"]
     root = Path(__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -214,21 +212,97 @@ def test_killed_study_resumes_in_the_same_runs(workshop):
             [*walslab, "tune", "dataset", "--spec", "longer.yaml", "--name", "killed"],
             cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
-    trials = folder / "studies/killed/trials.jsonl"
+    journal = folder / "studies/killed/journal.jsonl"
     deadline = time.monotonic() + 90
-    while not (trials.exists() and len(trials.read_text().splitlines()) >= 2):
+    while not (journal.exists() and journal.read_text().count('"ended"') >= 2):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    before = {t["trial"]: t for t in Study.open("killed").trials()}
     told = invoke("resume", "killed")
-    assert told["trials"] == 8
-    found = Study.open("killed").trials()
-    assert len({t["run_id"] for t in found}) == len(found) == 8
+    assert told["trials"] == 12
+    found = {t["trial"]: t for t in Study.open("killed").trials()}
+    assert sorted(found) == [f"trial-{n:03d}" for n in range(1, 13)]
+    assert len({t["run_id"] for t in found.values()}) == 12
+    # What had ended was not run again.
+    assert {name: found[name]["ended"] for name in before} == {n: t["ended"] for n, t in before.items()}
     client = client_of(folder)
     assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
-    assert_recorded_once(client, told["parent_run_id"], 8)
+    assert_recorded_once(client, told["parent_run_id"], 12)
+
+
+def test_finished_study_is_extended_in_the_same_parent(workshop):
+    first = invoke("tune", "dataset", "--spec", "search.yaml", "--name", "longer", "--in-process")
+    again = invoke("tune", "--name", "longer", "--extend", 3, "--in-process")
+    assert again["parent_run_id"] == first["parent_run_id"]
+    assert again["trials"] == first["trials"] + 3 == 7
+    assert_recorded_once(client_of(workshop[0]), again["parent_run_id"], 7)
+    assert invoke("resume", "longer", "--in-process")["trials"] == 7
+
+
+def test_study_in_this_process_is_the_same_study(workshop):
+    spec = workshop[0] / "one.yaml"
+    spec.write_text(SPEC + "concurrency: 1\n")
+    ray, here = (
+        {t["trial"]: t for t in Study.open(invoke("tune", "dataset", *arguments)["study"]).trials()}
+        for arguments in (
+            ["--spec", spec, "--name", "on-ray"],
+            ["--spec", spec, "--name", "here", "--in-process"],
+        )
+    )
+    assert set(ray) == set(here)
+    for name, trial in ray.items():
+        same = ("number", "sampled", "config", "source", "stopped", "iterations", "status")
+        assert {key: trial[key] for key in same} == {key: here[name][key] for key in same}
+        assert trial["valid_rmse"] == pytest.approx(here[name]["valid_rmse"], abs=1e-5)
+
+
+def test_study_starts_from_presets_points_and_earlier_studies(workshop):
+    spec = workshop[0] / "started.yaml"
+    spec.write_text(SPEC + "start: [ml-100k, {factors: 3, regularization: 0.5}, first]\n")
+    told = invoke("tune", "dataset", "--spec", spec, "--name", "started", "--in-process")
+    study = Study.open("started")
+    trials = sorted(study.trials(), key=lambda trial: trial["number"])
+    assert trials[0]["source"] == "preset ml-100k"
+    assert (trials[1]["config"]["factors"], trials[1]["config"]["regularization"]) == (3, 0.5)
+    # Trials of the same dataset and space are known: they teach the sampler and are not run again.
+    assert len(study.facts["start"]["known"]) >= 1
+    assert told["trials"] == 4
+
+
+def test_budgets_of_time_and_failures_end_a_study(workshop):
+    spec = workshop[0] / "budget.yaml"
+    spec.write_text(SPEC.replace("trials: 4", "trials: 100000") + "max_seconds: 1.0\n")
+    told = invoke("tune", "dataset", "--spec", spec, "--name", "in-time", "--in-process")
+    assert 1 <= told["trials"] < 100000
+    assert told["seconds"] < 10
+    spec.write_text(
+        "space: {factors: {low: 500, high: 600}, iterations: 2, regularization: 0.0}\n"
+        "trials: 1000\nmax_failures: 3\nearly_stopping: none\n"
+    )
+    result = CliRunner().invoke(
+        main, ["tune", "dataset", "--spec", str(spec), "--name", "failing", "--in-process"]
+    )
+    assert result.exit_code == 1
+    assert len(Study.open("failing").trials()) == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("tune.training", "mlflow optuna pandas dask pyarrow matplotlib sklearn rich ray click"),
+        # pandas, pyarrow and rich are Ray Tune's own.
+        ("tune.on_ray", "mlflow optuna dask matplotlib sklearn click"),
+    ],
+)
+def test_trials_import_nothing_heavy(repo_root, module, heavy):
+    code = f"import sys, {module}; print([m for m in {heavy.split()} if m in sys.modules])"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
 
 
 def assert_recorded_once(client, parent, n_trials):
@@ -272,7 +346,7 @@ def test_study_is_refitted_from_another_folder(workshop, monkeypatch, tmp_path):
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_store_that_fails_in_the_middle_stops_the_study_and_resume_completes_it(workshop, monkeypatch):
+def test_store_that_fails_in_the_middle_stops_no_trial_and_resume_records_them(workshop, monkeypatch):
     written = MlflowClient.log_batch
 
     def full_after_two_trials(self, run_id, **values):
@@ -281,15 +355,19 @@ def test_store_that_fails_in_the_middle_stops_the_study_and_resume_completes_it(
         return written(self, run_id, **values)
 
     monkeypatch.setattr(MlflowClient, "log_batch", full_after_two_trials)
-    result = CliRunner().invoke(main, ["tune", "dataset", "--spec", "search.yaml", "--name", "full"])
+    monkeypatch.setattr(record, "_PATIENCE", 1.0)
+    result = CliRunner().invoke(
+        main, ["tune", "dataset", "--spec", "search.yaml", "--name", "full", "--in-process"]
+    )
     assert result.exit_code == 1
-    assert "disk full" in result.stderr
+    assert "MLflow does not take the record (disk full)" in result.stderr
+    assert "of its trials are not yet in MLflow: disk full" in result.stderr
     assert "walslab resume full" in result.stderr
-    assert Study.open("full").facts["status"] == "failed"
-    monkeypatch.undo()
-    told = invoke("resume", "full")
     found = Study.open("full").trials()
-    assert told["trials"] == len(found) == 4
+    assert len(found) == 4
+    monkeypatch.undo()
+    told = invoke("resume", "full", "--in-process")
+    assert [t["ended"] for t in Study.open("full").trials()] == [t["ended"] for t in found]
     assert_recorded_once(client_of(workshop[0]), told["parent_run_id"], 4)
     assert client_of(workshop[0]).get_run(told["parent_run_id"]).info.status == "FINISHED"
 

@@ -91,7 +91,7 @@ def load(path: str | Path) -> Model:
             counts, indptr, seen = arrays[2:]
             model.take(own, users=users, items=items, item_counts=counts, seen_indptr=indptr, seen_items=seen)
             models.append(model)
-        return models[0] if n_members is None else Ensemble(models, meta["weights"])
+        return models[0] if n_members is None else Ensemble(models, list(meta["weights"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path / _HEADER} is not as it was written: {error!r}") from error
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from toolkit.config import Range, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
-from tune.reading import parse_space, refuse_unknown
+from tune.parsing import parse_space
+from tune.reading import refuse_unknown
 
 # The tutorial's names of our hyperparameters.
 NAMES = {
@@ -92,32 +93,12 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
     space = _space(params, f"{path}.params", problems)
     if "observed_weight" in space and "weight_exponent" not in space:
         space["weight_exponent"] = 1.0
-    spec: dict[str, Any] = {"preset": "tutorial-default", "space": space}
-    for theirs, (ours, low) in _LIMITS.items():
-        if theirs in tuning:
-            number = _number(tuning[theirs], f"{path}.{theirs}", problems, integer=True)
-            if number is not None and number < low:
-                problems.append(f"{path}.{theirs} must be at least {low}, but got {tuning[theirs]!r}")
-            spec[ours] = number
-    # 0 failures leave it to the service when to give up, as our default does.
-    if not spec.get("max_failures", 1):
-        del spec["max_failures"]
-    algorithm = tuning.get("algorithm", "ALGORITHM_UNSPECIFIED")
-    spec["sampler"] = _ALGORITHMS.get(str(algorithm), "tpe")
-    if str(algorithm) not in _ALGORITHMS:
-        way_out = (
-            ": a grid is not searched here; list values as DISCRETE and leave the algorithm out"
-            if algorithm == "GRID_SEARCH"
-            else did_you_mean(str(algorithm), _ALGORITHMS)
-        )
-        problems.append(
-            f"{path}.algorithm must be one of {', '.join(_ALGORITHMS)}, but got {algorithm!r}{way_out}"
-        )
-    early = tuning.get("enableTrialEarlyStopping", False)
-    if not isinstance(early, bool):
-        problems.append(f"{path}.enableTrialEarlyStopping must be true or false, but got {early!r}")
-    elif not early:
-        spec["early_stopping"] = "none"
+    spec = {
+        "preset": "tutorial-default",
+        "space": space,
+        **_limits(tuning, path, problems),
+        **_manner(tuning, path, problems),
+    }
     if problems:
         raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
     return spec
@@ -137,9 +118,43 @@ def _check_purpose(tuning: Mapping[str, Any], path: str, problems: list[str]) ->
         )
     if "resumePreviousJobId" in tuning:
         problems.append(
-            f"{path}.resumePreviousJobId cannot be followed: in a specification of our own, `start` lists the "
-            "studies to go on from"
+            f"{path}.resumePreviousJobId cannot be followed: in a specification of our own, `start` "
+            "lists the studies to go on from"
         )
+
+
+def _limits(tuning: Mapping[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
+    spec = {}
+    for theirs, (ours, low) in _LIMITS.items():
+        if theirs in tuning:
+            number = _number(tuning[theirs], f"{path}.{theirs}", problems, integer=True)
+            if number is not None and number < low:
+                problems.append(f"{path}.{theirs} must be at least {low}, but got {tuning[theirs]!r}")
+            spec[ours] = number
+    # With 0 the service decides how many are too many: our default does.
+    if spec.get("max_failures") == 0:
+        del spec["max_failures"]
+    return spec
+
+
+def _manner(tuning: Mapping[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
+    """Return how trials are proposed, and whether they are stopped early."""
+    spec: dict[str, Any] = {}
+    algorithm = tuning.get("algorithm", "ALGORITHM_UNSPECIFIED")
+    if isinstance(algorithm, str) and algorithm in _ALGORITHMS:
+        spec["sampler"] = _ALGORITHMS[algorithm]
+    else:
+        grid = ": grids are not searched here" if algorithm == "GRID_SEARCH" else ""
+        problems.append(
+            f"{path}.algorithm must be one of {', '.join(_ALGORITHMS)}, but got {algorithm!r}"
+            f"{grid or did_you_mean(str(algorithm), _ALGORITHMS)}"
+        )
+    early = tuning.get("enableTrialEarlyStopping", False)
+    if not isinstance(early, bool):
+        problems.append(f"{path}.enableTrialEarlyStopping must be true or false, but got {early!r}")
+    elif not early:
+        spec["early_stopping"] = "none"
+    return spec
 
 
 def _space(params: Any, path: str, problems: list[str]) -> dict[str, Any]:

@@ -148,9 +148,9 @@ class Choices:
         problem = self.problem(value)
         if problem is None:
             return self.values[self.values.index(value)]
-        if isinstance(value, str):
-            raise ValueError(problem)
-        return min(self.values, key=lambda choice: abs(choice - value))
+        if all(isinstance(number, int | float) for number in (value, *self.values)):
+            return min(self.values, key=lambda choice: abs(choice - value))
+        raise ValueError(problem)
 
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with a hyperparameter's value, or None."""

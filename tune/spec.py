@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.resources
 import json
 import math
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import SpecError
+from tune.early_stopping import EarlyStopping
 from tune.metric import SearchMetric
-from tune.reading import Reader, absent, parse_space, parse_start, refuse_unknown
+from tune.parsing import parse_space, parse_start
+from tune.reading import Reader, absent, refuse_unknown
 from tune.space import Domain, Fixed
 
 if TYPE_CHECKING:
@@ -38,27 +39,6 @@ _KEYS = (
     "resources",
     "backend",
 )
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """What ends a trial before its last iteration: other trials, or its own standstill.
-
-    Attributes
-    ----------
-    grace_iterations : int
-        Iterations that no other trial ends.
-    reduction_factor : float or None
-        Asynchronous successive halving (Li et al., MLSys 2020): a trial goes on while it is among the best
-        ``1 / reduction_factor`` at a rung. None: no trial is ended by others.
-    patience : int
-        Iterations without progress on the validation ratings after which a trial ends itself, with the
-        factors of its best iteration; 0: never.
-    """
-
-    grace_iterations: int
-    reduction_factor: float | None
-    patience: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +173,7 @@ class SearchSpec:
             sampler=read.word(values["sampler"], "sampler", ("tpe", "gp", "random")),
             startup_trials=read.whole(values["startup_trials"], "startup_trials", 1),
             start=tuple(start),
-            early_stopping=_early_stopping(values["early_stopping"], defaults["early_stopping"], read),
+            early_stopping=EarlyStopping.read(values["early_stopping"], defaults["early_stopping"], read),
             max_seconds=None
             if absent(max_seconds)
             else read.real(max_seconds, "max_seconds", 0, above=True, alternative=", or none"),
@@ -254,13 +234,14 @@ class SearchSpec:
         exact : bool
             Whether `config` makes the same hyperparameters of it, to nine digits.
         """
+        searched = {name: domain for name, domain in self.space.items() if domain.searched}
         sampled = {}
-        for name, domain in self.space.items():
-            if domain.searched:
-                with contextlib.suppress(ValueError):
-                    sampled[name] = domain.encode(getattr(config, name))
-        found, wanted = self.config(sampled).to_dict(), config.to_dict()
-        return sampled, all(_same(found[name], value) for name, value in wanted.items())
+        for name, domain in searched.items():
+            with contextlib.suppress(ValueError):
+                sampled[name] = domain.encode(getattr(config, name))
+        found = self.config(sampled).to_dict()
+        same = all(_same(found[name], value) for name, value in config.to_dict().items())
+        return sampled, same and len(sampled) == len(searched)
 
     @property
     def max_iterations(self) -> int:
@@ -279,7 +260,7 @@ class SearchSpec:
             "sampler": self.sampler,
             "startup_trials": self.startup_trials,
             "start": [entry if isinstance(entry, str) else dict(entry) for entry in self.start],
-            "early_stopping": _written(self.early_stopping),
+            "early_stopping": self.early_stopping.to_dict() if self.early_stopping else "none",
             "max_seconds": self.max_seconds or "none",
             "max_failures": self.max_failures or "none",
             "keep_factors": self.keep_factors,
@@ -313,32 +294,3 @@ def _metric(text: Any, problems: list[str]) -> SearchMetric:
     if found is None:
         problems.append(f"metric must be rmse, recall@K or ndcg@K, such as ndcg@10, but got {text!r}")
     return found or SearchMetric()
-
-
-def _early_stopping(value: Any, default: Mapping[str, Any], read: Reader) -> EarlyStopping | None:
-    if absent(value):
-        return None
-    section = read.section(value, "early_stopping", default)
-    factor: float | None = None
-    if not absent(section["reduction_factor"]):
-        factor = read.real(section["reduction_factor"], "early_stopping.reduction_factor", 1)
-        if section["reduction_factor"] == 1:
-            read.problems.append(
-                "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`"
-            )
-    elif section["patience"] == 0:
-        read.problems.append(
-            "early_stopping stops nothing with `reduction_factor: none` and `patience: 0`: "
-            "use `early_stopping: none`"
-        )
-    return EarlyStopping(
-        read.whole(section["grace_iterations"], "early_stopping.grace_iterations", 1),
-        factor,
-        read.whole(section["patience"], "early_stopping.patience", 0),
-    )
-
-
-def _written(stopping: EarlyStopping | None) -> Any:
-    if stopping is None:
-        return "none"
-    return {**dataclasses.asdict(stopping), "reduction_factor": stopping.reduction_factor or "none"}

@@ -60,8 +60,8 @@ def resolve(spec: SearchSpec, digest: str, open_study: Callable[[str], EarlierSt
     """Return what the ``start`` of a specification stands for.
 
     Of an earlier study on the same data and by the same metric, every trial that could be one of this study,
-    and did all its iterations, is known; it need not be done again. The best of the others, and of a study
-    on other data, are points to try.
+    and did all its iterations, is known: a point that is one of them is not tried again. The best of the
+    others, and of a study on other data, are points to try.
 
     Parameters
     ----------
@@ -84,6 +84,8 @@ def resolve(spec: SearchSpec, digest: str, open_study: Callable[[str], EarlierSt
             _add_point(start, spec.sample_of(PRESETS[entry])[0], f"preset {entry}")
         else:
             _add_study(start, spec, digest, _opened(entry, open_study))
+    found = [known["sampled"] for known in start.known]
+    start.points = [point for point in start.points if point["sampled"] not in found]
     return start
 
 

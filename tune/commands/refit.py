@@ -50,7 +50,6 @@ def refit(
     """
     from toolkit.commands.progress import progress
     from toolkit.dataset import RatingsDataset
-    from toolkit.model_files import check_target
     from tune.refitting import refit_best
     from tune.study import Study
 
@@ -59,7 +58,6 @@ def refit(
         here = Path.cwd()
         out = found.path / "model"
         out = out.relative_to(here) if out.is_relative_to(here) else out
-    check_target(out, overwrite=overwrite)
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     with progress() as tell:
         done = refit_best(found, data, out, overwrite=overwrite, ensemble=ensemble or 0, tell=tell)

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from toolkit.dataset import RatingsDataset
     from tune.metric import SearchMetric
+    from tune.results import TrialResult
     from tune.search import Executor
-    from tune.study import Study, TrialResult
+    from tune.study import Study
 
 
 _HEADING = 8  # characters
 _EARLY = "*"
+_REASONS = 3
+_LINE = 40  # characters of the line of the best so far
 
 
 def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as_json: bool) -> None:
@@ -52,17 +55,50 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
 
 
 def print_summary(screen: Console, study: Study) -> None:
-    """Print how many trials ended how, and where the study is recorded."""
-    trials = study.trials()
-    early = sum(t["stopped"] is not None for t in trials)
-    failed = [t for t in trials if t["status"] == "FAILED"]
+    """Print how many trials ended how, how far apart they are, how the best came about, and what failed."""
+    from tune.report.summary import failed, failures, stops
+
+    trials, metric = study.trials(), study.spec.metric
+    stopped, n_failed = stops(trials), sum(map(failed, trials))
+    by = f": {', '.join(f'{n} by {what}' for what, n in stopped.items())}" if stopped else ""
     screen.print(
         f"study {study.name}: {study.status()}, {len(trials)}/{study.spec.trials} trials "
-        f"({early} stopped early{_EARLY}, {len(failed)} failed) in {study.facts['seconds']:.0f} s",
+        f"in {study.facts['seconds']:.0f} s",
         soft_wrap=True,
     )
-    for trial in failed[:3]:
-        screen.print(f"  {trial['trial']} failed: {trial['reason']}", soft_wrap=True)
+    screen.print(f"{sum(stopped.values())} stopped early{_EARLY}{by}; {n_failed} failed", soft_wrap=True)
+    _print_spread(screen, trials, metric)
+    groups = failures(trials)
+    for reason, names in groups[:_REASONS]:
+        screen.print(_plain(screen, f"  {len(names)} failed, {names[0]} first: {reason}"), soft_wrap=True)
+    if len(groups) > _REASONS:
+        others = sum(len(names) for _, names in groups[_REASONS:])
+        screen.print(f"  {others} for {len(groups) - _REASONS} other reason(s)", soft_wrap=True)
+
+
+def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetric) -> None:
+    from tune.report.summary import Spread, shown, sparkline
+    from tune.results import best_so_far
+
+    spread = Spread.of(trials, metric)
+    if spread is None:
+        return
+    deviation = "" if spread.deviation is None else f", sd of the best {spread.n} {shown(spread.deviation)}"
+    screen.print(
+        f"{metric.label}: best {shown(spread.best)}, median {shown(spread.median)}, "
+        f"worst {shown(spread.worst)}{deviation}",
+        soft_wrap=True,
+    )
+    sofar = best_so_far(trials, metric)
+    first = next(found for found in sofar if found is not None)
+    line = sparkline(sofar, _LINE, ascii_only=screen.options.ascii_only)
+    screen.print(f"best so far: {shown(first)} {line} {shown(spread.best)}", soft_wrap=True)
+
+
+def _plain(screen: Console, text: str) -> str:
+    """Return text of elsewhere as characters that the screen can show and no terminal obeys."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text.encode(screen.encoding, "backslashreplace").decode(screen.encoding)
 
 
 def trial_table(study: Study, limit: int | None = None) -> Table:
@@ -70,10 +106,10 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    from tune.space import Fixed
+    from tune.report.scales import searched
 
     spec = study.spec
-    searched = [name for name, domain in spec.space.items() if not isinstance(domain, Fixed)]
+    names = list(searched(spec.space))
     table = Table(
         title=f"study {study.name}",
         title_justify="left",
@@ -84,14 +120,19 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
     table.add_column("trial", no_wrap=True)
     metric = spec.metric
     ranked = (metric.label,) if metric.k else ()
-    for column in (*ranked, "valid RMSE", "train RMSE", "iter", "seconds", *searched):
+    for column in (*ranked, "valid RMSE", "train RMSE", "iter", "seconds", *names):
         # Numbers must not be cut on a terminal of 80 columns, so headings are narrow.
         heading = textwrap.fill(column.replace("regularization", "regul.").replace("_", " "), _HEADING)
         table.add_column(heading, justify="right", no_wrap=True)
-    for trial in study.trials()[:limit]:
+    trials = study.trials()
+    for trial in trials[:limit]:
         table.add_row(
-            trial["trial"], *_cells(trial, metric), *(_number(trial["config"][name]) for name in searched)
+            trial["trial"],
+            *_cells(trial, metric),
+            *(_number(trial["config"].get(name, "")) for name in names),
         )
+    if limit is not None and len(trials) > limit:
+        table.caption, table.caption_justify = f"the best {limit} of {len(trials)}", "left"
     return table
 
 
@@ -99,7 +140,7 @@ def _cells(trial: TrialResult, metric: SearchMetric) -> tuple[str, ...]:
     if trial["status"] != "FINISHED":
         blank = ("", "") if metric.k else ("",)
         return (trial["status"].lower(), *blank, str(trial["iterations"]), f"{trial['seconds']:.1f}")
-    ranked = (_number(metric.value(trial.get("ranking", {})), ".4f"),) if metric.k else ()
+    ranked = (_number(metric.value(trial["ranking"]), ".4f"),) if metric.k else ()
     return (
         *ranked,
         _number(trial["valid_rmse"], ".4f"),
@@ -118,7 +159,7 @@ def summary(study: Study) -> dict[str, Any]:
     trials = study.trials()
     done = [t for t in trials if t["status"] == "FINISHED"]
     best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None
-    if best and done[0].get("ranking"):
+    if best and done[0]["ranking"]:
         best["ranking"] = done[0]["ranking"]
     return {
         "study": str(study.path),

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from toolkit.cli import console, emit, json_option
 
+if TYPE_CHECKING:
+    from tune.study import Study
+
+_SHOWN = 10
+_KEYS = ("trial", "run_id", "status", "valid_rmse", "iterations", "seconds", "config")
+
 
 @click.command()
 @click.argument("study")
-@click.option("-n", "limit", type=click.IntRange(min=1), help="Only the best N trials.")
+@click.option(
+    "-n", "limit", type=click.IntRange(min=1), help=f"Only the best N trials. Default: {_SHOWN}; JSON: all."
+)
+@click.option("--all", "everything", is_flag=True, help="All trials.")
+@click.option(
+    "--report",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path),
+    help="Write pictures and tables to a page.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing FILE.html.")
 @json_option
-def results(study: str, limit: int | None, *, as_json: bool) -> None:
-    """List the finished trials of STUDY, best first.
+def results(
+    study: str, limit: int | None, report: Path | None, *, everything: bool, overwrite: bool, as_json: bool
+) -> None:
+    """List the trials of STUDY that ended, best first, and how they compare.
 
-    STUDY is a name below ./studies, or a directory.
+    STUDY is a name below ./studies, or a directory. The page that --report writes needs no other file and no
+    network.
 
     \b
     Example:
-      walslab results first -n 10
+      walslab results first -n 20
+      walslab results first --report first.html
     """
     from tune.commands.report import print_summary, trial_table
     from tune.study import Study
 
+    if everything and limit is not None:
+        raise click.UsageError("-n and --all exclude each other: give one of them.")
     found = Study.open(study)
+    if report:
+        _check(report, overwrite=overwrite)
     screen = console(as_json=as_json)
-    screen.print(trial_table(found, limit))
+    screen.print(trial_table(found, None if everything else limit or _SHOWN))
     print_summary(screen, found)
+    if report:
+        _write(report, found, overwrite=overwrite)
+        screen.print(f"report: {report}", soft_wrap=True)
     if as_json:
-        keys = ("trial", "run_id", "status", "valid_rmse", "iterations", "seconds", "config")
-        trials = [{key: trial[key] for key in keys} for trial in found.trials()[:limit]]  # type: ignore[literal-required]
+        trials = [{key: trial[key] for key in _KEYS} for trial in found.trials()[:limit]]  # type: ignore[literal-required]
         emit({"study": str(found.path), "status": found.status(), "trials": trials})
+
+
+def _check(report: Path, *, overwrite: bool) -> None:
+    """Refuse a page that cannot be written, before any work is done."""
+    problem = None
+    if report.suffix.lower() not in {".html", ".htm"}:
+        problem = f"--report must name a file that ends in .html, but got {report}"
+    elif not report.parent.is_dir():
+        problem = f"--report needs the folder {report.parent}, which does not exist: make it first"
+    elif report.is_dir():
+        problem = f"--report must name a file, but {report} is a directory"
+    elif report.exists() and not overwrite:
+        problem = f"{report} exists already: choose another --report, or add --overwrite"
+    if problem:
+        raise click.UsageError(problem)
+
+
+def _write(report: Path, study: Study, *, overwrite: bool) -> None:
+    from toolkit import atomic
+    from tune.report import html
+
+    facts = {**study.facts, "status": study.status()}
+    page = html.page(name=study.name, facts=facts, spec=study.spec, trials=study.trials())
+    with atomic.file(report, overwrite=overwrite) as file:
+        file.write(page.encode("utf-8", "backslashreplace"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 STYLE = """
-:root { color-scheme: light dark; --ink:#1f2933; --soft:#52606d; --faint:#d9dee4; --paper:#ffffff; --ground:#f3f5f7;
+:root { color-scheme: light dark; --ink:#1f2933; --soft:#52606d; --faint:#d9dee4; --paper:#ffffff;
+  --ground:#f3f5f7;
   --link:#075e96; --trial:#0072b2; --best:#d55e00; --failed:#b5483a; --mark:#fdf0e3;
   --step-0:#440154; --step-1:#472e7c; --step-2:#3c508b; --step-3:#2d718e; --step-4:#21918c; --step-5:#29af7f;
   --step-6:#65cb5e; --step-7:#addc30; }
@@ -28,32 +29,37 @@ dt { color:var(--soft); } dd { margin:0; overflow-wrap:anywhere; }
 .two > * { margin:0; }
 figure { margin:1rem 0; }
 .scroll { overflow-x:auto; }
-.scroll:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible, summary:focus-visible {
+.scroll:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible,
+  summary:focus-visible {
   outline:2px solid var(--link); outline-offset:2px; }
 figure svg { display:block; width:100%; min-width:28rem; height:auto; }
 figure.wide svg { min-width:42rem; }
 svg text { font-family:system-ui, sans-serif !important; }
-pre { background:var(--ground); border:1px solid var(--faint); border-radius:.35rem; padding:.75rem; margin:.5rem 0;
+pre { background:var(--ground); border:1px solid var(--faint); border-radius:.35rem; padding:.75rem;
+  margin:.5rem 0;
   white-space:pre-wrap; overflow-wrap:anywhere; font:.85rem/1.45 ui-monospace, monospace; }
 table { border-collapse:collapse; font-size:.875rem; font-variant-numeric:tabular-nums; width:100%; }
 caption { text-align:left; }
 th, td { padding:.3rem .6rem; border-bottom:1px solid var(--faint); text-align:right; white-space:nowrap; }
 th:first-child, td:first-child, .text { text-align:left; }
-th { vertical-align:bottom; font-weight:600; }
+th { vertical-align:bottom; font-weight:600; white-space:normal; line-height:1.25; }
 th button { all:unset; cursor:pointer; } th button:focus-visible { outline:2px solid var(--link); }
-th[aria-sort=ascending] button::after { content:" \\2191"; } th[aria-sort=descending] button::after { content:" \\2193"; }
+th[aria-sort=ascending] button::after { content:" \\2191"; }
+  th[aria-sort=descending] button::after { content:" \\2193"; }
 thead th { position:sticky; top:0; background:var(--paper); }
 td:first-child, th:first-child { position:sticky; left:0; background:var(--paper); }
 thead th:first-child { z-index:1; }
-tr.best td { background:var(--mark); } tr.failed td { color:var(--failed); } tr.failed td:first-child { font-style:italic; }
+tr.best td { background:var(--mark); } tr.failed td { color:var(--failed); }
+  tr.failed td:first-child { font-style:italic; }
 .all { max-height:70vh; overflow:auto; }
-.tools { display:none; flex-wrap:wrap; gap:.75rem; align-items:end; margin:0 0 .75rem; } .js .tools { display:flex; }
+.tools { display:none; flex-wrap:wrap; gap:.75rem; align-items:end; margin:0 0 .75rem; }
+  .js .tools { display:flex; }
 .tools label { font-size:.875rem; color:var(--soft); }
 input, select, button.copy { display:block; font:inherit; color:inherit; background:var(--ground);
   border:1px solid var(--soft); border-radius:.35rem; padding:.3rem .6rem; max-width:100%; }
 button.copy { display:none; cursor:pointer; } .js button.copy { display:inline-block; }
-@media (max-width:40rem) { main { padding:.6rem; } section, .card { padding:.75rem; } dl { grid-template-columns:1fr; gap:0; }
-  dd { margin-bottom:.4rem; } }
+@media (max-width:40rem) { main { padding:.6rem; } section, .card { padding:.75rem; }
+  dl { grid-template-columns:minmax(0,8.5rem) minmax(0,1fr); } }
 @media print { .all { max-height:none; } .tools, button.copy { display:none !important; } }
 """
 
@@ -69,7 +75,7 @@ SCRIPT = r"""
     const key = (row, n) => row.cells[n].dataset.v ?? row.cells[n].textContent;
     const compare = (a, b) => {
       const x = Number(a), y = Number(b);
-      return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
+      return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, undefined, {numeric: true}) : x - y;
     };
     heads.forEach((head, n) => {
       const button = document.createElement("button");

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Okabe and Ito's, which people with any colour vision tell apart. Each also has a marker or a line of its own.
+# Okabe and Ito's, which people with any colour vision tell apart. Each also has a marker or line of its own.
 TRIAL, BEST, FAILED = "#0072b2", "#d55e00", "#b5483a"
 INK, FAINT, PAPER = "#1f2933", "#d9dee4", "#fffffe"
 # Viridis from best to worst; its last tenth is too pale for white paper.
@@ -33,7 +32,7 @@ VARIABLES = {
     FAILED: "failed",
     **{colour: f"step-{n}" for n, colour in enumerate(STEPS)},
 }
-_STYLE = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
     "svg.fonttype": "none",  # text stays text: small, and readable by machines
@@ -50,7 +49,8 @@ _STYLE = {
 
 def styled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Run a function with the settings of a report's pictures, and leave everyone else's as they are."""
-    return mpl.rc_context(_STYLE)(function)
+    inside: Callable[_P, _R] = mpl.rc_context(_STYLE)(function)
+    return inside
 
 
 def new(width: float = 6.6, height: float = 3.6) -> Figure:
@@ -63,6 +63,13 @@ def tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=FAINT, lw=0.7)
     axes.set_axisbelow(True)
+
+
+def whole(axes: Axes) -> None:
+    """Count along x in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def note(figure: Figure, text: str) -> Figure:
@@ -98,9 +105,9 @@ def steps(values: Sequence[float], *, mode: str) -> list[int]:
 
 
 @styled
-def png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the name may end in anything."""
-    figure.savefig(path, format="png", dpi=130)
+def png(figure: Figure, file: BinaryIO) -> None:
+    """Write a figure as PNG."""
+    figure.savefig(file, format="png", dpi=130)
 
 
 @styled
@@ -127,17 +134,18 @@ def svg(figure: Figure, name: str, description: str) -> str:
     used = set(re.findall(r'(?:xlink:href="|url\()#([\w-]+)', text))
     text = re.sub(r' id="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(xlink:href="|url\()#', rf"\g<1>#{name}-", text)
-    text = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
-    text = re.sub(r'(<path d=")([^"]*)', lambda m: m[1] + m[2].replace("\n", " ").rstrip(), text)
-    text = re.sub(
-        r'style="[^"]*"', lambda m: re.sub(r"#[0-9a-f]{6}", lambda c: _variable(c[0]), m[0]), text
-    )
+    text = re.sub(r"<[^>]+>", _smaller, text)
     text = re.sub(r"(?<=>)\s+(?=<)", "", text)
-    size = re.search(r'viewBox="([^"]*)"', text)
-    box = size[1] if size else "0 0 480 260"
-    head = f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" role="img" aria-label="{escape(description)}">'
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    head = (
+        f'<svg viewBox="0 0 {width} {height}" style="max-width:{1.6 * width:.0f}px" role="img" '
+        f'aria-label="{escape(description)}">'
+    )
     return head + text[text.index(">") + 1 :]
 
 
-def _variable(colour: str) -> str:
-    return f"var(--{VARIABLES[colour]})" if colour in VARIABLES else colour
+def _smaller(tag: re.Match[str]) -> str:
+    """Return a tag with numbers as precise as a screen is, and the colours of the page's theme."""
+    text = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), tag[0])
+    text = text.replace("\n", " ")
+    return re.sub(r"#[0-9a-f]{6}", lambda m: f"var(--{VARIABLES[m[0]]})" if m[0] in VARIABLES else m[0], text)

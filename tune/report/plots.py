@@ -1,18 +1,16 @@
-"""Pictures of how a search went: best so far, RMSE curves, importances."""
+"""Pictures of how a search went: trials and the best so far, importances."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from tune.metric import SearchMetric
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, FAINT, INK, PAPER, TRIAL
 from tune.report.scales import title
-from tune.results import TrialResult, best_first, best_so_far, loss, value
+from tune.results import TrialResult, best_so_far, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 NOTHING_FINISHED = "No trial has finished."
 TOO_FEW = "Too few finished trials to tell importances: four are needed."
-_POINTS = 16_000  # of all curves together: more are not seen, and make a page slow
 
 
 def direction(metric: SearchMetric) -> str:
@@ -69,7 +66,7 @@ def history(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
     pad = 0.03 * len(ended) + 0.3
     axes.set(xlim=(1 - pad, len(ended) + pad), ylim=(low, high), xlabel="trials, in the order they ended")
     axes.set_ylabel(direction(metric))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    drawing.whole(axes)
     if len(failed) == len(ended):
         axes.set_yticks([])
         drawing.note(figure, NOTHING_FINISHED)
@@ -84,11 +81,11 @@ def finite(found: float | None) -> float:
 
 
 def dots(axes: Axes, places: Sequence[tuple[float, TrialResult, float]], low: float, high: float) -> None:
-    """Mark trials at (x, figure): hollow where stopped early, at the edge and pointing out where beyond it."""
+    """Mark trials at (x, figure): hollow if stopped early, at the edge and pointing out if beyond it."""
     size = 6.0 if len(places) <= 60 else 4.5 if len(places) <= 200 else 3.5
-    kinds = (
+    kinds: tuple[tuple[str, str, str, Callable[[TrialResult, float], bool]], ...] = (
         ("trial", "o", TRIAL, lambda trial, y: not trial["stopped"] and low <= y <= high),
-        ("stopped early", "o", PAPER, lambda trial, y: trial["stopped"] and low <= y <= high),
+        ("stopped early", "o", PAPER, lambda trial, y: bool(trial["stopped"]) and low <= y <= high),
         ("far worse", "^", PAPER, lambda _, y: y > high),
         ("far worse", "v", PAPER, lambda _, y: y < low),
     )
@@ -106,77 +103,6 @@ def dots(axes: Axes, places: Sequence[tuple[float, TrialResult, float]], low: fl
                 mew=1,
                 label=label,
             )
-
-
-@drawing.styled
-def curves(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
-    """Draw the metric of every trial by iteration, the best trial's on top of the others.
-
-    Parameters
-    ----------
-    trials : sequence of TrialResult
-        In any order; of long histories every n-th iteration is drawn, and the last.
-    metric : SearchMetric
-        What the trials are compared by.
-
-    Returns
-    -------
-    Figure
-    """
-    figure = drawing.new()
-    known = [(trial, found) for trial in best_first(trials, metric) if (found := _history(trial, metric))]
-    if not known:
-        return drawing.note(figure, "No trial has told of an iteration.")
-    axes = figure.subplots()
-    most = max(12, _POINTS // len(known))
-    faint = min(0.75, max(0.25, 12 / len(known)))
-    labelled = set()
-    for trial, found in reversed(known):
-        x = np.unique(np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int))
-        y = np.array(found)[x]
-        is_best = trial is known[0][0] and math.isfinite(loss(trial, metric))
-        failed = trial["status"] != "FINISHED"
-        label = f"{trial['trial']}, the best" if is_best else "failed" if failed else "trial"
-        axes.plot(
-            x + 1,
-            y,
-            color=BEST if is_best else FAILED if failed else TRIAL,
-            ls=":" if failed else "-",
-            lw=2.4 if is_best else 0.8,
-            alpha=1 if is_best else faint,
-            label=None if label in labelled else label,
-        )
-        labelled.add(label)
-        if trial["stopped"] or len(found) == 1:
-            early = "stopped early" if trial["stopped"] else None
-            axes.plot(
-                [x[-1] + 1],
-                [y[-1]],
-                "o",
-                ms=3.5 if len(known) <= 60 else 2.5,
-                mfc=PAPER,
-                mec=BEST if is_best else TRIAL,
-                mew=0.8,
-                label=None if early in labelled else early,
-            )
-            labelled.add(str(early))
-    # Where curves end is what differs; the first iterations are far off, and may leave the picture.
-    skipped = max(len(found) for _, found in known) // 5
-    ends = [y for _, found in known for y in found[skipped:] or found[-1:]]
-    axes.set_ylim(*drawing.window(ends, mode=metric.mode))
-    axes.set(xlabel="iteration", ylabel=direction(metric))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    drawing.tidy(axes)
-    handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(handles[::-1], labels[::-1], loc="outside upper left", ncols=4, fontsize=9)
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
-    return figure
-
-
-def _history(trial: TrialResult, metric: SearchMetric) -> list[float]:
-    return [finite(found) for found in trial["history"].get(metric.key, [])]
 
 
 @drawing.styled

@@ -14,17 +14,12 @@ from tune.space import Choices, Domain, Fixed, Interval
 
 _STEPS = (1, 2, 5)
 _CLOSE = 0.09  # ticks nearer than that have labels that touch
-_MOST_WORDS = 12
+_LONGEST = 12  # characters of a choice
 
 
 def searched(space: Mapping[str, Domain]) -> dict[str, Domain]:
     """Return the part of a space that has more than one value."""
-    return {
-        name: domain
-        for name, domain in space.items()
-        if (isinstance(domain, Interval) and domain.low < domain.high)
-        or (isinstance(domain, Choices) and len(set(domain.values)) > 1)
-    }
+    return {name: domain for name, domain in space.items() if domain.searched}
 
 
 def title(name: str, width: int = 16) -> str:
@@ -36,7 +31,7 @@ def short(value: Any) -> str:
     """Return a value in a few characters."""
     if isinstance(value, float):
         return f"{value:.3g}"
-    return textwrap.shorten(str(value), _MOST_WORDS, placeholder="…")
+    return textwrap.shorten(str(value), _LONGEST, placeholder="…")
 
 
 @dataclass(frozen=True)
@@ -52,45 +47,46 @@ class Scale:
     domain: Domain
 
     def position(self, value: Any) -> float:
-        """Return where a value lies, 0 to 1; one outside of the domain at its end, one that is none as NaN."""
+        """Return where a value lies, 0 to 1; one outside at the end it is beyond, none at all as NaN."""
         domain = self.domain
-        if isinstance(domain, Fixed):
-            return 0.5
-        if isinstance(domain, Choices):
-            values = list(dict.fromkeys(domain.values))
+        if not isinstance(domain, Interval):
+            values = _different(domain)
             return (values.index(value) + 0.5) / len(values) if value in values else math.nan
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
             return math.nan
-        low, high = float(domain.low), float(domain.high)
-        value = min(max(float(value), low), high)
-        if low == high:
+        if not domain.searched:
             return 0.5
+        low, high = float(domain.low), float(domain.high)
+        inside = min(max(float(value), low), high)
         if domain.scale == "linear":
-            return (value - low) / (high - low)
-        if domain.scale == "log":
-            return math.log(value / low) / math.log(high / low)
-        return 1 - math.log(max(low + high - value, low) / low) / math.log(high / low)
+            return (inside - low) / (high - low)
+        # Rounding may carry the reversed one below the low end.
+        log = math.log(max(inside if domain.scale == "log" else low + high - inside, low) / low)
+        return log / math.log(high / low) if domain.scale == "log" else 1 - log / math.log(high / low)
 
     def positions(self, values: Sequence[Any]) -> list[float]:
         """Return where several values lie; equal choices beside each other, so that none hides another."""
         room = 0.5 / len(set(self.domain.values)) if isinstance(self.domain, Choices) else 0.0
         # Multiples of the golden ratio, modulo 1, spread evenly however many there are.
-        return [self.position(value) + room * ((n * 0.618034 + 0.5) % 1 - 0.5) for n, value in enumerate(values)]
+        return [
+            self.position(value) + room * ((n * 0.618034 + 0.5) % 1 - 0.5) for n, value in enumerate(values)
+        ]
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return positions and labels: both ends, and round values between, none too near to another."""
         domain = self.domain
-        if isinstance(domain, Fixed):
-            return [(0.5, short(domain.value))]
-        if isinstance(domain, Choices):
-            values = list(dict.fromkeys(domain.values))
-            return [(self.position(value), short(value)) for value in values[: 3 * _MOST_WORDS]]
+        if not isinstance(domain, Interval):
+            return [(self.position(value), short(value)) for value in _different(domain)]
         kept = [(0.0, short(domain.low)), (1.0, short(domain.high))]
         for value in _round_values(domain):
             at = self.position(value)
             if all(abs(at - other) > _CLOSE for other, _ in kept):
                 kept.append((at, f"{value:g}"))
         return sorted(kept)
+
+
+def _different(domain: Fixed | Choices) -> list[Any]:
+    return [domain.value] if isinstance(domain, Fixed) else list(dict.fromkeys(domain.values))
 
 
 def _round_values(domain: Interval) -> list[float]:

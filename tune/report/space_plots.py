@@ -43,7 +43,7 @@ def parallel(trials: Sequence[TrialResult], space: Mapping[str, Domain], metric:
     Figure
     """
     names = searched(space)
-    figure = drawing.new(width=max(6.6, 1.75 * (len(names) + 1)), height=4.4)
+    figure = drawing.new(width=max(6.6, 2.0 * (len(names) + 1)), height=4.4)
     finished = [trial for trial in best_first(trials, metric) if math.isfinite(loss(trial, metric))]
     if not finished or not names:
         return drawing.note(figure, _NOTHING_SEARCHED if finished else NOTHING_FINISHED)
@@ -62,7 +62,9 @@ def parallel(trials: Sequence[TrialResult], space: Mapping[str, Domain], metric:
     for trial, found, colour, *heights in reversed(lines):
         best = trial is finished[0]
         label = f"{trial['trial']}, the best: {metric.label} {found:.4f}" if best else None
-        style = {"color": BEST, "lw": 2.6, "zorder": 3} if best else {"color": colour, "lw": 0.9, "alpha": faint}
+        style = (
+            {"color": BEST, "lw": 2.6, "zorder": 3} if best else {"color": colour, "lw": 0.9, "alpha": faint}
+        )
         axes.plot(range(len(heights)), heights, solid_capstyle="round", label=label, **style)
     for place, (name, scale) in enumerate(zip(names, scales, strict=True)):
         _axis(axes, place, scale.ticks(), f"{title(name)}{_scale_name(scale.domain)}")
@@ -124,7 +126,7 @@ def slices(trials: Sequence[TrialResult], space: Mapping[str, Domain], metric: S
     names = searched(space)
     columns = min(_COLUMNS, max(1, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
-    figure = drawing.new(width=max(6.6, 3.1 * columns), height=0.5 + 2.7 * rows)
+    figure = drawing.new(width=max(6.6, 3.9 * columns), height=0.5 + 2.9 * rows)
     finished = [trial for trial in best_first(trials, metric) if math.isfinite(loss(trial, metric))]
     if not finished or not names:
         return drawing.note(figure, _NOTHING_SEARCHED if finished else NOTHING_FINISHED)
@@ -135,7 +137,9 @@ def slices(trials: Sequence[TrialResult], space: Mapping[str, Domain], metric: S
         scale = Scale(domain)
         at = scale.positions([trial["config"].get(name) for trial in finished])
         dots(axes, list(zip(at, finished, figures, strict=True))[::-1], low, high)
-        axes.plot(at[:1], figures[:1], "D", color=BEST, ms=8, mec=PAPER, label=f"{finished[0]['trial']}, the best")
+        axes.plot(
+            at[:1], figures[:1], "D", color=BEST, ms=8, mec=PAPER, label=f"{finished[0]['trial']}, the best"
+        )
         ticks = scale.ticks()
         axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=8.5)
         axes.set(xlim=(-0.05, 1.05), ylim=(low, high))

@@ -56,6 +56,11 @@ class Spread:
         )
 
 
+def shown(found: float) -> str:
+    """Return a figure for people: four decimals, or four digits of what has diverged."""
+    return f"{found:.4f}" if abs(found) < 1000 else f"{found:.4g}"
+
+
 def is_number(trial: TrialResult, metric: SearchMetric) -> bool:
     """Return whether a trial has a figure that it can be compared by."""
     found = value(trial, metric)
@@ -90,7 +95,9 @@ def failures(trials: Iterable[TrialResult]) -> list[tuple[str, list[str]]]:
     groups: dict[str, tuple[str, list[str]]] = {}
     for trial in sorted(trials, key=lambda trial: trial["number"]):
         if failed(trial):
-            line = next(iter(str(trial["reason"] or "").strip().splitlines()), "no reason is known")[:_LONGEST]
+            line = next(iter(str(trial["reason"] or "").strip().splitlines()), "no reason is known")[
+                :_LONGEST
+            ]
             groups.setdefault(_NUMBER.sub("#", line), (line, []))[1].append(trial["trial"])
     return sorted(groups.values(), key=lambda group: -len(group[1]))
 

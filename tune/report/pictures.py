@@ -1,0 +1,98 @@
+"""All pictures of a study: each with a heading, and what it shows in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tune.report import plots, space_plots
+from tune.report.curves import curves
+from tune.report.importance import importances
+from tune.results import TrialResult, best_so_far
+from tune.spec import SearchSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes
+    ----------
+    heading : str
+    caption : str
+        How to read it.
+    description : str
+        What it shows, for those who do not see it.
+    figure : Figure
+    wide : bool
+        Whether it needs a row of its own.
+    """
+
+    heading: str
+    caption: str
+    description: str
+    figure: Figure
+    wide: bool = False
+
+
+def pictures(spec: SearchSpec, trials: Sequence[TrialResult]) -> dict[str, Picture]:
+    """Draw a study's trials.
+
+    Parameters
+    ----------
+    spec : SearchSpec
+        What was searched, and by which metric.
+    trials : sequence of TrialResult
+        In any order; also none.
+
+    Returns
+    -------
+    dict of str to Picture
+        ``history``, ``curves``, ``importances``, ``slices`` and ``parallel``.
+    """
+    metric, space = spec.metric, spec.space
+    parts = importances(trials, space, metric)
+    reached = [found for found in best_so_far(trials, metric) if found is not None]
+    went = (
+        f"The best so far went from {reached[0]:.4f} to {reached[-1]:.4f}" if reached else "None has finished"
+    )
+    shares = ", ".join(f"{name} {part:.0%}" for name, part in parts.items()) or "too few trials"
+    return {
+        "history": Picture(
+            "Trials, and the best so far",
+            "Hollow: stopped early. A triangle is far worse than the axis reaches.",
+            f"{metric.label} of {len(trials)} trials in the order they ended. {went}.",
+            plots.history(trials, metric),
+        ),
+        "curves": Picture(
+            f"{metric.label[0].upper()}{metric.label[1:]} by iteration",
+            "One line for each trial; a circle where it was stopped early.",
+            f"{metric.label} after each iteration, one line for each of {len(trials)} trials.",
+            curves(trials, metric),
+        ),
+        "importances": Picture(
+            "Importances",
+            "fANOVA: part of the differences between finished trials, in this space. It says nothing of the "
+            "direction, and little with few trials.",
+            f"Importances: {shares}.",
+            plots.importance_bars(parts),
+        ),
+        "slices": Picture(
+            "Each hyperparameter by itself",
+            "The same trials in each; equal choices are spread sideways.",
+            f"{metric.label} against each searched hyperparameter.",
+            space_plots.slices(trials, space, metric),
+            wide=True,
+        ),
+        "parallel": Picture(
+            "Hyperparameters together",
+            "One line for each finished trial, the colour by the last axis.",
+            f"Parallel coordinates of the searched hyperparameters and {metric.label}.",
+            space_plots.parallel(trials, space, metric),
+            wide=True,
+        ),
+    }
