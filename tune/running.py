@@ -115,7 +115,7 @@ class StudyRun:
         self.rungs: tuple[int, ...] = ()
         if stopping and stopping.reduction_factor:
             self.rungs = rungs(stopping.grace_iterations, stopping.reduction_factor, self.spec.max_iterations)
-        self._at_rung: dict[int, list[float]] = {rung: [] for rung in self.rungs}
+        self._at_rung: dict[int, dict[str, float]] = {rung: {} for rung in self.rungs}
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._waiting: deque[RunningTrial] = deque()
         self._proposed = 0
@@ -149,7 +149,8 @@ class StudyRun:
         losses = [metric.loss(figure) for figure in result["history"].get(metric.key, [])]
         for rung in self.rungs:
             if len(losses) >= rung:
-                self._at_rung[rung].append(min(losses[:rung]) if self._patience else losses[rung - 1])
+                loss_there = min(losses[:rung]) if self._patience else losses[rung - 1]
+                self._at_rung[rung][result["trial"]] = loss_there
 
     @property
     def _patience(self) -> int:
@@ -241,12 +242,16 @@ class StudyRun:
         halved = False
         if trial.iterations in self._at_rung and segment.reason is None:
             rung = self._at_rung[trial.iterations]
+            # One whose process died may have been here before.
+            rung.pop(name, None)
             now = metric.loss(metric.value(segment.figures))
             stopping = self.spec.early_stopping
             halved = bool(
-                stopping and stopping.reduction_factor and stops(rung, now, stopping.reduction_factor)
+                stopping
+                and stopping.reduction_factor
+                and stops(list(rung.values()), now, stopping.reduction_factor)
             )
-            rung.append(now)
+            rung[name] = now
         if not (segment.done or halved):
             for listener in self._listeners:
                 listener.advanced(self, trial)
