@@ -250,7 +250,8 @@ def check(found: list[Found], rest: sp.csr_matrix, test: sp.csr_matrix, count: i
             "searched, the best trial": searched,
             f"searched, mean of the best {count}": dict.fromkeys(samples, config_found(group, count, top)),
         }
-        for last in reversed(sizes[1:-1]):
+        # One size below, and the smaller half of them.
+        for last in sorted({sizes[-2], sizes[max(1, len(sizes) // 2 - 1)]}, reverse=True):
             away = round(math.log2(top / last))
             settings[f"predicted from at most {last:,}, {away} doubling{'s'[: away - 1]}"] = dict.fromkeys(
                 samples, config_at(of_rank(found, factors, last), count, top)

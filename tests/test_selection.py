@@ -269,9 +269,9 @@ def test_factors_that_were_not_kept_are_trained_again(study, data, tmp_path):
 
 
 def test_no_more_candidates_than_fit_in_memory(study, data, tmp_path, monkeypatch):
-    import tune.refitting
+    import tune.members
 
-    monkeypatch.setattr(tune.refitting, "_CANDIDATES", 2)
+    monkeypatch.setattr(tune.members, "_CANDIDATES", 2)
     mean = refit_best(study, data, tmp_path / "model", ensemble=9).ensemble
     assert {trial["trial"] for trial, _ in mean.members} <= {t["trial"] for t in study.trials()[:2]}
 

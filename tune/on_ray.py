@@ -40,11 +40,17 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
     Ray hands it one configuration after another through `reset_config`.
     """
 
-    def setup(self, config: dict[str, Any], ratings: TrialRatings, settings: TrialSettings) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        ratings: TrialRatings,
+        settings: TrialSettings,
+        worker: type[TrialWorker],
+    ) -> None:
         """Lay the ratings out, which come mapped from the object store of the node."""
         self._worker: TrialWorker | Segment
         try:
-            self._worker = TrialWorker(ratings, settings)
+            self._worker = worker(ratings, settings)
         except Exception as error:  # noqa: BLE001 - Ray would start a process again and again that cannot work
             self._worker = Segment({}, done=True, fatal=True, reason=explain(error))
         self.reset_config(config)
@@ -159,17 +165,26 @@ class _End(_OfThisProcess, ray_tune.Stopper):  # type: ignore[misc]
         return bool(self._run.over)
 
 
-def run_on_ray(run: StudyRun, ratings: TrialRatings) -> None:
+def run_on_ray(run: StudyRun, ratings: TrialRatings, *, worker: type[TrialWorker] = TrialWorker) -> None:
     """Run a study's trials on the Ray that this process is connected to until it is over.
 
     Ctrl-C leaves it interrupted.
+
+    Parameters
+    ----------
+    run : StudyRun
+        What to run.
+    ratings : TrialRatings
+        Put into Ray's object store once; each node gets one copy, which its processes map.
+    worker : type, default TrialWorker
+        What trains.
     """
     spec = run.spec
     # Failed trials are reported by the record, in a line each, and their tracebacks are kept with their runs.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(run.concurrency)
     trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(WALSTrial, ratings=ratings, settings=run.settings),
+        ray_tune.with_parameters(WALSTrial, ratings=ratings, settings=run.settings, worker=worker),
         {"cpu": spec.cpu, "gpu": spec.gpu},
     )
     names: dict[str, str] = {}

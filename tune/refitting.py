@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from toolkit.config import RunOptions, WALSConfig
-from toolkit.ensemble import Ensemble, common_scale
+from toolkit.ensemble import Ensemble
 from toolkit.errors import StudyError
-from toolkit.metrics import predict_pairs
 from toolkit.model import Model
 from toolkit.model_files import check_target
 from toolkit.wals import WALS
-from tune.results import TrialResult, loss
-from tune.selection import greedy
+from tune.members import Choice, choose, model_of
+from tune.results import TrialResult
 from tune.study import Study
 
 if TYPE_CHECKING:
@@ -28,9 +23,6 @@ if TYPE_CHECKING:
     from toolkit.commands.progress import Tell
     from toolkit.dataset import RatingsDataset
 
-# Trials that an ensemble is chosen from: predictions of so many are in memory at once.
-_CANDIDATES = 25
-
 
 @dataclass(frozen=True)
 class Averaged:
@@ -38,16 +30,12 @@ class Averaged:
 
     Attributes
     ----------
-    members : list of (TrialResult, float)
-        Trials and weights, most important first; the best trial alone where no mean is better.
-    valid_rmse : float
-        On the validation ratings, before training on them; optimistic, see `tune.selection.greedy`.
+    members, valid_rmse, retrained
+        As `tune.members.Choice`, before training on the validation ratings.
     test_rmse, single_test_rmse : float or None
         On the test ratings, of the mean and of the best trial alone; None when there are none.
     kept : bool
         Whether the mean was better on the validation ratings, and is what was saved.
-    retrained : list of str
-        Trials whose factors the study had not kept.
     """
 
     members: list[tuple[TrialResult, float]]
@@ -136,10 +124,9 @@ def refit_best(
         )
     client = client_of(study)
     best = study.best()
-    members, valid_rmse = [(best, 1.0)], best["valid_rmse"]
-    retrained: list[str] = []
-    if ensemble > 1:
-        members, valid_rmse, retrained = _choose(study, data, ensemble, tell)
+    members, valid_rmse, retrained = (
+        choose(study, data, ensemble, tell) if ensemble > 1 else Choice([(best, 1.0)], best["valid_rmse"], [])
+    )
     chosen = [trial for trial, _ in members]
     models = _fit([best, *(t for t in chosen if t["trial"] != best["trial"])], study, data, tell)
     single = models[best["trial"]]
@@ -157,39 +144,6 @@ def refit_best(
     return refit
 
 
-def _choose(
-    study: Study, data: RatingsDataset, n: int, tell: Tell
-) -> tuple[list[tuple[TrialResult, float]], float | None, list[str]]:
-    """Return the members of the best mean with their weights, its validation RMSE, and who was retrained."""
-    from tune.record import trial_factors
-
-    metric, valid = study.spec.metric, data.valid
-    candidates = [trial for trial in study.trials() if loss(trial, metric) < math.inf][:_CANDIDATES]
-    predictions = np.empty((len(candidates), valid.nnz), np.float32)
-    scales, retrained = [], []
-    for at, trial in enumerate(candidates):
-        tell("validation", at, len(candidates))
-        factors = trial_factors(study, trial)
-        if factors is None:
-            retrained.append(trial["trial"])
-            factors = _model(trial, study).fit(data.train).factors
-        predictions[at] = predict_pairs(factors, valid.row, valid.col, np, clip=False)
-        scales.append(factors.scale)
-    tell("validation", len(candidates), len(candidates))
-    chosen = greedy(predictions, valid.data, n, scale=common_scale(scales))
-    best = candidates[0]
-    if len(chosen.members) == 1 or not chosen.path[-1] < (best["valid_rmse"] or 0.0):
-        return [(best, 1.0)], best["valid_rmse"], retrained
-    members = sorted(chosen.members, key=lambda member: (-member[1], member[0]))
-    return [(candidates[row], weight) for row, weight in members], chosen.path[-1], retrained
-
-
-def _model(trial: TrialResult, study: Study) -> WALS:
-    # A trial's RMSE belongs to the iterations it did.
-    config = WALSConfig.from_dict(trial["config"]).replace(iterations=trial["iterations"])
-    return WALS(config, RunOptions(seed=study.spec.seed, backend=study.spec.backend))
-
-
 def _fit(trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell: Tell) -> dict[str, WALS]:
     ratings, done, total = data.train_and_valid(), 0, sum(trial["iterations"] for trial in trials)
 
@@ -200,7 +154,7 @@ def _fit(trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell
 
     tell("training", 0, total)
     return {
-        trial["trial"]: _model(trial, study).fit(
+        trial["trial"]: model_of(trial, study).fit(
             ratings, user_ids=data.user_ids, item_ids=data.item_ids, on_iteration=count
         )
         for trial in trials

@@ -128,8 +128,8 @@ class Study:
     def journal(self) -> Journal:
         """What happened in this study, event by event.
 
-        ``proposed`` (trial, number, sampled, source), ``ended`` (a `TrialResult`), ``run`` (trial, run_id: it has
-        a run in MLflow), ``recorded`` (trial: its run has all of it).
+        ``proposed`` (trial, number, sampled, source), ``ended`` (a `TrialResult`), ``run`` (trial, run_id: it
+        has a run in MLflow), ``recorded`` (trial: its run has all of it).
         """
         return Journal(self.path / "journal.jsonl")
 

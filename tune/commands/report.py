@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tune.report.summary import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -77,7 +79,7 @@ def print_summary(screen: Console, study: Study) -> None:
 
 
 def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetric) -> None:
-    from tune.report.summary import Spread, shown, sparkline
+    from tune.report.summary import Spread, sparkline
     from tune.results import best_so_far
 
     spread = Spread.of(trials, metric)
@@ -115,12 +117,12 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0, 0, 0),
     )
     table.add_column("trial", no_wrap=True)
     metric = spec.metric
-    ranked = (metric.label,) if metric.k else ()
-    for column in (*ranked, "valid RMSE", "train RMSE", "iter", "seconds", *names):
+    figures = (metric.label, "valid RMSE") if metric.k else ("valid RMSE", "train RMSE")
+    for column in (*figures, "iter", "seconds", *names):
         # Numbers must not be cut on a terminal of 80 columns, so headings are narrow.
         heading = textwrap.fill(column.replace("regularization", "regul.").replace("_", " "), _HEADING)
         table.add_column(heading, justify="right", no_wrap=True)
@@ -137,21 +139,16 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
 
 
 def _cells(trial: TrialResult, metric: SearchMetric) -> tuple[str, ...]:
+    done = f"{trial['iterations']}{_EARLY if trial['stopped'] else ''}", f"{trial['seconds']:.1f}"
     if trial["status"] != "FINISHED":
-        blank = ("", "") if metric.k else ("",)
-        return (trial["status"].lower(), *blank, str(trial["iterations"]), f"{trial['seconds']:.1f}")
-    ranked = (_number(metric.value(trial["ranking"]), ".4f"),) if metric.k else ()
-    return (
-        *ranked,
-        _number(trial["valid_rmse"], ".4f"),
-        _number(trial["train_rmse"], ".4f"),
-        f"{trial['iterations']}{_EARLY if trial['stopped'] else ''}",
-        f"{trial['seconds']:.1f}",
-    )
+        return trial["status"].lower(), "", *done
+    valid = trial["valid_rmse"]
+    figures = (metric.value(trial["ranking"]), valid) if metric.k else (valid, trial["train_rmse"])
+    return *("" if figure is None else shown(figure) for figure in figures), *done
 
 
-def _number(value: Any, form: str = ".3g") -> str:
-    return format(value, form) if isinstance(value, float) else str(value)
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def summary(study: Study) -> dict[str, Any]:

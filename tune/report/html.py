@@ -138,7 +138,7 @@ def _best(facts: Mapping[str, Any], spec: SearchSpec, best: TrialResult) -> Iter
     yield f"<section><h2>Best: {escape(best['trial'])}, {metric.label} {value(best, metric):.6g}</h2>"
     yield f'<p class="soft">after {best["iterations"]} iterations{escape(early)}, {best["seconds"]:.1f} s</p>'
     yield _terms({key.replace("_", " "): _short(each) for key, each in ordered.items()})
-    yield '<p>The same configuration again: '
+    yield "<p>The same configuration again: "
     yield '<button type="button" class="copy" data-of="train">Copy</button></p>'
     yield f'<pre id="train">{escape(command)}</pre></section>'
 

@@ -57,8 +57,8 @@ class Spread:
 
 
 def shown(found: float) -> str:
-    """Return a figure for people: four decimals, or four digits of what has diverged."""
-    return f"{found:.4f}" if abs(found) < 1000 else f"{found:.4g}"
+    """Return a figure for people: four decimals, or three digits of what has diverged."""
+    return f"{found:.4f}" if abs(found) < 1000 else f"{found:.3g}"
 
 
 def is_number(trial: TrialResult, metric: SearchMetric) -> bool:
