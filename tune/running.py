@@ -106,7 +106,6 @@ class StudyRun:
         self.interrupted = False
         self._listeners = listeners
         self._began = time.monotonic()
-        self._before = float(study.facts["seconds"])
         start = study.facts.get("start", {})
         self._points: list[dict[str, Any]] = start.get("points", [])
         known = [Known(sampled=entry["sampled"], loss=entry["loss"]) for entry in start.get("known", [])]
@@ -120,6 +119,9 @@ class StudyRun:
         self._waiting: deque[RunningTrial] = deque()
         self._proposed = 0
         self._restore()
+        # A process that was killed did not say how long it ran: at least as long as its trials took.
+        spent = sum(result["ended"] - result["started"] for result in self.results) / concurrency
+        self._before = max(float(study.facts["seconds"]), spent)
 
     def _restore(self) -> None:
         """Take up the journal: what ended teaches the sampler, what was cut off is handed out again first."""
