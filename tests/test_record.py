@@ -1,0 +1,231 @@
+"""MLflow is brought in line with the journal: once, whatever fails in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from trials import end, result
+
+from toolkit.config import WALSConfig
+from toolkit.factors import Factors, Side
+from tune import record
+from tune.parent import finish_parent, start_parent
+from tune.record import MlflowRecord, children, local_path, trial_factors
+from tune.running import RunningTrial
+from tune.spec import SearchSpec
+from tune.study import Study
+from tune.tracking import Tracking
+
+SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
+CONFIG = WALSConfig(factors=2)
+FACTS = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A SQLite store; making one takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    made = Tracking(f"sqlite:///{folder}/mlflow.db", "first")
+    client = made.client()
+    client.create_experiment("first", artifact_location=f"file://{folder}/artifacts")
+    return made
+
+
+@pytest.fixture
+def study(store, tmp_path):
+    """A study with its parent run."""
+    name = f"study-{time.monotonic_ns()}"
+    experiment, parent = start_parent(store, name, SPEC.to_dict(), FACTS)
+    facts = {"spec": SPEC.to_dict(), "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
+    return Study.create(
+        tmp_path / name, name=name, experiment_id=experiment, parent_run_id=parent, **FACTS, **facts
+    )
+
+
+def factors():
+    rng = np.random.default_rng(0)
+    side = Side(rng.random((3, 2)).astype("float32"), np.zeros(3, "float32"))
+    return Factors(side, side, 3.5, CONFIG, 3)
+
+
+def ended(study, *trials, with_factors=True):
+    for trial in trials:
+        if with_factors:
+            study.keep_factors(trial["trial"], factors())
+        end(study, trial)
+
+
+def runs_of(study):
+    """Return the child runs by trial; two of one name are a failure."""
+    found = {}
+    for run in children(record.client_of(study), study):
+        assert run.info.run_name not in found
+        found[run.info.run_name] = run
+    return found
+
+
+def test_trials_are_written_once_with_all_that_is_known(study):
+    trials = [
+        result("trial-001", 0.9, config=CONFIG.to_dict(), stopped="halving"),
+        result("trial-002", None, "FAILED", reason="singular", trace="Traceback\nsingular", history={}),
+    ]
+    ended(study, trials[0])
+    ended(study, trials[1], with_factors=False)
+    writing = MlflowRecord(study)
+    assert writing.close() == 0
+    runs = runs_of(study)
+    good, bad = runs["trial-001"], runs["trial-002"]
+    client = record.client_of(study)
+    assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
+    assert good.data.params["factors"] == "2"
+    assert good.data.tags["walslab.stopped"] == "halving"
+    assert good.data.tags["walslab.source"] == "random"
+    assert good.data.metrics["train_seconds"] == 0.5
+    assert good.data.metrics["peak_memory_mib"] == 256
+    assert good.inputs.dataset_inputs[0].dataset.digest == "abc"
+    steps = client.get_metric_history(good.info.run_id, "valid_rmse")
+    assert [(m.step, m.value) for m in steps] == [(1, 0.9), (2, 0.9), (3, 0.9)]
+    assert bad.data.tags["walslab.reason"] == "singular"
+    assert [a.path for a in client.list_artifacts(bad.info.run_id)] == ["error.txt"]
+    # Once more, there is nothing to do.
+    before = {name: run.data.metrics for name, run in runs.items()}
+    assert MlflowRecord(study).close() == 0
+    assert {name: run.data.metrics for name, run in runs_of(study).items()} == before
+
+
+def test_factors_move_into_the_store_and_are_found_again(study):
+    trial = result("trial-001", config=CONFIG.to_dict())
+    ended(study, trial)
+    np.testing.assert_array_equal(trial_factors(study, trial).items.factors, factors().items.factors)
+    MlflowRecord(study).close()
+    assert not study.factors_folder("trial-001").exists()
+    (kept,) = study.trials()
+    np.testing.assert_array_equal(trial_factors(study, kept).items.factors, factors().items.factors)
+    ended(study, result("trial-002"), with_factors=False)
+    MlflowRecord(study).close()
+    assert trial_factors(study, study.trials()[1]) is None
+
+
+def test_value_of_the_best_iteration_is_what_the_ui_sorts_by(study):
+    history = {"valid_rmse": [0.9, 0.8, 0.85], "train_rmse": [0.9] * 3, "seconds": [0.1] * 3}
+    ended(study, result("trial-001", 0.8, iterations=2, history=history, stopped="plateau"))
+    MlflowRecord(study).close()
+    assert runs_of(study)["trial-001"].data.metrics["valid_rmse"] == 0.8
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "log_inputs", "get_run", "set_terminated"])
+@pytest.mark.parametrize("after", [False, True], ids=["not obeyed", "obeyed, no answer"])
+def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatch, method, after):
+    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
+    original, failures = getattr(MlflowClient, method), []
+
+    def failing(self, *args, **kwargs):
+        if threading.current_thread().name != "mlflow-record" or len(failures) >= 2:
+            return original(self, *args, **kwargs)
+        failures.append(1)
+        if after:
+            original(self, *args, **kwargs)
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(MlflowClient, method, failing)
+    ended(study, *(result(f"trial-00{n}", config=CONFIG.to_dict()) for n in (1, 2, 3)))
+    writing = MlflowRecord(study)
+    assert writing.close() == 0
+    assert writing.problem is None
+    assert failures
+    runs = runs_of(study)
+    assert sorted(runs) == ["trial-001", "trial-002", "trial-003"]
+    client = record.client_of(study)
+    for run in runs.values():
+        assert run.info.status == "FINISHED"
+        steps = [m.step for m in client.get_metric_history(run.info.run_id, "valid_rmse")]
+        assert steps == [1, 2, 3]
+        assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_store_that_stays_away_costs_no_trial(study, monkeypatch):
+    monkeypatch.setattr(record, "_PATIENCE", 0.2)
+    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.05)
+
+    def gone(self, *args, **kwargs):
+        raise ConnectionError("nobody there")
+
+    ended(study, result("trial-001"))
+    writing = MlflowRecord(study)
+    writing.close()
+    monkeypatch.setattr(MlflowClient, "create_run", gone)
+    trial = result("trial-002")
+    ended(study, trial)
+    writing = MlflowRecord(study)
+    assert writing.close() == 1
+    assert "nobody there" in writing.problem
+    assert study.factors_folder("trial-002").is_dir()
+    monkeypatch.undo()
+    assert MlflowRecord(study).close() == 0
+    assert sorted(runs_of(study)) == ["trial-001", "trial-002"]
+
+
+def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatch):
+    monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
+    writing = MlflowRecord(study)
+    history = {"valid_rmse": [0.9, 0.8], "train_rmse": [0.9, 0.8], "seconds": [0.1, 0.1]}
+    trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
+    writing.advanced(None, trial)
+    deadline = time.monotonic() + 30
+    while "trial-001" not in runs_of(study) or not runs_of(study)["trial-001"].data.metrics:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (run,) = runs_of(study).values()
+    assert run.info.status == "RUNNING"
+    # The process is killed; the next one trains it anew, at other times.
+    again = MlflowRecord(study)
+    longer = {key: [*figures, 0.7] for key, figures in history.items()}
+    final = result("trial-001", 0.7, history=longer, started=time.time(), config=CONFIG.to_dict())
+    ended(study, final)
+    again.ended(None, final)
+    again.close()
+    writing.close()
+    (found,) = runs_of(study).values()
+    assert found.info.run_id == run.info.run_id
+    steps = record.client_of(study).get_metric_history(run.info.run_id, "valid_rmse")
+    assert [m.step for m in steps] == [1, 2, 3]
+
+
+def test_parent_tells_the_story_of_the_search(study):
+    ended(
+        study,
+        result("trial-001", 0.9),
+        result("trial-002", 0.95),
+        result("trial-003", 0.8),
+        with_factors=False,
+    )
+    MlflowRecord(study).close()
+    finish_parent(study, "FINISHED")
+    client = record.client_of(study)
+    parent = client.get_run(study.facts["parent_run_id"])
+    history = client.get_metric_history(parent.info.run_id, "best_valid_rmse")
+    assert [(m.step, m.value) for m in history] == [(1, 0.9), (2, 0.9), (3, 0.8)]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["walslab.best_trial"] == "trial-003"
+    artifacts = {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert artifacts >= {"report.html", "trials.json", "trials.csv", "spec.json"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("file:///a/b%20c", "/a/b c"),
+        ("/a/b", "/a/b"),
+        ("file://elsewhere/a", None),
+        ("mlflow-artifacts:/0/a", None),
+        ("s3://bucket/a", None),
+        (None, None),
+    ],
+)
+def test_artifacts_on_this_disk_are_told_from_others(uri, path):
+    found = local_path(uri)
+    assert (None if found is None else str(found)) == path
