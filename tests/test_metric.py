@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
+from trials import end, result
 
-from toolkit.dataset import RatingsDataset
-from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ranking import rank
 from tune.metric import SearchMetric
 from tune.spec import SearchSpec
 from tune.study import Study
-from tune.trial import WALSTrial
 
 
 @pytest.mark.parametrize("text", ["rmse", "recall@1", "ndcg@10", "recall@500"])
@@ -39,37 +35,7 @@ def test_trials_are_ordered_by_it(tmp_path):
     spec = SearchSpec.load(metric="ndcg@5")
     study = Study.create(tmp_path / "s", name="s", spec=spec.to_dict())
     for trial, error, ndcg in (("a", 0.8, 0.1), ("b", 0.9, 0.3), ("c", 0.7, 0.2)):
-        study.add(
-            {
-                "trial": trial,
-                "run_id": trial,
-                "status": "FINISHED",
-                "stopped": None,
-                "valid_rmse": error,
-                "ranking": {"valid_recall_5": 0.0, "valid_ndcg_5": ndcg},
-                "train_rmse": 0.5,
-                "iterations": 3,
-                "seconds": 1.0,
-                "config": {},
-                "reason": None,
-            }
-        )
+        ranking = {"valid_recall_5": 0.0, "valid_ndcg_5": ndcg}
+        end(study, result(trial, error, ranking=ranking))
     assert [trial["trial"] for trial in study.trials()] == ["b", "c", "a"]
     assert study.best()["trial"] == "b"
-
-
-def test_a_trial_measures_it(tmp_path):
-    rng = np.random.default_rng(0)
-    lines = [f"{u},{i},{rng.integers(1, 6)}" for u in range(30) for i in rng.choice(20, 8, replace=False)]
-    (tmp_path / "r.csv").write_text("\n".join(lines))
-    ingest_ratings(RatingsSource.detect([tmp_path / "r.csv"]), tmp_path / "data")
-    data = RatingsDataset.open(tmp_path / "data")
-    trial = WALSTrial.__new__(WALSTrial)
-    ratings = {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
-    spec = SearchSpec.load(metric="recall@3")
-    trial.setup({"factors": 4}, ratings, spec)
-    result = trial.step()
-    wanted = rank(trial._trainer.factors, data.valid, seen=[data.train], k=3)
-    assert result["valid_recall_3"] == pytest.approx(wanted.recall)
-    assert result["valid_ndcg_3"] == pytest.approx(wanted.ndcg)
-    assert 0 < result["valid_rmse"] < 3

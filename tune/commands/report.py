@@ -85,7 +85,7 @@ def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetr
     spread = Spread.of(trials, metric)
     if spread is None:
         return
-    deviation = "" if spread.deviation is None else f", sd of the best {spread.n} {shown(spread.deviation)}"
+    deviation = "" if spread.deviation is None else f", sd of top {spread.n} {shown(spread.deviation)}"
     screen.print(
         f"{metric.label}: best {shown(spread.best)}, median {shown(spread.median)}, "
         f"worst {shown(spread.worst)}{deviation}",

@@ -60,6 +60,7 @@ input, select, button.copy { display:block; font:inherit; color:inherit; backgro
 button.copy { display:none; cursor:pointer; } .js button.copy { display:inline-block; }
 @media (max-width:40rem) { main { padding:.6rem; } section, .card { padding:.75rem; }
   dl { grid-template-columns:minmax(0,8.5rem) minmax(0,1fr); } }
+dl.counts { grid-template-columns:max-content minmax(0,1fr); }
 @media print { .all { max-height:none; } .tools, button.copy { display:none !important; } }
 """
 

@@ -28,10 +28,10 @@ def importances(
 
     This is fANOVA (Hutter, Hoos, Leyton-Brown, ICML 2014) on a random forest, as Optuna computes it. Its
     PED-ANOVA is faster, but reads the ranking off the best tenth of the trials: of a made-up loss whose
-    ranking is known it named the wrong hyperparameter first in 4 of 6 studies of 12 and 24 trials, where fANOVA was
-    right in all. Losses beyond Tukey's upper fence (third quartile plus 1.5 interquartile ranges) count as
-    the fence: a few trials that diverged would otherwise be all the variance there is. Of more than 200
-    trials the forest has fewer trees, so that 500 trials take two seconds.
+    ranking is known it named the wrong hyperparameter first in 4 of 6 studies of 12 and 24 trials, where
+    fANOVA was right in all. Losses beyond Tukey's upper fence (third quartile plus 1.5 interquartile ranges)
+    count as the fence: a few trials that diverged would otherwise be all the variance there is. Of more than
+    200 trials the forest has fewer trees, so that 500 trials take two seconds.
 
     Parameters
     ----------
