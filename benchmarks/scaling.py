@@ -8,11 +8,13 @@ orders the users at random; a sample is the first so many of them with all of th
 are nested and ratings per user stay what they are. Each sample is searched on its validation ratings alone,
 once for each number of factors: with it free, one search ends at few factors and a small exponent, another
 at many and a large one, and what lies between them is worse than either. What a search found is the mean of
-its best few trials, as the single best is a draw among many as good. A line through what all found, over the
-logarithm of the number of users, gives the setting for `--predict`.
+its best few trials, as the single best is a draw among many as good. Lines go through what all found, over
+the logarithm of the number of users. For `--predict`, what was found on the largest sample moves along the
+slope that all ranks have in common, by half as much: lines taken at their word go too far.
 
 The method is checked on the largest sample: lines through smaller samples alone predict a setting for it,
-which is compared with what was searched there, and with the setting of the largest of them left as it is.
+by the line and by half of the common slope; both are compared with what was searched there, and with the
+setting of the largest of the smaller samples left as it is.
 `--found FILE` keeps what was searched, so that a later run with the same arguments goes on from there.
 """
 
@@ -111,7 +113,7 @@ def main() -> None:
     if len(options.users) > 2:
         print(check(found, rest, test, options.best))
     for factors in options.factors:
-        config = config_at(of_rank(found, factors), options.best, options.predict)
+        config = config_half_way(found, factors, options.best, max(options.users), options.predict)
         print(f"for {options.predict} users: {json.dumps(config.to_dict())}")
 
 
@@ -225,6 +227,21 @@ def config_at(found: list[Found], count: int, users: float) -> WALSConfig:
     )
 
 
+def config_half_way(found: list[Found], factors: int, count: int, last: int, users: int) -> WALSConfig:
+    """Return what was found on samples of `last` users, moved by half of the slope common to all ranks."""
+    several = [best_of(one, count) for one in of_rank(found, factors) if one.users == last]
+    ranks = {one.factors for one in found}
+    by_rank = [lines_through(of_rank(found, rank, last), count) for rank in ranks]
+    doublings = math.log2(users / last)
+    values = {}
+    for name in _SPACE:
+        # All ranks were searched on the same samples: the mean of their slopes is the common one.
+        slope = statistics.mean(lines[name].slope for lines in by_rank)
+        level = statistics.mean(one[name] for one in several)
+        values[name] = _from_line(name, level + slope * doublings / 2)
+    return config_of(factors, values)
+
+
 def config_found(found: list[Found], count: int, users: int) -> WALSConfig:
     """Return the mean over seeds of what searches of one rank found for one number of users."""
     several = [best_of(one, count) for one in found if one.users == users]
@@ -255,6 +272,9 @@ def check(found: list[Found], rest: sp.csr_matrix, test: sp.csr_matrix, count: i
             away = round(math.log2(top / last))
             settings[f"predicted from at most {last:,}, {away} doubling{'s'[: away - 1]}"] = dict.fromkeys(
                 samples, config_at(of_rank(found, factors, last), count, top)
+            )
+            settings[f"half of the slope, from at most {last:,}"] = dict.fromkeys(
+                samples, config_half_way(found, factors, count, last, top)
             )
             settings[f"that of {last:,} as it is"] = dict.fromkeys(samples, config_found(group, count, last))
         reference: list[tuple[float, float]] = []

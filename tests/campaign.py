@@ -1,7 +1,8 @@
 """Faults at random moments of a study, and what must be true of it afterwards.
 
-``python tests/campaign.py --rounds 32 --seed 0`` does rounds of every kind in turn, and prints what came of them. Each
-round makes a study with the command in a folder of its own, does it one harm, and resumes it until it is finished.
+``python tests/campaign.py --rounds 32 --seed 0`` does rounds of every kind in turn, and prints what came of
+them. Each round makes a study with the command in a folder of its own, does it one harm, and resumes it until
+it is finished.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ LIMIT = 300.0  # seconds after which what has not ended is taken to hang
 SERVER_LIMIT = 120.0
 STEP_SECONDS = 0.012
 
-# Comes before any other module into every process of a round. The times are those of trials that take as long as it
-# takes to hit them; the faults are those of a trial's own process.
+# Comes before any other module into every process of a round: makes trials long enough to be hit, and does the
+# harm that comes from within them.
 SITECUSTOMIZE = '''
 import faulthandler, importlib.abc, importlib.util, json, os, signal, sys, time
 from dataclasses import replace
@@ -183,8 +184,8 @@ class Undisturbed:
     proposed : list
         Number and values of its trials.
     made, first, last : float
-        Seconds until the study's folder was there, until a trial was proposed, and from the end of the last trial to
-        that of the process.
+        Seconds until the study's folder was there, until a trial was proposed, and from the end of the last
+        trial to that of the process.
     """
 
     proposed: list
@@ -254,6 +255,10 @@ class Campaign:
     def round(self, kind, executor):
         """Do a round, once more where it was over before the fault came."""
         prepare, act = KINDS[kind][0] if kind in KINDS else (None, nothing)
+        if kind != "nothing":
+            # What a random moment is, and which values are proposed, is measured beforehand.
+            for each in {executor, "in-process"}:
+                self.calm(each)
         for _ in range(4):
             self.rounds += 1
             with contextlib.ExitStack() as stack:
@@ -278,7 +283,7 @@ class Round:
         self.logs = []
         self.before = {}
         self.parent = None
-        self.expected = lambda trial: None
+        self.expected = lambda _trial: None
         self.same_proposals = executor == "in-process"
         self.mark = uuid.uuid4().hex
         live = {"WALSLAB_TEST_LIVE": "1"} if self.rng.random() < 0.6 else {}
@@ -406,7 +411,6 @@ class Round:
         if phase == "during" and ended == TRIALS:
             phase = "after"
         if phase == "before" and rng.random() < 0.4:
-            self.until(process, lambda: False, 0) if process.poll() is not None else None
             self.until(process, lambda: True, rng.uniform(0, calm.first))
         elif phase == "before":
             self.until(process, self.study_folder.exists, rng.uniform(0, calm.first - calm.made))
@@ -539,7 +543,7 @@ class Round:
         self.expect(self.parent in (None, parent_id), "the parent run is another")
         self.expect({p.info.status for p in parents} == {"FINISHED"}, f"{[p.info.status for p in parents]}")
         names = Counter(child.data.tags.get("walslab.trial") for child in children)
-        self.expect(names == Counter(trials), f"children are {sorted(names.items())}")
+        self.expect(names == Counter([*trials]), f"children are {sorted(names.items())}")
         valid = RatingsDataset.open(self.campaign.base / "dataset").valid
         for child in children:
             trial = trials.get(child.data.tags.get("walslab.trial"))
@@ -705,7 +709,7 @@ def interrupted_twice(round_):
 
 
 def harm(round_, what, times=None):
-    """Let trials fail that have as many factors as one of the first, which are proposed whatever comes of them."""
+    """Let trials fail that have as many factors as one of the first: these come whatever happens."""
     rng = round_.rng
     calm = round_.campaign.calm("in-process").proposed
     factors = calm[int(rng.integers(STARTUP))][1]["factors"]

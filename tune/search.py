@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.metadata
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +59,7 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
         **facts,
         spec=spec.to_dict(),
         start=dataclasses.asdict(start),
+        versions=_versions(),
         tracking_uri=tracking.shown,
         experiment=tracking.experiment,
         seconds=0.0,
@@ -67,6 +71,15 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
         raise
     study.update(experiment_id=experiment_id, parent_run_id=run_id)
     return study
+
+
+def _versions() -> dict[str, str]:
+    names = ("walslab", "numpy", "scipy", "numba", "ray", "optuna", "mlflow")
+    found = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # run from a checkout
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def run_study(

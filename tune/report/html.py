@@ -161,7 +161,7 @@ def _figure(name: str, picture: Picture) -> str:
 def _failures(trials: Sequence[TrialResult]) -> Iterator[str]:
     groups = failures(trials)
     if groups:
-        yield "<section><h2>Failures</h2><dl class="counts">"
+        yield '<section><h2>Failures</h2><dl class="counts">'
         for reason, names in groups:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             told = f"{', '.join(names[:_NAMED])}{more}"
