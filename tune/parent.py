@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tune.record import children, client_of
-from tune.results import best_so_far
+from tune.results import TrialResult, best_so_far, value
 from tune.study import Study
 from tune.tracking import DatasetFacts, Tracking, create_run, describe_run
 
@@ -67,9 +67,9 @@ def finish_parent(study: Study, status: str) -> None:
         for step, (trial, best) in enumerate(zip(in_time, best_so_far(trials, metric), strict=True), 1)
         if best is not None
     ]
-    tags = []
+    tags = [RunTag("mlflow.note.content", _note(study, trials))]
     if done:
-        tags = [
+        tags += [
             RunTag("walslab.best_trial", done[0]["trial"]),
             RunTag("walslab.best_run_id", done[0]["run_id"] or ""),
         ]
@@ -81,6 +81,17 @@ def finish_parent(study: Study, status: str) -> None:
         write_report(Path(folder), name=study.name, facts=study.facts, spec=study.spec, trials=trials)
         client.log_artifacts(run_id, folder)
     client.set_terminated(run_id, status)
+
+
+def _note(study: Study, trials: list[TrialResult]) -> str:
+    """Return what the UI shows as the run's description, in Markdown."""
+    metric = study.spec.metric
+    best = value(trials[0], metric) if trials else None
+    found = "" if best is None else f" Best {metric.label} **{best:.4f}** ({trials[0]['trial']})."
+    return (
+        f"{len(trials)} of {study.spec.trials} trials of a walslab study.{found} "
+        "The comparison of its trials is `report.html` among the artifacts."
+    )
 
 
 def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
