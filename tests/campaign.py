@@ -328,17 +328,16 @@ class Round:
     def resume(self):
         return self.command("resume", "s")
 
-    def again(self):
-        """Go on as the user is told to: resume it, or start it again where it had not begun."""
+    def go_on(self):
+        """Resume it, or start it where there is none yet; return the exit code."""
         if not self.study_folder.exists():
-            return self.tune()
-        if self.begun():
-            return self.resume()
+            return self.finish(self.tune())
         code = self.finish(self.resume())
-        if code != 1 or ("remove" not in self.told() and "there is no study" not in self.told()):
-            self.problem(f"what had not begun was not refused with the way out: {code} {self.told()}")
-        shutil.rmtree(self.study_folder)
-        return self.tune()
+        if code == 1 and not self.begun() and ("remove" in self.told() or "there is no study" in self.told()):
+            # As it is told.
+            shutil.rmtree(self.study_folder)
+            return self.finish(self.tune())
+        return code
 
     def told(self):
         """Return what the last command printed."""
@@ -363,7 +362,7 @@ class Round:
             if self.outcome.resumes > 6:
                 self.problem(f"it is not finished after {self.outcome.resumes - 1} resumes: {self.told()}")
                 return
-            code = self.finish(self.again())
+            code = self.go_on()
         self.outcome.seconds = time.monotonic() - began
 
     # Knowing how far it is
@@ -456,7 +455,7 @@ class Round:
             time.sleep(0.02)
 
     def left(self):
-        """Return the processes that are still there; Ray's take seconds to notice that their driver is gone."""
+        """Return the processes that stay; Ray's take seconds to notice that their driver is gone."""
         deadline = time.monotonic() + 60
         while (found := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -513,7 +512,7 @@ class Round:
             status = "FINISHED" if reason is None else "FAILED"
             self.expect(
                 good and trial["status"] == status,
-                f"{trial['trial']}: {trial['status']}, {trial['reason']}, but expected {status} {reason}",
+                f"{trial['trial']} is {trial['status']} ({trial['reason']}), not {status} ({reason})",
             )
         if self.same_proposals and outcome.kind != "nothing":
             calm = self.campaign.calm(self.executor).proposed
@@ -643,9 +642,10 @@ def killed(round_):
 def killed_while_resumed(round_):
     code = kill_all(round_, round_.tune())
     for _ in range(int(round_.rng.integers(1, 3))):
-        if code:
+        # What had not begun is left to the last.
+        if code and (round_.begun() or not round_.study_folder.exists()):
             round_.note_before()
-            code = kill_all(round_, round_.again())
+            code = kill_all(round_, round_.resume() if round_.begun() else round_.tune())
     round_.complete(code)
 
 
@@ -867,29 +867,25 @@ def server_gone(round_):
 def server_not_there(round_):
     """Have no server at the start, or when it is resumed: it is refused soon."""
     server = round_.server
-    resumed = round_.rng.random() < 0.5
-    code = 0
-    if resumed:
+    if round_.rng.random() < 0.5:
         server.start()
         code = kill_all(round_, round_.tune())
         server.kill()
         if code == 0:
+            server.start()
             return
-    begun, journal = round_.begun(), round_.ended()
-    if resumed and not begun:
-        shutil.rmtree(round_.study_folder, ignore_errors=True)
-    round_.phase = "resume" if begun else "start"
-    process = round_.resume() if begun else round_.tune()
+    there, ended = round_.study_folder.exists(), round_.ended()
+    round_.phase = "resume" if there else "start"
+    process = round_.resume() if there else round_.tune()
     round_.fault("no server")
     code = round_.finish(process)
-    seconds = time.monotonic() - round_.started - round_.campaign.calm("in-process").first
-    round_.expect(
-        code == 1 and "no MLflow server answers" in round_.told(),
-        f"exit code {code}: {round_.told()[-3000:]}",
-    )
+    # The modules are imported first.
+    seconds = time.monotonic() - round_.started - round_.campaign.calm(HERE).first
+    told = round_.told()
+    round_.expect(code == 1 and "no MLflow server answers" in told, f"exit code {code}: {told[-3000:]}")
     round_.expect(seconds < 15, f"it was refused only after {seconds:.0f} s")
-    round_.expect(begun or not round_.study_folder.exists(), "a study is left that had not begun")
-    round_.expect(round_.ended() == journal, "trials were run")
+    round_.expect(there == round_.study_folder.exists(), "a study came or went")
+    round_.expect(round_.ended() == ended, "trials were run")
     server.start()
     round_.complete(code)
 
@@ -936,11 +932,11 @@ def clustered(round_):
     # Where nodes are machines, half a minute's silence is no sign of death.
     quick = {"RAY_health_check_period_ms": "500", "RAY_health_check_timeout_ms": "2000"}
     environment = {**round_.environment, **quick, "RAY_USAGE_STATS_ENABLED": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], env=environment, cwd=round_.folder, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=(round_.campaign.base / "logs" / f"{round_.name}-cluster.log").open("wb"),
-        text=True, start_new_session=True,
-    )  # fmt: skip
+    with (round_.campaign.base / "logs" / f"{round_.name}-cluster.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER], env=environment, cwd=round_.folder, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+        )  # fmt: skip
 
     def stop():
         process.stdin.close()

@@ -210,6 +210,17 @@ PRESETS: dict[str, WALSConfig] = {
             "pattern_weight": 0.77,
         }
     ),
+    # Extrapolated, never fitted to MovieLens 20M: carried over from what benchmarks/scaling.py found on
+    # MovieLens 1M, with a rank that is a judgement. docs/ablation.md has what that may lose.
+    "ml-20m": WALSConfig.from_dict(
+        {
+            **_FOUND,
+            "factors": 64,
+            "regularization": 0.53,
+            "regularization_exponent": 0.62,
+            "pattern_weight": 1.1,
+        }
+    ),
     "tutorial-default": WALSConfig.from_dict(
         {
             **_TUTORIAL,

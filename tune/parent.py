@@ -97,13 +97,13 @@ def _note(study: Study, trials: list[TrialResult]) -> str:
 def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested keys as ``a.b`` with plain values, the form of MLflow parameters."""
     flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, dict) and "low" in value:
-            flat[prefix + key] = f"{value['low']:g} to {value['high']:g}, {value['scale']}"
-        elif isinstance(value, dict) and "choices" in value:
-            flat[prefix + key] = ", ".join(map(str, value["choices"]))
-        elif isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
+    for key, entry in document.items():
+        if isinstance(entry, dict) and "low" in entry:
+            flat[prefix + key] = f"{entry['low']:g} to {entry['high']:g}, {entry['scale']}"
+        elif isinstance(entry, dict) and "choices" in entry:
+            flat[prefix + key] = ", ".join(map(str, entry["choices"]))
+        elif isinstance(entry, dict):
+            flat.update(flatten(entry, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = value
+            flat[prefix + key] = entry
     return flat

@@ -1,0 +1,355 @@
+"""A study that is killed, interrupted or let down at any moment: no trial lost, none run twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from campaign import HERE, KINDS, RAY, ROOT, plan, run, table, write_ratings
+from mlflow import MlflowClient
+from trials import end, result
+
+from toolkit.dataset import RatingsDataset
+from toolkit.ingest import RatingsSource, ingest_ratings
+from tune.record import MlflowRecord
+from tune.running import StudyRun
+from tune.search import create_study, run_study
+from tune.spec import SearchSpec
+from tune.study import Study
+from tune.training import Segment
+
+TRIALS = 3
+SPEC = SearchSpec.from_dict(
+    {
+        "space": {"factors": {"low": 2, "high": 8}, "iterations": 2},
+        "trials": TRIALS,
+        "sampler": "random",
+        "concurrency": 1,
+        "early_stopping": "none",
+        "backend": "numpy",
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """Bars of progress would fill the report of a failure."""
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+# The journal
+
+
+@pytest.fixture
+def half_done(tmp_path):
+    """A study of which one trial has ended, another was proposed."""
+    study = Study.create(tmp_path / "first", spec=SPEC.to_dict(), seconds=1.0)
+    drive(study, 1)
+    study.journal.append("proposed", trial="trial-002", number=2, sampled={"factors": 3}, source="random")
+    return study
+
+
+def drive(study, trials):
+    """Run so many trials, which are over at once."""
+    going = StudyRun(study, 1)
+    for _ in range(trials):
+        trial = going.next()
+        if trial is None:
+            break
+        figures = {"valid_rmse": 0.9, "train_rmse": 0.8}
+        history = {**{key: [figure] for key, figure in figures.items()}, "seconds": [0.1]}
+        assert not going.report(trial.trial, Segment(history, figures, iterations=1, done=True))
+    going.close()
+    assert going.problem is None
+    return going
+
+
+LAST = {
+    "proposed": {"trial": "trial-003", "number": 3, "sampled": {"factors": 4}, "source": "random"},
+    "ended": {key: value for key, value in result("trial-002").items() if key != "run_id"},
+    "run": {"trial": "trial-001", "run_id": "0123456789abcdef"},
+    "recorded": {"trial": "trial-001"},
+}
+
+
+@pytest.mark.parametrize("event", LAST)
+def test_a_line_that_is_cut_off_anywhere_is_as_if_it_had_not_been_written(half_done, event):
+    before = half_done.journal.path.read_bytes()
+    half_done.journal.append(event, **LAST[event])
+    line = half_done.journal.path.read_bytes()[len(before) :]
+    kept = {}
+    for cut in range(len(line) + 1):
+        half_done.journal.path.write_bytes(before + line[:cut])
+        study = Study.open(half_done.path)
+        whole = cut >= len(line) - 1
+        kept[cut] = {
+            "proposed": "trial-003" in study.proposed(),
+            "ended": len(study.trials()) == 2,
+            "run": study.runs() == {"trial-001": "0123456789abcdef"},
+            "recorded": study.recorded() == {"trial-001"},
+        }[event]
+        assert kept[cut] == whole
+        # Near enough to every one: going on takes a while.
+        if cut % 7 == 0 or whole or cut < 3:
+            going = drive(study, TRIALS + 1)
+            assert going.outcome == "finished"
+            assert_each_ended_once(study)
+
+
+def assert_each_ended_once(study):
+    names = [f"trial-{number:03d}" for number in range(1, TRIALS + 1)]
+    for kind in ("ended", "proposed"):
+        assert sorted(event["trial"] for event in study.journal.events(kind)) == names
+    assert sorted(trial["number"] for trial in study.trials()) == [1, 2, 3]
+
+
+def test_what_is_cut_off_in_the_middle_of_the_journal_is_run_again(half_done):
+    lines = half_done.journal.path.read_bytes().splitlines(keepends=True)
+    (ended,) = (line for line in lines if b'"ended"' in line)
+    half_done.journal.path.write_bytes(b"".join(lines).replace(ended, ended[: len(ended) // 2] + b"\n"))
+    assert [trial["trial"] for trial in Study.open(half_done.path).trials()] == []
+    study = Study.open(half_done.path)
+    drive(study, TRIALS)
+    assert_each_ended_once(study)
+
+
+def test_resumed_after_every_trial_the_proposals_are_the_same(tmp_path):
+    spec = {**SPEC.to_dict(), "sampler": "tpe", "startup_trials": 2, "trials": 8}
+    proposed = []
+    for name, trials in (("at-once", 8), ("one-by-one", 1)):
+        study = Study.create(tmp_path / name, spec=spec, seconds=0.0)
+        for _ in range(8 // trials):
+            drive(study, trials)
+        proposed.append([(event["number"], event["sampled"]) for event in study.proposed().values()])
+    assert proposed[0] == proposed[1]
+    assert len(proposed[0]) == 8
+
+
+# The record
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_ratings(folder / "ratings.csv")
+    return ingest_ratings(RatingsSource.detect([folder / "ratings.csv"]), folder / "dataset").path
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """A SQLite store; making one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def begun(data, empty_store, tmp_path, monkeypatch):
+    """A study that has its parent run, and no more."""
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return create_study(tmp_path / "studies" / "first", RatingsDataset.open(data), SPEC)
+
+
+def child(study, trial, **tags):
+    """Make a run of a trial that the journal does not know of."""
+    tags = {"mlflow.parentRunId": study.facts["parent_run_id"], "walslab.trial": trial, **tags}
+    client = MlflowClient(study.facts["tracking_uri"])
+    return client.create_run(study.facts["experiment_id"], run_name=trial, tags=tags).info.run_id
+
+
+def finish(study, data):
+    """Run a study to its end; return its child runs by trial."""
+    run_study(Study.open(study.path), RatingsDataset.open(data), executor="in-process")
+    client = MlflowClient(study.facts["tracking_uri"])
+    runs = client.search_runs(
+        [study.facts["experiment_id"]], f"tags.`mlflow.parentRunId` = '{study.facts['parent_run_id']}'"
+    )
+    found = {made.data.tags["walslab.trial"]: made for made in runs}
+    assert len(runs) == len(found) == TRIALS
+    assert {made.info.status for made in runs} == {"FINISHED"}
+    for made in runs:
+        steps = [metric.step for metric in client.get_metric_history(made.info.run_id, "valid_rmse")]
+        assert steps == [1, 2]
+    return found
+
+
+def test_a_study_killed_before_it_noted_its_parent_run_goes_on_in_it(begun, data):
+    facts = {
+        key: value for key, value in begun.facts.items() if key not in {"parent_run_id", "experiment_id"}
+    }
+    (begun.path / "study.json").write_text(json.dumps(facts))
+    run_study(Study.open(begun.path), RatingsDataset.open(data), executor="in-process")
+    study = Study.open(begun.path)
+    assert study.facts["parent_run_id"] == begun.facts["parent_run_id"]
+    assert study.status() == "finished"
+    runs = MlflowClient(study.facts["tracking_uri"]).search_runs([study.facts["experiment_id"]])
+    assert len(runs) == 1 + TRIALS
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_study_interrupted_before_it_began_leaves_neither_folder_nor_run(
+    data, empty_store, tmp_path, monkeypatch
+):
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_dict", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        create_study(tmp_path / "studies" / "first", RatingsDataset.open(data), SPEC)
+    assert list((tmp_path / "studies").iterdir()) == []
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.search_runs([made.experiment_id for made in client.search_experiments()]) == []
+
+
+def test_a_kill_while_the_facts_are_written_leaves_nothing_behind(half_done):
+    code = (
+        "import os, pathlib, sys\n"
+        "from tune.study import Study\n"
+        "pathlib.Path.replace = lambda *_: os._exit(1)\n"
+        "Study.open(sys.argv[1]).update(status='finished')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(half_done.path)], check=False, env=environment)
+    assert half_done.status() == "interrupted"
+    before = sorted(path.name for path in half_done.path.iterdir())
+    assert len(before) == 4, before
+    half_done.update(status="interrupted")
+    left = {path.name for path in half_done.path.iterdir()} - {".lock"}
+    assert left == {"journal.jsonl", "study.json"}
+
+
+def test_a_run_that_was_made_and_not_noted_is_taken_up(begun, data):
+    made = [child(begun, "trial-001"), child(begun, "trial-003")]
+    found = finish(begun, data)
+    assert [found[trial].info.run_id for trial in ("trial-001", "trial-003")] == made
+    assert set(Study.open(begun.path).runs().values()) == {run.info.run_id for run in found.values()}
+
+
+def test_a_run_of_another_study_is_not_taken_up(begun, data):
+    stranger = child(begun, "trial-001", **{"mlflow.parentRunId": "another"})
+    assert stranger not in {run.info.run_id for run in finish(begun, data).values()}
+
+
+def test_a_trial_that_was_recorded_and_not_noted_is_recorded_once(begun, data):
+    finish(begun, data)
+    lines = begun.journal.path.read_bytes().splitlines(keepends=True)
+    # As if killed between the run and the journal, of both kinds of lines.
+    begun.journal.path.write_bytes(
+        b"".join(
+            line for line in lines if b'"event": "recorded"' not in line and b'"event": "run"' not in line
+        )
+    )
+    before = Study.open(begun.path).trials()
+    finish(begun, data)
+    study = Study.open(begun.path)
+    assert [trial["ended"] for trial in study.trials()] == [trial["ended"] for trial in before]
+    assert study.recorded() == {trial["trial"] for trial in before}
+
+
+def test_what_a_run_was_stopped_for_is_not_told_of_the_run_that_went_on(begun, data):
+    stopped = child(begun, "trial-002")
+    MlflowClient(begun.facts["tracking_uri"]).set_tag(stopped, "walslab.reason", "the study was stopped")
+    found = finish(begun, data)
+    assert found["trial-002"].info.run_id == stopped
+    assert "walslab.reason" not in found["trial-002"].data.tags
+
+
+def test_a_trial_shown_while_its_process_dies_has_all_its_steps(begun, monkeypatch):
+    monkeypatch.setattr("tune.record._LIVE_SECONDS", 0.0)
+    shown = MlflowRecord._show
+    going = StudyRun(begun, 1)
+    record = MlflowRecord(begun)
+    going._listeners = (record,)
+
+    def lost_meanwhile(self, *arguments):
+        monkeypatch.setattr(MlflowRecord, "_show", shown)
+        going.lost("trial-001", "it was killed")
+        going.next()
+        shown(self, *arguments)
+        done.set()
+
+    done = threading.Event()
+    monkeypatch.setattr(MlflowRecord, "_show", lost_meanwhile)
+    figures = {"valid_rmse": 0.9, "train_rmse": 0.8}
+    history = {**{key: [figure] for key, figure in figures.items()}, "seconds": [0.1]}
+    trial = going.next()
+    trial.started -= 1
+    assert going.report("trial-001", Segment(history, figures, iterations=1))
+    assert done.wait(30)
+    twice = {key: 2 * values for key, values in history.items()}
+    assert not going.report("trial-001", Segment(twice, figures, iterations=2, done=True))
+    going.close()
+    assert record.close() == 0
+    client = MlflowClient(begun.facts["tracking_uri"])
+    run_id = begun.runs()["trial-001"]
+    assert [metric.step for metric in client.get_metric_history(run_id, "valid_rmse")] == [1, 2]
+    assert Study.open(begun.path).trials()[0]["attempts"] == 2
+
+
+def test_an_ended_trial_of_an_earlier_process_is_recorded_by_the_next(begun, data):
+    event = {"trial": "trial-001", "number": 1, "sampled": {"factors": 2}, "source": "random"}
+    begun.journal.append("proposed", **event)
+    ended = result("trial-001", config=SPEC.config({"factors": 2}).to_dict())
+    two = {key: values[:2] for key, values in ended["history"].items()}
+    end(begun, {**ended, "history": two, "iterations": 2})
+    found = finish(begun, data)
+    assert found["trial-001"].data.metrics["valid_rmse"] == 0.9
+    (kept,) = (trial for trial in Study.open(begun.path).trials() if trial["trial"] == "trial-001")
+    assert kept == {**ended, "history": two, "iterations": 2, "run_id": found["trial-001"].info.run_id}
+
+
+# Faults at random moments
+
+
+SHORT = [
+    ("all killed", HERE),
+    ("killed while resumed", HERE),
+    ("Ctrl-C twice", HERE),
+    ("trial out of memory", HERE),
+    ("disk full", HERE),
+    ("worker killed", RAY),
+]
+
+
+@pytest.mark.integration
+def test_a_few_faults_lose_and_repeat_nothing(tmp_path):
+    seed = int(os.environ.get("WALSLAB_FAULT_SEED", "0"))
+    assert_harmless(run(tmp_path, SHORT, seed), len(SHORT))
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_many_faults_of_every_kind_lose_and_repeat_nothing(tmp_path, capsys):
+    seed = int(os.environ.get("WALSLAB_FAULT_SEED", "0"))
+    outcomes = run(tmp_path, 2 * len(KINDS), seed)
+    with capsys.disabled():
+        print(f"\n{table(outcomes)}")
+    assert_harmless(outcomes, 32)
+
+
+def assert_harmless(outcomes, least):
+    problems = [(o.kind, o.executor, o.faults, o.problems) for o in outcomes if o.problems]
+    assert problems == []
+    assert sum(o.lost + o.duplicated + o.hung for o in outcomes) == 0
+    skipped = least - len(outcomes)
+    assert sum(len(o.faults) for o in outcomes) >= least - skipped
+
+
+def test_every_kind_of_fault_has_its_turn_twice():
+    kinds = [kind for kind, _ in plan(32)]
+    assert {kinds.count(kind) for kind in KINDS} == {2}
+    assert np.all([kind in KINDS for kind, _ in SHORT])
