@@ -22,6 +22,7 @@ from tune.running import StudyRun
 from tune.search import create_study, run_study
 from tune.spec import SearchSpec
 from tune.study import Study
+from tune.tracking import Tracking
 from tune.training import Segment
 
 TRIALS = 3
@@ -230,6 +231,43 @@ def test_a_kill_while_the_facts_are_written_leaves_nothing_behind(half_done):
     half_done.update(status="interrupted")
     left = {path.name for path in half_done.path.iterdir()} - {".lock"}
     assert left == {"journal.jsonl", "study.json"}
+
+
+def test_a_kill_while_mlflow_makes_its_store_does_not_spoil_it(tmp_path, monkeypatch):
+    code = (
+        "import os\n"
+        "from alembic import op\n"
+        "make = op.create_table\n"
+        "def make_and_die(name, *columns, **options):\n"
+        "    make(name, *columns, **options)\n"
+        "    if name == 'trace_info':\n"
+        "        os._exit(3)\n"
+        "op.create_table = make_and_die\n"
+        "from tune.tracking import Tracking\n"
+        "Tracking.from_environment().client()"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 3
+    tracking = Tracking.from_environment()
+    assert tracking.experiment_id(tracking.client()) == "1"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_store_that_is_gone_is_not_made_anew(begun, data, tmp_path):
+    (tmp_path / "mlflow.db").rename(tmp_path / "elsewhere.db")
+    code = "import sys, tune.record, tune.study\ntune.record.client_of(tune.study.Study.open(sys.argv[1]))"
+    # In a process of its own, where MLflow does not hold the store open.
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(begun.path)],
+        check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "which is gone: put it back where it was" in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+    (tmp_path / "elsewhere.db").rename(tmp_path / "mlflow.db")
+    finish(begun, data)
 
 
 def test_a_run_that_was_made_and_not_noted_is_taken_up(begun, data):
