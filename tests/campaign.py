@@ -659,15 +659,30 @@ def driver_killed(round_):
     round_.complete(round_.finish(process))
 
 
+def at_work(round_, processes):
+    """Start a study, and wait for a moment at which some of the processes that it is told of train.
+
+    Returns
+    -------
+    process : Popen
+    found : list of int
+        Those that train; none where the study was over before.
+    """
+    # The time between two looks at all processes is not to be as long as a trial.
+    round_.environment["WALSLAB_TEST_STEP"] = str(5 * STEP_SECONDS)
+    process, found = round_.tune(), []
+    round_.wait(process, "during")
+    while not found and process.poll() is None and round_.ended() < TRIALS:
+        found = [pid for pid, line in processes().items() if line.startswith("ray::WALSTrial.step")]
+    return process, found if round_.ended() < TRIALS else []
+
+
 def worker_killed(round_):
     """Kill a process that trains: the study finishes by itself."""
-    process = round_.tune()
-    while round_.wait(process, "during"):
-        workers = [pid for pid, line in round_.processes().items() if line.startswith("ray::WALSTrial")]
-        if workers:
-            round_.fault("SIGKILL")
-            os.kill(int(round_.rng.choice(workers)), signal.SIGKILL)
-            break
+    process, workers = at_work(round_, round_.processes)
+    if workers:
+        round_.fault("SIGKILL")
+        os.kill(int(round_.rng.choice(workers)), signal.SIGKILL)
     by_itself(round_, process)
 
 
@@ -744,7 +759,7 @@ def failing(what, reason):
 def dies(round_):
     """Let the process of a trial end as by the kernel when memory is short, once or until it is given up."""
     in_process = round_.executor == "in-process"
-    times = 1 if in_process else int(round_.rng.integers(1, 4))
+    times = 1 if in_process else 3
     harm(round_, "dies", times)
     round_.fault(f"{times} times")
     process = round_.tune()
@@ -753,16 +768,12 @@ def dies(round_):
         round_.expect(code == 1, f"exit code {code}")
         round_.complete(code)
         return
-    harmed = (round_.folder / "mark").read_text if times == 3 else None
     by_itself(round_, process)
-    trials = Study.open(round_.study_folder).trials()
+    attempts = {trial["trial"]: trial["attempts"] for trial in Study.open(round_.study_folder).trials()}
     # Of two trials that run at once only one is harmed.
-    attempts = sorted(trial["attempts"] for trial in trials)
-    round_.expect(attempts == [1] * (TRIALS - 1) + [min(times + 1, 3)], f"attempts are {attempts}")
-    if harmed:
-        failed = [trial["trial"] for trial in trials if trial["attempts"] > 1]
-        text = "its process died 3 times"
-        round_.expected = lambda trial: text if trial["trial"] in failed else None
+    round_.expect(sorted(attempts.values()) == [1] * (TRIALS - 1) + [3], f"attempts are {attempts}")
+    reason = "its process died 3 times"
+    round_.expected = lambda trial: reason if attempts[trial["trial"]] == 3 else None
 
 
 # MLflow
@@ -956,16 +967,13 @@ def clustered(round_):
 
 def node_lost(round_):
     """Kill what a node consists of: the study finishes by itself on the other."""
-    process = round_.tune()
-    while round_.wait(process, "during"):
-        raylet = int(round_.rng.choice(round_.raylets))
-        at_work = [pid for pid, line in children_of(raylet).items() if line.startswith("ray::WALSTrial")]
-        if at_work:
-            round_.fault("SIGKILL of the raylet")
-            for pid in (raylet, *at_work):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            break
+    raylet = int(round_.rng.choice(round_.raylets))
+    process, workers = at_work(round_, lambda: children_of(raylet))
+    if workers:
+        round_.fault("SIGKILL of the raylet")
+        for pid in (raylet, *workers):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     by_itself(round_, process)
 
 

@@ -39,11 +39,10 @@ def store(tmp_path_factory):
 def study(store, tmp_path):
     """A study with its parent run."""
     name = f"study-{time.monotonic_ns()}"
-    experiment, parent = start_parent(store, name, SPEC.to_dict(), FACTS)
     facts = {"spec": SPEC.to_dict(), "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
-    return Study.create(
-        tmp_path / name, name=name, experiment_id=experiment, parent_run_id=parent, **FACTS, **facts
-    )
+    made = Study.create(tmp_path / name, name=name, **FACTS, **facts)
+    start_parent(made, store)
+    return made
 
 
 def factors():

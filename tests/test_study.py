@@ -209,5 +209,5 @@ def test_study_without_a_finished_trial_has_no_best_and_says_why(study, trials, 
 
 def test_study_killed_before_its_parent_run_was_made_says_what_to_do(tmp_path):
     study = Study.create(tmp_path / "early", name="early", tracking_uri="sqlite:///x.db", experiment="x")
-    with pytest.raises(StudyError, match="killed before it began: remove"):
+    with pytest.raises(StudyError, match=r"killed before it began: `walslab resume .*` begins it"):
         client_of(study)

@@ -16,16 +16,8 @@ _in_use: set[Path] = set()
 
 def write_text(path: str | Path, text: str) -> None:
     """Replace the file `path` by `text` in one step: a reader sees the old content or the new."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with file(path, overwrite=True) as opened:
+        opened.write(text.encode())
 
 
 @contextlib.contextmanager

@@ -13,14 +13,8 @@ from tune.study import Study
 from tune.tracking import DatasetFacts, Tracking, create_run, describe_run
 
 
-def start_parent(
-    tracking: Tracking, study_name: str, spec: dict[str, Any], data: DatasetFacts
-) -> tuple[str, str]:
-    """Create the experiment where it is missing, and the parent run of a study.
-
-    Returns
-    -------
-    experiment_id, run_id : str
+def start_parent(study: Study, tracking: Tracking) -> None:
+    """Create the experiment where it is missing and the parent run of a study, and note both in the study.
 
     Raises
     ------
@@ -28,16 +22,28 @@ def start_parent(
         When the store is not usable.
     """
     client = tracking.client()
-    experiment_id = tracking.experiment_id(client)
-    run = create_run(client, experiment_id, study_name, data=data, tags={"walslab.study": study_name})
-    run_id = str(run.info.run_id)
-    describe_run(client, run_id, data=data, params=flatten(spec))
-    client.log_dict(run_id, spec, "spec.json")
-    return experiment_id, run_id
+    experiment_id, facts = tracking.experiment_id(client), study.facts
+    data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
+    # An earlier process may have been killed before it could note the run that it made.
+    of_study = f"tags.`walslab.study_id` = '{facts['id']}'"
+    run = next(iter(client.search_runs([experiment_id], of_study)), None)
+    if run is None:
+        tags = {"walslab.study": study.name, "walslab.study_id": facts["id"]}
+        run = create_run(client, experiment_id, study.name, data=data, tags=tags)
+    run_id = run.info.run_id
+    try:
+        describe_run(client, run_id, data=data, params=flatten(facts["spec"]))
+        client.log_dict(run_id, facts["spec"], "spec.json")
+        study.update(experiment_id=experiment_id, parent_run_id=run_id)
+    except BaseException:
+        client.delete_run(run_id)
+        raise
 
 
 def reopen_parent(study: Study) -> None:
-    """Say in the store that a study is running."""
+    """Say in the store that a study is running; begin it where its first process was killed before it did."""
+    if "parent_run_id" not in study.facts:
+        start_parent(study, Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"]))
     client_of(study).update_run(study.facts["parent_run_id"], status="RUNNING")
 
 

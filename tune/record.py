@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -73,9 +74,10 @@ class MlflowRecord:
             self._adopt(run)
         ongoing = self._runs.items() - {(trial, self._runs.get(trial)) for trial in recorded}
         self._logged = {trial: self._last_step(run_id) for trial, run_id in ongoing}
+        self._taken_up = frozenset(self._logged)
         unrecorded = [result for result in study.trials() if result["trial"] not in recorded]
         self._ended: deque[TrialResult] = deque(sorted(unrecorded, key=lambda result: result["ended"]))
-        self._live: dict[str, tuple[RunningTrial, int]] = {}
+        self._live: dict[str, RunningTrial] = {}
         self._shown_at: dict[str, float] = {}
         self._wake = threading.Condition()
         self._closing, self._closing_at = False, math.inf
@@ -89,7 +91,9 @@ class MlflowRecord:
         if now - max(trial.started, self._shown_at.get(trial.trial, 0.0)) > _LIVE_SECONDS:
             self._shown_at[trial.trial] = now
             with self._wake:
-                self._live[trial.trial] = (trial, trial.iterations)
+                # As it is now: should its process die, the trial begins anew.
+                history = {key: list(figures) for key, figures in trial.history.items()}
+                self._live[trial.trial] = replace(trial, history=history)
                 self._wake.notify()
 
     def ended(self, run: StudyRun, result: TrialResult) -> None:
@@ -130,7 +134,7 @@ class MlflowRecord:
                     self._write(result)
                     self._ended.popleft()
                 elif live:
-                    self._show(*live)
+                    self._show(live)
                 pause, self.problem = _FIRST_PAUSE, None
             except Exception as error:  # noqa: BLE001 - whatever the store objects to, the study goes on
                 self.problem = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
@@ -172,6 +176,9 @@ class MlflowRecord:
             tags["walslab.stopped"] = result["stopped"]
         if result["reason"]:
             tags["walslab.reason"] = result["reason"][:5000]
+        elif trial in self._taken_up and "walslab.reason" in client.get_run(run_id).data.tags:
+            # What an earlier process was stopped for.
+            client.delete_tag(run_id, "walslab.reason")
         self._log(run_id, metrics, [RunTag(key, text) for key, text in tags.items()])
         folder = self._study.factors_folder(trial)
         if folder.is_dir():
@@ -194,11 +201,11 @@ class MlflowRecord:
         self._client.log_artifacts(run_id, str(folder), "factors")
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _show(self, trial: RunningTrial, iterations: int) -> None:
+    def _show(self, trial: RunningTrial) -> None:
         run_id = self._run(trial.trial, trial.config.to_dict(), trial.started)
-        history = {key: figures[:iterations] for key, figures in list(trial.history.items())}
-        self._log(run_id, self._steps(history, trial.started, after=self._logged.get(trial.trial, 0)), [])
-        self._logged[trial.trial] = max(iterations, self._logged.get(trial.trial, 0))
+        after = self._logged.get(trial.trial, 0)
+        self._log(run_id, self._steps(trial.history, trial.started, after=after), [])
+        self._logged[trial.trial] = max(trial.iterations, after)
 
     def _steps(self, history: dict[str, list[float]], started: float, after: int) -> list[Metric]:
         """Return the figures of the iterations after `after`, each dated to when it was done."""
@@ -313,9 +320,10 @@ def client_of(study: Study) -> MlflowClient:
     """
     if "parent_run_id" not in study.facts:
         raise StudyError(
-            f"study {study.name} was killed before it began: remove {study.path}, and start it again"
+            f"study {study.name} was killed before it began: `walslab resume {study.shown}` begins it"
         )
     tracking = Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"])
+    tracking.require_store()
     client = tracking.client()
     tracking.require_run(client, study.facts["parent_run_id"])
     return client

@@ -65,11 +65,10 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
         seconds=0.0,
     )
     try:
-        experiment_id, run_id = start_parent(tracking, path.name, spec.to_dict(), facts)
+        start_parent(study, tracking)
     except BaseException:
         shutil.rmtree(path)
         raise
-    study.update(experiment_id=experiment_id, parent_run_id=run_id)
     return study
 
 

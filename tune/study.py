@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,9 +59,8 @@ class Study:
                 f"there is a study {path} already: choose another --name, or `walslab resume {path}`"
             )
         path.mkdir(parents=True)
-        study = cls(
-            path.resolve(), {"format": _FORMAT, "format_version": _VERSION, "created": time.time(), **facts}
-        )
+        made = {"format": _FORMAT, "format_version": _VERSION, "id": uuid.uuid4().hex, "created": time.time()}
+        study = cls(path.resolve(), {**made, **facts})
         study.update(status="running")
         return study
 

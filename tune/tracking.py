@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import http.client
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from toolkit import atomic
 from toolkit.errors import StudyError
 from toolkit.secrets import MASK, mask
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _DEFAULT_EXPERIMENT = "walslab"
 _SQLITE = "sqlite:///"
 _KIND = "mlflow.experimentKind"
+_SAFE = "/ :#&;+',=@()"  # characters that stand for themselves in the path of such a URI
 _PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
 
 
@@ -45,7 +48,7 @@ class Tracking:
     def from_environment(cls) -> Tracking:
         """Read MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME; else ``mlflow.db`` and ``walslab``."""
         # A URL of SQLAlchemy: it decodes %, and ends the path at a ?.
-        here = quote(str(Path.cwd()), safe="/ :#&;+',=@()").rstrip("/")
+        here = quote(str(Path.cwd()), safe=_SAFE).rstrip("/")
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
         file = uri.removeprefix(_SQLITE)
         if uri.startswith(_SQLITE) and not file.startswith(("/", ":")):
@@ -96,9 +99,32 @@ class Tracking:
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
+            file = self._file
+            if file is not None and not file.exists():
+                _make_store(file)
             return MlflowClient(tracking_uri=self.uri)
         except Exception as error:
             raise StudyError(self._unusable(error)) from error
+
+    @property
+    def _file(self) -> Path | None:
+        """The file of a SQLite store."""
+        name = self.uri.removeprefix(_SQLITE)
+        return Path(unquote(name)) if name != self.uri and name and not name.startswith(":") else None
+
+    def require_store(self) -> None:
+        """Make sure, before a client would make it anew, that a store is still there and answers.
+
+        Raises
+        ------
+        StudyError
+            When it does not.
+        """
+        self._require_answer()
+        if self._file is not None and not self._file.exists():
+            raise StudyError(
+                f"the study is recorded in {self._file}, which is gone: put it back where it was"
+            )
 
     def _unusable(self, error: Exception) -> str:
         text = str(error).replace(self.uri, self.shown)
@@ -131,12 +157,8 @@ class Tracking:
         Raises
         ------
         StudyError
-            When it does not; no store is made.
+            When it does not.
         """
-        self._require_answer()
-        file = Path(unquote(self.uri.removeprefix(_SQLITE)))
-        if self.uri.startswith(_SQLITE) and not file.exists():
-            raise StudyError(f"the study is recorded in {file}, which is gone: put it back where it was")
         try:
             client.get_run(run_id)
         except Exception as error:
@@ -146,10 +168,7 @@ class Tracking:
         """Return why the store cannot be used, or None; a SQLite file that does not exist yet can be made."""
         try:
             self._require_answer()
-            if (
-                self.uri.startswith("sqlite:///")
-                and not Path(unquote(self.uri.removeprefix("sqlite:///"))).exists()
-            ):
+            if self._file is not None and not self._file.exists():
                 return None
             self._require_undeleted(self.client().get_experiment_by_name(self.experiment))
         except StudyError as error:
@@ -183,6 +202,18 @@ class Tracking:
                 f"no MLflow server answers at MLFLOW_TRACKING_URI={self.shown} ({error}): start it, or "
                 "unset the variable to record in ./mlflow.db"
             ) from error
+
+
+def _make_store(file: Path) -> None:
+    """Make a SQLite store, complete or not at all: MLflow cannot use one whose making was cut off."""
+    from mlflow import MlflowClient
+
+    with atomic.scratch(file) as folder:
+        made = folder / file.name
+        MlflowClient(tracking_uri=f"{_SQLITE}{quote(str(made), safe=_SAFE)}")
+        # Whoever else makes it at this moment may have been first.
+        with contextlib.suppress(FileExistsError):
+            os.link(made, file)
 
 
 class DatasetFacts(TypedDict):
