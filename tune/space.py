@@ -49,6 +49,10 @@ class Fixed:
         return self.value
 
 
+# Share of a reversed scale that is added at each end.
+_BEYOND = 0.05
+
+
 @dataclass(frozen=True)
 class Interval:
     """Numbers between two ends, both included.
@@ -75,7 +79,9 @@ class Interval:
     def to_optuna(self) -> BaseDistribution | None:
         """Return what Optuna samples from, or None where both ends are one value.
 
-        A reversed scale is sampled unreversed, and turned around by `decode`.
+        A reversed scale is sampled unreversed, and turned around by `decode`. It goes a little beyond both
+        ends, which `decode` takes for the ends: on such a scale half of the numbers lie in the last hundredth
+        of it, where the kernels of an estimator are too wide to lead.
         """
         from optuna.distributions import FloatDistribution, IntDistribution
 
@@ -84,7 +90,8 @@ class Interval:
         log = self.scale != "linear"
         if self.integer:
             return IntDistribution(int(self.low), int(self.high), log=log)
-        return FloatDistribution(self.low, self.high, log=log)
+        beyond = (self.high / self.low) ** _BEYOND if self.scale == "reverse_log" else 1.0
+        return FloatDistribution(self.low / beyond, self.high * beyond, log=log)
 
     def decode(self, raw: Any) -> Any:
         """Return the hyperparameter for what was sampled; for None, which stands for nothing, the low end."""
