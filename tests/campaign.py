@@ -673,7 +673,7 @@ def at_work(round_, processes):
     process, found = round_.tune(), []
     round_.wait(process, "during")
     while not found and process.poll() is None and round_.ended() < TRIALS:
-        found = [pid for pid, line in processes().items() if line.startswith("ray::WALSTrial.step")]
+        found = [pid for pid, line in processes().items() if line.startswith("ray::WALSTrial")]
     return process, found if round_.ended() < TRIALS else []
 
 
