@@ -927,10 +927,14 @@ def disk_full(round_):
     ballast = round_.folder / "ballast"
     if full:
         round_.fault("full")
-        facts = os.statvfs(round_.folder)
-        free = facts.f_bavail * facts.f_frsize
+        left = int(rng.choice([0, 4096, 65536]))
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free - int(rng.choice([0, 4096, 65536])))
+            # The study goes on writing meanwhile: what was free a moment ago may not be.
+            for _ in range(100):
+                facts = os.statvfs(round_.folder)
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(file.fileno(), 0, max(1, facts.f_bavail * facts.f_frsize - left))
+                    break
         if rng.random() < 0.5:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(rng.uniform(0.5, 5))
