@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import urllib.error
 import urllib.request
 import uuid
@@ -475,6 +476,10 @@ class Round:
         except HungError as error:
             outcome.hung += 1
             self.problem(str(error))
+        except SkippedError:
+            raise
+        except Exception:  # noqa: BLE001 - the other rounds, and their tally, are worth something all the same
+            self.problem(f"the campaign itself: {traceback.format_exc()}")
         finally:
             self.stack.close()
             if left := self.left():
