@@ -64,6 +64,18 @@ def test_name_that_is_taken_is_refused_with_both_ways_out(study):
     assert Study.open("first").facts == study.facts
 
 
+def test_kill_while_a_study_is_made_leaves_the_name_free(folder, monkeypatch):
+    def killed(*_):
+        raise SystemExit  # what a kill is to the code that follows
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.rename", killed)
+        with pytest.raises(SystemExit):
+            Study.create(folder / "studies" / "first", spec=SPEC.to_dict())
+    assert not (folder / "studies" / "first").exists()
+    Study.create(folder / "studies" / "first", spec=SPEC.to_dict())
+
+
 def test_folder_that_is_no_study_is_not_made_one_and_not_called_one(folder):
     (folder / "studies" / "notes").mkdir(parents=True)
     with pytest.raises(StudyError, match="exists already and is no study"):

@@ -58,11 +58,12 @@ class Study:
             raise StudyError(
                 f"there is a study {path} already: choose another --name, or `walslab resume {path}`"
             )
-        path.mkdir(parents=True)
         made = {"format": _FORMAT, "format_version": _VERSION, "id": uuid.uuid4().hex, "created": time.time()}
-        study = cls(path.resolve(), {**made, **facts})
-        study.update(status="running")
-        return study
+        every = {**made, **facts, "status": "running"}
+        # Complete or not there: a kill must not leave a folder that is neither a study nor free.
+        with atomic.directory(path) as part:
+            (part / "study.json").write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
+        return cls(path.resolve(), every)
 
     @classmethod
     def open(cls, name: str | Path) -> Study:
