@@ -14,9 +14,10 @@ from toolkit.config import WALSConfig
 from toolkit.factors import Factors, Side
 from tune import record
 from tune.parent import finish_parent, start_parent
-from tune.record import MlflowRecord, children, local_path, trial_factors
+from tune.record import MlflowRecord
 from tune.running import RunningTrial
 from tune.spec import SearchSpec
+from tune.store import children, client_of, local_path, trial_factors
 from tune.study import Study
 from tune.tracking import Tracking
 
@@ -61,7 +62,7 @@ def ended(study, *trials, with_factors=True):
 def runs_of(study):
     """Return the child runs by trial; two of one name are a failure."""
     found = {}
-    for run in children(record.client_of(study), study):
+    for run in children(client_of(study), study):
         assert run.info.run_name not in found
         found[run.info.run_name] = run
     return found
@@ -78,7 +79,7 @@ def test_trials_are_written_once_with_all_that_is_known(study):
     assert writing.close() == 0
     runs = runs_of(study)
     good, bad = runs["trial-001"], runs["trial-002"]
-    client = record.client_of(study)
+    client = client_of(study)
     assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
     assert good.data.params["factors"] == "2"
     assert good.data.tags["walslab.stopped"] == "halving"
@@ -138,7 +139,7 @@ def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatc
     assert failures
     runs = runs_of(study)
     assert sorted(runs) == ["trial-001", "trial-002", "trial-003"]
-    client = record.client_of(study)
+    client = client_of(study)
     for run in runs.values():
         assert run.info.status == "FINISHED"
         steps = [m.step for m in client.get_metric_history(run.info.run_id, "valid_rmse")]
@@ -190,7 +191,7 @@ def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatc
     writing.close()
     (found,) = runs_of(study).values()
     assert found.info.run_id == run.info.run_id
-    steps = record.client_of(study).get_metric_history(run.info.run_id, "valid_rmse")
+    steps = client_of(study).get_metric_history(run.info.run_id, "valid_rmse")
     assert [m.step for m in steps] == [1, 2, 3]
 
 
@@ -204,7 +205,7 @@ def test_parent_tells_the_story_of_the_search(study):
     )
     MlflowRecord(study).close()
     finish_parent(study, "FINISHED")
-    client = record.client_of(study)
+    client = client_of(study)
     parent = client.get_run(study.facts["parent_run_id"])
     history = client.get_metric_history(parent.info.run_id, "best_valid_rmse")
     assert [(m.step, m.value) for m in history] == [(1, 0.9), (2, 0.9), (3, 0.8)]

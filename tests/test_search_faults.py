@@ -258,7 +258,7 @@ def test_a_kill_while_mlflow_makes_its_store_does_not_spoil_it(tmp_path, monkeyp
 
 def test_a_store_that_is_gone_is_not_made_anew(begun, data, tmp_path):
     (tmp_path / "mlflow.db").rename(tmp_path / "elsewhere.db")
-    code = "import sys, tune.record, tune.study\ntune.record.client_of(tune.study.Study.open(sys.argv[1]))"
+    code = "import sys, tune.store, tune.study\ntune.store.client_of(tune.study.Study.open(sys.argv[1]))"
     # In a process of its own, where MLflow does not hold the store open.
     done = subprocess.run(
         [sys.executable, "-c", code, str(begun.path)],

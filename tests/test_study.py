@@ -12,8 +12,8 @@ import pytest
 from trials import end, result
 
 from toolkit.errors import StudyError
-from tune.record import client_of
 from tune.spec import SearchSpec
+from tune.store import client_of
 from tune.study import Study
 
 SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})

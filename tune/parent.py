@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tune.record import children, client_of
 from tune.results import TrialResult, best_so_far, value
+from tune.store import children, client_of
 from tune.study import Study
-from tune.tracking import DatasetFacts, Tracking, create_run, describe_run
+from tune.tracking import Tracking, create_run, describe_run, log
 
 
 def start_parent(study: Study, tracking: Tracking) -> None:
@@ -23,16 +23,15 @@ def start_parent(study: Study, tracking: Tracking) -> None:
     """
     client = tracking.client()
     experiment_id, facts = tracking.experiment_id(client), study.facts
-    data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
     # An earlier process may have been killed before it could note the run that it made.
     of_study = f"tags.`walslab.study_id` = '{facts['id']}'"
     run = next(iter(client.search_runs([experiment_id], of_study)), None)
     if run is None:
         tags = {"walslab.study": study.name, "walslab.study_id": facts["id"]}
-        run = create_run(client, experiment_id, study.name, data=data, tags=tags)
+        run = create_run(client, experiment_id, study.name, data=study.data, tags=tags)
     run_id = run.info.run_id
     try:
-        describe_run(client, run_id, data=data, params=flatten(facts["spec"]))
+        describe_run(client, run_id, data=study.data, params=flatten(facts["spec"]))
         client.log_dict(run_id, facts["spec"], "spec.json")
         study.update(experiment_id=experiment_id, parent_run_id=run_id)
     except BaseException:
@@ -81,8 +80,7 @@ def finish_parent(study: Study, status: str) -> None:
         ]
         if metric.k and done[0]["valid_rmse"] is not None:
             metrics.append(Metric("best_valid_rmse", done[0]["valid_rmse"], now, len(trials)))
-    for begin in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics[begin : begin + 1000], tags=tags if begin == 0 else [])
+    log(client, run_id, metrics, tags)
     with tempfile.TemporaryDirectory() as folder:
         write_report(Path(folder), name=study.name, facts=study.facts, spec=study.spec, trials=trials)
         client.log_artifacts(run_id, folder)

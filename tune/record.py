@@ -9,24 +9,19 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
-from toolkit.errors import StudyError
-from toolkit.factors import Factors
 from tune.results import TrialResult
+from tune.store import children, client_of, local_path
 from tune.study import Study
-from tune.tracking import DatasetFacts, Tracking, create_run, describe_run
+from tune.tracking import create_run, describe_run, log
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
     from tune.running import RunningTrial, StudyRun
@@ -37,7 +32,6 @@ _LIVE_SECONDS = 5.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
 # How long a study that is through waits for a store that does not answer, in seconds.
 _PATIENCE = 30.0
-_BATCH = 1000  # metrics that MLflow takes at once
 
 
 class MlflowRecord:
@@ -62,9 +56,6 @@ class MlflowRecord:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        facts = study.facts
-        self._metric = study.spec.metric
-        self._data = DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
         self._client = client_of(study)
         recorded = study.recorded()
         self._runs = study.runs()
@@ -179,7 +170,7 @@ class MlflowRecord:
         elif trial in self._taken_up and "walslab.reason" in client.get_run(run_id).data.tags:
             # What an earlier process was stopped for.
             client.delete_tag(run_id, "walslab.reason")
-        self._log(run_id, metrics, [RunTag(key, text) for key, text in tags.items()])
+        log(client, run_id, metrics, [RunTag(key, text) for key, text in tags.items()])
         folder = self._study.factors_folder(trial)
         if folder.is_dir():
             self._take_folder(run_id, folder)
@@ -204,7 +195,7 @@ class MlflowRecord:
     def _show(self, trial: RunningTrial) -> None:
         run_id = self._run(trial.trial, trial.config.to_dict(), trial.started)
         after = self._logged.get(trial.trial, 0)
-        self._log(run_id, self._steps(trial.history, trial.started, after=after), [])
+        log(self._client, run_id, self._steps(trial.history, trial.started, after=after))
         self._logged[trial.trial] = max(trial.iterations, after)
 
     def _steps(self, history: dict[str, list[float]], started: float, after: int) -> list[Metric]:
@@ -222,10 +213,6 @@ class MlflowRecord:
                 ]
         return metrics
 
-    def _log(self, run_id: str, metrics: list[Metric], tags: list[Any]) -> None:
-        for begin in range(0, len(metrics) or 1, _BATCH):
-            self._client.log_batch(run_id, metrics[begin : begin + _BATCH], tags=tags if begin == 0 else [])
-
     def _run(self, trial: str, config: dict[str, Any], started: float) -> str:
         """Return a trial's run, made on first use, with its parameters and dataset."""
         facts = self._study.facts
@@ -241,12 +228,17 @@ class MlflowRecord:
             }
             start_time = int(started * 1000)
             run = create_run(
-                self._client, facts["experiment_id"], trial, data=self._data, tags=tags, start_time=start_time
+                self._client,
+                facts["experiment_id"],
+                trial,
+                data=self._study.data,
+                tags=tags,
+                start_time=start_time,
             )
             self._note(trial, run.info.run_id)
         run_id = self._runs[trial]
         if trial not in self._described:
-            describe_run(self._client, run_id, data=self._data, params=config)
+            describe_run(self._client, run_id, data=self._study.data, params=config)
             self._described.add(trial)
         return run_id
 
@@ -262,68 +254,3 @@ class MlflowRecord:
     def _last_step(self, run_id: str) -> int:
         history = self._client.get_metric_history(run_id, "valid_rmse")
         return max((metric.step for metric in history), default=0)
-
-
-def children(client: MlflowClient, study: Study, trial: str | None = None) -> Iterator[Run]:
-    """Yield the child runs of a study, or those of one trial."""
-    found = f"tags.`mlflow.parentRunId` = '{study.facts['parent_run_id']}'"
-    if trial:
-        found += f" and tags.`walslab.trial` = '{trial}'"
-    token = None
-    while True:
-        page = client.search_runs([study.facts["experiment_id"]], found, page_token=token, max_results=1000)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def trial_factors(study: Study, result: TrialResult) -> Factors | None:
-    """Return the factors that a trial ended with, from the study or from its run; None where none were kept.
-
-    Raises
-    ------
-    StudyError
-        When the MLflow store does not answer.
-    """
-    folder = study.factors_folder(result["trial"])
-    if folder.is_dir():
-        return Factors.load(folder)
-    if result["run_id"] is None:
-        return None
-    client = client_of(study)
-    place = local_path(client.get_run(result["run_id"]).info.artifact_uri)
-    if place is not None and place.is_dir():
-        return Factors.load(place / "factors") if (place / "factors").is_dir() else None
-    if not any(entry.path == "factors" for entry in client.list_artifacts(result["run_id"])):
-        return None
-    with tempfile.TemporaryDirectory() as temporary:
-        # Its arrays are mapped from the files, which stay readable while they are: on Unix.
-        return Factors.load(client.download_artifacts(result["run_id"], "factors", temporary))
-
-
-def local_path(uri: str | None) -> Path | None:
-    """Return the folder on this machine that an artifact URI means, or None."""
-    parts = urlsplit(uri or "")
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    return Path(uri) if uri and not parts.scheme else None
-
-
-def client_of(study: Study) -> MlflowClient:
-    """Return a client of the store that holds a study.
-
-    Raises
-    ------
-    StudyError
-        When the study never began, or the store does not answer or does not have its parent run.
-    """
-    if "parent_run_id" not in study.facts:
-        raise StudyError(
-            f"study {study.name} was killed before it began: `walslab resume {study.shown}` begins it"
-        )
-    tracking = Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"])
-    tracking.require_store()
-    client = tracking.client()
-    tracking.require_run(client, study.facts["parent_run_id"])
-    return client

@@ -109,7 +109,7 @@ def refit_best(
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
-    from tune.record import client_of
+    from tune.store import client_of
 
     check_target(out, overwrite=overwrite)
     if data.digest != study.facts["digest"]:

@@ -21,6 +21,7 @@ from toolkit.factors import Factors
 from tune.journal import Journal
 from tune.results import TrialResult, best_first, loss
 from tune.spec import SearchSpec
+from tune.tracking import DatasetFacts
 
 STUDIES = Path("studies")
 _FORMAT = "walslab-study"
@@ -119,6 +120,12 @@ class Study:
     def spec(self) -> SearchSpec:
         """The resolved specification."""
         return SearchSpec.from_dict(self.facts["spec"], source=str(self.path / "study.json"))
+
+    @property
+    def data(self) -> DatasetFacts:
+        """What it says of its dataset."""
+        facts = self.facts
+        return DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
 
     def extend(self, trials: int) -> None:
         """Ask for so many trials more, which the next run of the study does."""

@@ -9,6 +9,7 @@ import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -20,11 +21,12 @@ from toolkit.secrets import MASK, mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Experiment, Metric, Run, RunTag
 
 _DEFAULT_EXPERIMENT = "walslab"
 _SQLITE = "sqlite:///"
 _KIND = "mlflow.experimentKind"
+_BATCH = 1000  # metrics that MLflow takes at once
 _SAFE = "/ :#&;+',=@()"  # characters that stand for themselves in the path of such a URI
 _PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
 
@@ -256,6 +258,14 @@ def describe_run(client: MlflowClient, run_id: str, *, data: DatasetFacts, param
     )
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
     client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
+
+
+def log(
+    client: MlflowClient, run_id: str, metrics: Sequence[Metric] = (), tags: Sequence[RunTag] = ()
+) -> None:
+    """Write metrics and tags of a run, in as many requests as MLflow's limit asks for."""
+    for begin in range(0, max(len(metrics), 1), _BATCH):
+        client.log_batch(run_id, metrics[begin : begin + _BATCH], tags=() if begin else tags)
 
 
 def _user() -> str:

@@ -1,0 +1,84 @@
+"""A study's runs in the MLflow store that it names: how to reach them, and what they hold."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from toolkit.errors import StudyError
+from toolkit.factors import Factors
+from tune.results import TrialResult
+from tune.study import Study
+from tune.tracking import Tracking
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def client_of(study: Study) -> MlflowClient:
+    """Return a client of the store that holds a study.
+
+    Raises
+    ------
+    StudyError
+        When the study never began, or the store does not answer or does not have its parent run.
+    """
+    if "parent_run_id" not in study.facts:
+        raise StudyError(
+            f"study {study.name} was killed before it began: `walslab resume {study.shown}` begins it"
+        )
+    tracking = Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"])
+    tracking.require_store()
+    client = tracking.client()
+    tracking.require_run(client, study.facts["parent_run_id"])
+    return client
+
+
+def children(client: MlflowClient, study: Study, trial: str | None = None) -> Iterator[Run]:
+    """Yield the child runs of a study, or those of one trial."""
+    found = f"tags.`mlflow.parentRunId` = '{study.facts['parent_run_id']}'"
+    if trial:
+        found += f" and tags.`walslab.trial` = '{trial}'"
+    token = None
+    while True:
+        page = client.search_runs([study.facts["experiment_id"]], found, page_token=token, max_results=1000)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def trial_factors(study: Study, result: TrialResult) -> Factors | None:
+    """Return the factors that a trial ended with, from the study or from its run; None where none were kept.
+
+    Raises
+    ------
+    StudyError
+        When the MLflow store does not answer.
+    """
+    folder = study.factors_folder(result["trial"])
+    if folder.is_dir():
+        return Factors.load(folder)
+    if result["run_id"] is None:
+        return None
+    client = client_of(study)
+    place = local_path(client.get_run(result["run_id"]).info.artifact_uri)
+    if place is not None and place.is_dir():
+        return Factors.load(place / "factors") if (place / "factors").is_dir() else None
+    if not any(entry.path == "factors" for entry in client.list_artifacts(result["run_id"])):
+        return None
+    with tempfile.TemporaryDirectory() as temporary:
+        # Its arrays are mapped from the files, which stay readable while they are: on Unix.
+        return Factors.load(client.download_artifacts(result["run_id"], "factors", temporary))
+
+
+def local_path(uri: str | None) -> Path | None:
+    """Return the folder on this machine that an artifact URI means, or None."""
+    parts = urlsplit(uri or "")
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return Path(uri) if uri and not parts.scheme else None
