@@ -169,6 +169,21 @@ def test_store_that_stays_away_costs_no_trial(study, monkeypatch):
     assert sorted(runs_of(study)) == ["trial-001", "trial-002"]
 
 
+def test_run_that_somebody_deleted_is_made_anew_and_holds_up_no_other(study, monkeypatch):
+    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
+    ended(study, result("trial-001", config=CONFIG.to_dict()), result("trial-002", config=CONFIG.to_dict()))
+    client = client_of(study)
+    tags = {"mlflow.parentRunId": study.facts["parent_run_id"], "walslab.trial": "trial-001"}
+    run = client.create_run(study.facts["experiment_id"], run_name="trial-001", tags=tags)
+    study.journal.append("run", trial="trial-001", run_id=run.info.run_id)
+    client.delete_run(run.info.run_id)
+    assert MlflowRecord(study).close() == 0
+    runs = runs_of(study)
+    assert sorted(runs) == ["trial-001", "trial-002"]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert {trial["run_id"] for trial in study.trials()} == {run.info.run_id for run in runs.values()}
+
+
 def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatch):
     monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
     writing = MlflowRecord(study)

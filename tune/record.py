@@ -216,10 +216,8 @@ class MlflowRecord:
     def _run(self, trial: str, config: dict[str, Any], started: float) -> str:
         """Return a trial's run, made on first use, with its parameters and dataset."""
         facts = self._study.facts
-        if trial not in self._runs and self.problem is not None:
-            # The request that failed may have been obeyed all the same.
-            for run in children(self._client, self._study, trial):
-                self._adopt(run)
+        if self.problem is not None:
+            self._look_again(trial)
         if trial not in self._runs:
             tags = {
                 "mlflow.parentRunId": facts["parent_run_id"],
@@ -241,6 +239,16 @@ class MlflowRecord:
             describe_run(self._client, run_id, data=self._study.data, params=config)
             self._described.add(trial)
         return run_id
+
+    def _look_again(self, trial: str) -> None:
+        """Look after a failed request: it may have been obeyed all the same, or the run be deleted."""
+        known = self._runs.get(trial)
+        if known and self._client.get_run(known).info.lifecycle_stage == "deleted":
+            del self._runs[trial]
+            self._described.discard(trial)
+            self._logged.pop(trial, None)
+        for run in children(self._client, self._study, trial):
+            self._adopt(run)
 
     def _adopt(self, run: Run) -> None:
         trial = run.data.tags.get("walslab.trial")
