@@ -243,6 +243,14 @@ def test_finished_study_is_extended_in_the_same_parent(workshop):
     assert invoke("resume", "longer", "--in-process")["trials"] == 7
 
 
+def test_resume_of_a_finished_study_starts_no_ray(workshop, monkeypatch):
+    def started(*_, **__):
+        raise AssertionError("there is nothing to run")
+
+    monkeypatch.setattr("ray.init", started)
+    assert invoke("resume", "first")["trials"] == 4
+
+
 def test_study_in_this_process_is_the_same_study(workshop):
     spec = workshop[0] / "one.yaml"
     spec.write_text(SPEC + "concurrency: 1\n")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def run_in_process(run: StudyRun, ratings: TrialRatings) -> None:
     """Run a study's trials until it is over; Ctrl-C leaves it interrupted."""
+    if run.over:
+        return
     worker = TrialWorker(ratings, replace(run.settings, threads=0))
     try:
         while (trial := run.next()) is not None:

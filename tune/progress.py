@@ -44,6 +44,11 @@ class StudyProgress:
         """Tell when the store does not take the record."""
         self._record = record
 
+    def connecting(self, address: str | None) -> None:
+        """Say what is waited for before the first trial."""
+        text = f"connecting to Ray at {address}" if address else "starting Ray on this machine"
+        self._console.print(text, soft_wrap=True, markup=False)
+
     def begin(self, run: StudyRun) -> None:
         """Show a run of a study from now on."""
         self._run, self._before, self._began = run, len(run.results), time.monotonic()

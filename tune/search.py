@@ -135,11 +135,15 @@ def _run_locked(
             "train_by_item": data.train_by_item,
             "valid": data.valid,
         }
-        if executor == "ray":
+        run = StudyRun(study, 1, listeners)
+        # Of a study that has nothing left to run, only the record is completed: Ray takes seconds to start.
+        if executor == "ray" and not run.over:
             from tune.ray_session import concurrency, connected
 
+            if progress:
+                progress.connecting(os.environ.get("RAY_ADDRESS"))
             with connected():
-                # Ray must be there before its parts of Tune are imported.
+                # Imported only now: Ray reads its environment when it is.
                 from tune.on_ray import run_on_ray
 
                 run = StudyRun(study, concurrency(study.spec), listeners)
@@ -147,7 +151,7 @@ def _run_locked(
         else:
             from tune.in_process import run_in_process
 
-            status = _execute(study, StudyRun(study, 1, listeners), ratings, run_in_process, progress)
+            status = _execute(study, run, ratings, run_in_process, progress)
     finally:
         unrecorded = record.close()
         study.update(status=status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -34,9 +33,6 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
     from tune.progress import StudyProgress
     from tune.search import run_study
 
-    where = os.environ.get("RAY_ADDRESS")
-    if executor == "ray":
-        click.echo(f"connecting to Ray at {where}" if where else "starting Ray on this machine", err=True)
     run_study(study, data, executor=executor, progress=StudyProgress())
     screen = console(as_json=as_json)
     screen.print(trial_table(study, limit=10))
