@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,46 +16,10 @@ from tune.aiplatform import NAMES
 from tune.space import Choices, Fixed, Interval
 from tune.spec import SearchSpec
 
-# The file of the TensorFlow WALS tutorial.
-TUTORIAL = {
-    "trainingInput": {
-        "hyperparameters": {
-            "goal": "MINIMIZE",
-            "params": [
-                {
-                    "parameterName": "regularization",
-                    "type": "DOUBLE",
-                    "minValue": "0.001",
-                    "maxValue": "10.0",
-                    "scaleType": "UNIT_REVERSE_LOG_SCALE",
-                },
-                {
-                    "parameterName": "latent_factors",
-                    "type": "INTEGER",
-                    "minValue": "5",
-                    "maxValue": "50",
-                    "scaleType": "UNIT_REVERSE_LOG_SCALE",
-                },
-                {
-                    "parameterName": "unobs_weight",
-                    "type": "DOUBLE",
-                    "minValue": "0.001",
-                    "maxValue": "5.0",
-                    "scaleType": "UNIT_REVERSE_LOG_SCALE",
-                },
-                {
-                    "parameterName": "feature_wt_factor",
-                    "type": "DOUBLE",
-                    "minValue": "1",
-                    "maxValue": "200",
-                    "scaleType": "UNIT_LINEAR_SCALE",
-                },
-            ],
-            "maxTrials": 500,
-            "maxParallelTrials": 1,
-        }
-    }
-}
+# The search of the TensorFlow WALS tutorial.
+TUTORIAL = json.loads(
+    (Path(__file__).parent.parent / "examples/tutorial-tuning.json").read_text(encoding="utf-8")
+)
 PATH = "trainingInput.hyperparameters"
 
 
