@@ -111,6 +111,13 @@ class _Verdicts(_OfThisProcess, FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._run, self._names = run, names
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose none: trials run in their order.
+
+        Ray would give a process that is free to the trial chosen, and end the one that is starting for it:
+        with short trials, processes are ended as fast as they start.
+        """
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Hand a segment on."""
         try:
