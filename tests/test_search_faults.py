@@ -11,7 +11,9 @@ import threading
 
 import numpy as np
 import pytest
-from campaign import HERE, KINDS, RAY, ROOT, plan, run, table, write_ratings
+from campaign import plan, run, table, write_ratings
+from campaign_faults import HERE, KINDS, RAY
+from campaign_round import ROOT
 from mlflow import MlflowClient
 from trials import end, result
 
