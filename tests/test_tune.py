@@ -295,6 +295,7 @@ def test_budgets_of_time_and_failures_end_a_study(workshop):
         main, ["tune", "dataset", "--spec", str(spec), "--name", "failing", "--in-process"]
     )
     assert result.exit_code == 1
+    assert "the study ends here: 3 trials failed (max_failures)" in result.stderr
     assert len(Study.open("failing").trials()) == 3
 
 

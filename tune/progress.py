@@ -59,10 +59,13 @@ class StudyProgress:
             self._live.start()
 
     def end(self) -> None:
-        """Take the table away."""
+        """Take the table away, and say which budget ended the study before all its trials."""
         if self._live:
             self._live.stop()
             self._live = None
+        run = self._run
+        if run and run.exhausted and run.outcome != "interrupted" and len(run.results) < run.spec.trials:
+            self._console.print(f"the study ends here: {run.exhausted}", soft_wrap=True, markup=False)
 
     def advanced(self, run: StudyRun, trial: RunningTrial) -> None:
         """Nothing: the table is drawn anew by itself."""
