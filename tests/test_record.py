@@ -210,6 +210,30 @@ def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatc
     assert [m.step for m in steps] == [1, 2, 3]
 
 
+def test_run_holds_no_figures_of_an_attempt_that_was_cut_off_further_on(study, monkeypatch):
+    monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
+    writing = MlflowRecord(study)
+    history = {key: [0.9, 0.8, 0.7] for key in ("valid_rmse", "train_rmse", "seconds")}
+    trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
+    writing.advanced(None, trial)
+    deadline = time.monotonic() + 30
+    while "trial-001" not in runs_of(study) or not runs_of(study)["trial-001"].data.metrics:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # Its process died, and meanwhile others ended: this time it was stopped after two iterations.
+    once_more = {key: figures[:2] for key, figures in history.items()}
+    ended(
+        study, result("trial-001", config=CONFIG.to_dict(), history=once_more, valid_rmse=0.8, iterations=2)
+    )
+    writing.ended(None, study.trials()[0])
+    assert writing.close() == 0
+    (run,) = runs_of(study).values()
+    steps = [metric.step for metric in client_of(study).get_metric_history(run.info.run_id, "valid_rmse")]
+    assert steps == [1, 2]
+    assert run.data.metrics["valid_rmse"] == 0.8
+    assert study.trials()[0]["run_id"] == run.info.run_id
+
+
 def test_parent_tells_the_story_of_the_search(study):
     ended(
         study,

@@ -140,6 +140,11 @@ class MlflowRecord:
         from mlflow.entities import Metric, RunTag
 
         trial, client = result["trial"], self._client
+        done = len(result["history"].get("valid_rmse", ()))
+        if self._logged.get(trial, 0) > done:
+            # An attempt that was cut off came further than the one that counts; figures cannot be taken back.
+            client.delete_run(self._runs[trial])
+            self._forget(trial)
         run_id = self._run(trial, result["config"], result["started"])
         metrics = self._steps(result["history"], result["started"], after=self._logged.get(trial, 0))
         at = int(result["ended"] * 1000)
@@ -148,18 +153,14 @@ class MlflowRecord:
         if system:
             once["peak_memory_mib"] = system["peak_bytes"] / 2**20
         # The UI shows and sorts by the last value: it must be that of the factors which the run keeps.
-        if (
-            result["iterations"] < len(result["history"].get("valid_rmse", ()))
-            and result["status"] == "FINISHED"
-        ):
+        if result["iterations"] < done and result["status"] == "FINISHED":
             figures = {
                 "valid_rmse": result["valid_rmse"],
                 "train_rmse": result["train_rmse"],
                 **result["ranking"],
             }
             once |= {key: figure for key, figure in figures.items() if figure is not None}
-        step = len(result["history"].get("valid_rmse", ()))
-        metrics += [Metric(key, float(figure), at, step) for key, figure in once.items()]
+        metrics += [Metric(key, float(figure), at, done) for key, figure in once.items()]
         tags = {"walslab.source": result["source"], "walslab.attempts": str(result["attempts"])}
         if system:
             tags |= {f"walslab.{key}": str(system[key]) for key in ("backend", "device", "host")}
@@ -244,11 +245,14 @@ class MlflowRecord:
         """Look after a failed request: it may have been obeyed all the same, or the run be deleted."""
         known = self._runs.get(trial)
         if known and self._client.get_run(known).info.lifecycle_stage == "deleted":
-            del self._runs[trial]
-            self._described.discard(trial)
-            self._logged.pop(trial, None)
+            self._forget(trial)
         for run in children(self._client, self._study, trial):
             self._adopt(run)
+
+    def _forget(self, trial: str) -> None:
+        del self._runs[trial]
+        self._described.discard(trial)
+        self._logged.pop(trial, None)
 
     def _adopt(self, run: Run) -> None:
         trial = run.data.tags.get("walslab.trial")
