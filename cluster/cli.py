@@ -6,6 +6,7 @@ import click
 
 import toolkit.commands
 import tune.commands
+from cluster import handover
 from cluster.commands import COMMANDS
 from toolkit.cli import LazyGroup
 
@@ -31,3 +32,4 @@ def main() -> None:
       walslab tune data/ml-100k/dataset --name first
       walslab refit first
     """
+    handover.take()

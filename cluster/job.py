@@ -7,22 +7,29 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import click
 
+import cluster
 import toolkit.commands
 import tune.commands
+from cluster import working_dir as uploads
 from toolkit.errors import did_you_mean
-from toolkit.secrets import MASK, mask
+from toolkit.secrets import mask
 
-# What a job must know of this environment: where to record. Ray's own variables are the cluster's.
+# What a job must know of this environment: where to record, and where studies are kept. Ray's own variables
+# are the cluster's.
 FORWARDED = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
+    "WALSLAB_STUDIES",
 )
+_NOT_UPLOADED = ["__pycache__"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,11 @@ class Job:
     address : str
         URL of the cluster's job server.
     working_dir : str
-        Folder that is uploaded: the root of the repository.
+        Folder that is uploaded: the root of the repository, or one with what the command names.
     arguments : tuple of str
-        A walslab command and its arguments.
+        A module, and its arguments: a walslab command and that command's.
     environment : dict of str to str
-        Variables for the entrypoint; values never appear in `shown`.
+        Variables that are handed over; values never appear in `shown`.
     """
 
     address: str
@@ -47,16 +54,51 @@ class Job:
     environment: dict[str, str] = field(repr=False)
 
     @classmethod
-    def of(cls, address: str, working_dir: str, arguments: Sequence[str]) -> Job:
-        """Take the variables to forward from this environment."""
-        return cls(
-            address, working_dir, tuple(arguments), {k: os.environ[k] for k in FORWARDED if os.environ.get(k)}
-        )
+    def of_command(
+        cls, address: str, working_dir: str, arguments: Sequence[str], more: Sequence[str] = ()
+    ) -> Job:
+        """Return the job of a walslab command.
+
+        Raises
+        ------
+        click.UsageError
+            When it is no command, or one of `more` is not set.
+        """
+        return cls.of_module(address, working_dir, [_package(arguments[0]), *arguments], more)
+
+    @classmethod
+    def of_module(
+        cls, address: str, working_dir: str, arguments: Sequence[str], more: Sequence[str] = ()
+    ) -> Job:
+        """Take the variables to hand over from this environment: the usual ones, and `more`.
+
+        Raises
+        ------
+        click.UsageError
+            When one of `more` is not set.
+        """
+        if missing := [name for name in more if name not in os.environ]:
+            raise click.UsageError(f"--env {missing[0]}: there is no such variable in this environment.")
+        names = [name for name in FORWARDED if os.environ.get(name)]
+        environment = {name: os.environ[name] for name in dict.fromkeys([*names, *more])}
+        return cls(address, working_dir, tuple(arguments), environment)
 
     @property
     def entrypoint(self) -> str:
         """The shell command that the cluster runs, nothing installed but the dependencies."""
-        return shlex.join(["python", "-m", _package(self.arguments[0]), *self.arguments])
+        module, *arguments = self.arguments
+        # Those of `cluster` take up what was handed over.
+        if self.environment and not module.startswith("cluster"):
+            module = "cluster"
+        return shlex.join(["python", "-m", module, *arguments])
+
+    @property
+    def runtime_env(self) -> dict[str, Any]:
+        """What Ray makes ready on every node, but for the working directory."""
+        if uploads.has_packages(Path(self.working_dir)):
+            return {}
+        packages = [str(Path(package.__file__).parent) for package in (toolkit, tune, cluster)]  # type: ignore[arg-type]
+        return {"py_modules": packages, "excludes": _NOT_UPLOADED}
 
     @property
     def shown_address(self) -> str:
@@ -65,19 +107,11 @@ class Job:
 
     @property
     def shown(self) -> str:
-        """The equal command line, with the values of passed variables masked."""
-        line = [
-            "ray",
-            "job",
-            "submit",
-            "--address",
-            self.shown_address,
-            "--working-dir",
-            self.working_dir,
-        ]
-        if self.environment:
-            line += ["--runtime-env-json", json.dumps({"env_vars": dict.fromkeys(self.environment, MASK)})]
-        return f"{shlex.join(line)} -- {self.entrypoint}"
+        """The equal command line, for a cluster whose nodes have the variables already."""
+        line = ["ray", "job", "submit", "--address", self.shown_address, "--working-dir", self.working_dir]
+        if self.runtime_env:
+            line += ["--runtime-env-json", json.dumps(self.runtime_env)]
+        return shlex.join([*line, "--", "python", "-m", *self.arguments])
 
 
 def _package(command: str) -> str:

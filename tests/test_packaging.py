@@ -70,7 +70,12 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel):
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
-    wanted = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        # Manifests are for whoever has the repository.
+        if not {"__pycache__", "manifests"} & set(path.parts)
+    }
     assert {f"{package}/py.typed" for package in PACKAGES} | {"tune/default.yaml"} <= wanted
     assert wanted - set(wheel.namelist()) == set()
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from toolkit.address import is_address, located, reaching
 from toolkit.errors import DatasetError
 
 FORMAT = "walslab-dataset"
@@ -35,6 +36,7 @@ _PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 _JSON = {str: "text", dict: "an object", list: "a list"}
 _INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 _AGAIN = "ingest the ratings again"
+_REACH = "check the address, and the store's variables in this process's environment"
 _SHOWN = 5  # mistakes of one manifest
 _Array = np.ndarray[Any, Any]
 # What NumPy, zipfile and zlib raise on bytes that are no archive of arrays.
@@ -50,7 +52,7 @@ class RatingsDataset:
     Parameters
     ----------
     path : Path
-        The directory.
+        The directory, or what stands for one at an address.
     manifest : dict
         Content of its ``manifest.json``.
 
@@ -71,7 +73,7 @@ class RatingsDataset:
         Parameters
         ----------
         path : str or Path
-            What `ingest_ratings` wrote.
+            What `ingest_ratings` wrote: a directory, or its address, such as ``s3://bucket/ml-20m``.
         verify : bool, default False
             Whether every file is compared with its checksum now, and not only when it is read.
 
@@ -81,9 +83,10 @@ class RatingsDataset:
             When it is no dataset, of another format version, its manifest contradicts itself, or a file is
             missing or changed.
         """
-        path = Path(path)
+        path = located(path, DatasetError)
         try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            with reaching(path, DatasetError, _REACH):
+                manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DatasetError(
                 f"{path} is not a dataset: it has no manifest.json; make one with `walslab ingest RATINGS "
@@ -109,8 +112,15 @@ class RatingsDataset:
         for entry in manifest["files"]:
             dataset._check_size(entry)
             if verify:
-                dataset._check_sum(entry, sha256_of(path / entry["path"]))
+                with reaching(path, DatasetError, _REACH):
+                    found_sum = sha256_of(path / entry["path"])
+                dataset._check_sum(entry, found_sum)
         return dataset
+
+    @property
+    def where(self) -> str:
+        """The absolute path of the directory, or its address."""
+        return str(self.path if is_address(self.path) else self.path.resolve())
 
     @property
     def digest(self) -> str:
@@ -279,17 +289,31 @@ class RatingsDataset:
     def _read(self, entry: dict[str, Any]) -> bytes:
         """Read a file once: what is used is what was compared with the checksum."""
         self._check_size(entry)
-        with (self.path / entry["path"]).open("rb") as file:
+        with reaching(self.path, DatasetError, _REACH), (self.path / entry["path"]).open("rb") as file:
             raw: bytes = file.read(entry["bytes"] + 1)
         self._check_sum(entry, hashlib.sha256(raw).hexdigest())
         return raw
 
     def _check_size(self, entry: dict[str, Any]) -> None:
         file = self.path / entry["path"]
-        size = file.stat().st_size if file.is_file() else None
+        with reaching(self.path, DatasetError, _REACH):
+            if is_address(self.path):
+                size = self._listed.get(entry["path"])
+            else:
+                size = file.stat().st_size if file.is_file() else None
         if size != entry["bytes"]:
             state = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
             raise DatasetError(f"{file} {state}: the dataset is damaged, {_AGAIN}")
+
+    @cached_property
+    def _listed(self) -> dict[str, int]:
+        """Sizes of all files at an address: one question to the store, not one a file."""
+        system, root = self.path.fs, self.path.path  # type: ignore[attr-defined]
+        system.invalidate_cache(root)
+        return {
+            name.removeprefix(root).lstrip("/"): facts["size"]
+            for name, facts in system.find(root, detail=True).items()
+        }
 
     def _check_sum(self, entry: dict[str, Any], found: str) -> None:
         if found != entry["sha256"]:

@@ -39,7 +39,18 @@ def checks() -> Iterator[Check]:
     )
     yield from versions(("numpy", "numba", "scipy", "pandas", "pyarrow", "dask"))
     yield Check(name="processors", ok=True, detail=f"{usable_processors()} usable", fix=None)
+    yield Check(name="cupy", ok=True, detail=_cupy_version(), fix=None)
     problem = cupy_problem()
     yield Check(
         name="gpu", ok=True, detail=f"none ({problem}); the CPU is used" if problem else "usable", fix=None
     )
+
+
+def _cupy_version() -> str:
+    # One of several distributions, by the CUDA that it was built for.
+    for name in ("cupy-cuda12x", "cupy-cuda13x", "cupy"):
+        try:
+            return f"{importlib.metadata.version(name)} ({name})"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed: only a GPU needs it"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray.tune as ray_tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from toolkit.errors import StudyError
-from tune.ray_session import room
+from tune.node_ratings import RatingsAt
+from tune.ray_session import may_grow_to, room
 from tune.training import Segment, TrialWorker, explain
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     from tune.running import StudyRun
     from tune.training import TrialRatings, TrialSettings
 
-# How long a study waits for a node that can run a trial, once the last one is gone, in seconds.
-_PATIENCE = 60.0
+# How long a study waits for a node that can run a trial while there is none, in seconds: where a node has to
+# come back, and where an autoscaler has to start one.
+_PATIENCE, _GROWING = 60.0, 1200.0
 _SEGMENT, _NAME, _CONFIG = "segment", "trial", "config"
 
 
@@ -43,14 +46,14 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
     def setup(
         self,
         config: dict[str, Any],
-        ratings: TrialRatings,
+        ratings: TrialRatings | RatingsAt,
         settings: TrialSettings,
         worker: type[TrialWorker],
     ) -> None:
         """Lay the ratings out, which come mapped from the object store of the node."""
         self._worker: TrialWorker | Segment
         try:
-            self._worker = worker(ratings, settings)
+            self._worker = worker(ratings.here() if isinstance(ratings, RatingsAt) else ratings, settings)
         except Exception as error:  # noqa: BLE001 - Ray would start a process again and again that cannot work
             self._worker = Segment({}, done=True, fatal=True, reason=explain(error))
         self.reset_config(config)
@@ -164,15 +167,19 @@ class _End(_OfThisProcess, ray_tune.Stopper):  # type: ignore[misc]
             self._looked = now
             if room(self._run.spec):
                 self._had_room = now
-            elif now - self._had_room > _PATIENCE:
+                return bool(self._run.over)
+            patience = _GROWING if may_grow_to(self._run.spec) else _PATIENCE
+            if now - self._had_room > patience:
                 self._run.problem = self._run.problem or StudyError(
-                    f"for {_PATIENCE:.0f} s no node of the cluster could run a trial: bring the nodes back "
-                    "that were lost, then resume the study"
+                    f"for {patience:.0f} s no node of the cluster could run a trial: bring the nodes back "
+                    "that were lost, or see why none is started, then resume the study"
                 )
         return bool(self._run.over)
 
 
-def run_on_ray(run: StudyRun, ratings: TrialRatings, *, worker: type[TrialWorker] = TrialWorker) -> None:
+def run_on_ray(
+    run: StudyRun, ratings: TrialRatings | RatingsAt, *, worker: type[TrialWorker] = TrialWorker
+) -> None:
     """Run a study's trials on the Ray that this process is connected to until it is over.
 
     Ctrl-C leaves it interrupted.
@@ -181,8 +188,8 @@ def run_on_ray(run: StudyRun, ratings: TrialRatings, *, worker: type[TrialWorker
     ----------
     run : StudyRun
         What to run.
-    ratings : TrialRatings
-        Put into Ray's object store once; each node gets one copy, which its processes map.
+    ratings : TrialRatings or RatingsAt
+        Put into Ray's object store once, or read by each node; each has one copy, which its processes map.
     worker : type, default TrialWorker
         What trains.
     """
@@ -190,6 +197,11 @@ def run_on_ray(run: StudyRun, ratings: TrialRatings, *, worker: type[TrialWorker
     # Failed trials are reported by the record, in a line each, and their tracebacks are kept with their runs.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(run.concurrency)
+    # Ray Tune would give its processes these of ours by their runtime environment, which Ray writes to its
+    # logs and shows in the process list.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    )
     trainable = ray_tune.with_resources(
         ray_tune.with_parameters(WALSTrial, ratings=ratings, settings=run.settings, worker=worker),
         {"cpu": spec.cpu, "gpu": spec.gpu},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolkit.errors import StudyError
@@ -68,13 +69,20 @@ def room(spec: SearchSpec) -> int:
     """Return how many trials fit on the nodes that Ray has now."""
     import ray
 
-    asked = _asked(spec)
     # A trial runs on one node, so what several nodes have together does not help it.
-    return sum(
-        min((int(node["Resources"].get(k, 0) // v) for k, v in asked.items()), default=spec.trials)
-        for node in ray.nodes()
-        if node["Alive"]
-    )
+    return sum(_fitting(spec, node["Resources"]) for node in ray.nodes() if node["Alive"])
+
+
+def may_grow_to(spec: SearchSpec) -> float:
+    """Return how many trials would fit if the cluster grew as far as its autoscaler may; 0 without one."""
+    import ray._private.state
+
+    config = ray._private.state.state.get_cluster_config()  # noqa: SLF001 - Ray shows it nowhere else
+    if config is None:
+        return 0
+    groups = [(_fitting(spec, group.resources), group.max_count) for group in config.node_group_configs]
+    # A group without limit says -1.
+    return sum(fits * (math.inf if most < 0 else most) for fits, most in groups if fits)
 
 
 def concurrency(spec: SearchSpec) -> int:
@@ -83,11 +91,13 @@ def concurrency(spec: SearchSpec) -> int:
     Raises
     ------
     StudyError
-        When a single trial asks for more than the cluster has, which Ray would wait for without end.
+        When a single trial asks for more than the cluster has, or may grow to, which Ray would wait for
+        without end.
     """
     import ray
 
-    fits = room(spec)
+    now, grown = room(spec), may_grow_to(spec)
+    fits = int(max(now, grown)) if math.isfinite(grown) else max(now, 1)
     if not fits:
         asked = _asked(spec)
         wanted = ", ".join(f"{v:g} {k} (resources.{k.lower()})" for k, v in asked.items())
@@ -98,6 +108,10 @@ def concurrency(spec: SearchSpec) -> int:
             "lower it, or connect to a larger cluster through RAY_ADDRESS"
         )
     return min(spec.concurrency or fits, spec.trials)
+
+
+def _fitting(spec: SearchSpec, resources: Mapping[str, float]) -> int:
+    return min((int(resources.get(k, 0) // v) for k, v in _asked(spec).items()), default=spec.trials)
 
 
 def _asked(spec: SearchSpec) -> dict[str, float]:

@@ -114,7 +114,8 @@ def refit_best(
     check_target(out, overwrite=overwrite)
     if data.digest != study.facts["digest"]:
         raise StudyError(
-            f"{data.path} has digest {data.digest}, but study {study.name} was run on {study.facts['digest']}"
+            f"{data.where} has digest {data.digest}, but study {study.name} was run on "
+            f"{study.facts['digest']}"
         )
     metric = study.spec.metric
     if ensemble > 1 and metric.k:

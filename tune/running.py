@@ -314,6 +314,7 @@ class StudyRun:
 
     def _keep(self, result: TrialResult, factors: Factors | None) -> None:
         try:
+            self.study.require_held()
             if factors is not None:
                 self.study.keep_factors(result["trial"], factors)
             # Only now has it ended: what a kill cuts off before this line is done once more.
@@ -324,7 +325,7 @@ class StudyRun:
         except Exception as error:  # noqa: BLE001 - handed to the thread that runs the study
             self.problem = self.problem or StudyError(
                 f"study {self.study.name} cannot keep what its trials find: {error}; see that "
-                f"{self.study.path} can be written to"
+                f"{self.study.where} can be written to"
             )
 
     def close(self) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
+import json
 import os
 import platform
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from toolkit.address import is_address
 from toolkit.backend import Backend
 from toolkit.errors import StudyError
 from tune import warmstart
+from tune.node_ratings import RatingsAt, trial_ratings
 from tune.running import StudyRun
 from tune.spec import SearchSpec
 from tune.study import Study
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 
 Executor = Literal["ray", "in-process"]
 
+# Names of the variables that a job was handed by whoever submitted it: other processes do not have them.
+HANDED_OVER = "WALSLAB_HANDED_OVER"
 # What a study's status is called in MLflow.
 _RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
-def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
+def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     """Make the directory and the parent run of a new study.
 
     Raises
@@ -42,20 +47,20 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     """
     from tune.parent import start_parent
 
-    if data.valid.nnz == 0:
+    if data.counts["valid"] == 0:
         raise StudyError(
-            f"{data.path} has no validation ratings, and trials are judged by nothing else: "
+            f"{data.where} has no validation ratings, and trials are judged by nothing else: "
             "ingest it again with --valid 0.1"
         )
     if spec.backend == "cupy" and not os.environ.get("RAY_ADDRESS"):
         Backend.require("cupy")
     tracking = Tracking.from_environment()
-    facts = DatasetFacts(dataset=str(data.path.resolve()), digest=data.digest, counts=data.counts)
+    facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
     start = warmstart.resolve(spec, data.digest, Study.open)
     # The directory first: of two that want the name, the second gets no run.
     study = Study.create(
         path,
-        name=path.name,
+        name=str(path).rpartition("/")[2],
         **facts,
         spec=spec.to_dict(),
         start=dataclasses.asdict(start),
@@ -67,9 +72,31 @@ def create_study(path: Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     try:
         start_parent(study, tracking)
     except BaseException:
-        shutil.rmtree(path)
+        study.remove()
         raise
     return study
+
+
+def require_same(study: Study, data: RatingsDataset, spec: SearchSpec) -> None:
+    """Make sure that a study is the one that would be made: asked for once more, it goes on.
+
+    Raises
+    ------
+    StudyError
+        When it was asked for otherwise.
+    """
+    there, asked = study.facts["spec"], json.loads(json.dumps(spec.to_dict()))
+    # One that was extended since is the same.
+    asked["trials"] = max(there["trials"], asked["trials"])
+    other = sorted(key for key in {*there, *asked} if there.get(key) != asked.get(key))
+    if data.digest != study.facts["digest"]:
+        other.insert(0, "dataset")
+    if other:
+        raise StudyError(
+            f"there is a study {study.shown} already, with another {', '.join(other)}: choose another "
+            f"--name, or go on with it as it is by `walslab resume {study.shown}`, or with more trials by "
+            "--extend"
+        )
 
 
 def _versions() -> dict[str, str]:
@@ -110,7 +137,7 @@ def run_study(
     if data.digest != study.facts["digest"]:
         raise StudyError(
             f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "
-            f"but {data.path} has {data.digest}: give it that dataset, or start a new study"
+            f"but {data.where} has {data.digest}: give it that dataset, or start a new study"
         )
     with study.locked():
         _run_locked(study, data, executor, progress)
@@ -130,11 +157,6 @@ def _run_locked(
     listeners = (record, progress) if progress else (record,)
     status, unrecorded = "interrupted", 0
     try:
-        ratings: TrialRatings = {
-            "train": data.train,
-            "train_by_item": data.train_by_item,
-            "valid": data.valid,
-        }
         run = StudyRun(study, 1, listeners)
         # Of a study that has nothing left to run, only the record is completed: Ray takes seconds to start.
         if executor == "ray" and not run.over:
@@ -147,28 +169,35 @@ def _run_locked(
                 from tune.on_ray import run_on_ray
 
                 run = StudyRun(study, concurrency(study.spec), listeners)
-                status = _execute(study, run, ratings, run_on_ray, progress)
+                status = _execute(study, run, partial(run_on_ray, run, _ratings(data)), progress)
         else:
             from tune.in_process import run_in_process
 
-            status = _execute(study, run, ratings, run_in_process, progress)
+            status = _execute(study, run, partial(run_in_process, run, trial_ratings(data)), progress)
     finally:
         unrecorded = record.close()
         study.update(status=status)
         _close(study, _RUN_STATUS[status], unrecorded, record.problem)
 
 
+def _ratings(data: RatingsDataset) -> TrialRatings | RatingsAt:
+    """Return the ratings for Ray: what has an address is read where it is needed, what has none here."""
+    if not is_address(data.where):
+        return trial_ratings(data)
+    handed = os.environ.get(HANDED_OVER, "").split()
+    return RatingsAt(data.where, data.digest, {name: os.environ[name] for name in handed})
+
+
 def _execute(
     study: Study,
     run: StudyRun,
-    ratings: TrialRatings,
-    execute: Callable[[StudyRun, TrialRatings], None],
+    execute: Callable[[], None],
     progress: StudyProgress | None,
 ) -> str:
     if progress:
         progress.begin(run)
     try:
-        execute(run, ratings)
+        execute()
     finally:
         run.close()
         if progress:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import math
+import os
 import shutil
 import time
 import uuid
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from toolkit import atomic
+from toolkit.address import is_address, located, reaching
 from toolkit.errors import StudyError, did_you_mean
 from toolkit.factors import Factors
+from toolkit.secrets import mask
 from tune.journal import Journal
+from tune.mirror import Mirror
 from tune.results import TrialResult, best_first, loss
 from tune.spec import SearchSpec
 from tune.tracking import DatasetFacts
 
-STUDIES = Path("studies")
+# Where studies are kept, unless WALSLAB_STUDIES names another folder or an address.
+STUDIES = "studies"
 _FORMAT = "walslab-study"
 _VERSION = 2
 
@@ -35,24 +40,33 @@ class Study:
     Attributes
     ----------
     path : Path
-        The directory, absolute.
+        The directory, absolute; of a study at an address, the one that stands for it here.
     facts : dict
         Content of ``study.json``: name, status, dataset, digest, spec, tracking_uri, experiment,
         parent_run_id, seconds.
+    mirror : Mirror or None
+        Keeps the copy at the address in step.
     """
 
     path: Path
     facts: dict[str, Any]
+    mirror: Mirror | None = None
 
     @classmethod
-    def create(cls, path: Path, **facts: Any) -> Study:
-        """Make a new study directory.
+    def create(cls, path: str | Path, **facts: Any) -> Study:
+        """Make a new study directory, or one at an address.
 
         Raises
         ------
         StudyError
             When there is one of that name.
         """
+        mirror = Mirror(str(path)) if is_address(path) else None
+        if mirror and mirror.exists():
+            raise StudyError(
+                f"there is a study {mirror.shown} already: choose another --name, or `walslab resume` it"
+            )
+        path = mirror.folder if mirror else Path(path)
         if path.exists() and not (path / "study.json").exists():
             raise StudyError(f"{path} exists already and is no study: choose another --name, or remove it")
         if path.exists():
@@ -64,39 +78,45 @@ class Study:
         # Complete or not there: a kill must not leave a folder that is neither a study nor free.
         with atomic.directory(path) as part:
             (part / "study.json").write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
-        return cls(path.resolve(), every)
+        if mirror:
+            mirror.push()
+        return cls(path.resolve(), every, mirror)
 
     @classmethod
     def open(cls, name: str | Path) -> Study:
-        """Open a study by its directory, or by its name below ``studies/``.
+        """Open a study by its directory or address, or by its name where studies are kept.
 
         Raises
         ------
         StudyError
             When there is none, or it is of another format version.
         """
-        path = next((p for p in (Path(name), STUDIES / name) if (p / "study.json").is_file()), None)
-        if path is None:
-            known = [p.parent.name for p in STUDIES.glob("*/study.json")]
+        found = cls.find(name) or (None if is_address(name) else cls.find(f"{kept_in()}/{name}"))
+        if found is None:
+            root = located(kept_in(), StudyError)
+            with reaching(kept_in(), StudyError, "check WALSLAB_STUDIES"):
+                known = [p.parent.name for p in root.glob("*/study.json")]
             hint = did_you_mean(Path(name).name, known) or (
                 f": known are {', '.join(sorted(known)[:8])}" if known else ""
             )
-            raise StudyError(f"there is no study {str(name)!r}{hint}")
-        try:
-            facts = json.loads((path / "study.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise StudyError(f"{path / 'study.json'} is not valid JSON: {error}") from error
-        if not isinstance(facts, dict):
-            raise StudyError(
-                f"{path / 'study.json'} must hold a JSON object, but holds {type(facts).__name__}"
-            )
-        found = (facts.get("format"), facts.get("format_version"))
-        if found != (_FORMAT, _VERSION):
-            raise StudyError(
-                f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}: "
-                "start a new study (its trials are in MLflow as they were)"
-            )
-        return cls(path.resolve(), facts)
+            raise StudyError(f"there is no study {mask(str(name))!r}{hint}")
+        return found
+
+    @classmethod
+    def find(cls, path: str | Path) -> Study | None:
+        """Open the study of a directory or an address, or return None where there is none."""
+        mirror = None
+        if is_address(path):
+            mirror = Mirror(str(path))
+            try:
+                mirror.pull()
+            except FileNotFoundError:
+                return None
+            path = mirror.folder
+        path = Path(path)
+        if not (path / "study.json").is_file():
+            return None
+        return cls(path.resolve(), _read(path), mirror)
 
     def update(self, **facts: Any) -> None:
         """Change facts and write them in one step."""
@@ -109,9 +129,16 @@ class Study:
         return self.path.name
 
     @property
+    def where(self) -> str:
+        """The directory, or the address."""
+        return self.mirror.shown if self.mirror else str(self.path)
+
+    @property
     def shown(self) -> str:
         """The shortest text that `open` finds this study by from here."""
-        if self.path.parent == STUDIES.resolve():
+        if self.mirror:
+            return self.name if self.mirror.address == f"{kept_in()}/{self.name}" else self.mirror.shown
+        if str(self.path.parent) == str(Path(kept_in()).resolve()):
             return self.name
         here = Path.cwd()
         return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
@@ -186,6 +213,12 @@ class Study:
         StudyError
             When another process holds it.
         """
+        if self.mirror:
+            with self.mirror.held():
+                # What another process wrote since this one looked.
+                self.facts.update(_read(self.path))
+                yield
+            return
         with (self.path / ".lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -193,9 +226,22 @@ class Study:
                 raise StudyError(f"study {self.name} is being run by another process: wait for it") from error
             yield
 
+    def require_held(self) -> None:
+        """Refuse to go on where another process has taken the study over."""
+        if self.mirror:
+            self.mirror.require_held()
+
+    def remove(self) -> None:
+        """Remove the study, also from its address."""
+        shutil.rmtree(self.path)
+        if self.mirror:
+            self.mirror.remove()
+
     def status(self) -> str:
         """Return running, finished, interrupted or failed; a killed process leaves it interrupted."""
         status = str(self.facts["status"])
+        if status == "running" and self.mirror:
+            return "running" if self.mirror.being_run() else "interrupted"
         if status == "running":
             try:
                 with self.locked():
@@ -217,3 +263,24 @@ class Study:
             reason = next((t["reason"] for t in trials if t["reason"]), "none has finished")
             raise StudyError(f"study {self.name} has no finished trial: {reason}")
         return trials[0]
+
+
+def kept_in() -> str:
+    """Return the folder or address where studies are kept."""
+    return (os.environ.get("WALSLAB_STUDIES") or STUDIES).rstrip("/")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((path / "study.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{path / 'study.json'} is not valid JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise StudyError(f"{path / 'study.json'} must hold a JSON object, but holds {type(facts).__name__}")
+    found = (facts.get("format"), facts.get("format_version"))
+    if found != (_FORMAT, _VERSION):
+        raise StudyError(
+            f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}: "
+            "start a new study (its trials are in MLflow as they were)"
+        )
+    return facts

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from toolkit import atomic
+from toolkit.address import is_address
 from toolkit.errors import StudyError
 from toolkit.secrets import MASK, mask
 
@@ -90,6 +91,8 @@ class Tracking:
             When MLflow knows no store of such a URI.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # It would print the address of a run that ends, with the password of the store in it.
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
         # What the store does not take is kept and tried again: no call needs to wait for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -252,7 +255,7 @@ def describe_run(client: MlflowClient, run_id: str, *, data: DatasetFacts, param
     dataset = Dataset(
         name=Path(data["dataset"]).name,
         digest=data["digest"],
-        source_type="local",
+        source_type=data["dataset"].partition("://")[0] if is_address(data["dataset"]) else "local",
         source=json.dumps({"uri": data["dataset"]}),
         profile=json.dumps(data["counts"]),
     )

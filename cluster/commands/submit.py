@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from toolkit.cli import console, emit, json_option
-from toolkit.errors import WalslabError
-
-if TYPE_CHECKING:
-    from cluster.job import Job
-
-
-class SubmitError(WalslabError, RuntimeError):
-    """A job cannot be submitted, or ended badly."""
-
-    exit_code = 1
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -28,58 +15,70 @@ class SubmitError(WalslabError, RuntimeError):
     help="Job server of the cluster: http://HOST:8265.",
 )
 @click.option(
-    "--working-dir", default=".", show_default=True, help="Folder to upload: the root of this repository."
+    "--working-dir",
+    default=".",
+    show_default=True,
+    help="Folder to upload; where it is not the root of this repository, the packages go with it.",
 )
+@click.option(
+    "--env",
+    "more",
+    multiple=True,
+    metavar="NAME",
+    help="Hand over this variable, too, such as AWS_ACCESS_KEY_ID; may be repeated.",
+)
+@click.option("--no-wait", is_flag=True, help="Return as soon as the job is submitted.")
 @click.option("--dry-run", is_flag=True, help="Print the equal `ray job submit` line and stop.")
 @json_option
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGS]...")
 def submit(
-    address: str, working_dir: str, *, dry_run: bool, as_json: bool, arguments: tuple[str, ...]
+    address: str,
+    working_dir: str,
+    more: tuple[str, ...],
+    *,
+    no_wait: bool,
+    dry_run: bool,
+    as_json: bool,
+    arguments: tuple[str, ...],
 ) -> None:
     """Run a walslab COMMAND as a job on a Ray cluster, and follow its log.
 
-    Paths in COMMAND are the cluster's. MLFLOW_TRACKING_URI and its like are passed on from this environment;
-    their values are not printed.
+    Paths in COMMAND are the cluster's. MLFLOW_TRACKING_URI and its like, WALSLAB_STUDIES, and what --env
+    names are handed over from this environment; their values are not printed, and are in none of Ray's logs.
+    A cluster that wants a token gets the one of RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token. The
+    exit code is the job's own. A study whose job was lost goes on when the same line is submitted again.
 
     \b
     Example:
-      walslab submit --address http://head:8265 -- tune /shared/ml-20m --trials 500
+      walslab submit --address http://head:8265 -- tune s3://bucket/ml-20m --name a --studies s3://bucket/b
     """
     from cluster.job import Job
 
-    job = Job.of(address, working_dir, arguments)
+    job = Job.of_command(address, working_dir, arguments, more)
     screen = console(as_json=as_json)
     screen.print(job.shown, soft_wrap=True)
-    submission_id = None if dry_run else _run(job, screen)
+    if job.environment:
+        screen.print(f"handed over: {', '.join(job.environment)}", soft_wrap=True)
+    if (lost := _lost_with_the_job(arguments)) and not job.environment.get("WALSLAB_STUDIES"):
+        screen.print(lost, soft_wrap=True)
+    submission_id = None
+    if not dry_run:
+        from cluster.submission import Submission
+
+        submission = Submission(job, lambda text: screen.print(text, soft_wrap=True))
+        submission_id = submission.id
+        screen.print(f"job {submission_id}", soft_wrap=True)
+        if not no_wait:
+            submission.follow(lambda text: screen.print(text, end="", soft_wrap=True))
     if as_json:
         emit({"submission_id": submission_id, "address": job.shown_address, "command": job.shown})
 
 
-def _run(job: Job, screen: Any) -> str:
-    try:
-        from ray.job_submission import JobStatus, JobSubmissionClient
-    except ImportError as error:
-        raise SubmitError(f"jobs need Ray's client: pip install 'walslab[cluster]' ({error})") from error
-    try:
-        client = JobSubmissionClient(job.address)
-        submission_id: str = client.submit_job(
-            entrypoint=job.entrypoint,
-            runtime_env={"working_dir": job.working_dir, "env_vars": job.environment},
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        text = str(error).replace(job.address, job.shown_address)
-        raise SubmitError(
-            f"the Ray job server at {job.shown_address} did not take the job: {text}"
-        ) from error
-
-    async def follow() -> None:
-        async for lines in client.tail_job_logs(submission_id):
-            screen.print(lines, end="", soft_wrap=True)
-
-    asyncio.run(follow())
-    status = client.get_job_status(submission_id)
-    if status != JobStatus.SUCCEEDED:
-        # The rest of the message repeats the log, which was followed.
-        message = (client.get_job_info(submission_id).message or "no reason given").splitlines()[0]
-        raise SubmitError(f"job {submission_id} ended {status}: {message}")
-    return submission_id
+def _lost_with_the_job(arguments: tuple[str, ...]) -> str | None:
+    """Return a warning about a study that nobody can take up again."""
+    if arguments[0] != "tune" or any(word.partition("=")[0] == "--studies" for word in arguments):
+        return None
+    return (
+        "note: the study's folder goes with the job; with --studies s3://bucket/studies (or a folder that "
+        "all nodes share) and a --name, the same line goes on with it after a loss"
+    )

@@ -23,7 +23,7 @@ _SHOWN = 5  # source files, and rejected rows
 
 
 @click.command()
-@click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("dataset", metavar="DIR")
 @click.option("--verify", is_flag=True, help="Compare every file with its checksum first.")
 @click.option(
     "--plot",
@@ -32,11 +32,12 @@ _SHOWN = 5  # source files, and rejected rows
     help="Draw histogram and long tails to FILE.png or FILE.svg.",
 )
 @json_option
-def describe(dataset: Path, *, verify: bool, plot: Path | None, as_json: bool) -> None:
+def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) -> None:
     """Show counts, density, split, source, rating histogram, long tails and shards of the dataset in DIR.
 
-    The histogram is of all ratings: train, valid and test. The long tails are of training ratings: which part
-    of them is of the items rated most, and of the users who rate most. Shards are read one at a time.
+    DIR may be an address, such as s3://bucket/ml-20m. The histogram is of all ratings: train, valid and test.
+    The long tails are of training ratings: which part of them is of the items rated most, and of the users
+    who rate most. Shards are read one at a time.
 
     \b
     Example:
@@ -72,7 +73,7 @@ def describe(dataset: Path, *, verify: bool, plot: Path | None, as_json: bool) -
         )
     _print_tables(screen, data, quantiles)
     if plot:
-        name = "/".join(dataset.resolve().parts[-2:])
+        name = "/".join(data.where.split("/")[-2:])
         title = f"{name}: {data.counts['ratings']:,} ratings, density {density:.2%}"
         profile.plot(plot, title, bars, counts)
         screen.print(f"picture: {plot}", soft_wrap=True)
@@ -83,7 +84,7 @@ def describe(dataset: Path, *, verify: bool, plot: Path | None, as_json: bool) -
         emit(
             {
                 **data.counts,
-                "dataset": str(dataset),
+                "dataset": dataset,
                 "digest": data.digest,
                 "verified": verify,
                 "density": density,

@@ -193,7 +193,7 @@ def ingest(
 
 
 def _absolute(path: str) -> str:
-    from toolkit.ingest.files import is_address
+    from toolkit.address import is_address
 
     # Workers are in folders of their own.
     return path if is_address(path) else os.path.abspath(path)  # noqa: PTH100 - a pattern is no Path

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("dataset", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("dataset", metavar="DIR")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Model directory to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
 @preset_option
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @run_options
 @json_option
 def train(
-    dataset: Path, out: Path, *, overwrite: bool, preset: str, patience: int, as_json: bool, **values: Any
+    dataset: str, out: Path, *, overwrite: bool, preset: str, patience: int, as_json: bool, **values: Any
 ) -> None:
     """Train one model on the training ratings of the dataset in DIR.
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from toolkit import address as addresses
+from toolkit.address import is_address, said
 from toolkit.errors import RatingsError, did_you_mean
-from toolkit.secrets import MASK, mask, secrets_in
+from toolkit.secrets import mask
 
 # What a file begins with says what it is; its name may lie.
 _MAGIC = {
@@ -30,7 +32,6 @@ _MAGIC = {
 _OPENERS: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 # What reading a file raises that is cut short or damaged, or (RuntimeError) a zip that is encrypted.
 _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError, ValueError, RuntimeError)
-_EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 # Where stores say which version of a file they hold; other times that they say may change by reading.
 _CHECKSUMS = ("ETag", "etag", "md5Hash")
 _TIMES = ("Last-Modified", "LastModified", "last_modified", "mtime", "created")
@@ -131,11 +132,6 @@ class RatingsFile:
         return system.info(path)
 
 
-def is_address(path: str) -> bool:
-    """Tell whether a path names a file system, as ``s3://bucket/key`` does."""
-    return "://" in path
-
-
 def file_system(address: str) -> tuple[Any, str]:
     """Return the fsspec file system of an address, and the path within.
 
@@ -144,15 +140,7 @@ def file_system(address: str) -> tuple[Any, str]:
     RatingsError
         When nothing that is installed can read such an address.
     """
-    import fsspec
-
-    try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        scheme = address.partition("://")[0]
-        way = f"pip install {_EXTRAS[scheme]}" if scheme in _EXTRAS else "check the part before ://"
-        raise RatingsError(f"{mask(address)} cannot be reached: {_said(error, address)}; {way}") from error
-    return found
+    return addresses.file_system(address, RatingsError)
 
 
 def open_raw(path: str, ahead: int = _AHEAD) -> BinaryIO:
@@ -195,7 +183,7 @@ def reading(file: RatingsFile, how: str) -> Iterator[None]:
         raise
     except expected as error:
         raise RatingsError(
-            f"{file} cannot be read {how}: {_said(error, file.path)}; if it was downloaded, download it again"
+            f"{file} cannot be read {how}: {said(error, file.path)}; if it was downloaded, download it again"
         ) from error
 
 
@@ -261,7 +249,7 @@ def _listed_remotely(address: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(address)} cannot be listed: {_said(error, address)}") from error
+        raise RatingsError(f"{mask(address)} cannot be listed: {said(error, address)}") from error
     if not path or path not in address:
         return [str(system.unstrip_protocol(name)) for name in names]
     # An address may carry what the plain name has lost: a user, a host, what it is read through.
@@ -293,7 +281,7 @@ def _identify(path: str) -> RatingsFile:
         with open_raw(path, ahead=8) as file:
             head = file.read(8)
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(path)} cannot be read: {_said(error, path)}") from error
+        raise RatingsError(f"{mask(path)} cannot be read: {said(error, path)}") from error
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "plain")
     return _member(path, "") if kind == "zip" else RatingsFile(path, kind)
 
@@ -335,14 +323,6 @@ def _member(path: str, name: str) -> RatingsFile:
             f"{mask(path)} holds {', '.join(names[:8]) or 'nothing'}: say which, as {mask(path)}/MEMBER"
         )
     return RatingsFile(path, "zip", chosen[0])
-
-
-def _said(error: BaseException, path: str) -> str:
-    # Some errors have no text of their own, some have several lines, and some quote a part of the address.
-    text = mask(" ".join(str(error).split())) or type(error).__name__
-    for secret in secrets_in(path):
-        text = text.replace(secret, MASK)
-    return text
 
 
 def first_bytes(file: RatingsFile, lines: int, limit: int = 1 << 20) -> bytes:

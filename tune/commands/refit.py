@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Model directory to write.  [default: model, in the study]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Model directory to write.  [default: model, in the study; models/NAME of one at an address]",
 )
-@click.option(
-    "--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved."
-)
+@click.option("--dataset", metavar="DIR", help="Where the study's dataset is now, if it was moved.")
 @click.option(
     "--ensemble",
     type=click.IntRange(2, 50),
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def refit(
     study: str,
     out: Path | None,
-    dataset: Path | None,
+    dataset: str | None,
     *,
     ensemble: int | None,
     overwrite: bool,
@@ -56,7 +56,7 @@ def refit(
     found = Study.open(study)
     if out is None:
         here = Path.cwd()
-        out = found.path / "model"
+        out = here / "models" / found.name if found.mirror else found.path / "model"
         out = out.relative_to(here) if out.is_relative_to(here) else out
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     with progress() as tell:

@@ -155,7 +155,7 @@ def summary(study: Study) -> dict[str, Any]:
     if best and done[0]["ranking"]:
         best["ranking"] = done[0]["ranking"]
     return {
-        "study": str(study.path),
+        "study": study.where,
         "parent_run_id": study.facts["parent_run_id"],
         "tracking_uri": study.facts["tracking_uri"],
         "trials": len(trials),

@@ -35,8 +35,8 @@ def results(
 ) -> None:
     """List the trials of STUDY that ended, best first, and how they compare.
 
-    STUDY is a name below ./studies, or a directory. The page that --report writes needs no other file and no
-    network.
+    STUDY is a name below ./studies (or WALSLAB_STUDIES), a directory, or an address. The page that --report
+    writes needs no other file and no network.
 
     \b
     Example:
@@ -59,7 +59,7 @@ def results(
         screen.print(f"report: {report}", soft_wrap=True)
     if as_json:
         trials = [{key: trial[key] for key in _KEYS} for trial in found.trials()[:limit]]  # type: ignore[literal-required]
-        emit({"study": str(found.path), "status": found.status(), "trials": trials})
+        emit({"study": found.where, "status": found.status(), "trials": trials})
 
 
 def _check(report: Path, *, overwrite: bool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from toolkit.cli import json_option
@@ -12,12 +10,10 @@ from tune.commands.options import executor_option
 
 @click.command()
 @click.argument("study")
-@click.option(
-    "--dataset", type=click.Path(path_type=Path), help="Where the study's dataset is now, if it was moved."
-)
+@click.option("--dataset", metavar="DIR", help="Where the study's dataset is now, if it was moved.")
 @executor_option
 @json_option
-def resume(study: str, dataset: Path | None, *, in_process: bool, as_json: bool) -> None:
+def resume(study: str, dataset: str | None, *, in_process: bool, as_json: bool) -> None:
     """Run the trials that STUDY has not finished, in the same MLflow runs.
 
     What ended is not run again, however the study was stopped. Of a finished study, it writes what the MLflow

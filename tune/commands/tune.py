@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("dataset", metavar="DIR", required=False, type=click.Path(path_type=Path))
+@click.argument("dataset", metavar="DIR", required=False)
 @click.option(
     "--spec",
     type=click.Path(path_type=Path),
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=click.IntRange(min=1), help="Trials at once.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the sampler and of every trial's random start.")
 @click.option("--name", help="Name of the study.  [default: the dataset's name and the time]")
+@click.option(
+    "--studies",
+    default="studies",
+    show_default=True,
+    envvar="WALSLAB_STUDIES",
+    metavar="DIR",
+    help="Where studies are kept: a folder, or an address (s3://bucket/studies).",
+)
 @click.option(
     "--start",
     multiple=True,
@@ -43,12 +51,13 @@ if TYPE_CHECKING:
 @click.option("--print-spec", is_flag=True, help="Print the commented default specification and stop.")
 @json_option
 def tune(
-    dataset: Path | None,
+    dataset: str | None,
     spec: Path | None,
     trials: int | None,
     concurrency: int | None,
     seed: int | None,
     name: str | None,
+    studies: str,
     start: tuple[str, ...],
     extend: int | None,
     *,
@@ -59,8 +68,9 @@ def tune(
     """Search the hyperparameters that do best on the validation ratings of the dataset in DIR.
 
     Trials run on the Ray cluster of RAY_ADDRESS, or on this machine. Each is recorded in the MLflow store of
-    MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in ./studies/NAME. Options given here replace
-    keys of the specification. Test ratings are not read.
+    MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in ./studies/NAME: asked for once more in the
+    same words, it goes on where it was. Options given here replace keys of the specification. DIR may be an
+    address; then every node of the cluster reads it. Test ratings are not read.
 
     \b
     Examples:
@@ -80,7 +90,7 @@ def tune(
             raise click.UsageError(
                 "--extend goes on with the study's own specification: leave out the others."
             )
-        _extend(name, extend, dataset, executor, as_json=as_json)
+        _extend(name, studies, extend, dataset, executor, as_json=as_json)
         return
     if dataset is None:
         raise click.UsageError("Missing argument 'DIR': the dataset that `walslab ingest` wrote.")
@@ -90,18 +100,25 @@ def tune(
 
     from toolkit.dataset import RatingsDataset
     from tune.commands.report import run_and_report
-    from tune.search import create_study
-    from tune.study import STUDIES
+    from tune.search import create_study, require_same
+    from tune.study import Study
 
     data = RatingsDataset.open(dataset)
-    name = name or f"{dataset.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = name or f"{data.where.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name == "..":
         raise ConfigError(f"--name must be a plain name, not a path, but got {name!r}")
-    run_and_report(create_study(STUDIES / name, data, search), data, executor=executor, as_json=as_json)
+    where = f"{studies.rstrip('/')}/{name}"
+    study = Study.find(where)
+    if study:
+        require_same(study, data, search)
+        click.echo(f"study {study.shown} goes on: {len(study.trials())} trials have ended", err=True)
+    else:
+        study = create_study(where, data, search)
+    run_and_report(study, data, executor=executor, as_json=as_json)
 
 
 def _extend(
-    name: str | None, trials: int, dataset: Path | None, executor: Executor, *, as_json: bool
+    name: str | None, studies: str, trials: int, dataset: str | None, executor: Executor, *, as_json: bool
 ) -> None:
     from toolkit.dataset import RatingsDataset
     from tune.commands.report import run_and_report
@@ -109,7 +126,7 @@ def _extend(
 
     if name is None:
         raise click.UsageError("--extend needs --name: which study gets more trials.")
-    study = Study.open(name)
+    study = Study.find(f"{studies.rstrip('/')}/{name}") or Study.open(name)
     data = RatingsDataset.open(dataset or study.facts["dataset"])
     with study.locked():
         study.extend(trials)

@@ -1,0 +1,68 @@
+"""Ray's token: known to the cluster, and to be sent by whoever submits to it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from cluster.errors import JobError
+from toolkit.secrets import mask
+
+_PATIENCE = 10  # seconds that a job server has to answer
+_HOW = (
+    "give it the cluster's token in RAY_AUTH_TOKEN, or in a file that RAY_AUTH_TOKEN_PATH names or "
+    "~/.ray/auth_token, with RAY_AUTH_MODE=token (`ray get-auth-token` on the head prints it)"
+)
+
+
+def prepare(address: str) -> None:
+    """Ask a job server whether it wants a token, and see that Ray's client sends the one that is at hand.
+
+    Must be called before Ray is imported, which reads the mode then. A token is sent to no server that does
+    not ask for one.
+
+    Parameters
+    ----------
+    address : str
+        URL of the job server.
+
+    Raises
+    ------
+    JobError
+        When the server does not answer, or wants a token and there is none.
+    """
+    if not address.startswith(("http://", "https://")):
+        return
+    request = urllib.request.Request(f"{address.rstrip('/')}/api/version")  # noqa: S310 - http(s) only
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE):  # noqa: S310 - as above
+            return
+    except urllib.error.HTTPError as error:
+        if error.code not in {401, 403}:
+            return  # it answers; whatever it objects to, Ray's client says better
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        where = f"{mask(address)} ({mask(str(error))})"
+        raise JobError(
+            f"no Ray job server answers at {where}: see that the cluster runs, and "
+            "that this is the address of its dashboard (port 8265, perhaps through `kubectl port-forward` or "
+            "`ray dashboard`)"
+        ) from error
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode is not None and mode.lower() != "token":
+        raise JobError(f"the cluster at {mask(address)} wants a token, but RAY_AUTH_MODE is {mode}: {_HOW}")
+    if not _token_at_hand():
+        raise JobError(f"the cluster at {mask(address)} wants a token: {_HOW}")
+    os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _token_at_hand() -> bool:
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return bool(file.read_text(encoding="utf-8").strip())
+    except OSError:
+        return False

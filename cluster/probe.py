@@ -1,0 +1,119 @@
+"""What a cluster's nodes have, asked on the cluster itself: ``python -m cluster.probe``, as a job.
+
+The last line of its log is `MARK` and one JSON object: ``{"driver": [check, ...], "worker": [check, ...] or
+null, "worker_name": text}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import toolkit.doctor
+import tune.doctor
+from cluster import handover
+from toolkit.address import located
+from toolkit.doctor import Check
+from toolkit.errors import DatasetError, StudyError
+from toolkit.secrets import mask
+
+MARK = "walslab-probe "
+
+
+def main() -> None:
+    """Check the head, where the driver runs, and one worker, with a GPU where there is one."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dataset")
+    parser.add_argument("--studies")
+    asked = parser.parse_args()
+    handover.take()
+    driver = [*toolkit.doctor.checks(), *tune.doctor.checks()]
+    worker, name = _of_a_worker(asked.dataset, asked.studies)
+    found = {"driver": driver, "worker": worker, "worker_name": name}
+    print(MARK + json.dumps(found))  # noqa: T201 - this is what it is for
+
+
+def _of_a_worker(dataset: str | None, studies: str | None) -> tuple[list[Check] | None, str]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.init(log_to_driver=False)
+    nodes = [n for n in ray.nodes() if n["Alive"] and "node:__internal_head__" not in n["Resources"]]
+    if not nodes:
+        return None, ""
+    node = max(nodes, key=lambda n: n["Resources"].get("GPU", 0))
+    has_gpu = node["Resources"].get("GPU", 0) > 0
+    task = ray.remote(_checks_of_a_worker).options(
+        num_cpus=0,
+        # With a share of a GPU, Ray lets the process see it.
+        num_gpus=0.01 if has_gpu else 0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+    )
+    handed = {name: os.environ[name] for name in os.environ.get(handover.NAMES, "").split()}
+    found: list[Check] = ray.get(task.remote(dataset, studies, handed, has_gpu=has_gpu))
+    return found, str(node["NodeName"])
+
+
+def _checks_of_a_worker(
+    dataset: str | None, studies: str | None, environment: dict[str, str], *, has_gpu: bool
+) -> list[Check]:
+    os.environ.update(environment)
+    found = [*toolkit.doctor.checks(), *toolkit.doctor.versions(["ray"])]
+    if has_gpu:
+        found = [_must_be_usable(check) if check["name"] == "gpu" else check for check in found]
+    if studies:
+        found.append(_writable(studies))
+    if dataset:
+        found.append(_readable(dataset))
+    return found
+
+
+def _must_be_usable(gpu: Check) -> Check:
+    if gpu["detail"] == "usable":
+        return gpu
+    fix = (
+        "install walslab[gpu] on the GPU nodes (cluster/manifests/Dockerfile, target gpu), and see that "
+        "nvidia-smi works there; or start the node with the number of GPUs that it has"
+    )
+    return Check(name="gpu", ok=False, detail=f"Ray says it has one, but: {gpu['detail']}", fix=fix)
+
+
+def _writable(studies: str) -> Check:
+    def write() -> None:
+        folder = located(studies, StudyError)
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f".walslab-{uuid.uuid4().hex}"
+        file.write_bytes(b"walslab")
+        file.unlink()
+
+    return _tried("studies", studies, write)
+
+
+def _readable(dataset: str) -> Check:
+    def read() -> None:
+        json.loads((located(dataset, DatasetError) / "manifest.json").read_bytes())
+
+    return _tried("dataset", dataset, read)
+
+
+def _tried(name: str, where: str, use: Callable[[], None]) -> Check:
+    verb = {"studies": "written to", "dataset": "read"}[name]
+    try:
+        use()
+    except Exception as error:  # noqa: BLE001 - whatever the store or the disk objects to
+        text = f"{where} cannot be {verb}: {type(error).__name__}: {' '.join(str(error).split())}"
+        fix = (
+            "give the nodes the store's credentials (a role of the machine, a Secret, or --env NAME), or "
+            "mount the folder on all of them"
+        )
+        return Check(name=name, ok=False, detail=mask(text), fix=fix)
+    return Check(name=name, ok=True, detail=f"{mask(where)} can be {verb}", fix=None)
+
+
+if __name__ == "__main__":
+    main()

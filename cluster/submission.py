@@ -1,0 +1,121 @@
+"""A job from its submission to its end: taken by the cluster, its log as it is written, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cluster import authentication, handover, working_dir
+from cluster.errors import JobError
+from cluster.job import Job
+
+# Between looks at a job whose log broke off, and how long it may be out of reach, in seconds.
+_PAUSE, _PATIENCE = 2.0, 120.0
+# What Ray packs and sends, these tell file by file.
+_LOUD = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+
+
+class Submission:
+    """A job that a cluster took.
+
+    Parameters
+    ----------
+    job : Job
+        What to submit.
+    warn : callable
+        Given words of warning.
+
+    Attributes
+    ----------
+    id : str
+        What Ray calls it.
+
+    Raises
+    ------
+    JobError
+        When the cluster is out of reach, wants a token that is not at hand, or does not take the job.
+    """
+
+    def __init__(self, job: Job, warn: Callable[[str], None]) -> None:
+        self._written = 0
+        # Before Ray is imported, which reads its mode of authentication then.
+        authentication.prepare(job.address)
+        try:
+            from ray.job_submission import JobSubmissionClient
+        except ImportError as error:
+            raise JobError(f"jobs need Ray's client: pip install 'walslab[cluster]' ({error})") from error
+        for name in _LOUD:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if warning := working_dir.check(Path(job.working_dir)):
+            warn(f"note: {warning}")
+        try:
+            self._client: Any = JobSubmissionClient(job.address)
+            pointer = handover.put(self._client, job.environment)
+            self.id: str = self._client.submit_job(
+                entrypoint=job.entrypoint,
+                runtime_env={"working_dir": job.working_dir, "env_vars": pointer, **job.runtime_env},
+            )
+        except JobError:
+            raise
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            text = str(error).replace(job.address, job.shown_address)
+            raise JobError(
+                f"the Ray job server at {job.shown_address} did not take the job: {text}"
+            ) from error
+
+    def follow(self, write: Callable[[str], None]) -> None:
+        """Write the job's log until it ends; a connection that breaks is made anew.
+
+        Parameters
+        ----------
+        write : callable
+            Given each new piece of the log.
+
+        Raises
+        ------
+        JobError
+            With the job's own exit code, when it did not succeed; or when the job server is gone.
+        """
+        lost_at = None
+        while True:
+            try:
+                asyncio.run(self._tail(write))
+                info = self._client.get_job_info(self.id)
+                lost_at = None
+            except KeyboardInterrupt:
+                raise JobError(
+                    f"no longer following: the job goes on; `ray job logs --follow {self.id}` follows it, "
+                    f"and `ray job stop {self.id}` ends it",
+                    exit_code=130,
+                ) from None
+            except Exception as error:  # whatever a broken connection raises
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > _PATIENCE:
+                    raise JobError(
+                        f"the job server has not answered for {_PATIENCE:.0f} s ({error}); job {self.id} may "
+                        f"go on: `ray job status {self.id}` tells, once the server is back"
+                    ) from error
+                time.sleep(_PAUSE)
+                continue
+            if info.status.is_terminal():
+                break
+            time.sleep(_PAUSE)
+        if info.status != "SUCCEEDED":
+            # The rest of the message repeats the log, which was followed.
+            message = (info.message or "no reason given").splitlines()[0]
+            raise JobError(
+                f"job {self.id} ended {info.status}: {message}", exit_code=info.driver_exit_code or 1
+            )
+
+    async def _tail(self, write: Callable[[str], None]) -> None:
+        """Write what is new of the log, which comes from its beginning each time."""
+        seen = 0
+        async for text in self._client.tail_job_logs(self.id):
+            seen += len(text)
+            if seen > self._written:
+                write(text[max(0, len(text) - (seen - self._written)) :])
+                self._written = seen

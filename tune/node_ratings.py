@@ -1,0 +1,92 @@
+"""Ratings at an address, read once by every node that runs trials, and never by the driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from toolkit.dataset import RatingsDataset
+from toolkit.errors import StudyError
+
+if TYPE_CHECKING:
+    from tune.training import TrialRatings
+
+
+def trial_ratings(data: RatingsDataset) -> TrialRatings:
+    """Read what trials train and are judged on."""
+    return {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
+
+
+@dataclass(frozen=True)
+class RatingsAt:
+    """Where a node finds the ratings.
+
+    Attributes
+    ----------
+    where : str
+        Address of the dataset.
+    digest : str
+        What it must hold.
+    environment : mapping of str to str
+        Variables that reading it needs and the nodes do not have, such as the store's credentials.
+    """
+
+    where: str
+    digest: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def here(self) -> TrialRatings:
+        """Return the ratings as the object store of this node holds them, read by whoever asks first.
+
+        Raises
+        ------
+        StudyError
+            When this node cannot read them.
+        """
+        import ray
+        from ray.exceptions import RayTaskError
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        node = ray.get_runtime_context().get_node_id()
+        reader = (
+            ray.remote(_Reader)
+            .options(
+                name=f"walslab-ratings-{self.digest}-{node}",
+                get_if_exists=True,
+                num_cpus=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            )
+            .remote(self)
+        )
+        try:
+            # In a list, so that what comes is the reference: the arrays are then mapped, not sent.
+            (reference,) = ray.get(reader.references.remote())
+        except RayTaskError as error:
+            name = next((n["NodeName"] for n in ray.nodes() if n["NodeID"] == node), node)
+            raise StudyError(f"node {name} cannot read the ratings: {error.cause}") from error
+        ratings: TrialRatings = ray.get(reference)
+        return ratings
+
+
+class _Reader:
+    """Holds a node's copy; an actor, so that the node has one."""
+
+    def __init__(self, ratings: RatingsAt) -> None:
+        self._ratings, self._reference = ratings, None
+
+    def references(self) -> list[Any]:
+        """Return the reference to the ratings, read on the first call."""
+        import ray
+
+        if self._reference is None:
+            os.environ.update(self._ratings.environment)
+            data = RatingsDataset.open(self._ratings.where)
+            if data.digest != self._ratings.digest:
+                raise StudyError(
+                    f"{self._ratings.where} has digest {data.digest} now, but the study is of "
+                    f"{self._ratings.digest}: it was ingested anew; start a new study"
+                )
+            self._reference = ray.put(trial_ratings(data))
+        return [self._reference]
