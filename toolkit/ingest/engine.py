@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import queue
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from toolkit.errors import BackendError, ConfigError, WalslabError
 from toolkit.secrets import mask
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 Tick = Callable[[], None]
+_T = TypeVar("_T")
 # What a shared file system or a worker that goes down spoils may go well the next time: a task writes its own
 # files and can simply run again. The tasks of a worker that died are run again by Dask itself.
 _RETRIES = 3
 _ANSWER = "10s"
 # For tasks to end that cannot be interrupted, in seconds.
 _PATIENCE = 30.0
+# How long a cluster may be without any worker while there is work, and how long nothing is heard of it before
+# it is looked after, in seconds. Dask itself would wait for ever.
+_WITHOUT_WORKERS, _LOOK = 60.0, 2.0
 
 
 class Engine(Protocol):
@@ -84,11 +89,10 @@ class Cluster:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.workers = sum(client.nthreads().values())
+        self._address = mask(getattr(client.scheduler, "address", ""))
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], tick: Tick) -> list[Any]:
         """See `Engine`."""
-        from distributed import as_completed
-
         name = f"walslab-{uuid.uuid4().hex}"
         keys = _keys(name, len(items))
         found: dict[Any, Any] = {}
@@ -96,19 +100,47 @@ class Cluster:
             attempt = functools.partial(_attempt, function)
             futures = self.client.map(attempt, items, key=keys, retries=_RETRIES)
             try:
-                # The loop is named because this client is not the default one.
-                for future in as_completed(futures, loop=self.client.loop):
-                    found[future.key] = _result_of(future)
+                ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+                for future in futures:
+                    future.add_done_callback(ended.put)
+                for left in range(len(futures), 0, -1):
+                    future = self._await(functools.partial(ended.get, timeout=_LOOK), left)
+                    # What a task returned is gone with its worker, and comes when the task has run again.
+                    found[future.key] = self._await(functools.partial(_result_of, future), left)
                     tick()
             except BaseException:
                 self._stop(futures, name)
                 raise
         return [found[key] for key in keys]
 
+    def _await(self, get: Callable[[], _T], left: int) -> _T:
+        """Return what `get` gives when it is no longer empty, as long as there is a worker to bring it."""
+        at_work = time.monotonic()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return get()
+            lack = self._lack()
+            if not lack:
+                at_work = time.monotonic()
+            elif time.monotonic() - at_work > _WITHOUT_WORKERS:
+                raise BackendError(
+                    f"the Dask scheduler {self._address} {lack} for {_WITHOUT_WORKERS:.0f} s, and {left:,} "
+                    "tasks are left: see that it runs, start workers with "
+                    f"`dask worker {self._address}`, and ingest again"
+                )
+
+    def _lack(self) -> str:
+        """Return what keeps the cluster from working, or an empty string."""
+        try:
+            return "" if self.client.nthreads(callback_timeout=_ANSWER) else "has had no workers"
+        except Exception:  # noqa: BLE001 - of a scheduler that is gone; the tasks are then cancelled
+            return "has not answered"
+
     def _stop(self, futures: Sequence[Future[Any]], name: str) -> None:
         """Cancel tasks, and wait for those that run: they write files, which are cleared away next."""
         until = time.monotonic() + _PATIENCE
         with contextlib.suppress(Exception):  # of a scheduler that is gone: it has nothing more to tell
+            self.client.nthreads(callback_timeout=_ANSWER)  # to cancel would wait for an answer without end
             self.client.cancel(futures, force=True)
             while time.monotonic() < until:
                 time.sleep(0.1)  # the workers have to hear of it first
@@ -116,7 +148,7 @@ class Cluster:
                     break
 
     def check(self, folder: Path, paths: Sequence[str]) -> None:
-        """Refuse a cluster whose workers cannot do the work.
+        """Refuse a cluster that cannot do the work.
 
         Parameters
         ----------
@@ -128,13 +160,20 @@ class Cluster:
         Raises
         ------
         BackendError
-            Naming the workers and what they lack.
+            Naming the scheduler or the workers, and what they lack.
         """
         for path in paths:
             # It might name another file there.
             if not Path(path).is_absolute():
                 raise BackendError(f"on a Dask cluster the path of ratings must be absolute, but got {path}")
         with _explained():
+            try:
+                self.client.run_on_scheduler(_nothing)  # it reads what tasks are sent
+            except ModuleNotFoundError as error:
+                raise BackendError(
+                    f"the Dask scheduler {self._address} has no walslab: install the same version there "
+                    f"({error})"
+                ) from error
             seen = self.client.run(_lacks, str(folder), list(paths), on_error="return")
         for worker, lack in seen.items():
             # What cannot travel comes as the text of an exception.
@@ -166,7 +205,12 @@ def _attempt(function: Callable[[Any], Any], item: Any) -> Any:
 
 
 def _result_of(future: Future[Any]) -> Any:
-    result = future.result()
+    try:
+        result = future.result(timeout=_WITHOUT_WORKERS)
+    except TimeoutError:
+        if future.status != "error":
+            raise queue.Empty from None
+        result = future.result()  # the task itself took too long for something, and says so
     if isinstance(result, WalslabError):
         raise result
     return result
@@ -192,6 +236,10 @@ def _explained() -> Iterator[None]:
     except (CancelledError, CommClosedError) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise BackendError(f"the Dask cluster is gone: {reason}; ingest again when it is back") from error
+
+
+def _nothing() -> None:
+    pass
 
 
 def _lacks(folder: str, paths: list[str]) -> str:

@@ -1,0 +1,214 @@
+"""An ingest on a Dask cluster that breaks down ends, with the reason and the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from toolkit.commands import main
+from toolkit.errors import BackendError
+from toolkit.ingest import RatingsSource, engine, ingest_ratings
+from toolkit.ingest.engine import connect
+
+pytestmark = pytest.mark.integration
+WITHOUT_WALSLAB = """
+import sys
+
+class Nowhere:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "toolkit":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nowhere)
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path_factory, repo_root):
+    """A scheduler and its only worker, which nobody starts again."""
+    with Cluster(tmp_path_factory.mktemp("dask"), repo_root) as started:
+        yield started
+
+
+class Cluster:
+    """A scheduler and a worker, processes that end with the test."""
+
+    def __init__(self, folder, repo_root, *for_scheduler):
+        self.folder, self.for_scheduler = folder, for_scheduler
+        # By default Dask spends half a minute on a worker that is gone.
+        settings = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
+        self.environment = {**os.environ, "PYTHONPATH": str(repo_root), **settings}
+        self.processes = []
+
+    def __enter__(self):
+        file = self.folder / "scheduler.json"
+        given = ("--scheduler-file", str(file), *self.for_scheduler)
+        self.scheduler = self.start("scheduler", "--port", "0", *given)
+        until(file.exists)
+        self.address = json.loads(file.read_text())["address"]
+        self.worker = self.start("worker", self.address, "--no-nanny", "--nthreads", "1")
+        until(lambda: not failure_to_connect(self.address))
+        return self
+
+    def __exit__(self, *problem):
+        for process in self.processes:
+            for name in (signal.SIGCONT, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, name)
+            process.wait()
+
+    def start(self, *arguments):
+        """Start one; it works in a folder that is not ours."""
+        command = [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+        with (self.folder / f"{len(self.processes)}.log").open("w") as out:
+            process = subprocess.Popen(
+                command, stdout=out, stderr=out, cwd=self.folder, env=self.environment, start_new_session=True
+            )
+        self.processes.append(process)
+        return process
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def failure_to_connect(address):
+    try:
+        with connect(address):
+            return ""
+    except BackendError as error:
+        return str(error)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(engine, "_WITHOUT_WORKERS", 1.0)
+    monkeypatch.setattr(engine, "_LOOK", 0.2)
+    monkeypatch.setattr(engine, "_ANSWER", "3s")
+
+
+@pytest.fixture
+def ratings(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("".join(f"{u},{i},{(u + i) % 5 + 1}\n" for u in range(60) for i in range(u % 7, 50)))
+    return path
+
+
+def ingest(ratings, out, address, progress):
+    with connect(address) as workers:
+        return ingest_ratings(
+            RatingsSource.detect([ratings]),
+            out,
+            engine=workers,
+            progress=progress,
+            block_bytes=1000,
+            shard_ratings=300,
+        )
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_ingest_whose_last_worker_is_killed_ends_and_names_the_scheduler(
+    cluster, ratings, tmp_path, impatient
+):
+    def progress(stage, done, total):
+        if (stage, done) == ("reading", 2):
+            cluster.worker.kill()
+
+    began = time.monotonic()
+    text = (
+        rf"^the Dask scheduler {cluster.address} has had no workers for 1 s, and \d+ tasks are left: see "
+        rf"that it runs, start workers with `dask worker {cluster.address}`, and ingest again$"
+    )
+    with pytest.raises(BackendError, match=text):
+        ingest(ratings, tmp_path / "out", cluster.address, progress)
+    assert time.monotonic() - began < 30
+    assert names(tmp_path) == ["r.csv"]
+
+
+def test_an_ingest_whose_scheduler_is_killed_ends_and_says_so(cluster, ratings, tmp_path, impatient):
+    def progress(stage, done, total):
+        if (stage, done) == ("sorting", 2):
+            cluster.scheduler.kill()
+
+    began = time.monotonic()
+    with pytest.raises(BackendError, match=r"^the Dask cluster is gone: .*; ingest again when it is back$"):
+        ingest(ratings, tmp_path / "out", cluster.address, progress)
+    assert time.monotonic() - began < 30
+    assert names(tmp_path) == ["r.csv"]
+
+
+def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(cluster, ratings, tmp_path, impatient):
+    def progress(stage, done, total):
+        if (stage, done) == ("reading", 2):
+            cluster.scheduler.send_signal(signal.SIGSTOP)
+
+    began = time.monotonic()
+    text = rf"^the Dask scheduler {cluster.address} has not answered for 1 s, and \d+ tasks are left: "
+    with pytest.raises(BackendError, match=text):
+        ingest(ratings, tmp_path / "out", cluster.address, progress)
+    assert time.monotonic() - began < 60
+    assert names(tmp_path) == ["r.csv"]
+
+
+def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_LOOK", 0.2)
+
+    def progress(stage, done, total):
+        if (stage, done) == ("reading", 2):
+            cluster.worker.kill()
+            later = threading.Timer(2.0, cluster.start, ("worker", cluster.address, "--nthreads", "1"))
+            later.start()
+
+    made = ingest(ratings, tmp_path / "out", cluster.address, progress)
+    assert made.counts["ratings"] == len(ratings.read_text().splitlines())
+    assert names(tmp_path) == ["out", "r.csv"]
+
+
+def test_a_long_task_is_no_lack_of_workers(cluster, impatient):
+    with connect(cluster.address) as workers:
+        assert workers.map(time.sleep, [3.0, 0.1], lambda: None) == [None, None]
+
+
+def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, impatient, monkeypatch):
+    real = engine.Cluster.map
+
+    def without_workers(self, *arguments):
+        cluster.worker.kill()
+        return real(self, *arguments)
+
+    monkeypatch.setattr(engine.Cluster, "map", without_workers)
+    done = CliRunner().invoke(
+        main, ["ingest", str(ratings), "--out", str(tmp_path / "out"), "--dask-scheduler", cluster.address]
+    )
+    assert done.exit_code == 1
+    assert f"error: the Dask scheduler {cluster.address} has had no workers for 1 s, and " in done.stderr
+    assert names(tmp_path) == ["r.csv"]
+
+
+def test_a_scheduler_without_walslab_is_named(ratings, tmp_path, tmp_path_factory, repo_root):
+    folder = tmp_path_factory.mktemp("dask")
+    (folder / "preload.py").write_text(WITHOUT_WALSLAB)
+    with Cluster(folder, repo_root, "--preload", str(folder / "preload.py")) as cluster:
+        done = CliRunner().invoke(
+            main,
+            ["ingest", str(ratings), "--out", str(tmp_path / "out"), "--dask-scheduler", cluster.address],
+        )
+    assert done.exit_code == 1
+    assert f"error: the Dask scheduler {cluster.address} has no walslab: install the same" in done.stderr
+    assert names(tmp_path) == ["r.csv"]
