@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,42 @@ def movielens_1m():
     """The 1,000,209 ratings of MovieLens 1M; skips the test where they are not at hand."""
     parts = ("ml-1m", "ratings.dat.gz")
     return _movielens(REPO_ROOT.joinpath("data", *parts), REPO_ROOT.parent.joinpath("shared", "data", *parts))
+
+
+@pytest.fixture(scope="module")
+def object_store():
+    """The address of a server that speaks S3, which the environment says, too."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "something",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            # Nothing of the person who runs the tests.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield address
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def s3(object_store):
+    """A new bucket, as s3fs sees it."""
+    import fsspec
+
+    store = fsspec.filesystem("s3")
+    store.mkdir("bucket")
+    yield store
+    store.rm("bucket", recursive=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from toolkit import atomic
 from toolkit.address import is_address, located, reaching
@@ -61,6 +62,7 @@ class Study:
         StudyError
             When there is one of that name.
         """
+        path = _without_file(path)
         mirror = Mirror(str(path)) if is_address(path) else None
         if mirror and mirror.exists():
             raise StudyError(
@@ -105,7 +107,7 @@ class Study:
     @classmethod
     def find(cls, path: str | Path) -> Study | None:
         """Open the study of a directory or an address, or return None where there is none."""
-        mirror = None
+        mirror, path = None, _without_file(path)
         if is_address(path):
             mirror = Mirror(str(path))
             try:
@@ -268,6 +270,11 @@ class Study:
 def kept_in() -> str:
     """Return the folder or address where studies are kept."""
     return (os.environ.get("WALSLAB_STUDIES") or STUDIES).rstrip("/")
+
+
+def _without_file(path: str | Path) -> str | Path:
+    """Return the path of an address on this machine, or of a file system that is mounted here."""
+    return unquote(urlsplit(str(path)).path) if str(path).startswith("file://") else path
 
 
 def _read(path: Path) -> dict[str, Any]:

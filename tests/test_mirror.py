@@ -1,0 +1,382 @@
+"""Studies and datasets at an address: the same as in a folder, whoever comes next, and whatever dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+import fsspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fsspec.implementations.memory import MemoryFileSystem
+from trials import end, result
+
+from cluster.cli import main
+from toolkit import RatingsDataset
+from toolkit.errors import DatasetError, StudyError
+from toolkit.factors import Factors, Side
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from tune import lease, mirror
+from tune.search import create_study, require_same
+from tune.spec import SearchSpec
+from tune.store import children, client_of
+from tune.study import Study
+
+SPEC = SearchSpec.from_dict(
+    {"space": {"factors": {"low": 2, "high": 6}, "iterations": 3}, "trials": 4, "concurrency": 1}
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty current folder, and leases that run out within a second."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WALSLAB_STUDIES", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(lease, "RENEWAL", 0.1)
+    monkeypatch.setattr(lease, "EXPIRY", 0.6)
+    monkeypatch.setattr(mirror, "_PAUSE", 0.02)
+    return tmp_path
+
+
+@pytest.fixture
+def address():
+    """An address of its own, in the memory of this process."""
+    name = uuid.uuid4().hex
+    yield f"memory://{name}/studies/first"
+    with contextlib.suppress(FileNotFoundError):
+        fsspec.filesystem("memory").rm(f"/{name}", recursive=True)
+
+
+@pytest.fixture
+def store():
+    """What lies at addresses in memory."""
+    return fsspec.filesystem("memory")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A small dataset in a folder."""
+    root = tmp_path_factory.mktemp("data")
+    rows = [f"{u},{i},{(u * i) % 5 + 1}" for u in range(30) for i in range(20) if (u + i) % 3]
+    (root / "r.csv").write_text("user,item,rating\n" + "\n".join(rows))
+    rule = SplitRule(valid=0.2, test=0.1)
+    return ingest_ratings(RatingsSource.detect([root / "r.csv"]), root / "dataset", split=rule)
+
+
+@pytest.fixture
+def data_address(dataset, store, address):
+    """The same dataset at an address."""
+    there = address.replace("studies/first", "dataset")
+    store.put(str(dataset.path), there.removeprefix("memory:/"), recursive=True)
+    return there
+
+
+def made(address):
+    return Study.create(address, name="first", spec=SPEC.to_dict(), tracking_uri="x", seconds=0.0)
+
+
+def keep(study, trial):
+    side = Side(np.ones((3, 2), np.float32), np.zeros(3, np.float32))
+    study.keep_factors(
+        trial, Factors(mean=3.0, users=side, items=side, iterations=3, config=SPEC.config({"factors": 2}))
+    )
+    end(study, result(trial))
+
+
+def wait_for(true, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Studies
+
+
+def test_study_is_found_again_from_elsewhere(address):
+    study = made(address)
+    with study.locked():
+        study.journal.append("proposed", trial="trial-001", number=1, sampled={"factors": 2}, source="random")
+        end(study, result("trial-001"))
+    found = Study.open(address)
+    assert found.path != study.path
+    assert found.facts == study.facts
+    assert found.proposed() == study.proposed()
+    assert found.trials() == study.trials()
+    assert (found.name, found.where, found.shown) == ("first", address, address)
+
+
+def test_study_is_found_by_name_where_studies_are_kept(address, monkeypatch):
+    made(address)
+    monkeypatch.setenv("WALSLAB_STUDIES", address.rpartition("/")[0])
+    assert Study.open("first").where == address
+    assert Study.open("first").shown == "first"
+    with pytest.raises(StudyError, match=r"no study 'frist' \(did you mean 'first'\?\)"):
+        Study.open("frist")
+
+
+def test_second_study_of_a_name_is_refused(address):
+    made(address)
+    with pytest.raises(StudyError, match=r"there is a study memory://.*/first already"):
+        made(address)
+
+
+def test_what_happens_is_there_while_the_study_runs(address):
+    study = made(address)
+    with study.locked():
+        end(study, result("trial-001"))
+        wait_for(lambda: len(Study.open(address).trials()) == 1)
+        end(study, result("trial-002"))
+        wait_for(lambda: len(Study.open(address).trials()) == 2)
+
+
+def test_trial_counts_once_its_factors_are_in_mlflow(address):
+    study = made(address)
+    with study.locked():
+        keep(study, "trial-001")
+        end(study, result("trial-002"))
+        wait_for(lambda: Study.open(address).trials())
+        # A process that is killed now leaves its factors behind on its machine.
+        assert [trial["trial"] for trial in Study.open(address).trials()] == ["trial-002"]
+        # What the record does: it moves them, and says so.
+        study.factors_folder("trial-001").rename(study.path / "elsewhere")
+        study.journal.append("recorded", trial="trial-001")
+        wait_for(lambda: len(Study.open(address).trials()) == 2)
+
+
+def test_factors_that_mlflow_did_not_take_lie_at_the_address_until_it_does(address, store):
+    study = made(address)
+    with study.locked():
+        keep(study, "trial-001")
+    again = Study.open(address)
+    kept = Factors.load(again.factors_folder("trial-001"))
+    np.testing.assert_array_equal(kept.users.factors, np.ones((3, 2)))
+    with again.locked():
+        again.factors_folder("trial-001").rename(again.path / "elsewhere")
+        again.journal.append("recorded", trial="trial-001")
+    assert not store.exists(address.removeprefix("memory:/") + "/factors/trial-001")
+    assert len(Study.open(address).trials()) == 1
+    assert Study.open(address).recorded() == {"trial-001"}
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_request_that_fails_loses_and_repeats_nothing(address, monkeypatch, calls):
+    study, failed = made(address), []
+    write = MemoryFileSystem._open
+
+    def failing(self, path, mode="rb", **options):
+        if "w" in mode and "journal" in path and len(failed) < calls:
+            failed.append(path)
+            raise ConnectionError("reset by peer")
+        return write(self, path, mode=mode, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", failing)
+    with study.locked():
+        for number in range(1, 6):
+            end(study, result(f"trial-{number:03d}"))
+            time.sleep(0.05)
+    assert failed
+    lines = Study.open(address).journal.path.read_text().splitlines()
+    assert len(lines) == 5
+    assert len(set(lines)) == 5
+
+
+def test_study_whose_store_stays_away_is_kept_here_and_says_where(address, monkeypatch):
+    study = made(address)
+    monkeypatch.setattr(mirror, "_PATIENCE", 0.2)
+
+    def failing(self, *args, **options):
+        raise ConnectionError("reset by peer")
+
+    held = study.locked()
+    held.__enter__()
+    end(study, result("trial-001"))
+    monkeypatch.setattr(MemoryFileSystem, "_open", failing)
+    with pytest.raises(StudyError, match=r"not all of .* is at memory://") as raised:
+        held.__exit__(None, None, None)
+    assert str(study.path) in str(raised.value)
+    study.mirror._clean()
+    assert (study.path / "journal.jsonl").exists()
+    monkeypatch.undo()
+
+
+# One process at a time
+
+
+def test_study_that_another_process_runs_is_refused(address):
+    study = made(address)
+    with study.locked():
+        assert Study.open(address).status() == "running"
+        with (
+            pytest.raises(StudyError, match=r"is being run by process \d+ of .*: wait for it"),
+            Study.open(address).locked(),
+        ):
+            pass
+    with Study.open(address).locked():  # it was let go of
+        pass
+
+
+def test_study_of_a_process_that_died_is_taken_over(address, store):
+    study = made(address)
+    study.mirror._lease.renew()
+    time.sleep(0.7)
+    assert Study.open(address).status() == "interrupted"
+    began = time.monotonic()
+    with Study.open(address).locked():
+        assert 0.5 < time.monotonic() - began < 5
+    assert not store.exists(address.removeprefix("memory:/") + "/lease.json")
+
+
+def test_process_that_was_taken_for_dead_gives_up(address):
+    study, other = made(address), Study.open(address)
+    with study.locked():
+        other.mirror._lease.renew()  # as one that waited in vain for a sign of life
+        wait_for(lambda: study.mirror._lost)
+        with pytest.raises(StudyError, match="was taken over by process"):
+            study.require_held()
+        end(study, result("trial-001"))
+    assert Study.open(address).trials() == []
+
+
+def test_of_two_at_the_same_moment_one_gets_the_study(address):
+    made(address)
+    won, lost = [], []
+
+    def take():
+        try:
+            with Study.open(address).locked():
+                won.append(1)
+                time.sleep(1.0)
+        except StudyError as error:
+            lost.append(str(error))
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(lost)) == (1, 2), lost
+
+
+# A whole search
+
+
+@pytest.mark.integration
+def test_search_goes_on_where_a_killed_process_left_it(folder, dataset, repo_root, s3):
+    words = [sys.executable, "-m", "tune", "tune", str(dataset.path), "--studies", "s3://bucket/kept"]
+    words += ["--name", "first", "--trials", "12", "--in-process", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    began = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def recorded():
+        s3.invalidate_cache()
+        return b"recorded" in b"".join(s3.cat_file(name) for name in s3.find("bucket/kept/first/journal"))
+
+    try:
+        wait_for(recorded, 120)
+    finally:
+        began.kill()
+        began.wait()
+    found = Study.open("s3://bucket/kept/first")
+    before = {trial["trial"]: trial["ended"] for trial in found.trials()}
+    assert 1 <= len(before) < 12
+    again = subprocess.run(words, env=environment, capture_output=True, check=True, text=True)
+    assert json.loads(again.stdout.splitlines()[-1])["trials"] == 12
+    after = {trial["trial"]: trial["ended"] for trial in Study.open("s3://bucket/kept/first").trials()}
+    assert before.items() <= after.items()  # not run again
+    assert len(after) == 12
+    client = client_of(found)
+    assert sorted(run.data.tags["walslab.trial"] for run in children(client, found)) == sorted(after)
+
+
+def test_asked_for_once_more_a_study_goes_on_and_runs_nothing_twice(address, data_address):
+    words = ["tune", data_address, "--name", "first", "--studies", address.rpartition("/")[0]]
+    words += ["--trials", "3", "--in-process"]
+    first = CliRunner().invoke(main, words)
+    assert first.exit_code == 0, first.output
+    trials = Study.open(address).trials()
+    again = CliRunner().invoke(main, words)
+    assert again.exit_code == 0, again.output
+    assert f"study {address} goes on: 3 trials have ended" in again.stderr
+    assert Study.open(address).trials() == trials
+    other = CliRunner().invoke(main, [*words, "--seed", "7"])
+    assert other.exit_code == 1
+    assert "already, with another seed: choose another --name" in other.stderr
+    more = CliRunner().invoke(main, ["tune", "--extend", "1", *words[2:6], "--in-process"])
+    assert more.exit_code == 0, more.output
+    assert len(Study.open(address).trials()) == 4
+    assert CliRunner().invoke(main, words).exit_code == 0  # extended, it is the same study still
+    listed = CliRunner().invoke(main, ["results", address])
+    assert listed.exit_code == 0
+    assert "finished, 4/4 trials" in listed.stdout
+
+
+def test_another_dataset_is_not_the_same_study(address, dataset):
+    study = create_study(address, dataset, SPEC)
+    study.facts["digest"] = "0" * 32
+    with pytest.raises(StudyError, match="with another dataset"):
+        require_same(study, dataset, SPEC)
+
+
+def test_study_that_cannot_begin_leaves_nothing_at_its_address(address, dataset, monkeypatch, store):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(StudyError, match="no MLflow server answers"):
+        create_study(address, dataset, SPEC)
+    assert not store.exists(address.removeprefix("memory:/"))
+
+
+# Datasets
+
+
+def test_dataset_at_an_address_is_the_same(data_address, dataset):
+    there = RatingsDataset.open(data_address, verify=True)
+    assert there.digest == dataset.digest
+    assert there.where == data_address
+    for name in ("train", "train_by_item", "valid", "test"):
+        assert (getattr(there, name) != getattr(dataset, name)).nnz == 0
+    np.testing.assert_array_equal(there.item_ids, dataset.item_ids)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_file_that_an_address_lacks_or_has_changed_is_named(data_address, dataset, store, verify):
+    file = next(
+        entry["path"] for entry in dataset.manifest["files"] if entry["path"].startswith("train/rows")
+    )
+    at = f"{data_address.removeprefix('memory:/')}/{file}"
+    content = store.cat(at)
+    store.pipe(at, content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(DatasetError, match=f"{data_address}/{file} was changed since it was written"):
+        RatingsDataset.open(data_address, verify=verify).train  # noqa: B018 - read now
+    store.rm(at)
+    with pytest.raises(DatasetError, match=f"{data_address}/{file} is missing"):
+        RatingsDataset.open(data_address)
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("memory://nothing/here", "memory://nothing/here is not a dataset: it has no manifest.json"),
+        ("s4://bucket/key", "s4://bucket/key cannot be reached: .*check the part before ://"),
+        ("gs://bucket/key", "gs://bucket/key cannot be reached: .*pip install gcsfs"),
+    ],
+)
+def test_address_without_a_dataset_is_refused(where, told):
+    with pytest.raises(DatasetError, match=told):
+        RatingsDataset.open(where)
+
+
+def test_store_that_refuses_is_named_with_a_way_out(monkeypatch, data_address):
+    def failing(self, *args, **options):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", failing)
+    with pytest.raises(DatasetError, match="cannot be used: Access Denied; check the address, and the store"):
+        RatingsDataset.open(data_address)
