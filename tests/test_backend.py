@@ -91,6 +91,27 @@ def test_a_usable_cupy_is_chosen_unless_numpy_is_asked_for(monkeypatch, choose):
     assert choose("numpy").xp is np
 
 
+@pytest.mark.parametrize(
+    ("limit", "spare", "batch"),
+    [
+        (80 << 30, None, 1 << 31),
+        (4 << 30, None, 1 << 29),
+        (4 << 30, 1 << 30, 1 << 28),
+        (1 << 30, -5, 1 << 20),
+    ],
+)
+def test_batches_are_cut_to_the_memory_there_is(monkeypatch, limit, spare, batch):
+    pretend(monkeypatch, installed=True, available=True, allocates=True)
+    backend = Backend("cupy")
+    whole = backend.batch_entries, backend.batch_scores
+    backend.fit_in(limit, spare)
+    assert backend.batch_bytes == batch
+    assert 0 < backend.batch_entries <= whole[0]
+    assert 0 < backend.batch_scores <= whole[1]
+    if limit > 64 << 30:
+        assert (backend.batch_entries, backend.batch_scores) == whole
+
+
 def test_numpy_never_asks_for_cupy(monkeypatch):
     monkeypatch.setitem(_PROBLEMS, "cupy", lambda: pytest.fail("cupy was looked for"))
     assert Backend.prefer("numpy").name == Backend.require("numpy").name == "numpy"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 
+import cupy_stand_in
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from toolkit.backend import Backend
 from toolkit.config import WALSConfig
+from toolkit.device import DeviceMemoryError, DeviceShare
 from toolkit.errors import BackendError
 from toolkit.metrics import rmse
 from toolkit.ranking import rank
@@ -155,6 +158,174 @@ def test_trial_is_the_same_on_every_backend(ratings, backend):
     )
     assert rmses(there) == pytest.approx(rmses(here), abs=1e-4)
     assert isinstance(there[-1].factors.items.factors, np.ndarray)
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """The memory of a made-up GPU of 8 GiB, on which CuPy seems to work."""
+    monkeypatch.delenv("CUPY_GPU_MEMORY_LIMIT", raising=False)
+    monkeypatch.setenv("CUPY_CACHE_DIR", "somewhere")
+    return cupy_stand_in.install(monkeypatch)
+
+
+ON_GPU = changed(backend="auto", gpu=0.25)
+
+
+def test_share_of_a_gpu_is_a_cap_and_is_said(ratings, pool):
+    worker = TrialWorker(ratings, ON_GPU)
+    (segment,) = all_of(worker, CONFIG)
+    assert segment.reason is None
+    assert pool.get_limit() == (2 << 30) - (512 << 20)
+    assert segment.system["backend"] == "cupy"
+    assert segment.system["device"] == "Stand-in GPU, 0.25 of it"
+    assert worker.share.peak_bytes == pool.peak
+    assert rmses([segment]) == pytest.approx(rmses(all_of(TrialWorker(ratings, SETTINGS), CONFIG)), abs=1e-4)
+
+
+def test_trial_on_a_cpu_has_no_share_and_no_folder_of_kernels(ratings, monkeypatch):
+    monkeypatch.setattr(training, "keep_kernels_locally", lambda: pytest.fail("asked for"))
+    assert TrialWorker(ratings, changed(gpu=0.25)).share is None
+    assert TrialWorker(ratings, changed(backend="auto")).share is None
+
+
+def test_kernels_have_their_folder_before_cupy_is_asked_for(ratings, pool, monkeypatch):
+    asked = []
+    require = Backend.require
+    monkeypatch.setattr(training, "keep_kernels_locally", lambda: asked.append("folder"))
+    monkeypatch.setattr(Backend, "require", lambda *names: asked.append("cupy") or require(*names))
+    TrialWorker(ratings, ON_GPU)
+    assert asked == ["folder", "cupy"]
+
+
+def test_share_without_room_for_cuda_is_refused(ratings, pool):
+    with pytest.raises(BackendError, match=r"resources\.gpu must leave room"):
+        TrialWorker(ratings, changed(backend="cupy", gpu=0.01))
+
+
+def test_ratings_that_do_not_fit_are_refused(ratings, pool, monkeypatch):
+    monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", "9000")
+    cupy_stand_in.install(monkeypatch)
+    with pytest.raises(BackendError, match=r"must fit into .* 8\.79 KiB \(by CUPY_GPU_.*Out of memory alloc"):
+        TrialWorker(ratings, ON_GPU)
+
+
+def test_trial_that_cannot_fit_fails_before_it_takes_memory(ratings, pool, monkeypatch):
+    monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", "100000")
+    pool = cupy_stand_in.install(monkeypatch)
+    worker = TrialWorker(ratings, ON_GPU)
+    before = pool.used_bytes()
+    pool.peak = 0
+    (segment,) = all_of(worker, CONFIG.replace(factors=500))
+    assert segment.reason.startswith("a training of 500 factors needs at least 2.3 MiB of GPU memory, but")
+    assert "resources.gpu" in segment.reason
+    assert not segment.fatal
+    assert pool.peak <= before
+    assert all_of(worker, CONFIG)[-1].reason is None
+
+
+def test_memory_that_runs_out_midway_fails_the_trial_and_not_the_next(ratings, pool, monkeypatch):
+    worker = TrialWorker(ratings, ON_GPU)
+    before = pool.used_bytes()
+    monkeypatch.setattr(DeviceShare, "require", lambda *_, **__: None)
+    pool.set_limit(size=before + 40_000)
+    (segment,) = all_of(worker, CONFIG.replace(factors=100))
+    assert segment.reason.startswith(
+        f"out of memory on the GPU, of which this process may take {worker.share} (Out of memory allocating "
+    )
+    assert "1.5 GiB (resources.gpu 0.25 of 8 GiB" in segment.reason
+    assert "limit set to: " in segment.reason
+    assert segment.reason.endswith(
+        "search fewer factors, run fewer trials at once (concurrency), or give each a larger share of a GPU "
+        "(resources.gpu)"
+    )
+    assert pool.total_bytes() == pool.used_bytes() == before
+    assert all_of(worker, CONFIG)[-1].reason is None
+
+
+def fail_knotted(trainer):
+    """Raise errors that refer to themselves, from frames and closures that hold device memory."""
+    held = trainer.factors.users.factors + 1
+    error = ValueError("knotted")
+    error.itself = error
+
+    def again(n):
+        return again(n - 1) if n else len(held)
+
+    try:
+        raise error
+    except ValueError as first:
+        raise KeyError(again(3)) from first
+
+
+def test_trials_leave_nothing_on_the_device(ratings, pool, monkeypatch):
+    worker = TrialWorker(ratings, changed(backend="cupy", gpu=1, patience=2, rungs=(2,)))
+    arrays, used = pool.live(), pool.used_bytes()
+    step = Trainer.step
+    kept = []
+    gc.disable()  # nothing is freed by chance
+    try:
+        for number in range(50):
+            kind = ("goes well", "fails", "runs out", "is refused", "is stopped")[number % 5]
+            with monkeypatch.context() as patched:
+                if kind == "fails":
+                    patched.setattr(
+                        Trainer,
+                        "step",
+                        lambda trainer: (fail_knotted if trainer.iterations else step)(trainer),
+                    )
+                if kind == "runs out":
+                    patched.setattr(DeviceShare, "require", lambda *_, **__: None)
+                    pool.set_limit(size=used + 20_000)
+                if kind == "is refused":
+                    patched.setattr(worker.share, "limit", used)
+                config = CONFIG.replace(factors=4 + number, pattern_weight=0.5, momentum=0.2)
+                worker.begin(config)
+                assert (pool.live(), pool.used_bytes(), pool.total_bytes()) == (arrays, used, used)
+                segment = worker.advance()
+                while not segment.done and kind != "is stopped":
+                    segment = worker.advance()
+                kept.append(segment)
+                assert (segment.reason is None) == (kind in ("goes well", "is stopped")), segment.reason
+                if segment.reason:
+                    assert (pool.live(), pool.total_bytes()) == (arrays, used)
+            pool.set_limit(size=worker.share.limit)
+        worker.begin(CONFIG)
+        assert (pool.live(), pool.used_bytes(), pool.total_bytes()) == (arrays, used, used)
+    finally:
+        gc.enable()
+    assert {"knotted" in segment.trace for segment in kept[1::5]} == {True}
+
+
+def test_process_whose_gpu_computes_no_more_ends_with_it(ratings, pool):
+    # Ray then begins the trial in another process; its failure would be that of all that follow.
+    worker = TrialWorker(ratings, ON_GPU)
+    worker.begin(CONFIG)
+    cuda = worker._data.backend.xp.cuda
+
+    def broken(*_):
+        raise RuntimeError("cudaErrorIllegalAddress")
+
+    cuda.runtime.deviceSynchronize = broken
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Trainer, "step", broken)
+        with pytest.raises(BackendError, match="computes nothing more"):
+            worker.advance()
+
+
+def test_last_iteration_is_dropped_before_the_next_where_it_is_not_kept(ratings, pool):
+    config = CONFIG.replace(factors=200, bias="none")
+    peaks = []
+    for patience in (0, 6):
+        worker = TrialWorker(ratings, changed(backend="cupy", gpu=1, patience=patience))
+        pool.peak = 0
+        all_of(worker, config)
+        peaks.append(pool.peak - pool.used_bytes())
+        del worker
+    assert peaks[0] < peaks[1]
+
+
+def test_memory_error_is_its_own_explanation_where_it_has_one():
+    assert explain(DeviceMemoryError("needs more: take less")) == "needs more: take less"
 
 
 def test_reason_is_one_line():

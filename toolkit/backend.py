@@ -19,6 +19,8 @@ import numpy as np
 from toolkit.errors import BackendError
 
 BackendName = Literal["auto", "numpy", "numba", "cupy"]
+# Batches that fill a card: padded ratings, bytes, and scores of a ranking.
+_ENTRIES_ON_GPU, _BATCH_ON_GPU, _SCORES_ON_GPU = 1 << 22, 1 << 31, 1 << 26
 
 
 def cupy_problem() -> str | None:
@@ -75,6 +77,8 @@ class Backend:
         Rows that one batch holds at most.
     batch_bytes : int
         Bytes that one batch's gathered factors and systems take at most (but one row is never cut).
+    batch_scores : int
+        Users × items whose scores are in memory at once when items are ranked.
     """
 
     def __init__(self, name: Literal["numpy", "numba", "cupy"], threads: int = 0) -> None:
@@ -84,8 +88,9 @@ class Backend:
         self.threads = 1 if name == "cupy" else threads or usable_processors()
         # On the CPU a batch should stay in the cache; on a GPU it should fill the card.
         on_gpu = name == "cupy"
-        self.batch_entries, self.batch_rows = (1 << 22, 1 << 14) if on_gpu else (1 << 15, 1 << 9)
-        self.batch_bytes = 1 << 31 if on_gpu else 1 << 26
+        self.batch_entries, self.batch_rows = (_ENTRIES_ON_GPU, 1 << 14) if on_gpu else (1 << 15, 1 << 9)
+        self.batch_bytes = _BATCH_ON_GPU if on_gpu else 1 << 26
+        self.batch_scores = _SCORES_ON_GPU if on_gpu else 1 << 21
 
     @classmethod
     def require(cls, name: BackendName, threads: int = 0) -> Backend:
@@ -102,6 +107,25 @@ class Backend:
             if _PROBLEMS[choice]() is None:
                 return cls(choice, threads)
         return cls("numpy", threads)
+
+    def fit_in(self, limit: int, spare: int | None = None) -> None:
+        """Keep batches on a GPU small enough for the memory that there is for them.
+
+        Parameters
+        ----------
+        limit : int
+            Bytes that the process may take of the device.
+        spare : int, optional
+            How many of them nothing else takes; by default half.
+        """
+        # While a batch is built, CuPy copies the gathered factors to transpose them, and a batch that must be
+        # built in double precision is there in both: up to four times what is counted.
+        spare = limit // 2 if spare is None else spare
+        self.batch_bytes = max(1 << 20, min(_BATCH_ON_GPU, spare // 4))
+        # Some 40 bytes of numbers and places for each padded rating, which then take a twentieth at most, and
+        # some 24 for each score.
+        self.batch_entries = max(1 << 12, min(_ENTRIES_ON_GPU, limit // 1024))
+        self.batch_scores = max(1 << 12, min(_SCORES_ON_GPU, spare // 64))
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r}, threads={self.threads})"

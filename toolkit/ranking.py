@@ -12,9 +12,6 @@ from toolkit.backend import Backend
 from toolkit.errors import ConfigError
 from toolkit.factors import Predictor
 
-# Scores that are in memory at once, on a CPU and on a GPU: never users × items.
-_SCORES, _SCORES_ON_GPU = 1 << 21, 1 << 26
-
 
 class Ranking(NamedTuple):
     """Means over the users that have a relevant item held out.
@@ -88,7 +85,7 @@ def rank(
         return Ranking(np.nan, np.nan, 0.0, 0)
     n_items = wanted.shape[1]
     k = min(k, n_items)
-    step = max(1, (_SCORES_ON_GPU if backend.name == "cupy" else _SCORES) // n_items)
+    step = max(1, backend.batch_scores // n_items)
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)
     recall = ndcg = 0.0

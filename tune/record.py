@@ -148,10 +148,14 @@ class MlflowRecord:
         run_id = self._run(trial, result["config"], result["started"])
         metrics = self._steps(result["history"], result["started"], after=self._logged.get(trial, 0))
         at = int(result["ended"] * 1000)
+        once: dict[str, float] = {"iterations": result["iterations"], "train_seconds": result["seconds"]}
         system = result["system"]
-        once = {"iterations": result["iterations"], "train_seconds": result["seconds"]}
         if system:
-            once["peak_memory_mib"] = system["peak_bytes"] / 2**20
+            peaks = {
+                "peak_memory": system["peak_bytes"],
+                "device_peak_memory": system.get("device_peak_bytes"),
+            }
+            once |= {f"{name}_mib": size / 2**20 for name, size in peaks.items() if size}
         # The UI shows and sorts by the last value: it must be that of the factors which the run keeps.
         if result["iterations"] < done and result["status"] == "FINISHED":
             figures = {

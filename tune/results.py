@@ -10,12 +10,16 @@ from tune.metric import SearchMetric
 
 
 class System(TypedDict):
-    """Where a trial ran: backend, device and host by name, and the peak memory of its process in bytes."""
+    """Where a trial ran: backend, device and host by name, and the peak memory of its process in bytes.
+
+    `device_peak_bytes` is the most that the process held of its GPU; None on a CPU.
+    """
 
     backend: str
     device: str
     host: str
     peak_bytes: int
+    device_peak_bytes: NotRequired[int | None]
 
 
 class TrialResult(TypedDict):

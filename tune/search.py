@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from toolkit.address import is_address
 from toolkit.backend import Backend
+from toolkit.device import keep_kernels_locally
 from toolkit.errors import StudyError
 from tune import warmstart
 from tune.node_ratings import RatingsAt, trial_ratings
@@ -53,6 +54,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
             "ingest it again with --valid 0.1"
         )
     if spec.backend == "cupy" and not os.environ.get("RAY_ADDRESS"):
+        keep_kernels_locally()
         Backend.require("cupy")
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)

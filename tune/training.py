@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import resource
 import sys
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from toolkit import stopping
-from toolkit.backend import Backend
+from toolkit.backend import Backend, BackendName
 from toolkit.config import WALSConfig
-from toolkit.errors import WalslabError
+from toolkit.device import DeviceShare, is_out_of_memory, keep_kernels_locally
+from toolkit.errors import BackendError, WalslabError
 from toolkit.factors import Factors
 from toolkit.layout import TrainingData
 from toolkit.metrics import pairs_on, rmse
@@ -113,28 +115,46 @@ class TrialWorker:
         May be mapped from an object store: it is not written to.
     settings : TrialSettings
         What all trials have in common.
+
+    Attributes
+    ----------
+    share : DeviceShare or None
+        What the process may take of its GPU; None on a CPU.
+
+    Raises
+    ------
+    BackendError
+        When the backend cannot be used, or the share of the GPU is too small for CUDA and the ratings.
     """
 
     def __init__(self, ratings: TrialRatings, settings: TrialSettings) -> None:
         self._settings = settings
-        if settings.backend == "auto" and not settings.gpu:
-            # A device that nobody asked for may be somebody else's.
-            backend = Backend.prefer("numba", settings.threads)
-        else:
-            backend = Backend.require(
-                "cupy" if settings.backend == "auto" else settings.backend, settings.threads
-            )
-        self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
-        self._valid = pairs_on(backend, ratings["valid"])
-        self._matrices = ratings["train"], ratings["valid"].tocsr() if settings.metric.k else None
+        backend = _backend(settings)
+        self.share = DeviceShare(backend, settings.gpu) if backend.name == "cupy" else None
         self._trainer: Trainer | None = None
+        self._best: tuple[Factors, dict[str, float]] | None = None
+        try:
+            self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
+            self._valid = pairs_on(backend, ratings["valid"])
+            # Made now, so that it is known before a trial begins what the ratings take.
+            _ = self._data.pairs
+        except Exception as error:
+            if self.share is None or not is_out_of_memory(error):
+                raise
+            raise BackendError(
+                f"the ratings must fit into the GPU memory of a trial, {self.share}, but: {error}; give each "
+                "trial a larger share (resources.gpu)"
+            ) from error
+        self._matrices = ratings["train"], ratings["valid"].tocsr() if settings.metric.k else None
 
     def begin(self, config: WALSConfig) -> None:
         """Take up another configuration."""
         self._config = config
-        self._trainer = None  # what the last trial held is free before the next asks
         self._losses: list[float] = []
-        self._best: tuple[Factors, dict[str, float]] | None = None
+        # What the last trial held is free before the next asks for memory.
+        self._trainer = self._best = None
+        if self.share:
+            self.share.release()
 
     def advance(self) -> Segment:
         """Train until there is something to tell: after half a second, where a verdict is due, at the end."""
@@ -142,7 +162,7 @@ class TrialWorker:
         segment = Segment({})
         try:
             if self._trainer is None:
-                self._trainer = Trainer(self._data, self._config, seed=self._settings.seed)
+                self._trainer = self._start()
             while not segment.done:
                 self._iterate(segment)
                 if self._trainer.iterations in self._settings.rungs:
@@ -155,9 +175,18 @@ class TrialWorker:
         segment.system = self._system()
         return segment
 
+    def _start(self) -> Trainer:
+        data, settings = self._data, self._settings
+        if self.share:
+            self.share.require(self._config, data.n_users, data.n_items, patience=settings.patience)
+        return Trainer(data, self._config, seed=settings.seed)
+
     def _iterate(self, segment: Segment) -> None:
         trainer, settings = self._trainer, self._settings
         assert trainer is not None  # noqa: S101 - begun above
+        if not settings.patience:
+            # It ends with what is now made: what was before may go as soon as nothing needs it.
+            self._best = None
         began = time.perf_counter()
         trainer.step()
         seconds = time.perf_counter() - began
@@ -197,19 +226,29 @@ class TrialWorker:
             segment.factors = trainer.host_factors(factors)
 
     def _fail(self, segment: Segment, error: Exception) -> None:
-        self._trainer = self._best = None
         segment.done, segment.stalled, segment.factors = True, False, None
         segment.trace = traceback.format_exc()
-        segment.reason = explain(error)
+        segment.reason = explain(error, self.share)
+        _forget_frames(error)
+        self._trainer = self._best = None
+        if self.share:
+            # One that cannot go on must not fail the trials that follow, but end: they are begun in another.
+            self.share.require_alive()
+            gc.collect()
+            self.share.release()
 
     def _system(self) -> System:
         # Linux counts in KiB, macOS in bytes.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        backend = self._data.backend
         return System(
-            backend=self._data.backend.name,
-            device=_device(self._data.backend),
+            backend=backend.name,
+            device=self.share.device
+            if self.share
+            else f"{platform.machine()} CPU, {backend.threads} threads",
             host=platform.node(),
             peak_bytes=peak,
+            device_peak_bytes=self.share.measure() if self.share else None,
         )
 
 
@@ -217,24 +256,37 @@ class _NotFiniteError(WalslabError, ArithmeticError):
     pass
 
 
-def explain(error: BaseException) -> str:
-    """Return a failure in one line, with the way out where there is one."""
-    name = type(error).__name__
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
-        return (
-            f"out of memory ({str(error).strip() or name}): search fewer factors, run fewer trials at once "
-            "(concurrency), or give each a larger share (resources)"
-        )
+def explain(error: BaseException, share: DeviceShare | None = None) -> str:
+    """Return a failure, of a trial with a share of a GPU or without, in one line, with the way out if any."""
     if isinstance(error, WalslabError):
         return str(error)
+    name = type(error).__name__
+    if is_out_of_memory(error):
+        what, ways = "out of memory", "give each a larger share (resources)"
+        if share:
+            what = f"out of memory on the GPU, of which this process may take {share}"
+            ways = "give each a larger share of a GPU (resources.gpu)"
+        return (
+            f"{what} ({str(error).strip() or name}): search fewer factors, run fewer trials at once "
+            f"(concurrency), or {ways}"
+        )
     lines: Sequence[str] = str(error).strip().splitlines()
     return f"{name}: {lines[-1]}" if lines else name
 
 
-def _device(backend: Backend) -> str:
-    """Return the name of the processor or the GPU."""
-    if backend.name == "cupy":
-        cuda = backend.xp.cuda
-        properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
-        return str(properties["name"].decode())
-    return f"{platform.machine()} CPU, {backend.threads} threads"
+def _backend(settings: TrialSettings) -> Backend:
+    """Return the backend that was asked for."""
+    if settings.backend == "auto" and not settings.gpu:
+        # A device that nobody asked for may be somebody else's.
+        return Backend.prefer("numba", settings.threads)
+    name: BackendName = "cupy" if settings.backend == "auto" else settings.backend
+    if name == "cupy":
+        keep_kernels_locally()
+    return Backend.require(name, settings.threads)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Have an error and those behind it hold no frames: a frame holds its arrays, and its function's."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
