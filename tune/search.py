@@ -8,7 +8,9 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -190,6 +192,19 @@ def _ratings(data: RatingsDataset) -> TrialRatings | RatingsAt:
     return RatingsAt(data.where, data.digest, {name: os.environ[name] for name in handed})
 
 
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM, by which job servers and Kubernetes end a process, end a study as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _execute(
     study: Study,
     run: StudyRun,
@@ -199,7 +214,8 @@ def _execute(
     if progress:
         progress.begin(run)
     try:
-        execute()
+        with _ended_by_sigterm():
+            execute()
     finally:
         run.close()
         if progress:
