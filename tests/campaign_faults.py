@@ -158,6 +158,24 @@ def interrupted_twice(round_):
     interrupted(round_, 2)
 
 
+def terminated(round_):
+    """End the driver as a job server and Kubernetes do."""
+    process = round_.tune()
+    if round_.wait(process):
+        round_.fault("SIGTERM")
+        process.terminate()
+    code = round_.finish(process)
+    allowed = (
+        {1}
+        if round_.phase == "during"
+        else {0, 1, 130, -signal.SIGTERM, 128 + signal.SIGTERM, signal.SIGTERM}
+    )
+    round_.expect(
+        code in allowed or not round_.outcome.faults, f"exit code {code} of SIGTERM: {round_.told()[-3000:]}"
+    )
+    round_.complete(code)
+
+
 def harm(round_, what, times=None):
     """Let trials fail that have as many factors as one of the first: these come whatever happens."""
     rng = round_.rng
@@ -428,6 +446,7 @@ KINDS = {
     "killed while resumed": ((None, killed_while_resumed), (HERE, RAY)),
     "Ctrl-C": ((None, interrupted), (HERE, RAY)),
     "Ctrl-C twice": ((None, interrupted_twice), (RAY, HERE)),
+    "SIGTERM": ((None, terminated), (RAY, HERE)),
     "trial raises": ((None, failing("raises", "RuntimeError: made to fail")), (HERE, RAY)),
     "trial gives NaN": ((None, failing("nan", "is not finite")), (RAY, HERE)),
     "trial out of memory": ((None, failing("memory", "out of memory")), (HERE, RAY)),

@@ -73,17 +73,22 @@ def harm_trainer(module):
     module.Trainer.step = step
 
 
-def shorten(name):
+def setting(**values):
     def change(module):
-        setattr(module, name, 0.05)
+        for name, value in values.items():
+            setattr(module, name, value)
 
     return change
 
 
+# A round need not wait for a minute.
+record = {"_PATIENCE": 25.0}
 CHANGES = {"toolkit.trainer": harm_trainer}
 if os.environ.get("WALSLAB_TEST_LIVE"):
     # Else no trial would be heard of, or shown, before it ends.
-    CHANGES |= {"tune.training": shorten("_SEGMENT_SECONDS"), "tune.record": shorten("_LIVE_SECONDS")}
+    CHANGES["tune.training"] = setting(_SEGMENT_SECONDS=0.05)
+    record["_LIVE_SECONDS"] = 0.05
+CHANGES["tune.record"] = setting(**record)
 
 
 class Changes(importlib.abc.MetaPathFinder):

@@ -30,7 +30,7 @@ space:
   regularization: {low: 0.1, high: 2, scale: log}
   iterations: 12
 early_stopping: none
-backend: numba
+backend: numpy
 concurrency: 4
 resources: {cpu: 0.5, gpu: 0.5}
 """
@@ -95,23 +95,13 @@ class Site:
             **more,
         )
 
-    def submit(self, *words, wait=True, name=None, **more):
+    def submit(self, *words, wait=True, **more):
         """Submit a walslab command from a folder that holds nothing but a specification."""
         command = [BIN / "walslab", "submit", "--address", self.ray.url]
         for variable in HANDED:
             command += ["--env", variable]
-        process = subprocess.Popen(
-            [*command, "--", *words],
-            cwd=self.folder / "work",
-            env=self.environment(**more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if not wait:
-            return process
-        output, _ = process.communicate(timeout=240)
-        return process.returncode, output
+        job = Job([*command, "--", *words], self.folder / "work", self.environment(**more))
+        return job.wait() if wait else job
 
     def tune(self, name, trials, **options):
         words = ["tune", "s3://bucket/dataset", "--spec", "search.yaml", "--name", name]
@@ -128,6 +118,35 @@ class Site:
         for key in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
             patch.setenv(key, self.environment()[key])
         return MlflowClient(tracking_uri=self.mlflow.url)
+
+
+class Job:
+    """A `walslab submit`, with what it writes."""
+
+    def __init__(self, command, folder, environment):
+        self.log = folder.parent / f"{time.monotonic_ns()}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    def until(self, true, seconds=120):
+        """Wait for something while it runs."""
+        try:
+            wait_for(lambda: true() or self.process.poll() is not None, seconds)
+            assert self.process.poll() is None, "it ended"
+        except AssertionError as error:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"{error}: {self.log.read_text()}") from error
+
+    def wait(self, seconds=240):
+        """Return exit code and output once it ends."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"it runs on: {self.log.read_text()}") from error
+        return code, self.log.read_text()
 
 
 class Watch:
@@ -170,7 +189,7 @@ def check_record(site, name, trials, patch):
         result = results[run.data.tags["walslab.trial"]]
         assert run.info.status == "FINISHED"
         assert run.data.metrics["valid_rmse"] == pytest.approx(result["valid_rmse"])
-        assert run.data.tags["walslab.backend"] == "numba"
+        assert run.data.tags["walslab.backend"] == "numpy"
         files = {file.path for file in client.list_artifacts(run.info.run_id, "factors")}
         assert "factors/model.json" in files or len(files) > 2, files
     return children
@@ -178,36 +197,36 @@ def check_record(site, name, trials, patch):
 
 def test_study_outlives_a_node_and_the_mlflow_server_and_is_not_run_again(site):
     with pytest.MonkeyPatch.context() as patch, Watch(SECRET, ADMIN, site.ray.token.read_text()) as watch:
-        process = site.tune("first", 32, wait=False)
-        wait_for(lambda: len(site.ended("first")) >= 4, 150)
+        job = site.tune("first", 80, wait=False)
+        job.until(lambda: len(site.ended("first")) >= 4)
         site.ray.lose(site.workers.pop())
         site.mlflow.stop()
         lost_at = time.monotonic()
         site.workers.append(site.ray.add_worker())
         time.sleep(max(0.0, 20 - (time.monotonic() - lost_at)))
         site.mlflow.start()
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-        assert "32/32 trials" in output
-        assert "walslab refit s3://bucket/studies/first" in output
-        check_record(site, "first", 32, patch)
-        before = site.ended("first")
-        code, output = site.tune("first", 32)
+        code, output = job.wait()
         assert code == 0, output
-        assert "goes on: 32 trials have ended" in output
+        assert "80/80 trials" in output
+        assert "walslab refit s3://bucket/studies/first" in output
+        check_record(site, "first", 80, patch)
+        before = site.ended("first")
+        code, output = site.tune("first", 80)
+        assert code == 0, output
+        assert "goes on: 80 trials have ended" in output
         assert site.ended("first") == before
-        check_record(site, "first", 32, patch)
+        check_record(site, "first", 80, patch)
     assert watch.seen == set()
 
 
 def test_driver_that_is_killed_goes_on_when_it_is_submitted_again(site):
     with pytest.MonkeyPatch.context() as patch:
-        process = site.tune("second", 20, wait=False)
-        wait_for(lambda: len(site.ended("second")) >= 3, 150)
+        job = site.tune("second", 20, wait=False)
+        job.until(lambda: len(site.ended("second")) >= 3)
         (driver,) = [pid for pid, line in running() if "-m cluster tune" in line and "/bin/sh" not in line]
         os.kill(driver, signal.SIGKILL)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode != 0
+        code, output = job.wait()
+        assert code == 1
         assert "ended FAILED" in output
         before = site.ended("second")
         code, output = site.tune("second", 20)

@@ -25,7 +25,7 @@ _REACH = "check the address, and the store's variables in this process's environ
 # Between looks for something new to write, in seconds.
 _PAUSE = 1.0
 # How long a study that is through waits for a store that does not answer, in seconds.
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 class Mirror:

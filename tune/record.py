@@ -31,7 +31,7 @@ _LIVE_SECONDS = 5.0
 # Between tries of a store that does not take what it is given, in seconds.
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
 # How long a study that is through waits for a store that does not answer, in seconds.
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 class MlflowRecord:

@@ -1,0 +1,77 @@
+"""How many trials a cluster has room for: on its nodes, and on those that its autoscaler may start."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import ray
+import ray._private.state
+from ray.core.generated import autoscaler_pb2
+
+from toolkit.errors import StudyError
+from tune.ray_session import concurrency, may_grow_to, room
+from tune.spec import SearchSpec
+
+
+def spec(**keys):
+    resources = keys.pop("resources", {"cpu": 1, "gpu": 0.25})
+    space = {"factors": {"low": 2, "high": 8}}
+    return SearchSpec.from_dict({"space": space, "trials": 50, "resources": resources, **keys})
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Return a function that says which nodes there are, and which groups the autoscaler knows."""
+
+    def made(nodes, groups=None):
+        listed = [{"Alive": True, "Resources": resources} for resources in nodes]
+        monkeypatch.setattr(ray, "nodes", lambda: listed)
+        config = None
+        if groups is not None:
+            config = autoscaler_pb2.ClusterConfig()
+            for resources, most in groups:
+                group = config.node_group_configs.add(max_count=most)
+                group.resources.update(resources)
+        monkeypatch.setattr(ray._private.state.state, "get_cluster_config", lambda: config)
+
+    return made
+
+
+HEAD = {"CPU": 0.0}
+GPU_NODE = {"CPU": 8, "GPU": 1}
+
+
+def test_room_is_that_of_single_nodes(cluster):
+    cluster([HEAD, {"CPU": 3.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}])
+    assert room(spec()) == 3 + 4
+    assert may_grow_to(spec()) == 0
+    assert concurrency(spec()) == 7
+    assert concurrency(spec(concurrency=2)) == 2
+
+
+def test_nodes_that_an_autoscaler_may_start_count(cluster):
+    cluster([HEAD], [({"CPU": 4}, 1), (GPU_NODE, 8)])
+    assert room(spec()) == 0
+    assert may_grow_to(spec()) == 32
+    assert concurrency(spec()) == 32
+    assert concurrency(spec(trials=5)) == 5
+
+
+def test_group_without_limit_is_no_reason_to_run_all_at_once(cluster):
+    cluster([HEAD, {"CPU": 8.0, "GPU": 1.0}], [(GPU_NODE, -1)])
+    assert may_grow_to(spec()) == math.inf
+    assert concurrency(spec()) == 4
+    cluster([HEAD], [(GPU_NODE, -1)])
+    assert concurrency(spec()) == 1
+    assert concurrency(spec(concurrency=16)) == 16
+
+
+@pytest.mark.parametrize("groups", [None, [], [({"CPU": 8}, 4)], [(GPU_NODE, 0)]], ids=str)
+def test_what_nobody_can_give_is_refused(cluster, groups):
+    cluster([HEAD, {"CPU": 8.0}], groups)
+    told = (
+        r"each trial asks for 1 CPU \(resources.cpu\), 0.25 GPU .* no node .* has that: at most 8 CPU, 0 GPU"
+    )
+    with pytest.raises(StudyError, match=told):
+        concurrency(spec())
