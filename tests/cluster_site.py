@@ -138,7 +138,7 @@ class MlflowServer:
             self.process = subprocess.Popen(
                 [
                     *(BIN / "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
-                    *("--workers", "1", "--app-name", "basic-auth", "--serve-artifacts"),
+                    *("--workers", "2", "--app-name", "basic-auth", "--serve-artifacts"),
                     *("--backend-store-uri", self.postgres.address("mlflow")),
                     *("--artifacts-destination", "s3://bucket/mlflow"),
                 ],

@@ -86,14 +86,13 @@ class Site:
         fsspec.filesystem("s3").put(f"{self.folder}/dataset/", "bucket/dataset/", recursive=True)
 
     def environment(self, **more):
-        return clean_environment(
-            **self.store,
-            RAY_AUTH_TOKEN_PATH=str(self.ray.token),
-            MLFLOW_TRACKING_URI=self.mlflow.url,
-            MLFLOW_TRACKING_USERNAME="admin",
-            MLFLOW_TRACKING_PASSWORD=ADMIN,
-            **more,
-        )
+        ours = {
+            "RAY_AUTH_TOKEN_PATH": str(self.ray.token),
+            "MLFLOW_TRACKING_URI": self.mlflow.url,
+            "MLFLOW_TRACKING_USERNAME": "admin",
+            "MLFLOW_TRACKING_PASSWORD": ADMIN,
+        }
+        return clean_environment(**{**self.store, **ours, **more})
 
     def submit(self, *words, wait=True, **more):
         """Submit a walslab command from a folder that holds nothing but a specification."""
@@ -190,14 +189,14 @@ def check_record(site, name, trials, patch):
         assert run.info.status == "FINISHED"
         assert run.data.metrics["valid_rmse"] == pytest.approx(result["valid_rmse"])
         assert run.data.tags["walslab.backend"] == "numpy"
+    for run in children[:3]:  # each answer takes a while: the server looks the password up each time
         files = {file.path for file in client.list_artifacts(run.info.run_id, "factors")}
-        assert "factors/model.json" in files or len(files) > 2, files
-    return children
+        assert {"factors/factors.json", "factors/user_factors.npy"} <= files
 
 
 def test_study_outlives_a_node_and_the_mlflow_server_and_is_not_run_again(site):
     with pytest.MonkeyPatch.context() as patch, Watch(SECRET, ADMIN, site.ray.token.read_text()) as watch:
-        job = site.tune("first", 80, wait=False)
+        job = site.tune("first", 48, wait=False)
         job.until(lambda: len(site.ended("first")) >= 4)
         site.ray.lose(site.workers.pop())
         site.mlflow.stop()
@@ -207,33 +206,33 @@ def test_study_outlives_a_node_and_the_mlflow_server_and_is_not_run_again(site):
         site.mlflow.start()
         code, output = job.wait()
         assert code == 0, output
-        assert "80/80 trials" in output
+        assert "48/48 trials" in output
         assert "walslab refit s3://bucket/studies/first" in output
-        check_record(site, "first", 80, patch)
+        check_record(site, "first", 48, patch)
         before = site.ended("first")
-        code, output = site.tune("first", 80)
+        code, output = site.tune("first", 48)
         assert code == 0, output
-        assert "goes on: 80 trials have ended" in output
+        assert "goes on: 48 trials have ended" in output
         assert site.ended("first") == before
-        check_record(site, "first", 80, patch)
+        check_record(site, "first", 48, patch)
     assert watch.seen == set()
 
 
 def test_driver_that_is_killed_goes_on_when_it_is_submitted_again(site):
     with pytest.MonkeyPatch.context() as patch:
-        job = site.tune("second", 20, wait=False)
+        job = site.tune("second", 16, wait=False)
         job.until(lambda: len(site.ended("second")) >= 3)
         (driver,) = [pid for pid, line in running() if "-m cluster tune" in line and "/bin/sh" not in line]
         os.kill(driver, signal.SIGKILL)
         code, output = job.wait()
-        assert code == 1
+        assert code == 137  # its own, as a shell says it
         assert "ended FAILED" in output
         before = site.ended("second")
-        code, output = site.tune("second", 20)
+        code, output = site.tune("second", 16)
         assert code == 0, output
         assert f"goes on: {len(before)} trials have ended" in output
         assert before.items() <= site.ended("second").items()
-        check_record(site, "second", 20, patch)
+        check_record(site, "second", 16, patch)
 
 
 @pytest.mark.parametrize(

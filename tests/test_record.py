@@ -117,7 +117,7 @@ def test_value_of_the_best_iteration_is_what_the_ui_sorts_by(study):
     assert runs_of(study)["trial-001"].data.metrics["valid_rmse"] == 0.8
 
 
-@pytest.mark.parametrize("method", ["create_run", "log_batch", "log_inputs", "get_run", "set_terminated"])
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "log_inputs", "set_terminated"])
 @pytest.mark.parametrize("after", [False, True], ids=["not obeyed", "obeyed, no answer"])
 def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatch, method, after):
     monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,11 @@ from toolkit.errors import StudyError
 
 if TYPE_CHECKING:
     from tune.training import TrialRatings
+
+# A reader may end between being found and being asked.
+_ATTEMPTS, _PAUSE = 5, 1.0
+# Readers that this process uses: without a handle of the one that started it, a reader ends.
+_held: list[Any] = []
 
 
 def trial_ratings(data: RatingsDataset) -> TrialRatings:
@@ -46,28 +52,39 @@ class RatingsAt:
             When this node cannot read them.
         """
         import ray
-        from ray.exceptions import RayTaskError
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+        from ray.exceptions import OwnerDiedError, RayActorError, RayTaskError
 
         node = ray.get_runtime_context().get_node_id()
-        reader = (
-            ray.remote(_Reader)
-            .options(
-                name=f"walslab-ratings-{self.digest}-{node}",
-                get_if_exists=True,
-                num_cpus=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            )
-            .remote(self)
-        )
-        try:
-            # In a list, so that what comes is the reference: the arrays are then mapped, not sent.
-            (reference,) = ray.get(reader.references.remote())
-        except RayTaskError as error:
-            name = next((n["NodeName"] for n in ray.nodes() if n["NodeID"] == node), node)
-            raise StudyError(f"node {name} cannot read the ratings: {error.cause}") from error
-        ratings: TrialRatings = ray.get(reference)
-        return ratings
+        for attempt in range(_ATTEMPTS):
+            reader = self._reader(node)
+            try:
+                # In a list, so that what comes is the reference: the arrays are then mapped, not sent.
+                (reference,) = ray.get(reader.references.remote())
+                ratings: TrialRatings = ray.get(reference)
+            except RayTaskError as error:
+                name = next((n["NodeName"] for n in ray.nodes() if n["NodeID"] == node), node)
+                raise StudyError(f"node {name} cannot read the ratings: {error.cause}") from error
+            except (RayActorError, OwnerDiedError):
+                # It goes with the process that started it: the next one starts another.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                _held.append(reader)
+                return ratings
+        raise AssertionError  # the last attempt returns or raises
+
+    def _reader(self, node: str) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options = {
+            "name": f"walslab-ratings-{self.digest}-{node}",
+            "get_if_exists": True,
+            "num_cpus": 0,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+        }
+        return ray.remote(_Reader).options(**options).remote(self)
 
 
 class _Reader:

@@ -6,23 +6,21 @@ it does not answer or because the process was killed, is written when it does, o
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune.results import TrialResult
-from tune.store import children, client_of, local_path
+from tune.store import children, client_of, hand_over
 from tune.study import Study
-from tune.tracking import create_run, describe_run, log
+from tune.tracking import create_run, log, log_dataset
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric, Run, RunTag
 
     from tune.running import RunningTrial, StudyRun
 
@@ -60,6 +58,7 @@ class MlflowRecord:
         recorded = study.recorded()
         self._runs = study.runs()
         self._described: set[str] = set()
+        self._places: dict[str, str] = {}
         for run in children(self._client, study):
             # A process can be killed, or an answer lost, after a run was made and before it was noted.
             self._adopt(run)
@@ -145,7 +144,6 @@ class MlflowRecord:
             # An attempt that was cut off came further than the one that counts; figures cannot be taken back.
             client.delete_run(self._runs[trial])
             self._forget(trial)
-        run_id = self._run(trial, result["config"], result["started"])
         metrics = self._steps(result["history"], result["started"], after=self._logged.get(trial, 0))
         at = int(result["ended"] * 1000)
         once: dict[str, float] = {"iterations": result["iterations"], "train_seconds": result["seconds"]}
@@ -165,42 +163,29 @@ class MlflowRecord:
             }
             once |= {key: figure for key, figure in figures.items() if figure is not None}
         metrics += [Metric(key, float(figure), at, done) for key, figure in once.items()]
-        tags = {"walslab.source": result["source"], "walslab.attempts": str(result["attempts"])}
-        if system:
-            tags |= {f"walslab.{key}": str(system[key]) for key in ("backend", "device", "host")}
-        if result["stopped"]:
-            tags["walslab.stopped"] = result["stopped"]
-        if result["reason"]:
-            tags["walslab.reason"] = result["reason"][:5000]
-        elif trial in self._taken_up and "walslab.reason" in client.get_run(run_id).data.tags:
-            # What an earlier process was stopped for.
-            client.delete_tag(run_id, "walslab.reason")
-        log(client, run_id, metrics, [RunTag(key, text) for key, text in tags.items()])
+        tags = [RunTag(key, text) for key, text in _tags(result).items()]
+        run_id = self._log(trial, result["config"], result["started"], metrics, tags)
+        if trial in self._taken_up and not result["reason"]:
+            self._forget_reason(run_id)
         folder = self._study.factors_folder(trial)
         if folder.is_dir():
-            self._take_folder(run_id, folder)
+            if run_id not in self._places:
+                self._places[run_id] = client.get_run(run_id).info.artifact_uri
+            hand_over(client, run_id, self._places[run_id], folder, "factors")
         if result.get("trace"):
             client.log_text(run_id, str(result["trace"]), "error.txt")
         client.set_terminated(run_id, result["status"], end_time=at)
         self._study.journal.append("recorded", trial=trial)
 
-    def _take_folder(self, run_id: str, folder: Path) -> None:
-        """Hand a trial's factors to the store: moved where it keeps files on this disk, sent otherwise."""
-        place = local_path(self._client.get_run(run_id).info.artifact_uri)
-        if place is not None:
-            target = place / "factors"
-            with contextlib.suppress(OSError):
-                place.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(target, ignore_errors=True)
-                folder.rename(target)
-                return
-        self._client.log_artifacts(run_id, str(folder), "factors")
-        shutil.rmtree(folder, ignore_errors=True)
+    def _forget_reason(self, run_id: str) -> None:
+        """Take away what an earlier process was stopped for."""
+        if "walslab.reason" in self._client.get_run(run_id).data.tags:
+            self._client.delete_tag(run_id, "walslab.reason")
 
     def _show(self, trial: RunningTrial) -> None:
-        run_id = self._run(trial.trial, trial.config.to_dict(), trial.started)
         after = self._logged.get(trial.trial, 0)
-        log(self._client, run_id, self._steps(trial.history, trial.started, after=after))
+        metrics = self._steps(trial.history, trial.started, after=after)
+        self._log(trial.trial, trial.config.to_dict(), trial.started, metrics)
         self._logged[trial.trial] = max(trial.iterations, after)
 
     def _steps(self, history: dict[str, list[float]], started: float, after: int) -> list[Metric]:
@@ -218,8 +203,29 @@ class MlflowRecord:
                 ]
         return metrics
 
-    def _run(self, trial: str, config: dict[str, Any], started: float) -> str:
-        """Return a trial's run, made on first use, with its parameters and dataset."""
+    def _log(
+        self,
+        trial: str,
+        config: dict[str, Any],
+        started: float,
+        metrics: list[Metric],
+        tags: Sequence[RunTag] = (),
+    ) -> str:
+        """Write to a trial's run, the first time its parameters and dataset, too; return the run.
+
+        One request for all, where it can be one: each takes a server that asks for passwords 0.2 s.
+        """
+        run_id = self._run(trial, started)
+        if trial in self._described:
+            log(self._client, run_id, metrics, tags)
+        else:
+            log(self._client, run_id, metrics, tags, config)
+            log_dataset(self._client, run_id, self._study.data)
+            self._described.add(trial)
+        return run_id
+
+    def _run(self, trial: str, started: float) -> str:
+        """Return a trial's run, made on first use."""
         facts = self._study.facts
         if self.problem is not None:
             self._look_again(trial)
@@ -238,12 +244,8 @@ class MlflowRecord:
                 tags=tags,
                 start_time=start_time,
             )
-            self._note(trial, run.info.run_id)
-        run_id = self._runs[trial]
-        if trial not in self._described:
-            describe_run(self._client, run_id, data=self._study.data, params=config)
-            self._described.add(trial)
-        return run_id
+            self._note(trial, run)
+        return self._runs[trial]
 
     def _look_again(self, trial: str) -> None:
         """Look after a failed request: it may have been obeyed all the same, or the run be deleted."""
@@ -261,12 +263,25 @@ class MlflowRecord:
     def _adopt(self, run: Run) -> None:
         trial = run.data.tags.get("walslab.trial")
         if trial and trial not in self._runs:
-            self._note(trial, run.info.run_id)
+            self._note(trial, run)
 
-    def _note(self, trial: str, run_id: str) -> None:
-        self._runs[trial] = run_id
-        self._study.journal.append("run", trial=trial, run_id=run_id)
+    def _note(self, trial: str, run: Run) -> None:
+        self._runs[trial] = run.info.run_id
+        self._places[run.info.run_id] = run.info.artifact_uri
+        self._study.journal.append("run", trial=trial, run_id=run.info.run_id)
 
     def _last_step(self, run_id: str) -> int:
         history = self._client.get_metric_history(run_id, "valid_rmse")
         return max((metric.step for metric in history), default=0)
+
+
+def _tags(result: TrialResult) -> dict[str, str]:
+    """Return what the run of a trial says of it in words."""
+    tags = {"walslab.source": result["source"], "walslab.attempts": str(result["attempts"])}
+    if system := result["system"]:
+        tags |= {f"walslab.{key}": str(system[key]) for key in ("backend", "device", "host")}
+    if result["stopped"]:
+        tags["walslab.stopped"] = result["stopped"]
+    if result["reason"]:
+        tags["walslab.reason"] = result["reason"][:5000]
+    return tags

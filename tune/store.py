@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -17,6 +20,9 @@ from tune.tracking import Tracking
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+# Files that are sent at once.
+_UPLOADS = 4
 
 
 def client_of(study: Study) -> MlflowClient:
@@ -74,6 +80,23 @@ def trial_factors(study: Study, result: TrialResult) -> Factors | None:
     with tempfile.TemporaryDirectory() as temporary:
         # Its arrays are mapped from the files, which stay readable while they are: on Unix.
         return Factors.load(client.download_artifacts(result["run_id"], "factors", temporary))
+
+
+def hand_over(client: MlflowClient, run_id: str, artifact_uri: str, folder: Path, name: str) -> None:
+    """Give a folder to a run: moved where the store keeps files on this disk, sent otherwise."""
+    place = local_path(artifact_uri)
+    if place is not None:
+        with contextlib.suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(place / name, ignore_errors=True)
+            folder.rename(place / name)
+            return
+    # The first alone, as the client then asks for the place once; the others at once, each being a request.
+    first, *others = sorted(folder.iterdir())
+    client.log_artifact(run_id, str(first), name)
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        list(pool.map(lambda file: client.log_artifact(run_id, str(file), name), others))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def local_path(uri: str | None) -> Path | None:

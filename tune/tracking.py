@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DEFAULT_EXPERIMENT = "walslab"
 _SQLITE = "sqlite:///"
 _KIND = "mlflow.experimentKind"
-_BATCH = 1000  # metrics that MLflow takes at once
+_BATCH = 1000  # metrics, parameters and tags that MLflow takes at once
 _SAFE = "/ :#&;+',=@()"  # characters that stand for themselves in the path of such a URI
 _PATIENCE = 5  # seconds that a tracking server has to answer before a study is refused
 
@@ -250,7 +250,13 @@ def create_run(
 
 def describe_run(client: MlflowClient, run_id: str, *, data: DatasetFacts, params: dict[str, Any]) -> None:
     """Give a run its parameters and its dataset; doing it once more changes nothing."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+    log(client, run_id, params=params)
+    log_dataset(client, run_id, data)
+
+
+def log_dataset(client: MlflowClient, run_id: str, data: DatasetFacts) -> None:
+    """Say which dataset a run is of; doing it once more changes nothing."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(
         name=Path(data["dataset"]).name,
@@ -259,16 +265,24 @@ def describe_run(client: MlflowClient, run_id: str, *, data: DatasetFacts, param
         source=json.dumps({"uri": data["dataset"]}),
         profile=json.dumps(data["counts"]),
     )
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
     client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
 
 
 def log(
-    client: MlflowClient, run_id: str, metrics: Sequence[Metric] = (), tags: Sequence[RunTag] = ()
+    client: MlflowClient,
+    run_id: str,
+    metrics: Sequence[Metric] = (),
+    tags: Sequence[RunTag] = (),
+    params: dict[str, Any] | None = None,
 ) -> None:
-    """Write metrics and tags of a run, in as many requests as MLflow's limit asks for."""
-    for begin in range(0, max(len(metrics), 1), _BATCH):
-        client.log_batch(run_id, metrics[begin : begin + _BATCH], tags=() if begin else tags)
+    """Write to a run, in as few requests as MLflow's limit of things in one allows."""
+    from mlflow.entities import Param
+
+    given = [Param(key, str(value)) for key, value in (params or {}).items()]
+    room = _BATCH - len(given) - len(tags)
+    client.log_batch(run_id, metrics[:room], given, tags)
+    for begin in range(room, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics[begin : begin + _BATCH])
 
 
 def _user() -> str:

@@ -44,8 +44,10 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
         screen.print(f"\nNext:  walslab resume {shlex.quote(study.shown)}", soft_wrap=True)
     else:
         screen.print("\nNo trial succeeded: mend the specification and start a new study.", soft_wrap=True)
-    store = shlex.quote(study.facts["tracking_uri"])
-    screen.print(f"       mlflow ui --backend-store-uri {store}", soft_wrap=True)
+    store = study.facts["tracking_uri"]
+    is_server = store.startswith(("http://", "https://"))
+    look = f"look at {store}" if is_server else f"mlflow ui --backend-store-uri {shlex.quote(store)}"
+    screen.print(f"       {look}", soft_wrap=True)
     if as_json:
         emit(summary(study))
     if status != "finished":
