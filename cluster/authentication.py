@@ -6,9 +6,12 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cluster.errors import JobError
+from toolkit.address import said
 from toolkit.secrets import mask
 
 _PATIENCE = 10  # seconds that a job server has to answer
@@ -36,7 +39,12 @@ def prepare(address: str) -> None:
     """
     if not address.startswith(("http://", "https://")):
         return
-    request = urllib.request.Request(f"{address.rstrip('/')}/api/version")  # noqa: S310 - http(s) only
+    parts = urlsplit(address)
+    # urllib takes user and password for a part of the host's name.
+    account, _, host = parts.netloc.rpartition("@")
+    bare = urlunsplit(parts._replace(netloc=host, query="", fragment="")).rstrip("/")
+    headers = {"Authorization": "Basic " + b64encode(unquote(account).encode()).decode()} if account else {}
+    request = urllib.request.Request(f"{bare}/api/version", headers=headers)  # noqa: S310 - http(s) only
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE):  # noqa: S310 - as above
             return
@@ -44,7 +52,7 @@ def prepare(address: str) -> None:
         if error.code not in {401, 403}:
             return  # it answers; whatever it objects to, Ray's client says better
     except (OSError, ValueError, http.client.HTTPException) as error:
-        where = f"{mask(address)} ({mask(str(error))})"
+        where = f"{mask(address)} ({said(error, address)})"
         raise JobError(
             f"no Ray job server answers at {where}: see that the cluster runs, and "
             "that this is the address of its dashboard (port 8265, perhaps through `kubectl port-forward` or "
@@ -61,8 +69,9 @@ def prepare(address: str) -> None:
 def _token_at_hand() -> bool:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path("~/.ray/auth_token"))
     try:
+        file = file.expanduser()
         return bool(file.read_text(encoding="utf-8").strip())
-    except OSError:
+    except (OSError, RuntimeError):  # or nobody knows where home is
         return False

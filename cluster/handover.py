@@ -1,12 +1,13 @@
 """Variables handed to a job out of sight: a runtime environment's are in Ray's logs and process lists.
 
 The client puts them into the cluster's key-value store, through the job server's upload of packages, under a
-name that nobody can guess; the job takes them out, and away, before it does anything else. They are in memory
-for that time only, and in no file.
+name that is drawn at random; the job takes them out, and away, before it does anything else. Whoever may run
+code on the cluster could read them until then, as he could the job's memory afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ from cluster.errors import JobError
 POINTER = "WALSLAB_HANDOVER"
 NAMES = "WALSLAB_HANDED_OVER"
 _FORMAT = "walslab-handover"
+_EMPTY = b"taken back"
 
 
 def put(client: Any, variables: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +57,14 @@ def put(client: Any, variables: Mapping[str, str]) -> dict[str, str]:
     return {POINTER: f"gcs://{name}"}
 
 
+def withdraw(client: Any, pointer: Mapping[str, str]) -> None:
+    """Take back what `put` gave for a job that has ended, or never began; where that fails, nothing."""
+    for name in pointer.values():
+        with contextlib.suppress(OSError, RuntimeError):
+            path = name.removeprefix("gcs://")
+            client._do_request("PUT", f"/api/packages/gcs/{path}", data=_EMPTY)  # noqa: SLF001 - as above
+
+
 def take() -> None:
     """Take up what was handed to this job; once.
 
@@ -70,7 +80,7 @@ def take() -> None:
 
     store, key = GcsClient(address=os.environ["RAY_ADDRESS"]), pointer.encode()
     content = store.internal_kv_get(key, None)
-    if content is None:
+    if content in {None, _EMPTY}:
         raise JobError(
             "the variables that this job was submitted with were taken before, or the head node was started "
             "anew since: submit it again"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cluster import probe
+from cluster.errors import JobError
 from cluster.job import Job
 from cluster.submission import Submission
 from toolkit.doctor import Check
@@ -18,6 +19,7 @@ def of_cluster(
     address: str,
     working_dir: str,
     here: Sequence[Check],
+    warn: Callable[[str], None],
     *,
     dataset: str | None = None,
     studies: str | None = None,
@@ -31,6 +33,8 @@ def of_cluster(
         As of `cluster.job.Job.of_module`.
     here : sequence of Check
         What this machine has.
+    warn : callable
+        Given words of warning.
     dataset, studies : str, optional
         What a worker must be able to read, and to write.
 
@@ -43,10 +47,12 @@ def of_cluster(
     for option, value in (("--dataset", dataset), ("--studies", studies)):
         arguments += [option, value] if value else []
     log: list[str] = []
-    submission = Submission(Job.of_module(address, working_dir, arguments, more), log.append)
+    submission = Submission(Job.of_module(address, working_dir, arguments, more), warn)
     submission.follow(log.append)
-    line = next(line for line in "".join(log).splitlines() if line.startswith(probe.MARK))
-    told = json.loads(line.removeprefix(probe.MARK))
+    _, mark, line = "".join(log).rpartition(probe.MARK)
+    if not mark:
+        raise JobError(f"job {submission.id} ended without telling what it found: {''.join(log)[-1000:]}")
+    told = json.loads(line.splitlines()[0])
     versions = {check["name"]: check["detail"] for check in here}
     head = {check["name"]: check["detail"] for check in told["driver"]}
     for check in told["driver"]:

@@ -17,7 +17,7 @@ import toolkit.commands
 import tune.commands
 from cluster import working_dir as uploads
 from toolkit.errors import did_you_mean
-from toolkit.secrets import mask
+from toolkit.secrets import mask, secrets_in
 
 # What a job must know of this environment: where to record, and where studies are kept. Ray's own variables
 # are the cluster's.
@@ -75,8 +75,13 @@ class Job:
         Raises
         ------
         click.UsageError
-            When one of `more` is not set.
+            When one of `more` is not set, or an argument holds a secret.
         """
+        if told := next((word for word in arguments if secrets_in(word)), None):
+            raise click.UsageError(
+                f"{mask(told)} holds a password or a signature, and what a job runs is in Ray's logs: give "
+                "it in a variable, by --env NAME."
+            )
         if missing := [name for name in more if name not in os.environ]:
             raise click.UsageError(f"--env {missing[0]}: there is no such variable in this environment.")
         names = [name for name in FORWARDED if os.environ.get(name)]

@@ -16,7 +16,7 @@ from pathlib import Path
 import toolkit.doctor
 import tune.doctor
 from cluster import handover
-from toolkit.address import located
+from toolkit.address import located, without_file
 from toolkit.doctor import Check
 from toolkit.errors import DatasetError, StudyError
 from toolkit.secrets import mask
@@ -84,7 +84,7 @@ def _must_be_usable(gpu: Check) -> Check:
 
 def _writable(studies: str) -> Check:
     def write() -> None:
-        folder = located(studies, StudyError)
+        folder = located(without_file(studies), StudyError)
         if isinstance(folder, Path):
             folder.mkdir(parents=True, exist_ok=True)
         file = folder / f".walslab-{uuid.uuid4().hex}"

@@ -52,16 +52,18 @@ class Submission:
             logging.getLogger(name).setLevel(logging.ERROR)
         if warning := working_dir.check(Path(job.working_dir)):
             warn(f"note: {warning}")
+        pointer: dict[str, str] = {}
         try:
             self._client: Any = JobSubmissionClient(job.address)
-            pointer = handover.put(self._client, job.environment)
+            self._pointer = pointer = handover.put(self._client, job.environment)
             self.id: str = self._client.submit_job(
                 entrypoint=job.entrypoint,
                 runtime_env={"working_dir": job.working_dir, "env_vars": pointer, **job.runtime_env},
             )
         except JobError:
             raise
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
+            handover.withdraw(self._client, pointer)
             text = str(error).replace(job.address, job.shown_address)
             raise JobError(
                 f"the Ray job server at {job.shown_address} did not take the job: {text}"
@@ -80,30 +82,15 @@ class Submission:
         JobError
             With the job's own exit code, when it did not succeed; or when the job server is gone.
         """
-        lost_at = None
-        while True:
-            try:
-                asyncio.run(self._tail(write))
-                info = self._client.get_job_info(self.id)
-                lost_at = None
-            except KeyboardInterrupt:
-                raise JobError(
-                    f"no longer following: the job goes on; `ray job logs --follow {self.id}` follows it, "
-                    f"and `ray job stop {self.id}` ends it",
-                    exit_code=130,
-                ) from None
-            except Exception as error:  # whatever a broken connection raises
-                lost_at = lost_at or time.monotonic()
-                if time.monotonic() - lost_at > _PATIENCE:
-                    raise JobError(
-                        f"the job server has not answered for {_PATIENCE:.0f} s ({error}); job {self.id} may "
-                        f"go on: `ray job status {self.id}` tells, once the server is back"
-                    ) from error
-                time.sleep(_PAUSE)
-                continue
-            if info.status.is_terminal():
-                break
-            time.sleep(_PAUSE)
+        try:
+            info = self._ended(write)
+        except KeyboardInterrupt:
+            raise JobError(
+                f"no longer following: the job goes on; `ray job logs --follow {self.id}` follows it, and "
+                f"`ray job stop {self.id}` ends it",
+                exit_code=130,
+            ) from None
+        handover.withdraw(self._client, self._pointer)
         if info.status != "SUCCEEDED":
             # The rest of the message repeats the log, which was followed.
             message = (info.message or "no reason given").splitlines()[0]
@@ -111,11 +98,39 @@ class Submission:
                 f"job {self.id} ended {info.status}: {message}", exit_code=info.driver_exit_code or 1
             )
 
+    def _ended(self, write: Callable[[str], None]) -> Any:
+        """Return what Ray says of the job once it ended."""
+        lost_at = None
+        while True:
+            try:
+                asyncio.run(self._tail(write))
+                info = self._client.get_job_info(self.id)
+                lost_at = None
+            except JobError:
+                raise
+            except Exception as error:  # a connection that broke raises errors of three libraries
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > _PATIENCE:
+                    raise JobError(
+                        f"the job server has not answered for {_PATIENCE:.0f} s ({error}); job {self.id} may "
+                        f"go on: `ray job status {self.id}` tells, once the server is back"
+                    ) from error
+            else:
+                if info.status.is_terminal():
+                    return info
+            time.sleep(_PAUSE)
+
     async def _tail(self, write: Callable[[str], None]) -> None:
         """Write what is new of the log, which comes from its beginning each time."""
         seen = 0
         async for text in self._client.tail_job_logs(self.id):
             seen += len(text)
             if seen > self._written:
-                write(text[max(0, len(text) - (seen - self._written)) :])
+                new = text[max(0, len(text) - (seen - self._written)) :]
                 self._written = seen
+                try:
+                    write(new)
+                except Exception as error:
+                    raise JobError(
+                        f"the log of job {self.id} cannot be shown: {error}; the job goes on"
+                    ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from pathlib import Path
 
 from cluster.errors import JobError
@@ -54,7 +55,8 @@ def check(folder: Path) -> str | None:
     biggest = ", ".join(f"{path} ({n / 2**20:.1f} MiB)" for n, path in files[:_SHOWN])
     what = f"the working directory {folder} would upload {size / 2**20:.0f} MiB in {len(files)} files"
     way = "leave them out by a line each in its .rayignore; data goes by path or address"
-    if size > _MOST:
+    if size > _MOST and (packed := _packed(folder, files)) > _MOST:
+        what += f", {packed / 2**20:.0f} MiB packed"
         raise JobError(
             f"{what}, and Ray takes {_MOST / 2**20:.0f}: the biggest are {biggest}; {way}", exit_code=2
         )
@@ -64,3 +66,17 @@ def check(folder: Path) -> str | None:
 def has_packages(folder: Path) -> bool:
     """Tell whether the folder brings walslab's packages, as the root of its repository does."""
     return all((folder / name / "__init__.py").is_file() for name in ("toolkit", "tune", "cluster"))
+
+
+def _packed(folder: Path, files: list[tuple[int, Path]]) -> int:
+    """Return how many bytes the files take when compressed, about as Ray does it."""
+    total = 0
+    for _, path in files:
+        packer = zlib.compressobj(1)
+        with (folder / path).open("rb") as file:
+            while data := file.read(1 << 20):
+                total += len(packer.compress(data))
+        total += len(packer.flush())
+        if total > _MOST:
+            break
+    return total

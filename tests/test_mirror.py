@@ -167,24 +167,28 @@ def test_factors_that_mlflow_did_not_take_lie_at_the_address_until_it_does(addre
     assert Study.open(address).recorded() == {"trial-001"}
 
 
+@pytest.mark.parametrize("obeyed", [False, True])
 @pytest.mark.parametrize("calls", [1, 3])
-def test_request_that_fails_loses_and_repeats_nothing(address, monkeypatch, calls):
+def test_request_that_fails_loses_and_repeats_nothing(address, monkeypatch, calls, obeyed):
     study, failed = made(address), []
-    write = MemoryFileSystem._open
+    write = MemoryFileSystem.pipe_file
 
-    def failing(self, path, mode="rb", **options):
-        if "w" in mode and "journal" in path and len(failed) < calls:
+    def failing(self, path, value, **options):
+        if "journal" in path and len(failed) < calls:
             failed.append(path)
+            if obeyed:
+                write(self, path, value, **options)
             raise ConnectionError("reset by peer")
-        return write(self, path, mode=mode, **options)
+        return write(self, path, value, **options)
 
-    monkeypatch.setattr(MemoryFileSystem, "_open", failing)
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", failing)
     with study.locked():
         for number in range(1, 6):
             end(study, result(f"trial-{number:03d}"))
             time.sleep(0.05)
     assert failed
-    lines = Study.open(address).journal.path.read_text().splitlines()
+    found = Study.open(address)
+    lines = found.journal.path.read_text().splitlines()
     assert len(lines) == 5
     assert len(set(lines)) == 5
 
@@ -199,11 +203,11 @@ def test_study_whose_store_stays_away_is_kept_here_and_says_where(address, monke
     held = study.locked()
     held.__enter__()
     end(study, result("trial-001"))
-    monkeypatch.setattr(MemoryFileSystem, "_open", failing)
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", failing)
     with pytest.raises(StudyError, match=r"not all of .* is at memory://") as raised:
         held.__exit__(None, None, None)
     assert str(study.path) in str(raised.value)
-    study.mirror._clean()
+    assert not study.mirror._clean.alive
     assert (study.path / "journal.jsonl").exists()
     monkeypatch.undo()
 
@@ -236,14 +240,21 @@ def test_study_of_a_process_that_died_is_taken_over(address, store):
 
 
 def test_process_that_was_taken_for_dead_gives_up(address):
-    study, other = made(address), Study.open(address)
-    with study.locked():
-        other.mirror._lease.renew()  # as one that waited in vain for a sign of life
-        wait_for(lambda: study.mirror._lost)
-        with pytest.raises(StudyError, match="was taken over by process"):
-            study.require_held()
-        end(study, result("trial-001"))
+    study = made(address)
+    other = Study.open(address)
+
+    def work():
+        with study.locked():
+            other.mirror._lease.renew()  # as one that waited in vain for a sign of life
+            wait_for(lambda: study.taken_over)
+            end(study, result("trial-001"))
+
+    with pytest.raises(StudyError, match="was taken over by process"):
+        work()
+    with pytest.raises(StudyError, match="was taken over by process"):
+        study.require_held()
     assert Study.open(address).trials() == []
+    assert other.mirror._lease.fresh()  # and the other has it still
 
 
 def test_of_two_at_the_same_moment_one_gets_the_study(address):
@@ -264,6 +275,61 @@ def test_of_two_at_the_same_moment_one_gets_the_study(address):
     for thread in threads:
         thread.join()
     assert (len(won), len(lost)) == (1, 2), lost
+
+
+def test_lease_that_another_client_wrote_since_is_seen(dataset, s3):
+    """What s3fs remembers of a folder must not hide it."""
+    import s3fs
+
+    study = Study.create("s3://bucket/kept/first", spec=SPEC.to_dict(), tracking_uri="x", seconds=0.0)
+    with study.locked():
+        pass
+    found = Study.open("s3://bucket/kept/first")
+    elsewhere = s3fs.S3FileSystem(skip_instance_cache=True)
+    for _ in range(3):
+        mark = {"holder": "another", "where": "process 1 of elsewhere", "at": time.time() + 60}
+        elsewhere.pipe_file("bucket/kept/first/lease.json", json.dumps(mark).encode())
+        assert found.status() == "running"
+        assert Study.open("s3://bucket/kept/first").trials() == []
+    with pytest.raises(lease.LostError, match="was taken over by process 1 of elsewhere"):
+        found.mirror._lease.require()
+
+
+def test_parts_of_two_writers_are_both_kept(address):
+    study = made(address)
+    other = Study.open(address)
+    end(study, result("trial-001"))
+    end(other, result("trial-002"))
+    study.mirror.push()
+    other.mirror.push()
+    assert len(Study.open(address).trials()) == 2
+
+
+def test_study_is_removed_by_whoever_made_it_alone(address):
+    study = made(address)
+    other = Study.open(address)
+    other.facts["id"] = "another"
+    other.remove()
+    assert Study.find(address)
+    study.remove()
+    assert Study.find(address) is None
+
+
+def test_bucket_that_is_not_there_is_told(object_store):
+    with pytest.raises(
+        StudyError, match=r"s3://no-such-bucket/first cannot be written to: .* does not exist"
+    ):
+        Study.create("s3://no-such-bucket/first", spec=SPEC.to_dict())
+
+
+def test_time_that_a_killed_study_ran_is_not_that_of_all_its_trials(address):
+    from tune.running import StudyRun
+
+    spec = SearchSpec.from_dict({**SPEC.to_dict(), "max_seconds": 100})
+    study = Study.create(address, spec=spec.to_dict(), digest="x", seconds=0.0)
+    for number in range(3):  # at the same time
+        end(study, result(f"trial-00{number}", started=1000.0, ended=1060.0))
+    assert not StudyRun(study, 1).over
 
 
 # A whole search
@@ -366,6 +432,7 @@ def test_file_that_an_address_lacks_or_has_changed_is_named(data_address, datase
         ("memory://nothing/here", "memory://nothing/here is not a dataset: it has no manifest.json"),
         ("s4://bucket/key", "s4://bucket/key cannot be reached: .*check the part before ://"),
         ("gs://bucket/key", "gs://bucket/key cannot be reached: .*pip install gcsfs"),
+        ("ftp://ann:s3cret@host/key", r"ftp://ann:\*\*\*@host/key must be without passwords"),
     ],
 )
 def test_address_without_a_dataset_is_refused(where, told):

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import WalslabError
 from toolkit.secrets import MASK, mask, secrets_in
@@ -18,6 +19,11 @@ def is_address(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+def without_file(path: str | Path) -> str | Path:
+    """Return a ``file://`` address as the path that it is; others as they are."""
+    return unquote(urlsplit(str(path)).path) if str(path).startswith("file://") else path
+
+
 def located(path: str | Path, error: type[WalslabError]) -> Path:
     """Return a local path as a `Path`, and an address as what behaves like one.
 
@@ -26,16 +32,22 @@ def located(path: str | Path, error: type[WalslabError]) -> Path:
     path : str or Path
         Path or address.
     error : type
-        Raised when nothing that is installed can read such an address.
+        Raised when nothing that is installed can read such an address, or it holds a password: what is at an
+        address is named in studies, runs and messages.
     """
     if not is_address(path):
         return Path(path)
     from upath import UPath
 
+    if secrets_in(str(path)):
+        raise error(
+            f"{mask(str(path))} must be without passwords and signatures, as it is named in records and "
+            "logs: give them in the environment"
+        )
     try:
         found = UPath(str(path))
         found.fs  # noqa: B018 - only now it looks for what can read it
-    except (ImportError, ValueError) as problem:
+    except Exception as problem:  # each store has errors of its own
         raise error(f"{mask(str(path))} cannot be reached: {_unreadable(str(path), problem)}") from problem
     return cast("Path", found)
 
@@ -46,7 +58,7 @@ def file_system(address: str, error: type[WalslabError]) -> tuple[Any, str]:
 
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as problem:
+    except Exception as problem:  # each store has errors of its own
         raise error(f"{mask(address)} cannot be reached: {_unreadable(address, problem)}") from problem
     return found
 

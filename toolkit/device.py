@@ -245,7 +245,8 @@ def keep_kernels_locally() -> None:
     BackendError
         When that folder is somebody else's: he could hand this process kernels of his own.
     """
-    home = Path("~/.cupy/kernel_cache").expanduser()
+    # Not by Path, which raises where nobody knows the user's home.
+    home = Path(os.path.expanduser("~/.cupy/kernel_cache"))  # noqa: PTH111
     # Elsewhere than on Linux, nothing tells a local disk, and no cluster runs there.
     if os.environ.get(_CACHE) or not Path(_MOUNTS).exists() or _is_local(home):
         return

@@ -8,7 +8,6 @@ import os
 import platform
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StudyError
@@ -16,6 +15,10 @@ from toolkit.errors import StudyError
 _log = logging.getLogger(__name__)
 # How often a holder renews it, and after how long without that it is taken for dead, in seconds.
 RENEWAL, EXPIRY = 5.0, 30.0
+
+
+class LostError(StudyError):
+    """Another process has taken what this one held."""
 
 
 class Lease:
@@ -26,15 +29,21 @@ class Lease:
 
     Parameters
     ----------
-    file : Path
-        The mark; may be at an address.
+    system : fsspec.AbstractFileSystem
+    path : str
+        The mark in it.
     what : str
         What is held, for messages.
+
+    Attributes
+    ----------
+    holder : str
+        What this process is called there.
     """
 
-    def __init__(self, file: Path, what: str) -> None:
-        self._file, self._what = file, what
-        self._holder = uuid.uuid4().hex
+    def __init__(self, system: Any, path: str, what: str) -> None:
+        self._fs, self._path, self._what = system, path, what
+        self.holder = uuid.uuid4().hex
 
     def claim(self) -> None:
         """Take it, or wait until whoever had it is known to be dead.
@@ -45,6 +54,9 @@ class Lease:
             When another process has it.
         """
         found, since = self._read(), time.monotonic()
+        if found is not None and found.get("holder") == self.holder:
+            self.renew()
+            return
         if found is not None:
             _log.warning(
                 "%s was run by %s, which has not let go of it: waiting up to %.0f s to see whether it lives",
@@ -70,12 +82,12 @@ class Lease:
 
         Raises
         ------
-        StudyError
+        LostError
             When another took it, as this one had not renewed it in time.
         """
         found = self._read()
-        if found is not None and found.get("holder") != self._holder:
-            raise StudyError(
+        if found is not None and found.get("holder") != self.holder:
+            raise LostError(
                 f"{self._what} was taken over by {found.get('where')}, as this process did not say in time "
                 "that it is alive"
             )
@@ -84,12 +96,14 @@ class Lease:
         """Say that this process is alive."""
         job = os.environ.get("RAY_JOB_SUBMISSION_ID")
         where = f"process {os.getpid()} of {platform.node()}" + (f" (Ray job {job})" if job else "")
-        mark = {"holder": self._holder, "where": where, "at": time.time()}
-        self._file.write_bytes(json.dumps(mark).encode())
+        mark = {"holder": self.holder, "where": where, "at": time.time()}
+        self._fs.pipe_file(self._path, json.dumps(mark).encode())
 
     def release(self) -> None:
-        """Let go of it."""
-        self._file.unlink(missing_ok=True)
+        """Let go of it, if this process has it."""
+        found = self._read()
+        if found is not None and found.get("holder") == self.holder:
+            self._fs.rm_file(self._path)
 
     def fresh(self) -> bool:
         """Tell whether somebody seems to hold it, by the clock of whoever renewed it."""
@@ -98,7 +112,8 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            found = json.loads(self._file.read_bytes())
+            # Not by `open`, which may go by what the store said of the file before.
+            found = json.loads(self._fs.cat_file(self._path))
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) else None

@@ -1,26 +1,29 @@
 """A study at an address: its directory here while it is used, and the copy there, kept in step while it runs.
 
-At the address are ``study.json``, the journal in parts (``journal/00000001.jsonl`` and so on, each written
-once, as an object store appends to nothing), and ``lease.json`` while a process runs the study.
+At the address are ``study.json``, the journal in parts (each written once, as an object store appends to
+nothing), and ``lease.json`` while a process runs the study.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
+import logging
 import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from toolkit.address import located, reaching, said
 from toolkit.errors import StudyError
 from toolkit.secrets import mask
 from tune import lease
 
+_log = logging.getLogger(__name__)
 _REACH = "check the address, and the store's variables in this process's environment"
 # Between looks for something new to write, in seconds.
 _PAUSE = 1.0
@@ -40,24 +43,24 @@ class Mirror:
     ----------
     address : str
     folder : Path
-        The directory here; removed when the process ends, unless the copy lacks some of it.
+        The directory here; removed when nobody uses it, unless the copy lacks some of it.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        self._root = located(self.address, StudyError)
-        self._scratch = Path(tempfile.mkdtemp(prefix="walslab-study-"))
-        self.folder = self._scratch / self.address.rpartition("/")[2]
-        self._lease = lease.Lease(self._root / "lease.json", f"study {self.shown}")
+        root: Any = located(self.address, StudyError)
+        self._fs, self._root = root.fs, root.path
+        scratch = tempfile.mkdtemp(prefix="walslab-study-")
+        self.folder = Path(scratch) / self.address.rpartition("/")[2]
+        self._clean = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        self._lease = lease.Lease(self._fs, f"{self._root}/lease.json", f"study {self.shown}")
         self._parts = self._read_to = 0
         self._study = b""
         self._outgoing: list[bytes] = []
         self._kept_back: dict[str, bytes] = {}
         self._factors: set[str] = set()
         self._step = threading.Lock()
-        self._unsaved = False
         self._lost: StudyError | None = None
-        atexit.register(self._clean)
 
     @property
     def shown(self) -> str:
@@ -66,9 +69,27 @@ class Mirror:
 
     def exists(self) -> bool:
         """Tell whether there is a study."""
-        with self._reaching():
-            self._root.fs.invalidate_cache()  # type: ignore[attr-defined]
-            return (self._root / "study.json").is_file()
+        try:
+            with self._reaching():
+                self._get("study.json")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def create(self) -> None:
+        """Write a new study to the address, and hold it for this process.
+
+        Raises
+        ------
+        StudyError
+            When another process is about to, or the store does not take it.
+        """
+        try:
+            with self._reaching():
+                self._lease.claim()
+            self.push()
+        except FileNotFoundError as error:
+            raise StudyError(f"{self.shown} cannot be written to: {said(error, self.address)}") from error
 
     def pull(self) -> None:
         """Bring the directory in step with the copy.
@@ -81,22 +102,26 @@ class Mirror:
             When the store does not give it.
         """
         with self._step, self._reaching():
-            self._root.fs.invalidate_cache()  # type: ignore[attr-defined]
-            study = (self._root / "study.json").read_bytes()
-            parts = sorted((self._root / "journal").glob("*.jsonl"), key=lambda part: part.name)
-            journal = b"".join(part.read_bytes() for part in parts)
+            study = self._get("study.json")
+            # What was listed before is remembered, and is not what is asked for.
+            self._fs.invalidate_cache()
+            below = {name[len(self._root) + 1 :]: name for name in self._fs.find(self._root)}
+            wanted = {at: name for at, name in below.items() if at.startswith(("journal/", "factors/"))}
+            # All at once: a study of hours has thousands.
+            content = self._fs.cat(list(wanted.values())) if wanted else {}
+            parts = sorted(at for at in wanted if at.startswith("journal/"))
+            journal = b"".join(content[wanted[at]] for at in parts)
             self.folder.mkdir(exist_ok=True)
             shutil.rmtree(self.folder / "factors", ignore_errors=True)
             self._factors = set()
-            for file in (self._root / "factors").glob("*/*"):
-                kept = self.folder / "factors" / file.parent.name / file.name
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_bytes(file.read_bytes())
-                self._factors.add(file.parent.name)
+            for at in set(wanted) - set(parts):
+                (self.folder / at).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / at).write_bytes(content[wanted[at]])
+                self._factors.add(at.split("/")[1])
             (self.folder / "journal.jsonl").write_bytes(journal)
             (self.folder / "study.json").write_bytes(study)
             self._study, self._read_to, self._kept_back, self._outgoing = study, len(journal), {}, []
-            self._parts = max((int(part.stem) for part in parts), default=0)
+            self._parts = max((int(Path(at).stem.partition("-")[0]) for at in parts), default=0)
 
     def push(self, *, last: bool = False) -> None:
         """Write what is new to the copy.
@@ -104,32 +129,38 @@ class Mirror:
         A trial that ended is told of once its factors are in MLflow: until then they are on this machine
         alone, and one that takes the study up elsewhere must run the trial again. The `last` time, the
         factors are written, too.
+
+        Raises
+        ------
+        StudyError
+            When the store does not take it.
         """
         with self._step, self._reaching():
-            self._unsaved = True
+            self._clean.detach()
             self._read_events()
             if last:
-                for trial, line in self._kept_back.items():
+                for trial in list(self._kept_back):
                     for file in (self.folder / "factors" / trial).glob("*"):
-                        (self._root / "factors" / trial / file.name).write_bytes(file.read_bytes())
-                    self._outgoing.append(line)
-                self._factors |= self._kept_back.keys()
-                self._kept_back = {}
+                        self._put(f"factors/{trial}/{file.name}", file.read_bytes())
+                    self._factors.add(trial)
+                    self._outgoing.append(self._kept_back.pop(trial))
             if self._outgoing:
-                # Written once more, should the answer be lost, it is the same part.
-                (self._root / "journal" / f"{self._parts + 1:08d}.jsonl").write_bytes(
-                    b"".join(self._outgoing)
-                )
+                # Written once more, should the answer be lost, it is the same part; and nobody else's.
+                name = f"journal/{self._parts + 1:08d}-{self._lease.holder[:8]}.jsonl"
+                self._put(name, b"".join(self._outgoing))
                 self._parts, self._outgoing = self._parts + 1, []
             study = (self.folder / "study.json").read_bytes()
             if self._study != study:
-                (self._root / "study.json").write_bytes(study)
+                self._put("study.json", study)
                 self._study = study
             for trial in [trial for trial in self._factors if not (self.folder / "factors" / trial).is_dir()]:
                 # MLflow has them now.
-                self._root.fs.rm(f"{self._root.path}/factors/{trial}", recursive=True)  # type: ignore[attr-defined]
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.rm(f"{self._root}/factors/{trial}", recursive=True)
                 self._factors.discard(trial)
-            self._unsaved = bool(self._kept_back)
+            if not self._kept_back:
+                scratch = str(self.folder.parent)
+                self._clean = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
 
     def _read_events(self) -> None:
         """Take up the lines of the journal since the last time; some must wait."""
@@ -155,20 +186,34 @@ class Mirror:
         Raises
         ------
         StudyError
-            When another process holds it, or the store does not answer.
+            When another process holds it, it is gone, or the store does not answer.
         """
         with self._reaching():
             self._lease.claim()
-        stop = threading.Event()
-        thread = threading.Thread(target=self._keep_in_step, args=(stop,), name="study-mirror", daemon=True)
-        thread.start()
+        stop_renewing, stop_writing = threading.Event(), threading.Event()
+        # Two threads: a long transfer must not look like a dead process.
+        renewing = threading.Thread(
+            target=self._renew, args=(stop_renewing,), name="study-lease", daemon=True
+        )
+        writing = threading.Thread(target=self._write, args=(stop_writing,), name="study-mirror", daemon=True)
+        renewing.start()
         try:
-            self.pull()
-            yield
+            try:
+                self.pull()
+            except FileNotFoundError as error:
+                raise StudyError(f"study {self.shown} is gone: somebody removed it") from error
+            writing.start()
+            try:
+                yield
+            finally:
+                stop_writing.set()
+                writing.join()
+                self._finish()
         finally:
-            stop.set()
-            thread.join()
-            self._finish()
+            stop_renewing.set()
+            renewing.join()
+            with contextlib.suppress(StudyError, OSError), self._reaching():
+                self._lease.release()
 
     def require_held(self) -> None:
         """Refuse to go on for a process that another has taken the study from.
@@ -181,49 +226,61 @@ class Mirror:
         if self._lost:
             raise StudyError(str(self._lost))
 
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken the study from this one."""
+        return self._lost is not None
+
     def being_run(self) -> bool:
         """Tell whether a process seems to run the study."""
         with self._reaching():
             return self._lease.fresh()
 
-    def remove(self) -> None:
-        """Remove the copy and the directory."""
+    def remove(self, study_id: str) -> None:
+        """Remove the directory, and the copy if it is of this study."""
         with contextlib.suppress(FileNotFoundError), self._reaching():
-            self._root.fs.rm(self._root.path, recursive=True)  # type: ignore[attr-defined]
-        self._unsaved = False
-        self._clean()
+            if json.loads(self._get("study.json")).get("id") == study_id:
+                self._fs.rm(self._root, recursive=True)
+        self.forget()
 
-    def _keep_in_step(self, stop: threading.Event) -> None:
-        renewed, pause = time.monotonic(), _PAUSE
-        while not stop.wait(pause):
+    def forget(self) -> None:
+        """Remove the directory."""
+        self._clean.detach()
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def _renew(self, stop: threading.Event) -> None:
+        while not stop.wait(lease.RENEWAL):
             try:
-                if time.monotonic() - renewed > lease.RENEWAL:
-                    with self._reaching():
-                        self._still_held()
-                        if self._lost:
-                            return
-                        self._lease.renew()
-                    renewed = time.monotonic()
-                self.push()
-                pause = _PAUSE
-            except (StudyError, OSError):  # tried again: at the end it is an error
-                pause = min(2 * pause, lease.RENEWAL)
+                with self._reaching():
+                    self._lease.require()
+                    self._lease.renew()
+            except lease.LostError as error:
+                self._lost = error
+                return
+            except (StudyError, OSError):  # the next time
+                continue
 
-    def _still_held(self) -> None:
-        try:
-            self._lease.require()
-        except StudyError as error:
-            self._lost = error
+    def _write(self, stop: threading.Event) -> None:
+        pause, away = _PAUSE, False
+        while not stop.wait(pause) and not self._lost:
+            try:
+                self.push()
+            except (StudyError, OSError) as error:  # tried again: at the end it is an error
+                if not away:
+                    _log.warning("%s; the study goes on, and is written when it answers", error)
+                pause, away = min(2 * pause, lease.RENEWAL), True
+            else:
+                if away:
+                    _log.warning("%s takes the study again", self.shown)
+                pause, away = _PAUSE, False
 
     def _finish(self) -> None:
-        """Write the rest and let go of the study."""
-        if self._lost:
-            return
+        """Write the rest."""
         deadline = time.monotonic() + _PATIENCE
         while True:
+            self.require_held()
             try:
                 self.push(last=True)
-                break
             except (StudyError, OSError) as error:
                 if time.monotonic() > deadline:
                     raise StudyError(
@@ -231,12 +288,16 @@ class Mirror:
                         "kept here, and a resume from there runs again what is missing"
                     ) from error
                 time.sleep(_PAUSE)
-        with contextlib.suppress(StudyError, OSError), self._reaching():
-            self._lease.release()
+            else:
+                return
+
+    def _get(self, name: str) -> bytes:
+        # Not by `open`, which may go by what the store said of the file before.
+        content: bytes = self._fs.cat_file(f"{self._root}/{name}")
+        return content
+
+    def _put(self, name: str, content: bytes) -> None:
+        self._fs.pipe_file(f"{self._root}/{name}", content)
 
     def _reaching(self) -> contextlib.AbstractContextManager[None]:
         return reaching(self.address, StudyError, _REACH)
-
-    def _clean(self) -> None:
-        if not self._unsaved:
-            shutil.rmtree(self._scratch, ignore_errors=True)

@@ -111,7 +111,7 @@ def concurrency(spec: SearchSpec) -> int:
 
 
 def _fitting(spec: SearchSpec, resources: Mapping[str, float]) -> int:
-    return min((int(resources.get(k, 0) // v) for k, v in _asked(spec).items()), default=spec.trials)
+    return min((int(resources.get(k, 0) / v + 1e-6) for k, v in _asked(spec).items()), default=spec.trials)
 
 
 def _asked(spec: SearchSpec) -> dict[str, float]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from toolkit.secrets import mask
 from tune.results import TrialResult
 from tune.store import children, client_of, hand_over
 from tune.study import Study
@@ -93,6 +94,12 @@ class MlflowRecord:
             self._ended.append(result)
             self._wake.notify()
 
+    def abandon(self) -> None:
+        """Write nothing more."""
+        with self._wake:
+            self._ended.clear()
+            self._live.clear()
+
     def close(self) -> int:
         """Write what there is still to write, as long as the store takes it.
 
@@ -122,12 +129,17 @@ class MlflowRecord:
             try:
                 if result:
                     self._write(result)
-                    self._ended.popleft()
+                    with self._wake:
+                        if self._ended:  # not abandoned meanwhile
+                            self._ended.popleft()
                 elif live:
                     self._show(live)
                 pause, self.problem = _FIRST_PAUSE, None
             except Exception as error:  # noqa: BLE001 - whatever the store objects to, the study goes on
-                self.problem = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+                # MLflow quotes the address that it asked, and what may be in it.
+                self.problem = mask(
+                    str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+                )
                 with self._wake:
                     if self._closing and time.monotonic() > self._closing_at + _PATIENCE:
                         return

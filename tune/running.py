@@ -119,8 +119,8 @@ class StudyRun:
         self._waiting: deque[RunningTrial] = deque()
         self._proposed = 0
         self._restore()
-        # A process that was killed did not say how long it ran: at least as long as its trials took.
-        spent = sum(result["ended"] - result["started"] for result in self.results) / concurrency
+        # A process that was killed did not say how long it ran: at least as long as any trial did.
+        spent = _covered([(result["started"], result["ended"]) for result in self.results])
         self._before = max(float(study.facts["seconds"]), spent)
 
     def _restore(self) -> None:
@@ -234,6 +234,11 @@ class StudyRun:
             Whether it goes on.
         """
         trial = self.running[name]
+        try:
+            self.study.require_held()
+        except StudyError as error:
+            self.problem = self.problem or error
+            return False
         if segment.fatal:
             self.problem = self.problem or StudyError(f"no trial can be run: {segment.reason}")
             return False
@@ -322,6 +327,8 @@ class StudyRun:
             self.study.journal.append("ended", durable=True, **facts)
             for listener in self._listeners:
                 listener.ended(self, result)
+        except StudyError as error:
+            self.problem = self.problem or error
         except Exception as error:  # noqa: BLE001 - handed to the thread that runs the study
             self.problem = self.problem or StudyError(
                 f"study {self.study.name} cannot keep what its trials find: {error}; see that "
@@ -331,3 +338,12 @@ class StudyRun:
     def close(self) -> None:
         """Wait until all that ended is kept."""
         self._keeper.shutdown(wait=True)
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Return how long the time is in which at least one of the spans was under way."""
+    total, until = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total

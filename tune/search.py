@@ -19,6 +19,7 @@ from toolkit.address import is_address
 from toolkit.backend import Backend
 from toolkit.device import keep_kernels_locally
 from toolkit.errors import StudyError
+from toolkit.secrets import mask
 from tune import warmstart
 from tune.node_ratings import RatingsAt, trial_ratings
 from tune.running import StudyRun
@@ -177,18 +178,29 @@ def _run_locked(
         else:
             from tune.in_process import run_in_process
 
-            status = _execute(study, run, partial(run_in_process, run, trial_ratings(data)), progress)
+            def execute() -> None:
+                # Only now are the ratings read: of a study that is through, they may not even fit here.
+                if not run.over:
+                    run_in_process(run, trial_ratings(data))
+
+            status = _execute(study, run, execute, progress)
     finally:
+        if study.taken_over:
+            # The other process records what it does, in the same runs.
+            record.abandon()
         unrecorded = record.close()
-        study.update(status=status)
-        _close(study, _RUN_STATUS[status], unrecorded, record.problem)
+        if not study.taken_over:
+            study.update(status=status)
+            _close(study, _RUN_STATUS[status], unrecorded, record.problem)
 
 
 def _ratings(data: RatingsDataset) -> TrialRatings | RatingsAt:
     """Return the ratings for Ray: what has an address is read where it is needed, what has none here."""
     if not is_address(data.where):
         return trial_ratings(data)
-    handed = os.environ.get(HANDED_OVER, "").split()
+    # Where to record is the driver's business alone.
+    names = os.environ.get(HANDED_OVER, "").split()
+    handed = [name for name in names if not name.startswith(("MLFLOW_", "WALSLAB_"))]
     return RatingsAt(data.where, data.digest, {name: os.environ[name] for name in handed})
 
 
@@ -202,7 +214,7 @@ def _ended_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _execute(
@@ -239,7 +251,7 @@ def _close(study: Study, run_status: str, unrecorded: int, problem: str | None) 
             finish_parent(study, run_status)
             return
     except Exception as error:  # noqa: BLE001 - whatever the store objects to
-        problem = str(error)
+        problem = mask(str(error))
     if run_status == "FINISHED":
         missing = f"{unrecorded} of its trials are" if unrecorded else "its summary is"
         raise StudyError(

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 from toolkit import atomic
-from toolkit.address import is_address, located, reaching
+from toolkit.address import is_address, located, reaching, without_file
 from toolkit.errors import StudyError, did_you_mean
 from toolkit.factors import Factors
 from toolkit.secrets import mask
@@ -62,7 +61,7 @@ class Study:
         StudyError
             When there is one of that name.
         """
-        path = _without_file(path)
+        path = without_file(path)
         mirror = Mirror(str(path)) if is_address(path) else None
         if mirror and mirror.exists():
             raise StudyError(
@@ -81,7 +80,7 @@ class Study:
         with atomic.directory(path) as part:
             (part / "study.json").write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
         if mirror:
-            mirror.push()
+            mirror.create()
         return cls(path.resolve(), every, mirror)
 
     @classmethod
@@ -107,18 +106,19 @@ class Study:
     @classmethod
     def find(cls, path: str | Path) -> Study | None:
         """Open the study of a directory or an address, or return None where there is none."""
-        mirror, path = None, _without_file(path)
+        mirror, path = None, without_file(path)
         if is_address(path):
             mirror = Mirror(str(path))
             try:
                 mirror.pull()
             except FileNotFoundError:
+                mirror.forget()
                 return None
             path = mirror.folder
         path = Path(path)
         if not (path / "study.json").is_file():
             return None
-        return cls(path.resolve(), _read(path), mirror)
+        return cls(path.resolve(), _read(path, mirror), mirror)
 
     def update(self, **facts: Any) -> None:
         """Change facts and write them in one step."""
@@ -148,7 +148,7 @@ class Study:
     @property
     def spec(self) -> SearchSpec:
         """The resolved specification."""
-        return SearchSpec.from_dict(self.facts["spec"], source=str(self.path / "study.json"))
+        return SearchSpec.from_dict(self.facts["spec"], source=f"{self.where}/study.json")
 
     @property
     def data(self) -> DatasetFacts:
@@ -218,7 +218,7 @@ class Study:
         if self.mirror:
             with self.mirror.held():
                 # What another process wrote since this one looked.
-                self.facts.update(_read(self.path))
+                self.facts.update(_read(self.path, self.mirror))
                 yield
             return
         with (self.path / ".lock").open("a") as file:
@@ -228,6 +228,11 @@ class Study:
                 raise StudyError(f"study {self.name} is being run by another process: wait for it") from error
             yield
 
+    @property
+    def taken_over(self) -> bool:
+        """Whether another process has taken the study from this one."""
+        return self.mirror is not None and self.mirror.lost
+
     def require_held(self) -> None:
         """Refuse to go on where another process has taken the study over."""
         if self.mirror:
@@ -235,9 +240,10 @@ class Study:
 
     def remove(self) -> None:
         """Remove the study, also from its address."""
-        shutil.rmtree(self.path)
         if self.mirror:
-            self.mirror.remove()
+            self.mirror.remove(self.facts["id"])
+        else:
+            shutil.rmtree(self.path)
 
     def status(self) -> str:
         """Return running, finished, interrupted or failed; a killed process leaves it interrupted."""
@@ -272,22 +278,18 @@ def kept_in() -> str:
     return (os.environ.get("WALSLAB_STUDIES") or STUDIES).rstrip("/")
 
 
-def _without_file(path: str | Path) -> str | Path:
-    """Return the path of an address on this machine, or of a file system that is mounted here."""
-    return unquote(urlsplit(str(path)).path) if str(path).startswith("file://") else path
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, mirror: Mirror | None) -> dict[str, Any]:
+    where = mirror.shown if mirror else path
     try:
         facts = json.loads((path / "study.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StudyError(f"{path / 'study.json'} is not valid JSON: {error}") from error
+        raise StudyError(f"{where}/study.json is not valid JSON: {error}") from error
     if not isinstance(facts, dict):
-        raise StudyError(f"{path / 'study.json'} must hold a JSON object, but holds {type(facts).__name__}")
+        raise StudyError(f"{where}/study.json must hold a JSON object, but holds {type(facts).__name__}")
     found = (facts.get("format"), facts.get("format_version"))
     if found != (_FORMAT, _VERSION):
         raise StudyError(
-            f"{path} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}: "
+            f"{where} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}: "
             "start a new study (its trials are in MLflow as they were)"
         )
     return facts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli import console, emit, json_option
+from toolkit.secrets import mask
 
 if TYPE_CHECKING:
     from toolkit.doctor import Check
@@ -64,8 +65,11 @@ def doctor(
     if address:
         from cluster.inspection import of_cluster
 
-        screen.print(f"\ncluster at {address}, asked by a job")
-        for check in of_cluster(address, working_dir, found, dataset=dataset, studies=studies, more=more):
+        screen.print(f"\ncluster at {mask(address)}, asked by a job")
+        told = of_cluster(
+            address, working_dir, found, screen.print, dataset=dataset, studies=studies, more=more
+        )
+        for check in told:
             found.append(check)
             _show(screen, check)
     ok = all(check["ok"] for check in found)

@@ -59,7 +59,7 @@ def submit(
     screen.print(job.shown, soft_wrap=True)
     if job.environment:
         screen.print(f"handed over: {', '.join(job.environment)}", soft_wrap=True)
-    if (lost := _lost_with_the_job(arguments)) and not job.environment.get("WALSLAB_STUDIES"):
+    if lost := _lost_with_the_job(arguments, kept="WALSLAB_STUDIES" in job.environment):
         screen.print(lost, soft_wrap=True)
     submission_id = None
     if not dry_run:
@@ -74,11 +74,12 @@ def submit(
         emit({"submission_id": submission_id, "address": job.shown_address, "command": job.shown})
 
 
-def _lost_with_the_job(arguments: tuple[str, ...]) -> str | None:
+def _lost_with_the_job(arguments: tuple[str, ...], *, kept: bool) -> str | None:
     """Return a warning about a study that nobody can take up again."""
-    if arguments[0] != "tune" or any(word.partition("=")[0] == "--studies" for word in arguments):
+    given = {word.partition("=")[0] for word in arguments}
+    if arguments[0] != "tune" or ((kept or "--studies" in given) and "--name" in given):
         return None
     return (
-        "note: the study's folder goes with the job; with --studies s3://bucket/studies (or a folder that "
-        "all nodes share) and a --name, the same line goes on with it after a loss"
+        "note: after a loss this line begins anew; with --studies s3://bucket/studies (or a folder that all "
+        "nodes share) and a --name, it would go on with its study"
     )
