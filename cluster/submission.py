@@ -62,7 +62,7 @@ class Submission:
             )
         except JobError:
             raise
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # of Ray, of what it sends requests with, or of the packing
             handover.withdraw(self._client, pointer)
             text = str(error).replace(job.address, job.shown_address)
             raise JobError(

@@ -67,8 +67,9 @@ def test_packages_go_along_where_the_folder_has_none(surroundings, repo_root):
     ("words", "warned"),
     [
         (["tune", "a"], True),
-        (["tune", "a", "--studies", "s3://b/c"], False),
-        (["tune", "a", "--studies=s3://b/c"], False),
+        (["tune", "a", "--studies", "s3://b/c"], True),
+        (["tune", "a", "--studies", "s3://b/c", "--name", "n"], False),
+        (["tune", "a", "--studies=s3://b/c", "--name=n"], False),
         (["describe", "a"], False),
     ],
     ids=str,
@@ -76,7 +77,7 @@ def test_packages_go_along_where_the_folder_has_none(surroundings, repo_root):
 def test_study_that_would_go_with_its_job_is_warned_of(words, warned):
     told = CliRunner().invoke(main, ["submit", "--address", ADDRESS, "--dry-run", "--", *words])
     assert told.exit_code == 0
-    assert ("the study's folder goes with the job" in told.stdout) == warned
+    assert ("after a loss this line begins anew" in told.stdout) == warned
 
 
 # What is uploaded
@@ -93,13 +94,14 @@ def test_biggest_files_of_a_large_folder_are_named(surroundings):
 
 
 def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surroundings):
-    with (surroundings / "data.bin").open("wb") as file:
+    with (surroundings / "zeros.bin").open("wb") as file:
         file.truncate(101 << 20)
-    with pytest.raises(
-        JobError, match=r"and Ray takes 100: the biggest are data.bin \(101.0 MiB\)"
-    ) as raised:
+    assert "zeros.bin (101.0 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
+    (surroundings / "data.bin").write_bytes(os.urandom(101 << 20))
+    with pytest.raises(JobError, match=r"202 MiB in 2 files, 10\d MiB packed, and Ray takes 100") as raised:
         working_dir.check(surroundings)
     assert raised.value.exit_code == 2
+    assert "data.bin (101.0 MiB)" in str(raised.value)
     assert ".rayignore" in str(raised.value)
 
 
@@ -163,6 +165,23 @@ def test_what_is_handed_over_is_taken_once_and_then_gone(store):
         JobError, match="taken before, or the head node was started anew since: submit it again"
     ):
         handover.take()
+
+
+def test_what_a_job_never_took_is_taken_back(store):
+    told = handover.put(store, {"A_KEY": "s3cret"})
+    handover.withdraw(store, told)
+    assert b"s3cret" not in b"".join(store.content.values())
+    os.environ.update(told)
+    with pytest.raises(JobError, match="submit it again"):
+        handover.take()
+
+
+def test_argument_with_a_password_is_refused():
+    words = ["submit", "--address", ADDRESS, "--dry-run", "--", "ingest", "ftp://ann:s3cret@host/r.csv"]
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == 2
+    assert "ftp://ann:***@host/r.csv holds a password" in told.stderr
+    assert "s3cret" not in told.output
 
 
 def test_nothing_is_handed_over_where_there_is_nothing(store):
@@ -244,6 +263,12 @@ def test_missing_token_is_told_with_where_to_put_it(job_server):
         authentication.prepare(address)
 
 
+def test_user_and_password_of_an_address_are_sent_as_such(job_server):
+    server, address = job_server(200)
+    authentication.prepare(address.replace("://", "://ann:s3cret@"))
+    assert server.asked[0]["Authorization"] == "Basic YW5uOnMzY3JldA=="
+
+
 def test_server_that_does_not_answer_is_named_without_its_password():
     with pytest.raises(
         JobError, match=r"no Ray job server answers at http://ann:\*\*\*@127.0.0.1:1 "
@@ -282,7 +307,7 @@ class Client:
 def followed(client, monkeypatch):
     monkeypatch.setattr(submission, "_PAUSE", 0.0)
     job = Submission.__new__(Submission)
-    job._client, job.id, job._written = client, "raysubmit_1", 0
+    job._client, job.id, job._written, job._pointer = client, "raysubmit_1", 0, {}
     log = []
     try:
         job.follow(log.append)

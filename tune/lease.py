@@ -112,7 +112,8 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            # Not by `open`, which may go by what the store said of the file before.
+            # What the store said of the file before is remembered, and is not what is asked for.
+            self._fs.invalidate_cache(self._path)
             found = json.loads(self._fs.cat_file(self._path))
         except (FileNotFoundError, ValueError):
             return None

@@ -292,7 +292,8 @@ class Mirror:
                 return
 
     def _get(self, name: str) -> bytes:
-        # Not by `open`, which may go by what the store said of the file before.
+        # What the store said of the file before is remembered, and is not what is asked for.
+        self._fs.invalidate_cache(f"{self._root}/{name}")
         content: bytes = self._fs.cat_file(f"{self._root}/{name}")
         return content
 
