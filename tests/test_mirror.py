@@ -344,7 +344,8 @@ def test_search_goes_on_where_a_killed_process_left_it(folder, dataset, repo_roo
 
     def recorded():
         s3.invalidate_cache()
-        return b"recorded" in b"".join(s3.cat_file(name) for name in s3.find("bucket/kept/first/journal"))
+        names = [name for name in s3.find("bucket/kept/first") if name.endswith(".jsonl")]
+        return b"recorded" in b"".join(s3.cat_file(name) for name in names)
 
     try:
         wait_for(recorded, 120)
