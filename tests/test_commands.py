@@ -257,14 +257,15 @@ def dry_run(*arguments, address=ADDRESS):
 
 def test_dry_run_prints_the_equal_line_and_submits_nothing(repo_root, monkeypatch):
     monkeypatch.chdir(repo_root)
-    command = ["tune", "/shared/ml", "--trials", "5", "--studies", "/shared/studies"]
+    command = ["tune", "/shared/ml", "--trials", "5", "--studies", "/shared/studies", "--name", "a"]
     result = run("submit", "--address", ADDRESS, "--dry-run", "--", *command)
     assert result.exit_code == 0
     words = shlex.join(command)
     assert result.stdout == f"ray job submit --address {ADDRESS} --working-dir . -- python -m tune {words}\n"
 
 
-def test_command_is_run_by_the_package_that_has_it():
+def test_command_is_run_by_the_package_that_has_it(repo_root, monkeypatch):
+    monkeypatch.chdir(repo_root)
     told, _ = dry_run("ingest", "a.csv", "--out", "b")
     assert told == {
         "submission_id": None,

@@ -173,6 +173,7 @@ def study(data, trained, monkeypatch, tmp_path):
 
     trials, factors = trained
     found = SimpleNamespace(
+        mirror=None,
         name="first",
         path=tmp_path,
         facts={"digest": data.digest, "parent_run_id": "parent", "dataset": str(data.path)},
