@@ -63,7 +63,8 @@ class Submission:
         except JobError:
             raise
         except Exception as error:  # of Ray, of what it sends requests with, or of the packing
-            handover.withdraw(self._client, pointer)
+            if pointer:
+                handover.withdraw(self._client, pointer)
             text = str(error).replace(job.address, job.shown_address)
             raise JobError(
                 f"the Ray job server at {job.shown_address} did not take the job: {text}"

@@ -194,6 +194,7 @@ def check_record(site, name, trials, patch):
         assert {"factors/factors.json", "factors/user_factors.npy"} <= files
 
 
+@pytest.mark.slow
 def test_study_outlives_a_node_and_the_mlflow_server_and_is_not_run_again(site):
     with pytest.MonkeyPatch.context() as patch, Watch(SECRET, ADMIN, site.ray.token.read_text()) as watch:
         job = site.tune("first", 48, wait=False)
