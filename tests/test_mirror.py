@@ -129,6 +129,18 @@ def test_second_study_of_a_name_is_refused(address):
         made(address)
 
 
+def test_study_that_another_process_made_meanwhile_is_not_written_over(address, monkeypatch):
+    study = made(address)
+    with study.locked():
+        pass
+    monkeypatch.setattr(mirror.Mirror, "exists", lambda self, looked=iter([False, True]): next(looked))
+    with pytest.raises(StudyError, match="another process just made it"):
+        made(address)
+    assert Study.open(address).facts["id"] == study.facts["id"]
+    with study.locked():  # and it is free
+        pass
+
+
 def test_what_happens_is_there_while_the_study_runs(address):
     study = made(address)
     with study.locked():

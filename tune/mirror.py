@@ -82,11 +82,15 @@ class Mirror:
         Raises
         ------
         StudyError
-            When another process is about to, or the store does not take it.
+            When another process was first, or the store does not take it.
         """
         try:
             with self._reaching():
                 self._lease.claim()
+            if self.exists():  # made since it was looked for
+                with self._reaching():
+                    self._lease.release()
+                raise StudyError(f"there is a study {self.shown} already: another process just made it")
             self.push()
         except FileNotFoundError as error:
             raise StudyError(f"{self.shown} cannot be written to: {said(error, self.address)}") from error
