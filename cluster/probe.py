@@ -22,6 +22,7 @@ from toolkit.errors import DatasetError, StudyError
 from toolkit.secrets import mask
 
 MARK = "walslab-probe "
+_PATIENCE = 60.0  # seconds that a worker has to answer
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
 
 def _of_a_worker(dataset: str | None, studies: str | None) -> tuple[list[Check] | None, str]:
     import ray
+    from ray.exceptions import GetTimeoutError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ray.init(log_to_driver=False)
@@ -54,8 +56,14 @@ def _of_a_worker(dataset: str | None, studies: str | None) -> tuple[list[Check] 
         scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
     )
     handed = {name: os.environ[name] for name in os.environ.get(handover.NAMES, "").split()}
-    found: list[Check] = ray.get(task.remote(dataset, studies, handed, has_gpu=has_gpu))
-    return found, str(node["NodeName"])
+    name, asked = str(node["NodeName"]), task.remote(dataset, studies, handed, has_gpu=has_gpu)
+    try:
+        found: list[Check] = ray.get(asked, timeout=_PATIENCE)
+    except GetTimeoutError:
+        detail = f"{name} did not answer for {_PATIENCE:.0f} s"
+        fix = "ask again when its GPU is not wholly taken by a study, or see `ray status` on the head"
+        return [Check(name="answer", ok=False, detail=detail, fix=fix)], name
+    return found, name
 
 
 def _checks_of_a_worker(
