@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.errors import JobError
+from toolkit.secrets import HANDED_OVER
 
-# Names what was handed over; itself no secret. The names of the variables stay in `WALSLAB_HANDED_OVER`, so
-# that they can be passed on to the processes that need them.
+# Names what was handed over; itself no secret.
 POINTER = "WALSLAB_HANDOVER"
-NAMES = "WALSLAB_HANDED_OVER"
 _FORMAT = "walslab-handover"
 _EMPTY = b"taken back"
 
@@ -88,4 +87,4 @@ def take() -> None:
     store.internal_kv_del(key, False, None)  # noqa: FBT003 - Ray's: no prefix
     variables = json.loads(content)["variables"]
     os.environ.update(variables)
-    os.environ[NAMES] = " ".join(variables)
+    os.environ[HANDED_OVER] = " ".join(variables)

@@ -19,7 +19,7 @@ from cluster import handover
 from toolkit.address import located, without_file
 from toolkit.doctor import Check
 from toolkit.errors import DatasetError, StudyError
-from toolkit.secrets import mask
+from toolkit.secrets import handed_over, mask
 
 MARK = "walslab-probe "
 _PATIENCE = 60.0  # seconds that a worker has to answer
@@ -55,8 +55,7 @@ def _of_a_worker(dataset: str | None, studies: str | None) -> tuple[list[Check] 
         num_gpus=0.01 if has_gpu else 0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
     )
-    handed = {name: os.environ[name] for name in os.environ.get(handover.NAMES, "").split()}
-    name, asked = str(node["NodeName"]), task.remote(dataset, studies, handed, has_gpu=has_gpu)
+    name, asked = str(node["NodeName"]), task.remote(dataset, studies, handed_over(), has_gpu=has_gpu)
     try:
         found: list[Check] = ray.get(asked, timeout=_PATIENCE)
     except GetTimeoutError:

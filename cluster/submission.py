@@ -12,6 +12,7 @@ from typing import Any
 from cluster import authentication, handover, working_dir
 from cluster.errors import JobError
 from cluster.job import Job
+from toolkit.address import said
 
 # Between looks at a job whose log broke off, and how long it may be out of reach, in seconds.
 _PAUSE, _PATIENCE = 2.0, 120.0
@@ -65,9 +66,8 @@ class Submission:
         except Exception as error:  # of Ray, of what it sends requests with, or of the packing
             if pointer:
                 handover.withdraw(self._client, pointer)
-            text = str(error).replace(job.address, job.shown_address)
             raise JobError(
-                f"the Ray job server at {job.shown_address} did not take the job: {text}"
+                f"the Ray job server at {job.shown_address} did not take the job: {said(error, job.address)}"
             ) from error
 
     def follow(self, write: Callable[[str], None]) -> None:

@@ -18,6 +18,7 @@ from cluster.cli import main
 from cluster.errors import JobError
 from cluster.job import FORWARDED, Job
 from cluster.submission import Submission
+from toolkit.secrets import HANDED_OVER, handed_over
 
 ADDRESS = "http://127.0.0.1:8265"
 
@@ -156,7 +157,8 @@ def test_what_is_handed_over_is_taken_once_and_then_gone(store):
     os.environ.update(told)
     handover.take()
     assert (os.environ["A_KEY"], os.environ["B"]) == ("s3cret", "")
-    assert os.environ[handover.NAMES].split() == ["A_KEY", "B"]
+    assert os.environ[HANDED_OVER].split() == ["A_KEY", "B"]
+    assert handed_over() == {"A_KEY": "s3cret", "B": ""}
     assert handover.POINTER not in os.environ
     assert store.content == {}
     handover.take()  # nothing more to take

@@ -133,7 +133,8 @@ def test_study_that_another_process_made_meanwhile_is_not_written_over(address, 
     study = made(address)
     with study.locked():
         pass
-    monkeypatch.setattr(mirror.Mirror, "exists", lambda self, looked=iter([False, True]): next(looked))
+    looked = iter([False, True])
+    monkeypatch.setattr(mirror.Mirror, "exists", lambda _: next(looked))
     with pytest.raises(StudyError, match="another process just made it"):
         made(address)
     assert Study.open(address).facts["id"] == study.facts["id"]

@@ -1,15 +1,18 @@
-"""Ratings at an address, read once by every node that runs trials, and never by the driver."""
+"""The ratings of trials: from an address, read once by every node that runs trials, or else by the driver."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from toolkit.address import is_address
 from toolkit.dataset import RatingsDataset
 from toolkit.errors import StudyError
+from toolkit.secrets import handed_over
 
 if TYPE_CHECKING:
     from tune.training import TrialRatings
@@ -23,6 +26,13 @@ _held: list[Any] = []
 def trial_ratings(data: RatingsDataset) -> TrialRatings:
     """Read what trials train and are judged on."""
     return {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
+
+
+def ratings_for_ray(data: RatingsDataset) -> TrialRatings | RatingsAt:
+    """Return the ratings for Ray: what has an address is read where it is needed, what has none here."""
+    if is_address(data.where):
+        return RatingsAt(data.where, data.digest, handed_over())
+    return trial_ratings(data)
 
 
 @dataclass(frozen=True)
@@ -51,28 +61,30 @@ class RatingsAt:
         StudyError
             When this node cannot read them.
         """
+        from ray.exceptions import OwnerDiedError, RayActorError
+
+        for _ in range(_ATTEMPTS - 1):
+            # A reader goes with the process that started it: the next to ask starts another.
+            with contextlib.suppress(RayActorError, OwnerDiedError):
+                return self._read_here()
+            time.sleep(_PAUSE)
+        return self._read_here()
+
+    def _read_here(self) -> TrialRatings:
         import ray
-        from ray.exceptions import OwnerDiedError, RayActorError, RayTaskError
+        from ray.exceptions import RayTaskError
 
         node = ray.get_runtime_context().get_node_id()
-        for attempt in range(_ATTEMPTS):
-            reader = self._reader(node)
-            try:
-                # In a list, so that what comes is the reference: the arrays are then mapped, not sent.
-                (reference,) = ray.get(reader.references.remote())
-                ratings: TrialRatings = ray.get(reference)
-            except RayTaskError as error:
-                name = next((n["NodeName"] for n in ray.nodes() if n["NodeID"] == node), node)
-                raise StudyError(f"node {name} cannot read the ratings: {error.cause}") from error
-            except (RayActorError, OwnerDiedError):
-                # It goes with the process that started it: the next one starts another.
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(_PAUSE)
-            else:
-                _held.append(reader)
-                return ratings
-        raise AssertionError  # the last attempt returns or raises
+        reader = self._reader(node)
+        try:
+            # In a list, so that what comes is the reference: the arrays are then mapped, not sent.
+            (reference,) = ray.get(reader.references.remote())
+            ratings: TrialRatings = ray.get(reference)
+        except RayTaskError as error:
+            name = next((n["NodeName"] for n in ray.nodes() if n["NodeID"] == node), node)
+            raise StudyError(f"node {name} cannot read the ratings: {error.cause}") from error
+        _held.append(reader)
+        return ratings
 
     def _reader(self, node: str) -> Any:
         import ray

@@ -15,13 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.address import is_address
 from toolkit.backend import Backend
 from toolkit.device import keep_kernels_locally
 from toolkit.errors import StudyError
 from toolkit.secrets import mask
 from tune import warmstart
-from tune.node_ratings import RatingsAt, trial_ratings
+from tune.node_ratings import ratings_for_ray, trial_ratings
 from tune.running import StudyRun
 from tune.spec import SearchSpec
 from tune.study import Study
@@ -30,12 +29,9 @@ from tune.tracking import DatasetFacts, Tracking
 if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
     from tune.progress import StudyProgress
-    from tune.training import TrialRatings
 
 Executor = Literal["ray", "in-process"]
 
-# Names of the variables that a job was handed by whoever submitted it: other processes do not have them.
-HANDED_OVER = "WALSLAB_HANDED_OVER"
 # What a study's status is called in MLflow.
 _RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
@@ -174,7 +170,7 @@ def _run_locked(
                 from tune.on_ray import run_on_ray
 
                 run = StudyRun(study, concurrency(study.spec), listeners)
-                status = _execute(study, run, partial(run_on_ray, run, _ratings(data)), progress)
+                status = _execute(study, run, partial(run_on_ray, run, ratings_for_ray(data)), progress)
         else:
             from tune.in_process import run_in_process
 
@@ -192,16 +188,6 @@ def _run_locked(
         if not study.taken_over:
             study.update(status=status)
             _close(study, _RUN_STATUS[status], unrecorded, record.problem)
-
-
-def _ratings(data: RatingsDataset) -> TrialRatings | RatingsAt:
-    """Return the ratings for Ray: what has an address is read where it is needed, what has none here."""
-    if not is_address(data.where):
-        return trial_ratings(data)
-    # Where to record is the driver's business alone.
-    names = os.environ.get(HANDED_OVER, "").split()
-    handed = [name for name in names if not name.startswith(("MLFLOW_", "WALSLAB_"))]
-    return RatingsAt(data.where, data.digest, {name: os.environ[name] for name in handed})
 
 
 @contextlib.contextmanager
