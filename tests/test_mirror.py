@@ -220,7 +220,7 @@ def test_study_whose_store_stays_away_is_kept_here_and_says_where(address, monke
     with pytest.raises(StudyError, match=r"not all of .* is at memory://") as raised:
         held.__exit__(None, None, None)
     assert str(study.path) in str(raised.value)
-    assert not study.mirror._clean.alive
+    assert not study.place._clean.alive
     assert (study.path / "journal.jsonl").exists()
     monkeypatch.undo()
 
@@ -243,7 +243,7 @@ def test_study_that_another_process_runs_is_refused(address):
 
 def test_study_of_a_process_that_died_is_taken_over(address, store):
     study = made(address)
-    study.mirror._lease.renew()
+    study.place._lease.renew()
     time.sleep(0.7)
     assert Study.open(address).status() == "interrupted"
     began = time.monotonic()
@@ -258,16 +258,16 @@ def test_process_that_was_taken_for_dead_gives_up(address):
 
     def work():
         with study.locked():
-            other.mirror._lease.renew()  # as one that waited in vain for a sign of life
-            wait_for(lambda: study.taken_over)
+            other.place._lease.renew()  # as one that waited in vain for a sign of life
+            wait_for(lambda: study.place.lost)
             end(study, result("trial-001"))
 
     with pytest.raises(StudyError, match="was taken over by process"):
         work()
     with pytest.raises(StudyError, match="was taken over by process"):
-        study.require_held()
+        study.place.require_held()
     assert Study.open(address).trials() == []
-    assert other.mirror._lease.fresh()  # and the other has it still
+    assert other.place._lease.fresh()  # and the other has it still
 
 
 def test_of_two_at_the_same_moment_one_gets_the_study(address):
@@ -305,7 +305,7 @@ def test_lease_that_another_client_wrote_since_is_seen(dataset, s3):
         assert found.status() == "running"
         assert Study.open("s3://bucket/kept/first").trials() == []
     with pytest.raises(lease.LostError, match="was taken over by process 1 of elsewhere"):
-        found.mirror._lease.require()
+        found.place._lease.require()
 
 
 def test_parts_of_two_writers_are_both_kept(address):
@@ -313,18 +313,17 @@ def test_parts_of_two_writers_are_both_kept(address):
     other = Study.open(address)
     end(study, result("trial-001"))
     end(other, result("trial-002"))
-    study.mirror.push()
-    other.mirror.push()
+    study.place.push()
+    other.place.push()
     assert len(Study.open(address).trials()) == 2
 
 
 def test_study_is_removed_by_whoever_made_it_alone(address):
     study = made(address)
     other = Study.open(address)
-    other.facts["id"] = "another"
-    other.remove()
+    other.place.remove("another")
     assert Study.find(address)
-    study.remove()
+    study.place.remove(study.facts["id"])
     assert Study.find(address) is None
 
 

@@ -173,7 +173,7 @@ def study(data, trained, monkeypatch, tmp_path):
 
     trials, factors = trained
     found = SimpleNamespace(
-        mirror=None,
+        place=SimpleNamespace(push=lambda: None, lasts=True),
         name="first",
         path=tmp_path,
         facts={"digest": data.digest, "parent_run_id": "parent", "dataset": str(data.path)},

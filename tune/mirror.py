@@ -46,6 +46,9 @@ class Mirror:
         The directory here; removed when nobody uses it, unless the copy lacks some of it.
     """
 
+    # The directory is scratch.
+    lasts = False
+
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
         root: Any = located(self.address, StudyError)
@@ -76,6 +79,23 @@ class Mirror:
             return False
         return True
 
+    def within(self, root: str) -> str:
+        """Return the name, or the address."""
+        return self.folder.name if self.address == f"{root}/{self.folder.name}" else self.shown
+
+    def require_free(self) -> None:
+        """Refuse an address where there is a study.
+
+        Raises
+        ------
+        StudyError
+            When there is one, or the store does not answer.
+        """
+        if self.exists():
+            raise StudyError(
+                f"there is a study {self.shown} already: choose another --name, or `walslab resume` it"
+            )
+
     def create(self) -> None:
         """Write a new study to the address, and hold it for this process.
 
@@ -94,6 +114,15 @@ class Mirror:
             self.push()
         except FileNotFoundError as error:
             raise StudyError(f"{self.shown} cannot be written to: {said(error, self.address)}") from error
+
+    def fetch(self) -> bool:
+        """Bring the directory in step with the copy; False where there is none."""
+        try:
+            self.pull()
+        except FileNotFoundError:
+            self.forget()
+            return False
+        return True
 
     def pull(self) -> None:
         """Bring the directory in step with the copy.

@@ -198,5 +198,4 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
     if refit.ensemble and refit.ensemble.kept:
         facts["members"] = [[trial["trial"], weight] for trial, weight in refit.ensemble.members]
     study.update(refit=facts)
-    if study.mirror:
-        study.mirror.push()
+    study.place.push()

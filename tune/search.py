@@ -73,7 +73,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
     try:
         start_parent(study, tracking)
     except BaseException:
-        study.remove()
+        study.place.remove(study.facts["id"])
         raise
     return study
 
@@ -181,11 +181,11 @@ def _run_locked(
 
             status = _execute(study, run, execute, progress)
     finally:
-        if study.taken_over:
+        if study.place.lost:
             # The other process records what it does, in the same runs.
             record.abandon()
         unrecorded = record.close()
-        if not study.taken_over:
+        if not study.place.lost:
             study.update(status=status)
             _close(study, _RUN_STATUS[status], unrecorded, record.problem)
 

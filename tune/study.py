@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from toolkit import atomic
-from toolkit.address import is_address, located, reaching, without_file
+from toolkit.address import is_address, located, reaching
 from toolkit.errors import StudyError, did_you_mean
 from toolkit.factors import Factors
 from toolkit.secrets import mask
 from tune.journal import Journal
-from tune.mirror import Mirror
+from tune.place import Place, place_of
 from tune.results import TrialResult, best_first, loss
 from tune.spec import SearchSpec
 from tune.tracking import DatasetFacts
@@ -39,18 +38,15 @@ class Study:
 
     Attributes
     ----------
-    path : Path
-        The directory, absolute; of a study at an address, the one that stands for it here.
+    place : Place
+        Where it is.
     facts : dict
         Content of ``study.json``: name, status, dataset, digest, spec, tracking_uri, experiment,
         parent_run_id, seconds.
-    mirror : Mirror or None
-        Keeps the copy at the address in step.
     """
 
-    path: Path
+    place: Place
     facts: dict[str, Any]
-    mirror: Mirror | None = None
 
     @classmethod
     def create(cls, path: str | Path, **facts: Any) -> Study:
@@ -61,27 +57,15 @@ class Study:
         StudyError
             When there is one of that name.
         """
-        path = without_file(path)
-        mirror = Mirror(str(path)) if is_address(path) else None
-        if mirror and mirror.exists():
-            raise StudyError(
-                f"there is a study {mirror.shown} already: choose another --name, or `walslab resume` it"
-            )
-        path = mirror.folder if mirror else Path(path)
-        if path.exists() and not (path / "study.json").exists():
-            raise StudyError(f"{path} exists already and is no study: choose another --name, or remove it")
-        if path.exists():
-            raise StudyError(
-                f"there is a study {path} already: choose another --name, or `walslab resume {path}`"
-            )
+        place = place_of(path)
+        place.require_free()
         made = {"format": _FORMAT, "format_version": _VERSION, "id": uuid.uuid4().hex, "created": time.time()}
         every = {**made, **facts, "status": "running"}
         # Complete or not there: a kill must not leave a folder that is neither a study nor free.
-        with atomic.directory(path) as part:
+        with atomic.directory(place.folder) as part:
             (part / "study.json").write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
-        if mirror:
-            mirror.create()
-        return cls(path.resolve(), every, mirror)
+        place.create()
+        return cls(place, every)
 
     @classmethod
     def open(cls, name: str | Path) -> Study:
@@ -106,24 +90,18 @@ class Study:
     @classmethod
     def find(cls, path: str | Path) -> Study | None:
         """Open the study of a directory or an address, or return None where there is none."""
-        mirror, path = None, without_file(path)
-        if is_address(path):
-            mirror = Mirror(str(path))
-            try:
-                mirror.pull()
-            except FileNotFoundError:
-                mirror.forget()
-                return None
-            path = mirror.folder
-        path = Path(path)
-        if not (path / "study.json").is_file():
-            return None
-        return cls(path.resolve(), _read(path, mirror), mirror)
+        place = place_of(path)
+        return cls(place, _read(place)) if place.fetch() else None
 
     def update(self, **facts: Any) -> None:
         """Change facts and write them in one step."""
         self.facts.update(facts)
         atomic.write_text(self.path / "study.json", json.dumps(self.facts, indent=2) + "\n")
+
+    @property
+    def path(self) -> Path:
+        """The directory, absolute; of a study at an address, the one that stands for it here."""
+        return self.place.folder
 
     @property
     def name(self) -> str:
@@ -133,17 +111,12 @@ class Study:
     @property
     def where(self) -> str:
         """The directory, or the address."""
-        return self.mirror.shown if self.mirror else str(self.path)
+        return self.place.shown
 
     @property
     def shown(self) -> str:
         """The shortest text that `open` finds this study by from here."""
-        if self.mirror:
-            return self.name if self.mirror.address == f"{kept_in()}/{self.name}" else self.mirror.shown
-        if str(self.path.parent) == str(Path(kept_in()).resolve()):
-            return self.name
-        here = Path.cwd()
-        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+        return self.place.within(kept_in())
 
     @property
     def spec(self) -> SearchSpec:
@@ -208,55 +181,22 @@ class Study:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the study for this process; the system lets go of it when the process ends, however it ends.
+        """Hold the study for this process, as it is now.
 
         Raises
         ------
         StudyError
             When another process holds it.
         """
-        if self.mirror:
-            with self.mirror.held():
-                # What another process wrote since this one looked.
-                self.facts.update(_read(self.path, self.mirror))
-                yield
-            return
-        with (self.path / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StudyError(f"study {self.name} is being run by another process: wait for it") from error
+        with self.place.held():
+            # What another process wrote since this one looked.
+            self.facts.update(_read(self.place))
             yield
-
-    @property
-    def taken_over(self) -> bool:
-        """Whether another process has taken the study from this one."""
-        return self.mirror is not None and self.mirror.lost
-
-    def require_held(self) -> None:
-        """Refuse to go on where another process has taken the study over."""
-        if self.mirror:
-            self.mirror.require_held()
-
-    def remove(self) -> None:
-        """Remove the study, also from its address."""
-        if self.mirror:
-            self.mirror.remove(self.facts["id"])
-        else:
-            shutil.rmtree(self.path)
 
     def status(self) -> str:
         """Return running, finished, interrupted or failed; a killed process leaves it interrupted."""
         status = str(self.facts["status"])
-        if status == "running" and self.mirror:
-            return "running" if self.mirror.being_run() else "interrupted"
-        if status == "running":
-            try:
-                with self.locked():
-                    return "interrupted"
-            except StudyError:
-                pass
-        return status
+        return "interrupted" if status == "running" and not self.place.being_run() else status
 
     def best(self) -> TrialResult:
         """Return the trial that is best by the metric of the search.
@@ -278,10 +218,10 @@ def kept_in() -> str:
     return (os.environ.get("WALSLAB_STUDIES") or STUDIES).rstrip("/")
 
 
-def _read(path: Path, mirror: Mirror | None) -> dict[str, Any]:
-    where = mirror.shown if mirror else path
+def _read(place: Place) -> dict[str, Any]:
+    where = place.shown
     try:
-        facts = json.loads((path / "study.json").read_text(encoding="utf-8"))
+        facts = json.loads((place.folder / "study.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudyError(f"{where}/study.json is not valid JSON: {error}") from error
     if not isinstance(facts, dict):

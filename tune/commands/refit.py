@@ -56,7 +56,7 @@ def refit(
     found = Study.open(study)
     if out is None:
         here = Path.cwd()
-        out = here / "models" / found.name if found.mirror else found.path / "model"
+        out = found.path / "model" if found.place.lasts else here / "models" / found.name
         out = out.relative_to(here) if out.is_relative_to(here) else out
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     with progress() as tell:
