@@ -267,7 +267,7 @@ def test_loaded_ensemble_answers_as_the_saved_one(ensemble, saved, ratings, load
 
 def test_ids_and_what_was_seen_are_there_once(saved):
     assert sorted(p.name for p in saved.rglob("user_ids.npy")) == ["user_ids.npy"]
-    assert sorted(p.name for p in saved.rglob("seen_items.npy")) == ["seen_items.npy"]
+    assert sorted(p.name for p in saved.rglob("rated_items.npy")) == ["rated_items.npy"]
     meta = json.loads((saved / "model.json").read_text(encoding="utf-8"))
     assert (meta["format"], meta["members"], meta["weights"], meta["test_rmse"]) == (
         "walslab-model",

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.updating import _FEW
+from toolkit.updating import FEW
 from toolkit.wals import WALS
 
 CONFIG = WALSConfig(factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, pattern_weight=0.3)
@@ -40,7 +40,7 @@ def test_users_with_the_ratings_of_training_keep_their_rows(model, ratings):
 
 
 def test_many_users_are_solved_as_few_are(model, ratings):
-    assert ratings.shape[0] >= _FEW
+    assert ratings.shape[0] >= FEW
     many = model.fold_in(ratings)
     few = model.fold_in(ratings[:9])
     np.testing.assert_allclose(many.factors[:9], few.factors, rtol=1e-9, atol=1e-12)

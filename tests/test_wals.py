@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError, RatingsError, UnknownIdError
 from toolkit.factors import Factors, Side
@@ -42,7 +44,8 @@ def with_factors(item_factors, *, user_factors=((1.0, 0.0),), seen=()):
     model = WALS(WALSConfig(factors=2, iterations=1, bias="none"), OPTIONS).fit(ratings)
     users, items = Side(x, np.zeros(len(x))), Side(y, np.zeros(len(y)))
     model.factors = Factors(users, items, 0.0, model.config, 1)
-    model.seen_indptr, model.seen_items = np.array([0, len(seen)]), np.array(seen, int)
+    stored = (np.ones(len(seen)), (np.zeros(len(seen), int), np.array(seen, int)))
+    model.rated = sp.csr_matrix(stored, shape=ratings.shape)
     return model
 
 
@@ -169,10 +172,10 @@ def test_equal_scores_come_by_position():
 
 
 def test_recommending_changes_nothing(model):
-    before = dense(model).copy(), model.seen_items.copy()
+    before = dense(model).copy(), model.rated.indices.copy()
     model.recommend("user 0")
     np.testing.assert_array_equal(dense(model), before[0])
-    np.testing.assert_array_equal(model.seen_items, before[1])
+    np.testing.assert_array_equal(model.rated.indices, before[1])
 
 
 @pytest.mark.parametrize("n", [0, -1])
@@ -364,8 +367,9 @@ def test_save_that_fails_leaves_the_old_model(model, saved):
 
 FILES = (
     *("model.json", "factors.json", "user_factors.npy", "item_factors.npy", "user_bias.npy"),
-    *("item_bias.npy", "user_ids.npy", "item_ids.npy", "item_counts.npy", "seen_indptr.npy"),
-    "seen_items.npy",
+    *("item_bias.npy", "user_ids.npy", "item_ids.npy", "item_counts.npy", "rated_indptr.npy"),
+    "rated_items.npy",
+    "ratings.npy",
 )
 
 
@@ -435,7 +439,7 @@ def test_nothing_is_unpickled(saved):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"format_version": 99}, "version 2, but states 'walslab-[a-z]+' version 99"),
+        ({"format_version": 99}, r"version \d, but states 'walslab-[a-z]+' version 99"),
         ({"format_version": 1}, "states 'walslab-[a-z]+' version 1: train the model again"),
         ({"format": "other"}, "but states 'other'"),
     ],
@@ -476,3 +480,77 @@ def test_model_directory_can_be_moved_and_be_read_only(model, saved, tmp_path):
     for file in (tmp_path / "moved here").iterdir():
         file.chmod(0o444)
     np.testing.assert_array_equal(dense(WALS.load(moved)), dense(model))
+
+
+# Unknown ids, titles, parameters
+
+
+def test_unknown_ids_get_the_average(model):
+    f = model.factors
+    x, b = f.users.factors.mean(axis=0), f.users.bias.mean()
+    y, c = f.items.factors.mean(axis=0), f.items.bias.mean()
+    user, item = USER_IDS[1], ITEM_IDS[2]
+    got = model.predict([999, user, 999, user], [item, "no", "no", item], clip=False, unknown="average")
+    wanted = [
+        x @ f.items.factors[2] + b + f.items.bias[2] + f.mean,
+        f.users.factors[1] @ y + f.users.bias[1] + c + f.mean,
+        x @ y + b + c + f.mean,
+        model.predict(user, item, clip=False)[0],
+    ]
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    low, high = f.scale
+    assert (model.predict([999] * N_ITEMS, ITEM_IDS, unknown="average") >= low).all()
+    assert (model.predict([999] * N_ITEMS, ITEM_IDS, unknown="average") <= high).all()
+
+
+def test_many_users_get_what_each_gets_alone(model):
+    for backend in (None, Backend("numpy", 2), Backend.require("numba", 2)):
+        best = model.recommend_many(USER_IDS, 5, backend=backend)
+        for row, user in enumerate(USER_IDS):
+            items, scores = model.recommend(user, 5)
+            real = best.items[row] >= 0
+            assert model.items.ids[best.items[row][real]].tolist() == items.tolist()
+            np.testing.assert_allclose(best.scores[row][real], scores, rtol=1e-6)
+
+
+def test_saved_model_has_its_ratings_and_titles(model, ratings, tmp_path):
+    titled = copy.copy(model)
+    titled.titles = np.array([f"Title {i}" for i in range(N_ITEMS)])
+    titled.save(tmp_path / "model")
+    loaded = WALS.load(tmp_path / "model")
+    assert (loaded.rated != ratings).nnz == 0
+    assert loaded.titles.tolist() == titled.titles.tolist()
+    assert loaded.explain(USER_IDS[0], ITEM_IDS[1]).score == model.explain(USER_IDS[0], ITEM_IDS[1]).score
+    (tmp_path / "model/item_titles.npy").unlink()
+    with pytest.raises(ModelError, match=r"item_titles.npy is missing"):
+        WALS.load(tmp_path / "model")
+
+
+def test_new_items_have_no_title_yet(model):
+    grown = copy.copy(model)
+    grown.titles = np.array([f"Title {i}" for i in range(N_ITEMS)])
+    grown.partial_fit_items(sp.csr_matrix(np.full((1, N_USERS), 3.0)), item_ids=[9999])
+    assert grown.titles.tolist() == [*(f"Title {i}" for i in range(N_ITEMS)), ""]
+
+
+def test_parameters_are_scikit_learns():
+    base = pytest.importorskip("sklearn.base")
+    model = WALS(WALSConfig(factors=3), RunOptions(seed=4))
+    assert model.get_params(deep=False) == {"config": model.config, "options": model.options}
+    assert model.get_params()["config__factors"] == 3
+    assert model.get_params()["options__seed"] == 4
+    twin = base.clone(model)
+    assert twin is not model
+    assert twin.get_params() == model.get_params()
+    assert model.set_params(config__factors=5, options__seed=1) is model
+    assert (model.config.factors, model.options.seed) == (5, 1)
+    assert model.set_params(config=WALSConfig(factors=2), config__iterations=3).config == WALSConfig(
+        factors=2, iterations=3
+    )
+    with pytest.raises(
+        ConfigError, match=r"unknown parameter 'config__factor' \(did you mean 'config__factors'"
+    ):
+        model.set_params(config__factor=1)
+    with pytest.raises(ConfigError, match="factors must be between"):
+        model.set_params(config__factors=0)
+    assert model.config.factors == 2

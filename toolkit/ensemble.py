@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ConfigError
+from toolkit.explaining import contributions
 from toolkit.factors import Factors, Predictor, Side
 from toolkit.model import Model
 from toolkit.updating import Kind, fold_in, update
@@ -83,10 +84,14 @@ class Ensemble(Model):
         self.members, first = members, members[0]
         self.factors = combine([member.factors for member in members], self.weights)
         self.users, self.items, self.item_counts = first.users, first.items, first.item_counts
-        self.seen_indptr, self.seen_items = first.seen_indptr, first.seen_items
+        self.rated, self.titles = first.rated, first.titles
 
     def _solve(self, ratings: Any, kind: Kind) -> Side:
         return _beside([fold_in(member, ratings, kind) for member in self.members], self.weights)
+
+    def _contributions(self, rated: Any, item: int) -> np.ndarray[Any, Any]:
+        parts = [contributions(m.factors, rated, item, m.item_counts) for m in self.members]
+        return np.average(parts, axis=0, weights=self.weights)
 
     def _update(self, ratings: Any, ids: Any, kind: Kind) -> None:
         # Of copies, so that a member that fails leaves the others as they were.
@@ -139,7 +144,8 @@ def _same_ratings(one: WALS, other: WALS) -> bool:
         (one.users.ids, other.users.ids),
         (one.items.ids, other.items.ids),
         (one.item_counts, other.item_counts),
-        (one.seen_indptr, other.seen_indptr),
-        (one.seen_items, other.seen_items),
+        (one.rated.indptr, other.rated.indptr),
+        (one.rated.indices, other.rated.indices),
+        (one.rated.data, other.rated.data),
     )
     return all(a is b or np.array_equal(a, b) for a, b in pairs)

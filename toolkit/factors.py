@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,10 @@ class Side(NamedTuple):
     factors: Any
     bias: Any
 
+    def at(self, rows: Any) -> Side:
+        """Return some of the rows."""
+        return Side(self.factors[rows], self.bias[rows])
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -43,6 +48,16 @@ class Predictor:
     items: Side
     mean: float
     scale: tuple[float, float] | None = field(default=None, kw_only=True)
+
+    @cached_property
+    def average_user(self) -> Side:
+        """Mean factors, shape (1, k), and bias, shape (1,), of the users: whom nothing is known of."""
+        return _average(self.users)
+
+    @cached_property
+    def average_item(self) -> Side:
+        """Mean factors, shape (1, k), and bias, shape (1,), of the items."""
+        return _average(self.items)
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,12 @@ class Factors(Predictor):
             pattern,
             scale=scale,
         )
+
+
+def _average(side: Side) -> Side:
+    factors, bias = np.asarray(side.factors), np.asarray(side.bias)
+    mean = factors.mean(axis=0, dtype=np.float64, keepdims=True)
+    return Side(mean.astype(factors.dtype), bias.mean(dtype=np.float64, keepdims=True).astype(bias.dtype))
 
 
 def read_array(path: Path) -> np.ndarray[Any, Any]:

@@ -60,34 +60,53 @@ class IdTable:
         UnknownIdError
             When an id is not in the table; the text names the first few.
         """
-        wanted = np.atleast_1d(np.asarray(ids))
-        if not wanted.size:
-            return np.empty(0, np.int64)
-        if self.ids.dtype.kind == "U":
-            wanted = wanted.astype(object).astype(str)
-        else:
-            if wanted.dtype.kind in "OTu":
-                # By way of text, so that 1.5 is not cut to 1 and 2**64 - 1 does not become -1.
-                wanted = wanted.astype(object).astype(str)
-            if wanted.dtype.kind not in "iuU":
-                raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}")
-            try:
-                wanted = wanted.astype(np.int64)
-            except (ValueError, OverflowError) as error:
-                raise UnknownIdError(
-                    f"{self.kind} ids of this model are whole numbers, but got {ids!r}"
-                ) from error
-        position = np.searchsorted(self._sorted, wanted).clip(max=max(len(self) - 1, 0))
-        known = self._sorted[position] == wanted if len(self) else np.zeros(len(wanted), bool)
-        if not known.all():
-            missing = np.unique(wanted[~known])
+        try:
+            wanted = self._like_ours(ids)
+        except ConfigError:
+            raise
+        except (ValueError, OverflowError) as error:
+            raise UnknownIdError(
+                f"{self.kind} ids of this model are whole numbers, but got {ids!r}"
+            ) from error
+        found = self._look_up(wanted)
+        if (found < 0).any():
+            missing = np.unique(wanted[found < 0])
             listed = ", ".join(str(v) for v in missing[:5]) + (", …" if len(missing) > 5 else "")
             raise UnknownIdError(
                 f"the model has never seen {self.kind} {listed}: it knows {len(self):,} {self.kind}s, "
                 f"such as {', '.join(str(v) for v in self.ids[:3])}"
             )
-        found: np.ndarray[Any, Any] = self._order[position]
         return found
+
+    def find(self, ids: Any) -> np.ndarray[Any, Any]:
+        """Return the row numbers of ids, and -1 for those that are not in the table; otherwise as `rows`."""
+        try:
+            return self._look_up(self._like_ours(ids))
+        except ConfigError:
+            raise
+        except (ValueError, OverflowError):
+            if np.ndim(ids) == 0:
+                return np.full(1, -1)
+            # What is no number at all is just not there; the others are looked for one by one.
+            return np.concatenate([self.find(one) for one in np.asarray(ids, object)])
+
+    def _like_ours(self, ids: Any) -> np.ndarray[Any, Any]:
+        """Return ids as an array of the table's type; a plain `ValueError` for text that is no number."""
+        wanted = np.atleast_1d(np.asarray(ids))
+        if self.ids.dtype.kind == "U" or not wanted.size:
+            return wanted.astype(object).astype(str)
+        if wanted.dtype.kind in "OTu":
+            # By way of text, so that 1.5 is not cut to 1 and 2**64 - 1 does not become -1.
+            wanted = wanted.astype(object).astype(str)
+        if wanted.dtype.kind not in "iuU":
+            raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}")
+        return wanted.astype(np.int64)
+
+    def _look_up(self, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if not wanted.size or not len(self):
+            return np.full(len(wanted), -1, np.int64)
+        position = np.searchsorted(self._sorted, wanted).clip(max=len(self) - 1)
+        return np.where(self._sorted[position] == wanted, self._order[position], -1)
 
 
 def _plain(ids: Any, kind: str) -> np.ndarray[Any, Any]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import scipy.sparse as sp
 
 from toolkit import model_files
 from toolkit.backend import Backend
 from toolkit.config import RunOptions
 from toolkit.errors import ConfigError, ModelError
+from toolkit.explaining import Explanation
 from toolkit.factors import Predictor, Side
 from toolkit.ids import IdTable
 from toolkit.metrics import pairs_on, predict_pairs, rmse
+from toolkit.top_n import Best, at_most, largest, top_n
+from toolkit.updating import FEW
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from toolkit.updating import Kind
 
 
@@ -32,8 +37,10 @@ class Model(ABC):
         Ids of the rows of the factors.
     item_counts : array of int, shape (n_items,)
         Training ratings of each item.
-    seen_indptr, seen_items : arrays of int, shape (n_users + 1,) and (nnz,)
-        Which items each user has rated, as in a CSR matrix.
+    rated : scipy.sparse CSR, shape (n_users, n_items)
+        The ratings it was trained on.
+    titles : array of str, shape (n_items,), or None
+        What people call the items, "" where that is not known.
     options : RunOptions
         Where and how it runs.
     dataset_digest : str or None
@@ -44,8 +51,8 @@ class Model(ABC):
     users: IdTable
     items: IdTable
     item_counts: Any
-    seen_indptr: Any
-    seen_items: Any
+    rated: sp.csr_matrix
+    titles: Any = None
     options: RunOptions
     dataset_digest: str | None
 
@@ -57,7 +64,13 @@ class Model(ABC):
     def _update(self, ratings: Any, ids: Any, kind: Kind) -> None:
         """Solve users or items again, or for the first time, or change nothing."""
 
-    def predict(self, users: Any, items: Any, *, clip: bool = True) -> np.ndarray[Any, Any]:
+    @abstractmethod
+    def _contributions(self, rated: Any, item: int) -> np.ndarray[Any, Any]:
+        """Return what each rating of a user adds to a prediction; as `toolkit.explaining.contributions`."""
+
+    def predict(
+        self, users: Any, items: Any, *, clip: bool = True, unknown: Literal["refuse", "average"] = "refuse"
+    ) -> np.ndarray[Any, Any]:
         """Return predicted ratings of pairs of ids.
 
         Parameters
@@ -65,6 +78,9 @@ class Model(ABC):
         users, items : scalar or array-like of ids, broadcast against each other
         clip : bool, default True
             Whether predictions are clipped to the rating scale, where the model was trained to (``clip``).
+        unknown : {"refuse", "average"}, default "refuse"
+            What is done with ids that were not in the ratings: an error, or the prediction of the average
+            user, item, or both.
 
         Returns
         -------
@@ -73,15 +89,24 @@ class Model(ABC):
         Raises
         ------
         UnknownIdError
-            When an id was not in the ratings.
+            When an id was not in the ratings, and such are refused.
         ConfigError
             When there are not as many users as items, and not one of either.
         """
-        rows, columns = self.users.rows(users), self.items.rows(items)
+        average = unknown == "average"
+        rows = self.users.find(users) if average else self.users.rows(users)
+        columns = self.items.find(items) if average else self.items.rows(items)
         if len(rows) != len(columns) and 1 not in (len(rows), len(columns)):
             raise ConfigError(f"users and items must be as many, but got {len(rows)} and {len(columns)}")
         rows, columns = np.broadcast_arrays(rows, columns)
         predicted: np.ndarray[Any, Any] = predict_pairs(self.factors, rows, columns, np, clip=clip)
+        new = np.flatnonzero((rows < 0) | (columns < 0))
+        if len(new):
+            f = self.factors
+            x, b = taken(f.users, rows[new], f.average_user)
+            y, c = taken(f.items, columns[new], f.average_item)
+            scores = np.einsum("nk,nk->n", x, y) + b + c + f.mean
+            predicted[new] = scores.clip(*f.scale) if clip and f.scale else scores
         return predicted
 
     def rmse(self, ratings: sp.coo_matrix | sp.coo_array) -> float | None:
@@ -115,12 +140,102 @@ class Model(ABC):
         ConfigError
             When `n` is below 1.
         """
-        row = int(self.users.rows(user)[0])
-        f = self.factors
-        scores = f.items.factors @ f.users.factors[row] + f.items.bias + f.users.bias[row] + f.mean
-        skip = self.seen_items[self.seen_indptr[row] : self.seen_indptr[row + 1]] if exclude_seen else []
-        best = _best(scores, n, skip)
-        return self.items.ids[best], scores[best]
+        best = self.recommend_many([user], n, exclude_seen=exclude_seen)
+        real = best.items[0] >= 0
+        return self.items.ids[best.items[0][real]], best.scores[0][real]
+
+    def recommend_many(
+        self, users: Any, n: int = 10, *, exclude_seen: bool = True, backend: Backend | None = None
+    ) -> Best:
+        """Return the best items of many users and their predicted ratings, unclipped.
+
+        Parameters
+        ----------
+        users : array-like of ids, shape (n_users,)
+            Users of the training data.
+        n, exclude_seen
+            As `recommend`.
+        backend : Backend, optional
+            Where it is computed; by default NumPy for a few users, and otherwise what is usable here. CuPy
+            takes the factors to the device each time.
+
+        Returns
+        -------
+        Best
+            Item columns, whose ids are ``model.items.ids[columns]``, and predicted ratings, shape
+            (n_users, n); -1 and NaN where fewer items are left.
+
+        Raises
+        ------
+        UnknownIdError
+            When a user was not in the ratings.
+        ConfigError
+            When `n` is below 1.
+        """
+        rows = self.users.rows(users)
+        hidden = [self.rated[rows]] if exclude_seen else []
+        return self.best_of(self.factors.users.at(rows), n, hidden=hidden, backend=backend)
+
+    def best_of(
+        self, users: Side, n: int = 10, *, hidden: Sequence[Any] = (), backend: Backend | None = None
+    ) -> Best:
+        """Return the best items of users by their factors, which `fold_in` gives; as `recommend_many`.
+
+        Parameters
+        ----------
+        users : Side
+            Factors, shape (n_users, k), and biases, in host memory.
+        n : int, default 10
+            How many items.
+        hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
+            Items stored in a user's row are left out.
+        backend : Backend, optional
+            As `recommend_many`.
+        """
+        few = len(users.bias) < FEW
+        backend = backend or Backend.prefer("numpy" if few else "numba", self.options.threads)
+        own, items = (Side(*map(backend.asarray, side)) for side in (users, self.factors.items))
+        best = top_n(own, items, n, hidden=hidden, backend=backend)
+        return Best(best.items, best.scores + np.asarray(users.bias)[:, None] + self.factors.mean)
+
+    def explain(self, user: Any, item: Any) -> Explanation:
+        """Return which of a user's ratings make the prediction of an item what it is.
+
+        Parameters
+        ----------
+        user, item : id
+            Of the training data.
+
+        Returns
+        -------
+        Explanation
+            Adds up to the prediction, unclipped, that the user's ratings give with the items as they are:
+            that of `predict`, but for what the last iteration changed with ``momentum``.
+
+        Raises
+        ------
+        UnknownIdError
+            When an id was not in the ratings.
+        """
+        return self.explain_ratings(self.rated[self.users.rows(user)], item)
+
+    def explain_ratings(self, ratings: sp.csr_matrix, item: Any) -> Explanation:
+        """Do the same for a user that is folded in.
+
+        Parameters
+        ----------
+        ratings : scipy.sparse CSR, shape (1, n_items)
+            The user's ratings.
+        item : id
+            Of the training data.
+        """
+        column = int(self.items.rows(item)[0])
+        base = float(self.factors.mean + self.factors.items.bias[column])
+        found = self._contributions(ratings, column)
+        order = np.argsort(-found, kind="stable")
+        rated = self.items.ids[ratings.indices[order]]
+        score = base + float(found.sum())
+        return Explanation(score, base, rated, ratings.data[order], found[order])
 
     def similar_items(self, item: Any, n: int = 10) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return the items whose factors point the same way, and the cosine, most similar first.
@@ -141,7 +256,10 @@ class Model(ABC):
         y = np.asarray(self.factors.items.factors)
         length = np.linalg.norm(y, axis=1)
         cosines = y @ y[row] / np.maximum(length * length[row], np.finfo(y.dtype).tiny)
-        best = _best(cosines, n, [row])
+        # The item itself comes last.
+        cosines[row] = -np.inf
+        n = at_most(n, len(y) - 1)
+        best = largest(cosines[None], n, np)[0][0] if n else np.empty(0, np.int64)
         return self.items.ids[best], cosines[best]
 
     def fold_in(self, ratings: sp.csr_matrix | sp.csr_array) -> Side:
@@ -175,13 +293,6 @@ class Model(ABC):
             Arrays of shape (n, k) and (n,).
         """
         return self._solve(ratings, "item")
-
-    def seen(self) -> sp.csr_matrix:
-        """Return which items each user has rated, as ones."""
-        ones = np.ones(len(self.seen_items), np.int8)
-        return sp.csr_matrix(
-            (ones, self.seen_items, self.seen_indptr), shape=(len(self.users), len(self.items))
-        )
 
     def partial_fit(self, ratings: sp.csr_matrix | sp.csr_array, *, user_ids: Any) -> Self:
         """Solve some users again for all their ratings as they are now, and take new users in.
@@ -258,15 +369,7 @@ class Model(ABC):
         return model
 
 
-def _best(scores: Any, n: int, skip: Any) -> np.ndarray[Any, Any]:
-    """Return the positions of the n largest scores, largest first, equal ones by position."""
-    if n < 1:
-        raise ConfigError(f"n must be at least 1, but got {n}")
-    scores = np.array(scores, dtype=np.float64)
-    scores[skip] = -np.inf
-    n = min(n, int(np.isfinite(scores).sum()))
-    if n == 0:
-        return np.empty(0, np.int64)
-    candidates = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
-    order: np.ndarray[Any, Any] = candidates[np.lexsort((candidates, -scores[candidates]))][:n]
-    return order
+def taken(side: Side, rows: Any, average: Side) -> Side:
+    """Return some rows of a side, that of the average where the row is below 0."""
+    own, new = side.at(rows), rows < 0
+    return Side(np.where(new[:, None], average.factors, own.factors), np.where(new, average.bias, own.bias))

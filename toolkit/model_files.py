@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from toolkit import atomic
 from toolkit.config import RunOptions
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from toolkit.wals import WALS
 
 _FORMAT = "walslab-model"
-_VERSION = 2
+_VERSION = 3
 _HEADER = "model.json"
-_ARRAYS = ("user_ids", "item_ids", "item_counts", "seen_indptr", "seen_items")
+_ARRAYS = ("user_ids", "item_ids", "item_counts", "rated_indptr", "rated_items", "ratings")
+_TITLES = "item_titles"
 _MEMBERS = "members"
 
 
@@ -50,9 +52,19 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: An
                 "weights": model.weights,
                 "trainings": [_training(member) for member in model.members],
             }
-        arrays = (model.users.ids, model.items.ids, model.item_counts, model.seen_indptr, model.seen_items)
+        rated = model.rated
+        arrays = (
+            model.users.ids,
+            model.items.ids,
+            model.item_counts,
+            rated.indptr,
+            rated.indices,
+            rated.data,
+        )
         for name, array in zip(_ARRAYS, arrays, strict=True):
             np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
+        if model.titles is not None:
+            np.save(part / f"{_TITLES}.npy", np.asarray(model.titles), allow_pickle=False)
         meta = {
             "format": _FORMAT,
             "format_version": _VERSION,
@@ -60,6 +72,7 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: An
             "dataset_digest": model.dataset_digest,
             "n_users": len(model.users),
             "n_items": len(model.items),
+            "titles": model.titles is not None,
             **facts,
         }
         (part / _HEADER).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -82,14 +95,22 @@ def load(path: str | Path) -> Model:
             f"{path / _HEADER} must have a whole number above 0 as members, but has {n_members!r}"
         )
     arrays = _arrays(path, factors)
+    titles = read_array(path / f"{_TITLES}.npy") if meta.get("titles") else None
+    if titles is not None and titles.shape != arrays[1].shape:
+        raise ModelError(
+            f"{path / _TITLES}.npy must have shape {arrays[1].shape}, but has {titles.shape}: train the "
+            "model again"
+        )
     try:
+        shape = (len(arrays[0]), len(arrays[1]))
+        rated = sp.csr_matrix((arrays[5], arrays[4], arrays[3]), shape=shape)
         users, items = IdTable(arrays[0], "user"), IdTable(arrays[1], "item")
         models = []
         for own, training in zip(factors, [meta] if n_members is None else meta["trainings"], strict=True):
             model = WALS(own.config, RunOptions(**training["options"]))
             model.history, model.dataset_digest = training["history"], meta["dataset_digest"]
-            counts, indptr, seen = arrays[2:]
-            model.take(own, users=users, items=items, item_counts=counts, seen_indptr=indptr, seen_items=seen)
+            model.take(own, users=users, items=items, item_counts=arrays[2], rated=rated)
+            model.titles = titles
             models.append(model)
         return models[0] if n_members is None else Ensemble(models, list(meta["weights"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -111,10 +132,9 @@ def _arrays(path: Path, factors: list[Factors]) -> list[Any]:
                 f"{path / _MEMBERS / str(at)} must be of {n_users} users and {n_items} items, as member 0, "
                 f"but is of {users} and {items}: train the model again"
             )
-    n_seen = int(arrays[3][-1]) if arrays[3].shape == (n_users + 1,) else 0
-    for name, array, size in zip(
-        _ARRAYS, arrays, (n_users, n_items, n_items, n_users + 1, n_seen), strict=True
-    ):
+    n_rated = int(arrays[3][-1]) if arrays[3].shape == (n_users + 1,) else 0
+    sizes_wanted = (n_users, n_items, n_items, n_users + 1, n_rated, n_rated)
+    for name, array, size in zip(_ARRAYS, arrays, sizes_wanted, strict=True):
         if array.shape != (size,):
             raise ModelError(
                 f"{path / name}.npy must have shape ({size},) for {n_users} users and {n_items} items, "

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from toolkit.backend import Backend
 from toolkit.config import WALSConfig
 from toolkit.errors import SolverError
 from toolkit.factors import Side
@@ -70,13 +71,7 @@ def solve_rows(
     backend, xp, dtype = ratings.backend, ratings.backend.xp, fixed.factors.dtype
     unknowns = config.factors + (config.bias == "full")
     _require_determined(ratings, config, unknowns)
-    w0 = config.unobserved_weight
-    gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
-    pull = None
-    if pattern is not None:
-        shared = config.pattern_weight * (pattern.T @ pattern)
-        gram = shared if gram is None else gram + shared
-        pull = config.pattern_weight * sum_rated(ratings, pattern)
+    gram, pull = _shared(ratings, fixed, config, pattern)
     solution = xp.zeros((ratings.n_rows, unknowns), dtype)
     system: dict[str, Any] = dict(  # noqa: C408 - read as arguments
         ratings=ratings,
@@ -87,23 +82,25 @@ def solve_rows(
         column_weight=column_weight,
         gram=gram,
         pull=pull,
-        # What every eigenvalue gets from the unobserved part, at least roughly.
-        floor=float(xp.trace(gram)) / unknowns if gram is not None else 0.0,
-        visible=_VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0,
-        out=solution,
     )
+    limits: dict[str, Any] = {
+        # What every eigenvalue gets from the unobserved part, at least roughly.
+        "floor": float(xp.trace(gram)) / unknowns if gram is not None else 0.0,
+        "visible": _VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0,
+        "out": solution,
+    }
     solve = None
     if backend.compiled:
         from toolkit.compiled.normal import batch_solver
 
-        solve = batch_solver(**system)
+        solve = batch_solver(**system, **limits)
     if solve:
         backend.each(solve, ratings.batches)
     else:
         # Gathered factors, and the systems with the solver's copy of them.
         size = xp.dtype(dtype).itemsize
         batches = ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns))
-        backend.each(_batch_solver(**system), batches, blas=True)
+        backend.each(_batch_solver(_batch_builder(**system), backend, **limits), batches, blas=True)
     if not bool(xp.isfinite(solution).all()):
         row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
         raise SolverError(
@@ -116,7 +113,52 @@ def solve_rows(
     return Side(xp.ascontiguousarray(solution[:, :k]), bias)
 
 
-def _batch_solver(
+def row_equations(
+    ratings: RatingRows, fixed: Side, *, mean: float, config: WALSConfig, column_weight: Any, pattern: Any
+) -> tuple[Any, Any]:
+    """Return the matrix and the right side that `solve_rows` solves for a single row, in float64.
+
+    Parameters
+    ----------
+    ratings : RatingRows, 1 by n_columns
+        Of at least one rating.
+    fixed, mean, config, column_weight, pattern
+        As `solve_rows`.
+
+    Returns
+    -------
+    left : array of float64, shape (m, m)
+        With m = k, and one more where biases are fitted.
+    right : array of float64, shape (m,)
+    """
+    gram, pull = _shared(ratings, fixed, config, pattern)
+    build = _batch_builder(
+        ratings=ratings,
+        fixed=fixed,
+        mean=mean,
+        config=config,
+        row_weight=None,
+        column_weight=column_weight,
+        gram=gram,
+        pull=pull,
+    )
+    (batch,) = ratings.batches
+    left, right, _ = build(batch, ratings.backend.xp.float64)
+    return left[0], right[0]
+
+
+def _shared(ratings: RatingRows, fixed: Side, config: WALSConfig, pattern: Any) -> tuple[Any, Any]:
+    """Return what is added to the matrix of every row, and to the right side of each; None for nothing."""
+    w0 = config.unobserved_weight
+    gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
+    if pattern is None:
+        return gram, None
+    explained = config.pattern_weight * (pattern.T @ pattern)
+    pull = config.pattern_weight * sum_rated(ratings, pattern)
+    return explained if gram is None else gram + explained, pull
+
+
+def _batch_builder(
     *,
     ratings: RatingRows,
     fixed: Side,
@@ -126,14 +168,12 @@ def _batch_solver(
     column_weight: Any,
     gram: Any,
     pull: Any,
-    floor: float,
-    visible: float,
-    out: Any,
-) -> Callable[[Batch], None]:
-    """Return what solves a batch of rows in padded stacks; as `toolkit.compiled.normal.batch_solver`."""
-    backend, xp, dtype = ratings.backend, ratings.backend.xp, out.dtype
-    k, w0, unknowns = config.factors, config.unobserved_weight, out.shape[1]
-    fit_bias = unknowns > k
+) -> Callable[[Batch, Any], tuple[Any, Any, Any]]:
+    """Return what builds the systems of a batch of rows in padded stacks, in a given precision."""
+    xp, dtype = ratings.backend.xp, fixed.factors.dtype
+    k, w0 = config.factors, config.unobserved_weight
+    fit_bias = config.bias == "full"
+    unknowns = k + fit_bias
     # Padding points one past the last column: a row of zeros that adds nothing to any sum.
     table = xp.zeros((ratings.n_columns + 1, unknowns), dtype)
     table[:-1, :k] = fixed.factors
@@ -168,8 +208,23 @@ def _batch_solver(
         left[:, diagonal, diagonal] += penalty[:, None]
         return left, right, penalty
 
+    return build
+
+
+def _batch_solver(
+    build: Callable[[Batch, Any], tuple[Any, Any, Any]],
+    backend: Backend,
+    *,
+    floor: float,
+    visible: float,
+    out: Any,
+) -> Callable[[Batch], None]:
+    """Return what solves a batch of rows; as `toolkit.compiled.normal.batch_solver`."""
+    xp, unknowns = backend.xp, out.shape[1]
+    diagonal = xp.arange(unknowns)
+
     def solve(batch: Batch) -> None:
-        left, right, penalty = build(batch, dtype)
+        left, right, penalty = build(batch, out.dtype)
         if visible:
             # Fewer ratings than unknowns: the penalty alone keeps the matrix from being singular, and single
             # precision must be able to see it beside the largest entries.

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from toolkit.backend import Backend
 from toolkit.errors import ConfigError
 from toolkit.factors import Predictor
+from toolkit.top_n import top_n
 
 
 class Ranking(NamedTuple):
@@ -85,14 +86,17 @@ def rank(
         return Ranking(np.nan, np.nan, 0.0, 0)
     n_items = wanted.shape[1]
     k = min(k, n_items)
-    step = max(1, backend.batch_scores // n_items)
+    # A batch for each thread.
+    step = backend.threads * max(1, backend.batch_scores // n_items)
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)
     recall = ndcg = 0.0
     recommended = np.zeros(n_items, np.bool_)
     for begin in range(0, len(users), step):
         part = users[begin : begin + step]
-        best, real = _best(factors, part, [matrix[part] for matrix in hidden], k, backend)
+        own = factors.users.at(backend.asarray(part))
+        best = top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden], backend=backend).items
+        real = best >= 0
         recommended[best[real]] = True
         truth = np.zeros((len(part), n_items), np.bool_)
         rows = wanted[part]
@@ -103,27 +107,6 @@ def rank(
         recall += float((hits.sum(axis=1) / possible).sum())
         ndcg += float((hits @ discount / ideal[possible - 1]).sum())
     return Ranking(recall / len(users), ndcg / len(users), float(recommended.mean()), len(users))
-
-
-def _best(
-    factors: Predictor, users: Any, hidden: list[Any], k: int, backend: Backend
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the k best items of some users, best first and equal ones by number, and which are real."""
-    xp = backend.xp
-    rows = backend.asarray(users)
-    scores = factors.users.factors[rows] @ factors.items.factors.T + factors.items.bias
-    for matrix in hidden:
-        at = np.repeat(np.arange(len(users)), np.diff(matrix.indptr))
-        scores[backend.asarray(at), backend.asarray(matrix.indices)] = -xp.inf
-    # Of those that equal the k-th, the first ones.
-    last = xp.partition(scores, -k, axis=1)[:, [-k]]
-    above, equal = scores > last, scores == last
-    above |= equal & (xp.cumsum(equal, axis=1) <= k - above.sum(axis=1, keepdims=True))
-    chosen = xp.nonzero(above)[1].reshape(len(users), k)
-    found = xp.take_along_axis(scores, chosen, axis=1)
-    order = xp.argsort(-found, axis=1, kind="stable")
-    best = backend.to_numpy(xp.take_along_axis(chosen, order, axis=1))
-    return best, backend.to_numpy(xp.isfinite(xp.take_along_axis(found, order, axis=1)))
 
 
 def _at_least(matrix: sp.csr_matrix, relevant: float) -> sp.csr_matrix:

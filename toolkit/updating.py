@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["user", "item"]
 # Fewer rows are solved sooner than compiled loops are loaded.
-_FEW = 64
+FEW = 64
 _Array = np.ndarray[Any, Any]
 
 
@@ -75,7 +75,7 @@ def solve_new(
         raise ConfigError(
             f"ratings must have {len(fixed.bias)} columns, one per {other}, but have {matrix.shape[1]}"
         )
-    backend = Backend.prefer("numba" if matrix.shape[0] >= _FEW else "numpy", threads)
+    backend = Backend.prefer("numba" if matrix.shape[0] >= FEW else "numpy", threads)
     rows = RatingRows(matrix, backend, str(dtype))
     counts = np.asarray(item_counts) if kind == "user" else rows.host_counts
     weight = item_weights(counts, factors.config).astype(dtype)
@@ -141,7 +141,7 @@ def fold_in(model: WALS, ratings: Any, kind: Kind) -> Side:
     pattern = None
     if kind == "item" and factors.config.pattern_weight:
         # Training solves it at the beginning of each iteration, for the items before it.
-        rated = RatingRows(model.seen(), Backend("numpy", threads), str(factors.items.factors.dtype))
+        rated = RatingRows(model.rated, Backend("numpy", threads), str(factors.items.factors.dtype))
         pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config)
     return solve_new(factors, ratings, kind, model.item_counts, user_pattern=pattern, threads=threads)
 
@@ -157,17 +157,18 @@ def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
     side = Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))
     # The users' pattern factors follow from the items' factors, and are made anew when they are needed.
     changes: dict[str, Any] = {f"{kind}s": side, "user_pattern": None}
-    rated = sp.csr_matrix(ratings, copy=True)
-    rated.sort_indices()
-    rated.data = np.ones(len(rated.data), np.int8)
-    seen, users, items, counts = model.seen(), model.users, model.items, np.asarray(model.item_counts)
+    new = sp.csr_matrix(ratings, copy=True).astype(model.rated.dtype, copy=False)
+    new.sort_indices()
+    rated, users, items, counts = model.rated, model.users, model.items, np.asarray(model.item_counts)
     if kind == "user":
-        seen, users = put_rows(seen, rows, rated), IdTable(rows.ids, kind)
+        rated, users = put_rows(rated, rows, new), IdTable(rows.ids, kind)
     else:
-        seen, items = put_rows(seen.T.tocsr(), rows, rated).T.tocsr(), IdTable(rows.ids, kind)
-        counts = put(counts, rows, np.diff(rated.indptr))
+        rated, items = put_rows(rated.T.tocsr(), rows, new).T.tocsr(), IdTable(rows.ids, kind)
+        counts = put(counts, rows, np.diff(new.indptr))
+        if model.titles is not None:
+            model.titles = np.append(model.titles, [""] * (len(items) - len(model.titles)))
     if kind == "item" and factors.item_pattern is not None:
-        by_item = RatingRows(rated, Backend("numpy", 1), str(factors.items.factors.dtype))
+        by_item = RatingRows(new, Backend("numpy", 1), str(factors.items.factors.dtype))
         explained = solve_pattern(by_item, np.asarray(factors.users.factors), factors.config)
         changes["item_pattern"] = put(factors.item_pattern, rows, explained)
     model.take(
@@ -175,6 +176,5 @@ def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
         users=users,
         items=items,
         item_counts=counts,
-        seen_indptr=seen.indptr,
-        seen_items=seen.indices,
+        rated=rated,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +13,8 @@ import scipy.sparse as sp
 from toolkit import stopping
 from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, did_you_mean
+from toolkit.explaining import contributions
 from toolkit.factors import Factors, Side
 from toolkit.ids import IdTable
 from toolkit.layout import TrainingData
@@ -71,6 +73,40 @@ class WALS(Model):
         self.history: list[Progress] = []
         self.backend_name: str | None = None
         self.dataset_digest: str | None = None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - scikit-learn's signature
+        """Return what the model was made with, as scikit-learn asks an estimator; its `clone` works.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            Whether also single values are returned, as ``config__factors`` and ``options__seed``.
+        """
+        params: dict[str, Any] = {"config": self.config, "options": self.options}
+        if deep:
+            for of in ("config", "options"):
+                params |= {f"{of}__{name}": value for name, value in dataclasses.asdict(params[of]).items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Change what the next `fit` runs with; the names are those of `get_params`.
+
+        Raises
+        ------
+        ConfigError
+            When a name is unknown, or a value out of range; nothing is changed then.
+        """
+        valid = self.get_params()
+        unknown = [name for name in params if name not in valid]
+        if unknown:
+            hints = ", ".join(f"{name!r}{did_you_mean(name, valid)}" for name in unknown)
+            raise ConfigError(f"unknown parameter {hints}; valid are {', '.join(valid)}")
+        changed = {of: params.get(of, valid[of]) for of in ("config", "options")}
+        for of, whole in changed.items():
+            single = {name.partition("__")[2]: v for name, v in params.items() if name.startswith(f"{of}__")}
+            changed[of] = dataclasses.replace(whole, **single) if single else whole
+        self.config, self.options = changed["config"], changed["options"]
+        return self
 
     def fit(
         self,
@@ -164,8 +200,7 @@ class WALS(Model):
             users=users,
             items=items,
             item_counts=data.item_counts,
-            seen_indptr=train.indptr,
-            seen_items=train.indices,
+            rated=train,
         )
         return self
 
@@ -176,16 +211,17 @@ class WALS(Model):
         users: IdTable,
         items: IdTable,
         item_counts: Any,
-        seen_indptr: Any,
-        seen_items: Any,
+        rated: sp.csr_matrix,
     ) -> None:
         """Hold these numbers from now on: what training, loading and updating end with."""
         self.factors = factors
-        self.users, self.items = users, items
-        self.item_counts, self.seen_indptr, self.seen_items = item_counts, seen_indptr, seen_items
+        self.users, self.items, self.item_counts, self.rated = users, items, item_counts, rated
 
     def _solve(self, ratings: Any, kind: Kind) -> Side:
         return fold_in(self, ratings, kind)
 
     def _update(self, ratings: Any, ids: Any, kind: Kind) -> None:
         update(self, ratings, ids, kind)
+
+    def _contributions(self, rated: Any, item: int) -> np.ndarray[Any, Any]:
+        return contributions(self.factors, rated, item, self.item_counts)

@@ -1,0 +1,95 @@
+"""Which of a user's ratings a prediction comes from: an exact sum over them.
+
+A user's factors solve a linear system whose right side is a sum over what they rated (`toolkit.normal`), so a
+prediction is such a sum, too (Hu, Koren and Volinsky, ICDM 2008, section 5; here with biases). With A the
+user's matrix, and z and c as there, rating j adds to the prediction of item i
+
+    [y_i, 1]ᵀ A⁻¹ ( (w0 + c_j) (r_j − μ − b_j) z_j  +  α [q_j, 0] )
+
+where the last term, of the pattern factors q, is there with a ``pattern_weight`` α: that j was rated at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from toolkit.backend import Backend
+from toolkit.factors import Factors, Side
+from toolkit.layout import RatingRows
+from toolkit.metrics import item_weights
+from toolkit.normal import row_equations
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+
+class Explanation(NamedTuple):
+    """Where a predicted rating comes from: ``base`` and the contributions add up to ``score``.
+
+    Attributes
+    ----------
+    score : float
+        The predicted rating, not clipped, by what the user's ratings say with the items as they are.
+    base : float
+        The part that is the same for every user: the mean and the item's bias.
+    items : array of ids, shape (n,)
+        What the user rated, by contribution, the largest first.
+    ratings : array of float, shape (n,)
+        How.
+    contributions : array of float, shape (n,)
+        What each rating adds, in rating units.
+    """
+
+    score: float
+    base: float
+    items: np.ndarray[Any, Any]
+    ratings: np.ndarray[Any, Any]
+    contributions: np.ndarray[Any, Any]
+
+
+def contributions(
+    factors: Factors, rated: sp.csr_matrix, item: int, item_counts: Any
+) -> np.ndarray[Any, Any]:
+    """Return what each rating of a user adds to the prediction of an item.
+
+    Parameters
+    ----------
+    factors : Factors
+        Of one training, in host memory.
+    rated : scipy.sparse CSR, shape (1, n_items)
+        The user's ratings.
+    item : int
+        Column of the item.
+    item_counts : array of int, shape (n_items,)
+        Training ratings of each item.
+
+    Returns
+    -------
+    array of float64, shape (rated.nnz,)
+        In the order of the row's columns; with the mean and the item's bias they add up to the prediction.
+    """
+    config = factors.config
+    y, bias = np.asarray(factors.items.factors, np.float64), np.asarray(factors.items.bias, np.float64)
+    if not rated.nnz:
+        return np.empty(0)
+    weight = item_weights(np.asarray(item_counts), config)
+    pattern = None if factors.item_pattern is None else np.asarray(factors.item_pattern, np.float64)
+    left, _ = row_equations(
+        RatingRows(rated, Backend("numpy", 1), "float64"),
+        Side(y, bias),
+        mean=factors.mean,
+        config=config,
+        column_weight=weight,
+        pattern=pattern,
+    )
+    ones = np.ones((len(y), left.shape[0] - y.shape[1]))
+    j = rated.indices
+    z = np.hstack([y[j], ones[j]])  # (n, m)
+    direction = np.linalg.solve(left, np.append(y[item], ones[item]))
+    residual = (config.unobserved_weight + weight[j]) * (rated.data - factors.mean - bias[j])
+    found: np.ndarray[Any, Any] = residual * (z @ direction)
+    if pattern is not None:
+        found += config.pattern_weight * (pattern[j] @ direction[: y.shape[1]])
+    return found
