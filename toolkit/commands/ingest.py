@@ -76,6 +76,13 @@ if TYPE_CHECKING:
     help="What becomes of several ratings of a pair; sum serves event logs.",
 )
 @click.option(
+    "--transform",
+    type=click.Choice(["none", "log1p"]),
+    default="none",
+    show_default=True,
+    help="What is done to ratings once each pair has one. log1p: log(1 + rating), for seconds or counts.",
+)
+@click.option(
     "--bad-rows",
     type=click.Choice(["error", "drop"]),
     default="error",
@@ -109,6 +116,7 @@ def ingest(
     split_files: tuple[str, ...],
     seed: int,
     duplicates: str,
+    transform: str,
     bad_rows: str,
     memory: str | None,
     dask_scheduler: str | None,
@@ -129,7 +137,7 @@ def ingest(
       walslab ingest ratings-*.csv --columns client,article,score --out mine
       walslab ingest ratings.csv --split temporal --bad-rows drop --out by-time
       walslab ingest u1.base --split-file test=u1.test --out published
-      walslab ingest events/ --columns clientId,contentId,seconds --aggregate sum --out events-set
+      walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
     from toolkit.ingest.engine import connect
@@ -167,6 +175,7 @@ def ingest(
             out,
             split=rule,
             duplicates=duplicates,  # type: ignore[arg-type]
+            transform=transform,  # type: ignore[arg-type]
             bad_rows=bad_rows,
             memory_bytes=budget,
             engine=engine,
@@ -232,6 +241,9 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
     repeated = (
         f", {counts['duplicates']:,} duplicates ({manifest['duplicates']})" if counts["duplicates"] else ""
     )
+    if manifest["transform"] != "none":
+        low, high = manifest["ratings"]["min"], manifest["ratings"]["max"]
+        repeated += f", taken as {manifest['transform']}, from {low:.3g} to {high:.3g}"
     screen.print(
         f"{counts['ratings']:,} ratings of {counts['users']:,} users "
         f"and {counts['items']:,} items{repeated}\n"

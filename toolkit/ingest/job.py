@@ -24,6 +24,7 @@ from toolkit.ingest.runs import Run
 from toolkit.ingest.source import IdKind, RatingsSource
 from toolkit.ingest.split import SPLITS, TRAIN, SplitRule
 from toolkit.ingest.tasks import Splitting, UnitResult
+from toolkit.ingest.transform import TRANSFORMS, Transform
 from toolkit.ingest.work import FOLDER, Progress, Work
 from toolkit.ingest.writing import SHARD_RATINGS, RowShards, ranges, write_columns
 from toolkit.ingest.writing import write_ids as write_id_table
@@ -38,6 +39,7 @@ def ingest_ratings(
     *,
     split: SplitRule | None = None,
     duplicates: Duplicates = "last",
+    transform: Transform = "none",
     bad_rows: str = "error",
     memory_bytes: int | None = None,
     engine: Engine | None = None,
@@ -63,6 +65,9 @@ def ingest_ratings(
     duplicates : {"last", "mean", "sum", "error"}
         What becomes of several ratings of a pair; ``last`` is the latest where times are read, and otherwise
         the last in input order.
+    transform : {"none", "log1p"}
+        What is done to ratings once each pair has one: log1p takes log(1 + rating), which brings amounts that
+        range widely, such as seconds or counts, to a scale that can be fitted.
     bad_rows : {"error", "drop"}
         What becomes of rows that are no ratings; dropped ones are counted and sampled in the manifest.
     memory_bytes : int, optional
@@ -96,7 +101,11 @@ def ingest_ratings(
     """
     split = split or SplitRule()
     split.check()
-    for name, value, valid in (("duplicates", duplicates, DUPLICATES), ("bad-rows", bad_rows, BAD_ROWS)):
+    for name, value, valid in (
+        ("duplicates", duplicates, DUPLICATES),
+        ("transform", transform, TRANSFORMS),
+        ("bad-rows", bad_rows, BAD_ROWS),
+    ):
         if value not in valid:
             raise ConfigError(f"--{name} must be one of {', '.join(valid)}, but got {value!r}")
     _check_columns(source, split)
@@ -115,7 +124,7 @@ def ingest_ratings(
         "source": dataclasses.asdict(source),
         "states": [file.state() for file in source.files],
         "split": split.record(),
-        "options": [duplicates, bad_rows, block_bytes, shard_ratings],
+        "options": [duplicates, transform, bad_rows, block_bytes, shard_ratings],
     }
 
     def resumable(left: Path) -> bool:
@@ -127,7 +136,9 @@ def ingest_ratings(
             work = Work(folder / FOLDER, plan, engine, progress or (lambda *_: None))
             if isinstance(engine, Cluster):
                 engine.check(work.folder, [file.path for file in source.files if not file.remote])
-            _Job(source, folder, work, split, duplicates, bad_rows, block_bytes, shard_ratings).run()
+            _Job(
+                source, folder, work, split, duplicates, transform, bad_rows, block_bytes, shard_ratings
+            ).run()
             if [file.state() for file in source.files] != plan["states"]:
                 raise _written(source)
             work.remove()
@@ -184,6 +195,7 @@ class _Job:
     work: Work
     rule: SplitRule
     duplicates: Duplicates
+    transform: Transform
     bad_rows: str
     block_bytes: int
     shard_ratings: int
@@ -236,6 +248,7 @@ class _Job:
             counts=np.sum([shards.counts for shards in rows], axis=0).tolist(),
             split={**self.rule.record(), **cuts.times(splitting, self.source.time_kind)},
             duplicates=self.duplicates,
+            transform=self.transform,
             bad_rows=self.bad_rows,
             rejections=rejections,
             samples=samples,
@@ -349,6 +362,7 @@ class _Job:
                     span,
                     self.n_items,
                     self.duplicates,
+                    self.transform,
                 )
                 for at, span in enumerate(spans)
             ],

@@ -31,6 +31,7 @@ def of(
     counts: Sequence[int],
     split: dict[str, Any],
     duplicates: str,
+    transform: str,
     bad_rows: str,
     rejections: Rejections,
     samples: list[dict[str, Any]],
@@ -51,8 +52,8 @@ def of(
         Ratings of each split.
     split : dict
         The rule, and what came of it.
-    duplicates, bad_rows : str
-        What became of both.
+    duplicates, transform, bad_rows : str
+        What became of repeated pairs, of all ratings, and of bad rows.
     rejections : Rejections
         Bad rows by reason.
     samples : list of dict
@@ -83,6 +84,7 @@ def of(
         "ids": {"users": integers_among(ids[0]), "items": integers_among(ids[1])},
         "split": split,
         "duplicates": duplicates,
+        "transform": transform,
         "rejections": {
             "policy": bad_rows,
             "reasons": dict(sorted(rejections.reasons.items())),

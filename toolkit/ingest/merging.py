@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.ingest.disk import put
 from toolkit.ingest.runs import Run
 from toolkit.ingest.sorting import order_pairs
+from toolkit.ingest.transform import Transform, transformed
 
 Duplicates = Literal["last", "mean", "sum", "error"]
 DUPLICATES: tuple[Duplicates, ...] = ("last", "mean", "sum", "error")
@@ -69,6 +70,8 @@ class Part:
         Row and column of a pair that is in several of train, valid and test.
     overflow : tuple of int or None
         Row and column of a pair whose ratings add up to more than float32 holds.
+    negative : tuple of int, int and float, or None
+        Row, column and rating of a pair that a logarithm is asked of, and has none.
     """
 
     folder: Path
@@ -84,6 +87,7 @@ class Part:
     repeats: Repeats | None = None
     conflict: tuple[int, int] | None = None
     overflow: tuple[int, int] | None = None
+    negative: tuple[int, int, float] | None = None
 
     def column(self, name: str) -> _Array:
         """Return a column: `counts` by user, all others by rating."""
@@ -103,6 +107,7 @@ def merge(
     span: tuple[int, int],
     n_items: int,
     duplicates: Duplicates,
+    transform: Transform,
 ) -> Part:
     """Bring the ratings of a range of users together.
 
@@ -122,6 +127,8 @@ def merge(
         All columns.
     duplicates : {"last", "mean", "sum", "error"}
         What becomes of several ratings of a pair.
+    transform : {"none", "log1p"}
+        What is done to the one rating that each pair then has.
     """
     start, stop = span
     names = ("ratings", *(column for column in ("times", "splits") if column in runs[0].columns))
@@ -150,6 +157,9 @@ def merge(
         bad = np.flatnonzero(~np.isfinite(columns["ratings"]))
         if len(bad):
             facts["overflow"] = _pair(int(bad[0]), items, indptr, start)
+    columns["ratings"], negative = transformed(columns["ratings"], transform)
+    if negative is not None:
+        facts["negative"] = (*_pair(negative, items, indptr, start), float(columns["ratings"][negative]))
     counts = np.diff(indptr).astype(np.int32)
     for column, values in {"counts": counts, "items": items, **columns}.items():
         put(f"{folder}/{name}.{column}", np.asarray(values, _DTYPES[column]))

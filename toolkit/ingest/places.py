@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from toolkit.errors import RatingsError
 from toolkit.ingest import parquet
 from toolkit.ingest.badrows import check, numbered
@@ -71,6 +73,16 @@ def check_pairs(
             f"the ratings of item {item} by user {user} add up to more than float32 holds: choose another "
             "of --duplicates"
         )
+    negative = next((part.negative for part in parts if part.negative), None)
+    if negative:
+        named = _named(negative[:2], ids)
+        holder = next(run for run in runs if _holds(run, *negative[:2]))
+        place = next(place for place, pair in _rows(source, units, holder, block_bytes) if pair == named)
+        raise RatingsError(
+            f"the rating of item {named[1]} by user {named[0]}, first at {place}, comes to {negative[2]:g}, "
+            "but --transform log1p takes logarithms of ratings that are 0 or more: mend the file, or leave "
+            "--transform out"
+        )
     again = [part.repeats for part in parts if part.repeats]
     if not again:
         return
@@ -91,6 +103,16 @@ def check_pairs(
 
 def _named(pair: tuple[int, int], ids: tuple[Any, Any]) -> tuple[str, str]:
     return str(ids[0][pair[0]]), str(ids[1][pair[1]])
+
+
+def _holds(run: Run, user: int, item: int) -> bool:
+    """Tell whether a run has a rating of a pair of row and column."""
+    users = run.user_rows()
+    at = int(np.searchsorted(users, user))
+    if at == len(users) or users[at] != user:
+        return False
+    begin = int(run.counts(0, at).sum())
+    return item in run.item_columns(begin, begin + int(run.counts(at, at + 1)[0]))
 
 
 def _first_repeat(
