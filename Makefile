@@ -4,7 +4,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 MAKEFLAGS += --keep-going --no-print-directory
 
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint types unit clean env-run env-dev env-all
+.PHONY: help demo test test-all lint types unit docs clean env-run env-dev env-all
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -28,8 +28,12 @@ types: env-dev  ## mypy, strict
 unit: env-dev
 	@$(IN_VENV) pytest -m "not slow" --cov --cov-report=term
 
+docs: env-dev  ## the documentation as a site, in site/; a warning is an error
+	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "open site/index.html, or: .venv/bin/mkdocs serve"
+
 clean:  ## remove caches, build results and .venv; data, studies and MLflow stores stay
-	@rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	@rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist site
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env-run:

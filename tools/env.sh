@@ -24,8 +24,8 @@ die() {
 level=${1:-run}
 case $level in
     run) groups="" covers="run" ;;
-    dev) groups="test lint types" covers="run dev" ;;
-    all) groups="test lint types release" covers="run dev all" ;;
+    dev) groups="test lint types docs" covers="run dev" ;;
+    all) groups="test lint types docs release" covers="run dev all" ;;
     *) die "the level must be run, dev or all, but got '$level'" ;;
 esac
 
