@@ -200,7 +200,7 @@ class WALS(Model):
             users=users,
             items=items,
             item_counts=data.item_counts,
-            rated=train,
+            rated=train if train.has_sorted_indices else train.sorted_indices(),
         )
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from toolkit.model import Model
 from toolkit.model_files import check_target
 from toolkit.wals import WALS
 from tune.members import Choice, choose, model_of
+from tune.registering import Promote, Registered, Registry
 from tune.results import TrialResult
 from tune.study import Study
 
@@ -60,12 +61,15 @@ class Refit:
         Of what was saved; None when there are no test ratings.
     ensemble : Averaged or None
         None where none was asked for.
+    registered : Registered or None
+        None where that was not asked for.
     """
 
     best: TrialResult
     valid_rmse: float | None
     test_rmse: float | None
     ensemble: Averaged | None = None
+    registered: Registered | None = None
 
 
 def refit_best(
@@ -75,6 +79,8 @@ def refit_best(
     *,
     overwrite: bool = False,
     ensemble: int = 0,
+    titles: Any = None,
+    register: tuple[str, str | None, Promote] | None = None,
     tell: Tell = lambda *_: None,
 ) -> Refit:
     """Retrain the best trial's configuration, or several, on training and validation ratings, and test it.
@@ -94,6 +100,10 @@ def refit_best(
         Whether an existing `out` is replaced.
     ensemble : int, default 0
         Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
+    titles : array of str, shape (n_items,), optional
+        What people call the items of the dataset, in its order; kept with the model.
+    register : tuple of name, alias or None, and {"better", "always"}, optional
+        Make a version of it in the registry of the study's MLflow store; as `tune.registering.Registry`.
     tell : callable, optional
         Told the stage, the steps of it that are done, and all of them.
 
@@ -106,6 +116,8 @@ def refit_best(
     StudyError
         When no trial finished, the dataset is another one, the MLflow store does not answer, or an ensemble
         is asked of a search for a ranking.
+    ConfigError
+        When MLflow takes no such name or alias.
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
@@ -124,6 +136,7 @@ def refit_best(
             "refit the best trial alone"
         )
     client = client_of(study)
+    registry = Registry(client, *register) if register else None
     best = study.best()
     members, valid_rmse, retrained = (
         choose(study, data, ensemble, tell) if ensemble > 1 else Choice([(best, 1.0)], best["valid_rmse"], [])
@@ -133,15 +146,19 @@ def refit_best(
     single = models[best["trial"]]
     kept = len(members) > 1
     model: Model = Ensemble([models[t["trial"]] for t in chosen], [w for _, w in members]) if kept else single
-    model.dataset_digest = data.digest
+    model.dataset_digest, model.titles = data.digest, titles
     single_test_rmse = single.rmse(data.test)
     test_rmse = model.rmse(data.test) if kept else single_test_rmse
     averaged = None
     if ensemble > 1 and valid_rmse is not None:
         averaged = Averaged(members, valid_rmse, test_rmse, single_test_rmse, kept, retrained)
     refit = Refit(best, valid_rmse, test_rmse, averaged)
-    model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **_facts(refit))
+    facts = _facts(refit)
+    model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
     _record(study, client, refit, out)
+    if registry:
+        tell("registering", 0, 1)
+        refit = replace(refit, registered=registry.register(out, model, study, data, facts))
     return refit
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
     metavar="N",
     help="Average the predictions of up to N trials, if that lowers the validation RMSE.",
 )
+@click.option("--titles", metavar="FILE", help="What people call the items; kept with the model.")
+@click.option("--register", metavar="NAME", help="Make a version of it in MLflow's model registry.")
+@click.option("--alias", help="Give the version this alias, such as champion, if it is better.")
+@click.option(
+    "--promote",
+    type=click.Choice(("better", "always")),
+    default="better",
+    show_default=True,
+    help="Give the alias only to a lower test RMSE than that of the version that has it, or in any case.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
 @json_option
 def refit(
@@ -38,6 +49,10 @@ def refit(
     dataset: str | None,
     *,
     ensemble: int | None,
+    titles: str | None,
+    register: str | None,
+    alias: str | None,
+    promote: Literal["better", "always"],
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -47,25 +62,54 @@ def refit(
     Example:
       walslab refit first --out models/best
       walslab refit first --ensemble 10 --out models/mean
+      walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
     from toolkit.commands.progress import progress
     from toolkit.dataset import RatingsDataset
     from tune.refitting import refit_best
     from tune.study import Study
 
+    if alias and not register:
+        raise click.UsageError("--alias is of a registered model: name it with --register")
     found = Study.open(study)
     if out is None:
         here = Path.cwd()
         out = found.path / "model" if found.place.lasts else here / "models" / found.name
         out = out.relative_to(here) if out.is_relative_to(here) else out
     data = RatingsDataset.open(dataset or found.facts["dataset"])
+    names = None
+    if titles:
+        from toolkit.ids import IdTable
+        from toolkit.titles import read_titles
+
+        names = read_titles(titles, IdTable(data.item_ids, "item"))
     with progress() as tell:
-        done = refit_best(found, data, out, overwrite=overwrite, ensemble=ensemble or 0, tell=tell)
+        done = refit_best(
+            found,
+            data,
+            out,
+            overwrite=overwrite,
+            ensemble=ensemble or 0,
+            titles=names,
+            register=(register, alias, promote) if register else None,
+            tell=tell,
+        )
     screen = console(as_json=as_json)
     _print(screen, done)
     screen.print(f"model in {out}", soft_wrap=True)
+    known = done.registered
+    if known:
+        screen.print(f"version {known.version} of {known.name} in the registry", soft_wrap=True)
+    if known and alias:
+        has = f"it is {alias}" if known.alias else f"it is not {alias}"
+        screen.print(f"{has}: {known.reason}", soft_wrap=True)
     words = shlex.join([str(out), "--user", str(data.user_ids[0])])
     screen.print(f"\nNext:  walslab recommend {words}", soft_wrap=True)
+    if known:
+        uri = f"models:/{known.name}" + (f"@{alias}" if alias else f"/{known.version}")
+        where = f"MLFLOW_TRACKING_URI={shlex.quote(found.facts['tracking_uri'])}"
+        serve = f"mlflow models serve -m {shlex.quote(uri)} --env-manager local --port 5001"
+        screen.print(f"       {where} {serve}", soft_wrap=True)
     if as_json:
         emit(
             {
@@ -74,7 +118,7 @@ def refit(
                 "valid_rmse": done.valid_rmse,
                 "test_rmse": done.test_rmse,
                 "ensemble": None if done.ensemble is None else _as_json(done.ensemble),
-                "registered": None,
+                "registered": None if known is None else asdict(known),
             }
         )
 

@@ -1,0 +1,235 @@
+"""A refit in MLflow's registry: what a version says, who gets the alias, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import copy
+import json
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from click.testing import CliRunner
+
+from cluster.cli import main
+from toolkit import WALS, Model, RatingsDataset, RunOptions, WALSConfig
+from toolkit.errors import ConfigError, StudyError
+from toolkit.mlflow_model import load_served
+from tune.registering import Comparison, Registry, compare
+from tune.study import Study
+
+
+def invoke(*arguments, code=0):
+    done = CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=code == 0)
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A folder with a dataset, a study of it, and a file of titles."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        invoke("synth", "--ratings", 4000, "--users", 150, "--items", 80, "--out", "r.csv")
+        invoke("ingest", "r.csv", "--out", "data")
+        invoke("tune", "data", "--in-process", "--trials", 3, "--name", "first", "--seed", 1)
+        items = RatingsDataset.open("data").item_ids
+        lines = ["item,title", *(f"{item},The {item}th" for item in items)]
+        (folder / "titles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def here(workshop, monkeypatch):
+    monkeypatch.chdir(workshop)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return workshop
+
+
+@pytest.fixture(scope="module")
+def client(workshop):
+    return mlflow.MlflowClient(f"sqlite:///{workshop}/mlflow.db")
+
+
+def refit(*arguments, out, code=0):
+    done = invoke("refit", "first", "--out", out, *arguments, "--json", code=code)
+    return json.loads(done.stdout.splitlines()[-1])["registered"] if code == 0 else done.output
+
+
+def saved_with(out, change, to):
+    """Save a copy of a model in which something was changed."""
+    model = copy.copy(Model.load(out))
+    change(model)
+    model.save(to)
+    return to
+
+
+@pytest.mark.integration
+def test_the_first_version_is_champion_and_says_where_it_comes_from(here, client):
+    told = refit("--register", "movies", "--alias", "champion", "--titles", "titles.csv", out="models/a")
+    assert (told["name"], told["alias"], told["compared"]) == ("movies", "champion", None)
+    version = client.get_model_version_by_alias("movies", "champion")
+    study, data = Study.open("first"), RatingsDataset.open("data")
+    assert str(version.version) == told["version"]
+    assert version.run_id == study.facts["parent_run_id"]
+    assert version.tags["walslab.study"] == "first"
+    assert version.tags["walslab.dataset_digest"] == data.digest
+    assert version.tags["walslab.trial"] == study.best()["trial"]
+    assert float(version.tags["walslab.test_rmse"]) == study.facts["refit"]["test_rmse"]
+    served = load_served_of(client, "models:/movies@champion", here / "got")
+    own = Model.load("models/a")
+    assert served.dataset_digest == data.digest
+    assert served.titles[0] == own.titles[0] == f"The {data.item_ids[0]}th"
+    np.testing.assert_array_equal(served.factors.users.factors, own.factors.users.factors)
+
+
+def load_served_of(client, uri, folder):
+    folder.mkdir(exist_ok=True)
+    path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=client.tracking_uri)
+    return load_served(path)
+
+
+@pytest.mark.integration
+def test_an_equal_one_does_not_take_the_alias_unless_told_to(here, client):
+    first = refit("--register", "equal", "--alias", "champion", out="models/e1")
+    told = refit("--register", "equal", "--alias", "champion", out="models/e2")
+    assert told["version"] != first["version"]
+    assert told["alias"] is None
+    assert told["compared"]["new_rmse"] == told["compared"]["champion_rmse"]
+    assert told["compared"]["ratings"] == RatingsDataset.open("data").test.nnz
+    assert "version 1 keeps champion: test RMSE" in told["reason"]
+    assert str(client.get_model_version_by_alias("equal", "champion").version) == first["version"]
+    told = refit("--register", "equal", "--alias", "champion", "--promote", "always", out="models/e3")
+    assert str(client.get_model_version_by_alias("equal", "champion").version) == told["version"] == "3"
+
+
+@pytest.mark.integration
+def test_a_better_one_takes_the_alias(here, client):
+    """The study's own model beside one that does not know the users apart."""
+    study, data = Study.open("first"), RatingsDataset.open("data")
+    refit(out="models/good")
+    good = Model.load("models/good")
+
+    def spoil(model):
+        model.factors.items.factors.__array_interface__  # noqa: B018 - mapped: a copy is changed
+        model.factors = copy.copy(good.factors)
+        object.__setattr__(model.factors, "mean", good.factors.mean + 1)
+
+    poor = saved_with("models/good", spoil, here / "models/poor")
+    registry = Registry(client, "better", "champion")
+    assert registry.register(poor, Model.load(poor), study, data, {}).alias == "champion"
+    told = registry.register(here / "models/good", good, study, data, {"test_rmse": 0.5, "n": None})
+    assert (told.version, told.alias) == ("2", "champion")
+    assert told.compared.better
+    assert "of version 1" in told.reason
+
+
+@pytest.mark.integration
+def test_without_an_alias_it_is_a_version_and_no_more(here, client):
+    told = refit("--register", "plain", out="models/p")
+    assert (told["alias"], told["reason"]) == (None, "")
+    assert client.get_registered_model("plain").aliases == {}
+
+
+@pytest.mark.integration
+def test_what_is_not_a_model_of_ours_keeps_the_alias(here, client, tmp_path):
+    class Other(mlflow.pyfunc.PythonModel):
+        def predict(self, model_input: list[str]):
+            return model_input
+
+    mlflow.pyfunc.save_model(str(tmp_path / "other"), python_model=Other(), pip_requirements=["mlflow"])
+    client.create_registered_model("foreign")
+    client.create_model_version("foreign", str(tmp_path / "other"))
+    client.set_registered_model_alias("foreign", "champion", "1")
+    output = refit("--register", "foreign", "--alias", "champion", out="models/f", code=2)
+    assert "walslab" in output
+    assert str(client.get_model_version_by_alias("foreign", "champion").version) == "1"
+    told = refit("--register", "foreign", "--alias", "champion", "--promote", "always", out="models/f2")
+    assert told["alias"] == "champion"
+
+
+@pytest.mark.integration
+def test_a_registry_that_fails_leaves_no_model_half_there(here, client, monkeypatch):
+    study = Study.open("first")
+    search = lambda: {  # noqa: E731
+        m.model_id for m in client.search_logged_models(experiment_ids=[study.facts["experiment_id"]])
+    }
+    before = search()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", fail)
+    done = CliRunner().invoke(main, ["refit", "first", "--out", "models/x", "--register", "full"])
+    assert done.exit_code == 1
+    assert "the model is in models/x, but the registry did not take it" in done.output
+    assert "No space left" in done.output
+    assert search() == before
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "", " "])
+def test_names_that_mlflow_does_not_take_are_refused_before_training(name):
+    with pytest.raises(ConfigError, match="without / and :"):
+        Registry(SimpleNamespace(), name)
+
+
+@pytest.mark.parametrize("alias", ["latest", "v1", "a b", "", "é"])
+def test_aliases_that_mlflow_does_not_take_are_refused(alias):
+    with pytest.raises(ConfigError, match="an alias must be"):
+        Registry(SimpleNamespace(), "movies", alias)
+
+
+def test_registry_that_does_not_answer_is_told_before_training():
+    def fail(**_):
+        raise OSError("no route to http://ann:secret@host")
+
+    with pytest.raises(StudyError, match=r"does not answer: no route to http://ann:\*\*\*@host"):
+        Registry(SimpleNamespace(search_registered_models=fail), "movies")
+
+
+def test_alias_without_a_name_is_bad_usage():
+    output = invoke("refit", "first", "--alias", "champion", code=2).output
+    assert "name it with --register" in output
+
+
+def dense(rows, columns):
+    rng = np.random.default_rng(0)
+    return sp.csr_matrix(rng.integers(1, 6, (rows, columns)).astype(float))
+
+
+def test_models_are_compared_on_what_neither_was_trained_on():
+    """A champion that saw some of today's test ratings is not measured on them, nor the new one."""
+    options = RunOptions(backend="numpy")
+    ratings = dense(8, 6)
+    old, new = ratings.copy(), ratings.copy()
+    old[0, 0] = new[1, 1] = new[2, 2] = 0
+    for matrix in (old, new):
+        matrix.eliminate_zeros()
+    config = WALSConfig(factors=2, iterations=3)
+    ids = {"user_ids": np.arange(8) * 10, "item_ids": np.array(list("abcdef"))}
+    champion, fresh = WALS(config, options).fit(old, **ids), WALS(config, options).fit(new, **ids)
+    pairs = [(0, 0), (1, 1), (2, 2), (7, 5)]
+    test = sp.coo_matrix((np.array([3.0, 4, 5, 2]), np.transpose(pairs)), shape=(8, 6))
+    data = SimpleNamespace(test=test, **ids)
+    assert compare(fresh, champion, data, "1") == Comparison("1", 0, None, None)
+    both = sp.csr_matrix(old.multiply(new > 0))
+    champion, fresh = WALS(config, options).fit(both, **ids), WALS(config, options).fit(both, **ids)
+    found = compare(fresh, champion, data, "1")
+    assert found.ratings == 3
+    error = fresh.predict([0, 10, 20], ["a", "b", "c"]) - [3, 4, 5]
+    assert found.new_rmse == found.champion_rmse == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert not found.better
+
+
+def test_a_champion_of_other_users_predicts_by_the_average():
+    config, options = WALSConfig(factors=2, iterations=3), RunOptions(backend="numpy")
+    champion = WALS(config, options).fit(dense(4, 6), user_ids=[100, 101, 102, 103])
+    fresh = WALS(config, options).fit(dense(8, 6))
+    test = sp.coo_matrix(([3.0], ([2], [7])), shape=(8, 8))
+    data = SimpleNamespace(test=test, user_ids=np.arange(8), item_ids=np.arange(8))
+    found = compare(fresh, champion, data, "3")
+    assert found.ratings == 1
+    assert found.champion_rmse == abs(champion.predict(2, 7, unknown="average")[0] - 3)

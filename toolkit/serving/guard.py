@@ -1,0 +1,215 @@
+"""What MLflow's server would let through: bodies of any size, unknown columns, JSON nested without end.
+
+MLflow 3 answers some of these with 500, fills the memory with others, and passes over a misspelt column or
+parameter. It has no hook for a check before its own, so two names that its server looks up are replaced, and
+only in a process that `mlflow models serve` has started. With an MLflow that has them no more, the model is
+served without.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from toolkit.errors import ConfigError, did_you_mean
+from toolkit.serving import limits
+from toolkit.serving.requests import COLUMNS, PARAMS, read_params
+
+# Set for the server's process by the command that starts it.
+_SERVING = "__pyfunc_model_path__"
+_RECORDS, _SPLIT = "dataframe_records", "dataframe_split"
+_FORMATS = (_RECORDS, _SPLIT, "inputs", "instances")
+_JSON = "application/json"
+_log = logging.getLogger(__name__)
+
+
+def install() -> None:
+    """Guard the server that this process is about to be; elsewhere, and a second time, do nothing."""
+    if _SERVING not in os.environ:
+        return
+    import fastapi
+    from mlflow.pyfunc import scoring_server
+
+    try:
+        invocations, response = scoring_server.invocations, scoring_server.InvocationsResponse
+    except AttributeError:
+        _log.warning("this version of MLflow serves without walslab's checks of form and size")
+        return
+    if getattr(invocations, "strict", False):
+        return
+    scoring_server.invocations = _strict(invocations, response)
+    _one_blas_thread()
+    # MLflow loads the model, which brings it here, and makes the server after that.
+    fastapi.FastAPI = _limited(fastapi.FastAPI)  # type: ignore[misc]
+
+
+def _one_blas_thread() -> None:
+    """Keep BLAS to the thread of each request: requests are what runs side by side in a server."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return
+    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Return the body of a request in the form that MLflow's server reads: records, and parameters.
+
+    Raises
+    ------
+    ConfigError
+        When it is no JSON, of another form, or names columns or parameters that there are not.
+    """
+    body = _loaded(data)
+    names = ", ".join(_FORMATS)
+    if not isinstance(body, dict):
+        raise ConfigError(f"the body must be a JSON object with one of {names}, but is {_kind(body)}")
+    given = [name for name in _FORMATS if name in body]
+    if len(given) != 1:
+        raise ConfigError(f"the body must have exactly one of {names}, but has {', '.join(given) or 'none'}")
+    _refuse_unknown(body, (*given, "params"), "field")
+    params = body.get("params")
+    if params is not None and not isinstance(params, dict):
+        raise ConfigError(f"params must be an object, but is {_kind(params)}")
+    _refuse_unknown(params or {}, tuple(PARAMS), "parameter")
+    # MLflow would say it at length.
+    read_params(params or {})
+    table = body[given[0]]
+    records = _of_split(table) if given[0] == _SPLIT else [table] if isinstance(table, dict) else table
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ConfigError(f"{given[0]} must be a list of objects, one for each row")
+    if not records:
+        raise ConfigError(f"{given[0]} must have at least one row")
+    limits.require_at_most(limits.ROWS, len(records), "rows")
+    for name in {name for record in records for name in record}:
+        _refuse_unknown({name: None}, COLUMNS, "column")
+    return {_RECORDS: records, "params": params or {}}
+
+
+def _loaded(data: bytes) -> Any:
+    def no_number(text: str) -> Any:
+        raise ConfigError(f"numbers must be finite, but one is {text}")
+
+    try:
+        return json.loads(data, parse_constant=no_number)
+    except RecursionError as error:
+        raise ConfigError(
+            "the body has lists or objects in one another that are too deep to be read"
+        ) from error
+    except ConfigError:
+        raise
+    except ValueError as error:
+        # Also of text that is not UTF-8, and of numbers with thousands of digits.
+        raise ConfigError(f"the body must be JSON: {error}") from error
+
+
+def _of_split(table: Any) -> list[dict[str, Any]]:
+    shape = f"{_SPLIT} must be an object of columns and data, a list of names and a list of rows"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{shape}, but is {_kind(table)}")
+    _refuse_unknown(table, ("columns", "data", "index"), "field")
+    columns, data = table.get("columns"), table.get("data")
+    if not isinstance(columns, list) or not isinstance(data, list):
+        raise ConfigError(f"{shape}, but they are {_kind(columns)} and {_kind(data)}")
+    if not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
+        raise ConfigError(f"columns of {_SPLIT} must be different names")
+    if not all(isinstance(row, list) and len(row) == len(columns) for row in data):
+        raise ConfigError(
+            f"each row of {_SPLIT} must be a list of {len(columns)} values, one for each column"
+        )
+    return [dict(zip(columns, row, strict=True)) for row in data]
+
+
+def _refuse_unknown(given: dict[str, Any], valid: tuple[str, ...], kind: str) -> None:
+    for name in given:
+        if name not in valid:
+            hint = did_you_mean(name[:80], valid)
+            raise ConfigError(f"unknown {kind} {name[:80]!r}{hint}; valid are {', '.join(valid)}")
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _strict(invocations: Callable[..., Any], response: Callable[..., Any]) -> Callable[..., Any]:
+    """Return MLflow's function that answers a request, with ours before it."""
+    from mlflow.exceptions import MlflowException
+
+    def answer(data: bytes, content_type: str | None, model: Any, input_schema: Any) -> Any:
+        kind = (content_type or "").partition(";")[0].strip().lower()
+        if kind != _JSON:
+            reason = f"the content type must be {_JSON}, but is {kind[:80] or 'not given'}"
+            return response(_error(reason), 415, _JSON)
+        try:
+            return invocations(parse(data), _JSON, model, input_schema)
+        except ConfigError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        except RecursionError as error:
+            raise MlflowException.invalid_parameter_value("the request has lists in lists") from error
+        except MlflowException as error:
+            # MLflow puts the whole table before the reason.
+            error.message = error.message.rpartition("\nError: ")[2]
+            raise
+
+    answer.strict = True  # type: ignore[attr-defined]
+    return answer
+
+
+def _error(reason: str) -> str:
+    return json.dumps({"error_code": "BAD_REQUEST", "message": reason})
+
+
+def _limited(application: Any) -> Any:
+    """Return FastAPI's class of servers, whose servers then read no more of a body than is allowed."""
+
+    class Limited(application):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.add_middleware(_SizeLimit)
+
+    return Limited
+
+
+class _TooLargeError(Exception):
+    """More of a body has come than is allowed."""
+
+
+class _SizeLimit:
+    """ASGI middleware that answers 413 to large bodies, before they are in memory."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if length.isdigit() and int(length) > limits.BODY:
+            await _too_large(send)
+            return
+        came = 0
+
+        async def counted() -> Any:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > limits.BODY:
+                raise _TooLargeError
+            return message
+
+        try:
+            await self.app(scope, counted, send)
+        except _TooLargeError:
+            await _too_large(send)
+
+
+async def _too_large(send: Any) -> None:
+    body = _error(f"a request may have at most {limits.BODY:,} bytes: split it").encode()
+    headers = [(b"content-type", _JSON.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

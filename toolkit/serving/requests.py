@@ -1,0 +1,267 @@
+"""What a request asks for: the rows of its table and its parameters, checked against the model."""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.errors import ConfigError
+from toolkit.ids import IdTable
+from toolkit.model import Model
+from toolkit.serving import limits
+
+Id = int | str
+COLUMNS = ("user", "item", "ratings")
+PARAMS = {"k": 10, "filter_seen": True}
+# A rating that the squares of single precision hold; for models without a rating scale.
+_LARGEST = 1e9
+# From here on, not every whole number is a floating-point one.
+_EXACT = 2**53
+_NUMBERS = (int, float, np.integer, np.floating)
+# Mistakes that a refusal lists.
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Rows of a table, each of which asks for recommendations or for a predicted rating.
+
+    Attributes
+    ----------
+    users, items : list of int, str or None, length n
+        As they were asked for; an item is None where recommendations are wanted.
+    user_rows, item_columns : array of int64, shape (n,)
+        Where the model has them, -1 where it does not.
+    new : array of int64, shape (m,)
+        Rows with ratings of items that the model knows: users to fold in.
+    ratings : scipy.sparse CSR, shape (m, n_items)
+        Those ratings.
+    ignored : dict of int to list of id
+        By row with ratings, the rated items that the model does not know.
+    k : int
+        How many items are recommended.
+    filter_seen : bool
+        Whether items that a user rated are left out.
+    """
+
+    users: list[Id | None]
+    items: list[Id | None]
+    user_rows: np.ndarray[Any, Any]
+    item_columns: np.ndarray[Any, Any]
+    new: np.ndarray[Any, Any]
+    ratings: sp.csr_matrix
+    ignored: dict[int, list[Id]]
+    k: int
+    filter_seen: bool
+
+
+class _Mistakes:
+    """All mistakes of a request, to be told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, text: str) -> None:
+        self.found.append(text)
+
+    def refuse(self) -> None:
+        if self.found:
+            more = len(self.found) - _LISTED
+            raise ConfigError("; ".join(self.found[:_LISTED]) + (f"; and {more:,} more" if more > 0 else ""))
+
+
+def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str, Any]) -> Requests:
+    """Return what a request asks of a model.
+
+    Parameters
+    ----------
+    model : Model
+        What is asked.
+    columns : mapping of str to sequence, all of length n
+        Those of `COLUMNS` that the table has; an empty cell is None or NaN.
+    params : mapping
+        Values for the names of `PARAMS`, whose values are the defaults.
+
+    Raises
+    ------
+    ConfigError
+        When something is of the wrong type, out of range, missing, or more than `toolkit.serving.limits`
+        allow; the text names the rows, counted from 0.
+    """
+    k, filter_seen = read_params(params)
+    n = max((len(column) for column in columns.values()), default=0)
+    if n == 0:
+        raise ConfigError("the table must have at least one row, with a user or ratings")
+    limits.require_at_most(limits.ROWS, n, "rows")
+    user_cells, item_cells, rating_cells = (list(columns.get(name, [None] * n)) for name in COLUMNS)
+    mistakes = _Mistakes()
+    users = [_id(cell, f"row {at}: user", mistakes.add) for at, cell in enumerate(user_cells)]
+    items = [_id(cell, f"row {at}: item", mistakes.add) for at, cell in enumerate(item_cells)]
+    rated = {at: cell for at, cell in enumerate(rating_cells) if not _empty(cell)}
+    for at, (user, cell) in enumerate(zip(users, user_cells, strict=True)):
+        if user is None and _empty(cell) and at not in rated:
+            mistakes.add(f"row {at} must have a user or ratings: of somebody unknown, give ratings as []")
+    pairs = _Ratings(model, rated, mistakes)
+    mistakes.refuse()
+    user_rows = find(model.users, users)
+    # Ratings say more of a user than what was known when the model was trained.
+    user_rows[list(rated)] = -1
+    return Requests(
+        users=users,
+        items=items,
+        user_rows=user_rows,
+        item_columns=find(model.items, items),
+        new=pairs.new,
+        ratings=pairs.matrix,
+        ignored=pairs.ignored,
+        k=k,
+        filter_seen=filter_seen,
+    )
+
+
+def read_params(params: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return ``k`` and ``filter_seen``, or their defaults.
+
+    Raises
+    ------
+    ConfigError
+        When one is of the wrong type or out of range.
+    """
+    k, filter_seen = (params.get(name, default) for name, default in PARAMS.items())
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= limits.K:
+        raise ConfigError(f"k must be a whole number from 1 to {limits.K:,}, but is {_shown(k)}")
+    if not isinstance(filter_seen, bool | np.bool_):
+        raise ConfigError(f"filter_seen must be true or false, but is {_shown(filter_seen)}")
+    return int(k), bool(filter_seen)
+
+
+class _Ratings:
+    """Ratings of new users, as the rows of a matrix.
+
+    Attributes are `new`, `matrix` and `ignored`, as `Requests` has them.
+    """
+
+    def __init__(self, model: Model, cells: Mapping[int, Any], mistakes: _Mistakes) -> None:
+        at: list[int] = []
+        items: list[Id] = []
+        values: list[float] = []
+        for row, cell in cells.items():
+            if isinstance(cell, str | bytes | Mapping) or not isinstance(cell, Sequence | np.ndarray):
+                mistakes.add(
+                    f'row {row}: ratings must be a list like [{{"item": 1, "rating": 4}}], '
+                    f"but is {_shown(cell)}"
+                )
+                continue
+            limits.require_at_most(limits.RATINGS, len(items) + len(cell), "ratings")
+            for number, pair in enumerate(cell):
+                where = f"row {row}, rating {number}"
+                if not isinstance(pair, Mapping) or pair.keys() != {"item", "rating"}:
+                    mistakes.add(f"{where} must be an object of item and rating, but is {_shown(pair)}")
+                    continue
+                item = _id(pair["item"], f"{where}: item", mistakes.add)
+                value = _rating(pair["rating"], model, where, mistakes.add)
+                if item is None:
+                    mistakes.add(f"{where} must have an item, but has {_shown(pair['item'])}")
+                elif value is not None:
+                    at.append(row)
+                    items.append(item)
+                    values.append(value)
+        self.ignored: dict[int, list[Id]] = {row: [] for row in cells}
+        self.new, self.matrix = np.empty(0, np.int64), sp.csr_matrix((0, len(model.items)))
+        if not items:
+            return
+        columns = find(model.items, items)
+        known = columns >= 0
+        for number in np.flatnonzero(~known).tolist():
+            self.ignored[at[number]].append(items[number])
+        self.new, numbers_ = np.unique(np.array(at, np.int64)[known], return_inverse=True)
+        shape = (len(self.new), len(model.items))
+        found = (np.array(values)[known], (numbers_, columns[known]))
+        self.matrix = sp.csr_matrix(found, shape=shape)
+        if self.matrix.nnz < known.sum():
+            self._name_doubles(at, items, columns, mistakes)
+
+    @staticmethod
+    def _name_doubles(
+        at: list[int], items: list[Id], columns: np.ndarray[Any, Any], mistakes: _Mistakes
+    ) -> None:
+        seen: set[tuple[int, int]] = set()
+        for row, item, column in zip(at, items, columns.tolist(), strict=True):
+            if column >= 0 and (row, column) in seen:
+                mistakes.add(f"row {row} must rate an item once, but rates {_shown(item)} twice")
+            seen.add((row, column))
+
+
+def find(table: IdTable, ids: Sequence[Id | None]) -> np.ndarray[Any, Any]:
+    """Return the row of each id in a table, -1 for what it does not have.
+
+    As `toolkit.ids.IdTable.find`, but an id of a request cannot make the table's column of text wider.
+
+    Returns
+    -------
+    array of int64, shape (n,)
+    """
+    if table.ids.dtype.kind == "U":
+        width = table.ids.dtype.itemsize // 4
+        # NumPy drops zeros at the end of a text.
+        wanted = [
+            text if text is not None and len(text) <= width and "\0" not in text else None
+            for text in (None if id_ is None else str(id_) for id_ in ids)
+        ]
+        cells: np.ndarray[Any, Any] = np.array(["" if text is None else text for text in wanted], str)
+    else:
+        wanted = [_whole(id_) for id_ in ids]  # type: ignore[misc]
+        cells = np.array([0 if number is None else number for number in wanted], np.int64)
+    found = table.find(cells)
+    found[[value is None for value in wanted]] = -1
+    return found
+
+
+def _empty(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or type(cell).__name__ == "NAType"
+
+
+def _id(cell: Any, where: str, mistake: Callable[[str], None]) -> Id | None:
+    if _empty(cell):
+        return None
+    if isinstance(cell, str):
+        return cell
+    # Beside empty cells, a table holds whole numbers as floating-point ones.
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < _EXACT:
+        return int(cell)
+    if isinstance(cell, int | np.integer) and not isinstance(cell, bool):
+        return int(cell)
+    hint = ": give large ones as text" if isinstance(cell, float) and abs(cell) >= _EXACT else ""
+    mistake(f"{where} must be a whole number or text, but is {_shown(cell)}{hint}")
+    return None
+
+
+def _rating(cell: Any, model: Model, where: str, mistake: Callable[[str], None]) -> float | None:
+    low, high = model.factors.scale or (-_LARGEST, _LARGEST)
+    # The scale is of single precision, in which 0.1 is a little more than 0.1.
+    rounding = 1e-6 * max(abs(low), abs(high))
+    value: Any = math.nan if isinstance(cell, bool) or not isinstance(cell, _NUMBERS) else cell
+    # Written so that NaN is refused, too.
+    if low - rounding <= value <= high + rounding:
+        return float(value)
+    mistake(f"{where} must be a number from {low:g} to {high:g}, but is {_shown(cell)}")
+    return None
+
+
+def _whole(id_: Id | None) -> int | None:
+    """Return an id as a number that a table of whole numbers could have."""
+    if id_ is None or (isinstance(id_, str) and not re.fullmatch(r"-?[0-9]{1,19}", id_)):
+        return None
+    return number if -(2**63) <= (number := int(id_)) < 2**63 else None
+
+
+def _shown(value: Any) -> str:
+    # Neither a long text nor lists in lists are repeated in full.
+    return reprlib.repr(value)
