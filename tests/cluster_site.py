@@ -9,22 +9,16 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from pathlib import Path
 
+from processes import end, free_port, wait_for
+
 BIN = Path(sys.executable).parent
 ADMIN = "s3cret-password-of-admin"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def clean_environment(**more):
@@ -36,21 +30,6 @@ def clean_environment(**more):
         if not key.startswith(ours) or key.startswith("WALSLAB_TEST_")
     }
     return {**kept, "PATH": f"{BIN}:{kept['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", **more}
-
-
-def wait_for(true, seconds=60, every=0.1):
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(every)
-    return found
-
-
-def end(process):
-    """Kill a process and its group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def running():

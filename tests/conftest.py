@@ -128,6 +128,17 @@ def movielens_1m():
     return _movielens(REPO_ROOT.joinpath("data", *parts), REPO_ROOT.parent.joinpath("shared", "data", *parts))
 
 
+@pytest.fixture
+def memory():
+    """A store in memory, as fsspec sees it; empty."""
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    store.store.clear()
+    yield store
+    store.store.clear()
+
+
 @pytest.fixture(scope="module")
 def object_store():
     """The address of a server that speaks S3, which the environment says, too."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
+from small_models import ITEM_IDS, N_ITEMS, N_USERS, USER_IDS, dense
 
 from cluster.cli import main
 from toolkit import Ensemble, Model
@@ -17,9 +18,6 @@ from toolkit.errors import ConfigError, ModelError, RatingsError, UnknownIdError
 from toolkit.export import export_tutorial
 from toolkit.wals import WALS
 
-N_USERS, N_ITEMS = 15, 11
-USER_IDS = [f"user {n}" for n in range(N_USERS)]
-ITEM_IDS = np.arange(N_ITEMS) * 7 + 100
 WEIGHTS = [0.5, 0.2, 0.3]
 CONFIGS = (
     WALSConfig(factors=3, iterations=4, regularization=0.05),
@@ -52,11 +50,6 @@ def ensemble(members):
 def saved(ensemble, tmp_path):
     ensemble.save(tmp_path / "model", test_rmse=0.5)
     return tmp_path / "model"
-
-
-def dense(model):
-    f = model.factors
-    return f.users.factors @ f.items.factors.T + f.users.bias[:, None] + f.items.bias + f.mean
 
 
 def mean(models, weights=WEIGHTS):

@@ -3,94 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
-from click.testing import CliRunner
+from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
+from ingesting import names, walslab
+from processes import wait_for
 
-from toolkit.commands import main
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, engine, ingest_ratings
 from toolkit.ingest.engine import connect
 
 pytestmark = pytest.mark.integration
-WITHOUT_WALSLAB = """
-import sys
-
-class Nowhere:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] == "toolkit":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Nowhere)
-"""
 
 
 @pytest.fixture
 def cluster(tmp_path_factory, repo_root):
     """A scheduler and its only worker, which nobody starts again."""
-    with Cluster(tmp_path_factory.mktemp("dask"), repo_root) as started:
+    with one_worker(tmp_path_factory.mktemp("dask"), repo_root) as started:
         yield started
 
 
-class Cluster:
-    """A scheduler and a worker, processes that end with the test."""
-
-    def __init__(self, folder, repo_root, *for_scheduler):
-        self.folder, self.for_scheduler = folder, for_scheduler
-        # By default Dask spends half a minute on a worker that is gone.
-        settings = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
-        self.environment = {**os.environ, "PYTHONPATH": str(repo_root), **settings}
-        self.processes = []
-
-    def __enter__(self):
-        file = self.folder / "scheduler.json"
-        given = ("--scheduler-file", str(file), *self.for_scheduler)
-        self.scheduler = self.start("scheduler", "--port", "0", *given)
-        until(file.exists)
-        self.address = json.loads(file.read_text())["address"]
-        self.worker = self.start("worker", self.address, "--no-nanny", "--nthreads", "1")
-        until(lambda: not failure_to_connect(self.address))
-        return self
-
-    def __exit__(self, *problem):
-        for process in self.processes:
-            for name in (signal.SIGCONT, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, name)
-            process.wait()
-
-    def start(self, *arguments):
-        """Start one; it works in a folder that is not ours."""
-        command = [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
-        with (self.folder / f"{len(self.processes)}.log").open("w") as out:
-            process = subprocess.Popen(
-                command, stdout=out, stderr=out, cwd=self.folder, env=self.environment, start_new_session=True
-            )
-        self.processes.append(process)
-        return process
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
-def failure_to_connect(address):
-    try:
-        with connect(address):
-            return ""
-    except BackendError as error:
-        return str(error)
+@contextlib.contextmanager
+def one_worker(folder, repo_root, *for_scheduler):
+    with DaskProcesses(folder, repo_root, **QUICK) as processes:
+        processes.start_scheduler(*for_scheduler)
+        processes.worker = processes.start("worker", "--no-nanny", "--nthreads", "1")
+        wait_for(lambda: not failure_to_connect(processes.address))
+        yield processes
 
 
 @pytest.fixture
@@ -117,10 +59,6 @@ def ingest(ratings, out, address, progress):
             block_bytes=1000,
             shard_ratings=300,
         )
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_an_ingest_whose_last_worker_is_killed_ends_and_names_the_scheduler(
@@ -172,7 +110,7 @@ def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_p
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
             cluster.worker.kill()
-            later = threading.Timer(2.0, cluster.start, ("worker", cluster.address, "--nthreads", "1"))
+            later = threading.Timer(2.0, cluster.start, ("worker", "--nthreads", "1"))
             later.start()
 
     made = ingest(ratings, tmp_path / "out", cluster.address, progress)
@@ -193,9 +131,7 @@ def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, imp
         return real(self, *arguments)
 
     monkeypatch.setattr(engine.Cluster, "map", without_workers)
-    done = CliRunner().invoke(
-        main, ["ingest", str(ratings), "--out", str(tmp_path / "out"), "--dask-scheduler", cluster.address]
-    )
+    done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask scheduler {cluster.address} has had no workers for 1 s, and " in done.stderr
     assert names(tmp_path) == ["r.csv"]
@@ -204,11 +140,8 @@ def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, imp
 def test_a_scheduler_without_walslab_is_named(ratings, tmp_path, tmp_path_factory, repo_root):
     folder = tmp_path_factory.mktemp("dask")
     (folder / "preload.py").write_text(WITHOUT_WALSLAB)
-    with Cluster(folder, repo_root, "--preload", str(folder / "preload.py")) as cluster:
-        done = CliRunner().invoke(
-            main,
-            ["ingest", str(ratings), "--out", str(tmp_path / "out"), "--dask-scheduler", cluster.address],
-        )
+    with one_worker(folder, repo_root, "--preload", str(folder / "preload.py")) as cluster:
+        done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask scheduler {cluster.address} has no walslab: install the same" in done.stderr
     assert names(tmp_path) == ["r.csv"]

@@ -16,9 +16,10 @@ import types
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
+from ingesting import contents, names, walslab
+from processes import end, wait_for
 
-from toolkit.commands import main
 from toolkit.commands import progress as shown
 from toolkit.dataset import RatingsDataset
 from toolkit.errors import BackendError, ConfigError, RatingsError
@@ -28,34 +29,6 @@ from toolkit.ingest.source import RatingsSource
 
 N_RATINGS = 1500
 SMALL = {"block_bytes": 1000, "shard_ratings": 300, "split": SplitRule(kind="temporal")}
-WITHOUT_WALSLAB = """
-import sys
-
-class Nowhere:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] == "toolkit":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Nowhere)
-"""
-
-
-def contents(path):
-    return {
-        p.relative_to(path).as_posix(): p.read_bytes()
-        for p in path.rglob("*")
-        if p.name != "manifest.json" and p.is_file()
-    }
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def walslab(*arguments):
-    """Run a command in this process, with its exit code and what it prints."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -78,52 +51,6 @@ def wanted(ratings, tmp_path_factory):
     return ingest_ratings(source, tmp_path_factory.mktemp("threads") / "out", **SMALL)
 
 
-class Processes:
-    """Dask processes of our own, which end with the test."""
-
-    def __init__(self, folder, repo_root, **settings):
-        self.folder = folder
-        self.file = folder / "scheduler.json"
-        self.environment = {**os.environ, "PYTHONPATH": str(repo_root), **settings}
-        self.started = []
-
-    def start(self, *arguments, before=()):
-        """Start one; it works in a folder that is not ours."""
-        log = self.folder / f"{len(self.started)}.log"
-        command = [*before, sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                [*command, "--scheduler-file", str(self.file)],
-                stdout=out,
-                stderr=out,
-                cwd=self.folder,
-                env=self.environment,
-                start_new_session=True,
-            )
-        self.started.append(process)
-        return process
-
-    def start_scheduler(self):
-        """Start the scheduler, and return its process and its address."""
-        process = self.start("scheduler", "--host", "127.0.0.1", "--port", "0")
-        until(self.file.exists)
-        return process, json.loads(self.file.read_text())["address"]
-
-    def stop(self):
-        """End all that was started."""
-        for process in self.started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
 def n_workers(client):
     return len(client.nthreads())
 
@@ -133,34 +60,26 @@ def cluster(tmp_path_factory, repo_root):
     """A scheduler and two worker processes, each kept alive by a nanny."""
     from distributed import Client
 
-    # By default Dask spends half a minute on what a dead worker has.
-    settings = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
-    processes = Processes(tmp_path_factory.mktemp("cluster"), repo_root, **settings)
-    try:
-        processes.start("worker", "--host", "127.0.0.1", "--nworkers", "2", "--nthreads", "1")
-        _, processes.address = processes.start_scheduler()
+    with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **QUICK) as processes:
+        processes.start("worker", "--nworkers", "2", "--nthreads", "1")
+        processes.start_scheduler()
         with Client(processes.address, set_as_default=False, timeout="60s") as client:
             client.wait_for_workers(2, timeout=60)
             processes.client = client
             yield processes
-    finally:
-        processes.stop()
 
 
 @contextlib.contextmanager
 def one_more_worker(cluster, *arguments, before=()):
     """Let a worker join the two, and yield its address."""
     known = set(cluster.client.nthreads())
-    process = cluster.start(
-        "worker", "--host", "127.0.0.1", "--no-nanny", "--nthreads", "1", *arguments, before=before
-    )
+    process = cluster.start("worker", "--no-nanny", "--nthreads", "1", *arguments, before=before)
     try:
-        until(lambda: set(cluster.client.nthreads()) - known)
+        wait_for(lambda: set(cluster.client.nthreads()) - known)
         yield (set(cluster.client.nthreads()) - known).pop()
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        until(lambda: n_workers(cluster.client) == 2)
+        end(process)
+        wait_for(lambda: n_workers(cluster.client) == 2)
 
 
 @pytest.fixture(params=["threads", pytest.param("cluster", marks=pytest.mark.integration)])
@@ -291,7 +210,7 @@ def test_an_ingest_outlives_its_workers(cluster, ratings, wanted, tmp_path):
 
     def progress(stage, done, total):
         if done == 2 and stage in {"reading", "sorting"}:
-            until(lambda: n_workers(cluster.client) == 2)
+            wait_for(lambda: n_workers(cluster.client) == 2)
             pid = min(set(cluster.client.run(os.getpid).values()) - set(killed))
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
@@ -303,7 +222,7 @@ def test_an_ingest_outlives_its_workers(cluster, ratings, wanted, tmp_path):
     assert made.digest == wanted.digest
     assert contents(made.path) == contents(wanted.path)
     assert names(tmp_path) == ["out"]
-    until(lambda: n_workers(cluster.client) == 2)
+    wait_for(lambda: n_workers(cluster.client) == 2)
 
 
 @pytest.mark.integration
@@ -349,44 +268,34 @@ def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
 @pytest.mark.integration
 def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, monkeypatch):
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    processes = Processes(tmp_path_factory.mktemp("frail"), repo_root, **settings)
     monkeypatch.setattr(engine, "_ANSWER", "3s")
     ingest = ["ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler"]
-    try:
-        scheduler, address = processes.start_scheduler()
+    with DaskProcesses(tmp_path_factory.mktemp("frail"), repo_root, **settings) as processes:
+        processes.start_scheduler()
+        address = processes.address
         done = walslab(*ingest, address)
         assert (done.exit_code, names(tmp_path)) == (1, [])
         assert f"{address} has no workers: start some with `dask worker {address}`" in done.stderr
         done = walslab(*ingest, processes.file)
         assert f"start some with `dask worker --scheduler-file {processes.file}`" in done.stderr
 
-        processes.start("worker", "--host", "127.0.0.1", "--nworkers", "1", "--nthreads", "1")
-        until(lambda: "no workers" not in _failure(address))
+        processes.start("worker", "--nworkers", "1", "--nthreads", "1")
+        wait_for(lambda: "no workers" not in failure_to_connect(address))
         with connect(address) as workers:
             with pytest.raises(
                 BackendError, match="Dask workers died of a task, perhaps for want of memory: "
             ):
                 workers.map(os._exit, [1], lambda: None)
-            until(lambda: n_workers(workers.client) == 1)
+            wait_for(lambda: n_workers(workers.client) == 1)
             began = time.monotonic()
             with pytest.raises(
                 BackendError, match=r"the Dask cluster is gone: .*; ingest again when it is back"
             ):
-                workers.map(time.sleep, [0.01] * 1000, scheduler.kill)
+                workers.map(time.sleep, [0.01] * 1000, processes.scheduler.kill)
             assert time.monotonic() - began < 20
         done = walslab(*ingest, address)
         assert (done.exit_code, names(tmp_path)) == (1, [])
         assert f"error: the Dask scheduler {address} does not answer: " in done.stderr
-    finally:
-        processes.stop()
-
-
-def _failure(address):
-    try:
-        with connect(address):
-            return ""
-    except BackendError as error:
-        return str(error)
 
 
 @pytest.mark.integration

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ingesting import usual
 
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
@@ -46,14 +47,6 @@ words = st.one_of(
     ),
     st.text(st.characters(categories=("L", "N")), min_size=1, max_size=4),
 )
-
-
-def usual(texts):
-    """Tell whether all are 64-bit integers written as Python would write them."""
-    try:
-        return all(str(int(t)) == t and -(2**63) <= int(t) < 2**63 and t.isascii() for t in texts)
-    except ValueError:
-        return False
 
 
 def mix(x):

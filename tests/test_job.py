@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import threading
 import types
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
+from http_servers import always, serving
 
 from cluster import authentication, handover, submission, working_dir
 from cluster.cli import main
@@ -205,33 +205,13 @@ def test_job_server_that_does_not_take_them_is_told_of_without_values():
 @pytest.fixture
 def job_server():
     """Return a function that starts a server which answers one status; it notes what it was sent."""
-    started = []
-
-    def start(status):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.server.asked.append(dict(self.headers))
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.asked = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        started.append(server)
-        return server, f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in started:
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield lambda status: servers.enter_context(serving(always(status)))
 
 
 @pytest.mark.parametrize("place", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "home"])
 def test_token_at_hand_is_sent_where_one_is_wanted(job_server, surroundings, place):
-    _, address = job_server(401)
+    address = job_server(401).address
     file = surroundings / "home" / ".ray" / "auth_token"
     if place == "RAY_AUTH_TOKEN":
         os.environ[place] = "0" * 64
@@ -246,15 +226,15 @@ def test_token_at_hand_is_sent_where_one_is_wanted(job_server, surroundings, pla
 
 
 def test_no_token_is_sent_to_a_server_that_does_not_ask(job_server, surroundings):
-    server, address = job_server(200)
+    server = job_server(200)
     os.environ["RAY_AUTH_TOKEN"] = "s3cret"
-    authentication.prepare(address)
+    authentication.prepare(server.address)
     assert "RAY_AUTH_MODE" not in os.environ
     assert "s3cret" not in str(server.asked)
 
 
 def test_missing_token_is_told_with_where_to_put_it(job_server):
-    _, address = job_server(401)
+    address = job_server(401).address
     with pytest.raises(
         JobError, match="wants a token: give it the cluster's token in RAY_AUTH_TOKEN, or in a file"
     ):
@@ -266,9 +246,9 @@ def test_missing_token_is_told_with_where_to_put_it(job_server):
 
 
 def test_user_and_password_of_an_address_are_sent_as_such(job_server):
-    server, address = job_server(200)
-    authentication.prepare(address.replace("://", "://ann:s3cret@"))
-    assert server.asked[0]["Authorization"] == "Basic YW5uOnMzY3JldA=="
+    server = job_server(200)
+    authentication.prepare(server.address.replace("://", "://ann:s3cret@"))
+    assert server.asked[0][1]["Authorization"] == "Basic YW5uOnMzY3JldA=="
 
 
 def test_server_that_does_not_answer_is_named_without_its_password():

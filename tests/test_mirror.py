@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
+from processes import wait_for
 from trials import end, result
 
 from cluster.cli import main
@@ -89,13 +90,6 @@ def keep(study, trial):
         trial, Factors(mean=3.0, users=side, items=side, iterations=3, config=SPEC.config({"factors": 2}))
     )
     end(study, result(trial))
-
-
-def wait_for(true, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # Studies

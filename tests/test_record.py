@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from processes import wait_for
 from trials import end, result
 
 from toolkit.config import WALSConfig
@@ -190,10 +191,7 @@ def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatc
     history = {"valid_rmse": [0.9, 0.8], "train_rmse": [0.9, 0.8], "seconds": [0.1, 0.1]}
     trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
     writing.advanced(None, trial)
-    deadline = time.monotonic() + 30
-    while "trial-001" not in runs_of(study) or not runs_of(study)["trial-001"].data.metrics:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: "trial-001" in runs_of(study) and runs_of(study)["trial-001"].data.metrics)
     (run,) = runs_of(study).values()
     assert run.info.status == "RUNNING"
     # The process is killed; the next one trains it anew, at other times.
@@ -216,10 +214,7 @@ def test_run_holds_no_figures_of_an_attempt_that_was_cut_off_further_on(study, m
     history = {key: [0.9, 0.8, 0.7] for key in ("valid_rmse", "train_rmse", "seconds")}
     trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
     writing.advanced(None, trial)
-    deadline = time.monotonic() + 30
-    while "trial-001" not in runs_of(study) or not runs_of(study)["trial-001"].data.metrics:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: "trial-001" in runs_of(study) and runs_of(study)["trial-001"].data.metrics)
     # Its process died, and meanwhile others ended: this time it was stopped after two iterations.
     once_more = {key: figures[:2] for key, figures in history.items()}
     ended(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import subprocess
 import sys
@@ -15,14 +15,31 @@ PAGE = (REPO_ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 RESULTS = (REPO_ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """The folder of the benchmarks, where they find each other."""
+    monkeypatch.syspath_prepend(REPO_ROOT / "benchmarks")
+
+
+@pytest.fixture
+def scale(scripts):
+    return importlib.import_module("scale")
+
+
+@pytest.fixture
+def model(scripts):
+    return importlib.import_module("scale_model")
+
+
 @pytest.fixture(scope="module")
-def scale():
-    spec = importlib.util.spec_from_file_location("scale", REPO_ROOT / "benchmarks" / "scale.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scale"] = module  # its dataclasses look for it
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["scale"]
+def data(tmp_path_factory):
+    """A dataset of 200,000 made-up ratings."""
+    from toolkit.ingest import RatingsSource, ingest_ratings
+    from toolkit.synth import write_ratings
+
+    folder = tmp_path_factory.mktemp("scale")
+    made = write_ratings(folder / "r.csv", ratings=200_000, users=1_385, items=5_757)
+    return ingest_ratings(RatingsSource.detect([made.path]), folder / "data")
 
 
 def test_the_page_has_every_table_as_it_is_printed(scale):
@@ -39,30 +56,42 @@ def test_the_command_of_the_page_prints_the_tables(scale):
     assert all(f"<!-- {name} -->\n{make()}\n" in done.stdout for name, make in scale.TABLES.items())
 
 
-def test_constants_called_measured_are_in_the_results(scale):
-    for *_, took in scale.MEASURED.values():
+def test_constants_called_measured_are_in_the_results(scale, model):
+    for *_, took in model.MEASURED.values():
         for rank, seconds in took.items():
             assert f"| {rank} | walslab | {seconds:.3f} |" in RESULTS
-    for ratings, (wall, processor, mib) in scale.INGESTED.items():
+    for ratings, (wall, processor, mib) in model.INGESTED.items():
         (line,) = re.findall(rf"(?m)^\| {scale.number(ratings)} \| .*$", RESULTS)
         cells = line.split(" | ")
         assert (cells[1], cells[3], cells[4]) == (f"{wall:.2f}", f"{processor:.2f}", str(mib))
 
 
-def test_predicted_times_are_within_a_third_of_the_measured(scale):
-    for nnz, users, items, took in scale.MEASURED.values():
+def test_predicted_times_are_within_a_third_of_the_measured(model):
+    for nnz, users, items, took in model.MEASURED.values():
         for rank, measured in took.items():
-            assert 0.75 < scale.cpu_seconds(nnz, users + items, rank) / measured < 4 / 3
+            assert 0.75 < model.cpu_seconds(nnz, users + items, rank) / measured < 4 / 3
 
 
-def test_what_is_predicted_of_a_dataset_is_found(scale, tmp_path):
-    from toolkit.ingest import RatingsSource, ingest_ratings
-    from toolkit.synth import write_ratings
-
-    made = write_ratings(tmp_path / "r.csv", ratings=200_000, users=1_385, items=5_757)
-    data = ingest_ratings(RatingsSource.detect([made.path]), tmp_path / "data")
-    shape = scale.Shape(200_000, data.n_users, data.n_items)
-    held = sum(map(scale._bytes_of, (data.train, data.train_by_item, data.valid)))
-    assert scale.host_bytes(shape) == pytest.approx(held, rel=0.01)
+def test_what_is_predicted_of_a_dataset_is_found(model, data):
+    bytes_of = importlib.import_module("scale_check").bytes_of
+    shape = model.Shape(200_000, data.n_users, data.n_items)
+    held = sum(map(bytes_of, (data.train, data.train_by_item, data.valid)))
+    assert model.host_bytes(shape) == pytest.approx(held, rel=0.01)
     stored = sum(entry["bytes"] for entry in data.manifest["files"])
-    assert scale.disk_bytes(shape) == pytest.approx(stored, rel=0.1)
+    assert model.disk_bytes(shape) == pytest.approx(stored, rel=0.1)
+
+
+def test_what_is_predicted_of_a_model_is_found(model, data, tmp_path):
+    from toolkit import WALS, WALSConfig
+
+    shape = model.Shape(200_000, data.n_users, data.n_items)
+    trained = WALS(WALSConfig(factors=8, iterations=2, pattern_weight=1)).fit(
+        data.train_and_valid(), user_ids=data.user_ids, item_ids=data.item_ids
+    )
+    trained.save(tmp_path / "model")
+    stored = sum(path.stat().st_size for path in (tmp_path / "model").iterdir())
+    assert model.model_bytes(shape, 8) == pytest.approx(stored, rel=0.01)
+    (tmp_path / "factors").mkdir()
+    trained.factors.save(tmp_path / "factors")
+    stored = sum(path.stat().st_size for path in (tmp_path / "factors").iterdir())
+    assert model.factors_bytes(shape, 8) == pytest.approx(stored, rel=0.01)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
+import contextlib
 import os
 import socket
 import threading
 import time
 
 import pytest
+from http_servers import always, serving
 from mlflow import MlflowClient
+from processes import free_port
 
 from toolkit.errors import StudyError
 from toolkit.secrets import mask
@@ -36,36 +38,14 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
 def serve():
     """Return a function that starts an HTTP server which answers every request with one status."""
-    servers = []
-
-    def serve(status):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                asked.append(self.path)
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        asked = []
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return server.server_port, asked
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield lambda status: servers.enter_context(serving(always(status)))
 
 
 # Which store
@@ -180,10 +160,10 @@ def test_store_that_mlflow_does_not_take_is_refused(uri):
 
 @pytest.mark.parametrize("status", [200, 401, 404])
 def test_server_that_answers_is_left_to_mlflow(serve, status):
-    port, asked = serve(status)
+    server = serve(status)
     # A password belongs into a header, not into the name of the host.
-    Tracking(f"http://ann:s3cret@127.0.0.1:{port}/prefix/", "x")._require_answer()
-    assert asked == ["/prefix/health"]
+    Tracking(f"http://ann:s3cret@127.0.0.1:{server.server_port}/prefix/", "x")._require_answer()
+    assert [path for path, _ in server.asked] == ["/prefix/health"]
 
 
 # A store that is

@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from small_models import ITEM_IDS, N_ITEMS, N_USERS, USER_IDS, dense
 
 from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
@@ -21,9 +22,6 @@ from toolkit.wals import WALS
 
 CONFIG = WALSConfig(factors=3, iterations=4)
 OPTIONS = RunOptions(dtype="float64", threads=1)
-N_USERS, N_ITEMS = 15, 11
-USER_IDS = [f"user {n}" for n in range(N_USERS)]
-ITEM_IDS = np.arange(N_ITEMS) * 7 + 100
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +45,6 @@ def with_factors(item_factors, *, user_factors=((1.0, 0.0),), seen=()):
     stored = (np.ones(len(seen)), (np.zeros(len(seen), int), np.array(seen, int)))
     model.rated = sp.csr_matrix(stored, shape=ratings.shape)
     return model
-
-
-def dense(model):
-    f = model.factors
-    return f.users.factors @ f.items.factors.T + f.users.bias[:, None] + f.items.bias + f.mean
 
 
 # Predicting

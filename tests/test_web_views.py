@@ -105,4 +105,3 @@ def test_recommended_contents_are_of_the_topics_that_clients_like(run):
     assert f"for user {first}" in printed
     assert f"planted in this client: {','.join(liked[first])}" in printed
     assert any(f"{topic.title()}: " in printed for topic in liked[first])
-    assert any(f"{topic.title()}: " in printed for topic in liked[first])

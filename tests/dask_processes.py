@@ -1,0 +1,75 @@
+"""A Dask cluster as processes of this machine: a scheduler and its workers, which end with the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from processes import end, wait_for
+
+from toolkit.errors import BackendError
+from toolkit.ingest.engine import connect
+
+# By default Dask spends half a minute on a worker that is gone.
+QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
+# What a process is given with --preload.
+WITHOUT_WALSLAB = """
+import sys
+
+class Nowhere:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "toolkit":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nowhere)
+"""
+
+
+class DaskProcesses:
+    """Processes that find each other by a file in `folder`; settings are variables of their environment."""
+
+    def __init__(self, folder, repo_root, **settings):
+        self.folder = folder
+        self.file = folder / "scheduler.json"
+        self.environment = {**os.environ, "PYTHONPATH": str(repo_root), **settings}
+        self.started = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        for process in self.started:
+            end(process)
+
+    def start(self, *arguments, before=()):
+        """Start one; it works in a folder that is not ours."""
+        command = [*before, sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+        with (self.folder / f"{len(self.started)}.log").open("w") as out:
+            process = subprocess.Popen(
+                [*command, "--scheduler-file", str(self.file)],
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def start_scheduler(self, *arguments):
+        """Start the scheduler, and wait until its address is known."""
+        self.scheduler = self.start("scheduler", "--port", "0", *arguments)
+        wait_for(self.file.exists)
+        self.address = json.loads(self.file.read_text())["address"]
+
+
+def failure_to_connect(address):
+    """Return what is said of a cluster that cannot be used, and nothing of one that can."""
+    try:
+        with connect(address):
+            return ""
+    except BackendError as error:
+        return str(error)
