@@ -1,0 +1,611 @@
+"""The MLflow model of a model: what is in it, and what it answers, against the model itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import warnings
+
+import fastapi
+import mlflow
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from mlflow.exceptions import MlflowException
+from scipy.sparse import csr_matrix
+
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.ensemble import Ensemble
+from toolkit.errors import ConfigError, ModelError
+from toolkit.mlflow_model import load_served, write_mlflow_model
+from toolkit.model import Model
+from toolkit.serving import guard, limits
+from toolkit.serving.answers import Answers
+from toolkit.serving.folding import FoldIn
+from toolkit.serving.requests import find
+from toolkit.wals import WALS
+
+N_USERS, N_ITEMS = 15, 11
+USERS, ITEMS = np.arange(N_USERS) * 3 + 1, np.arange(N_ITEMS) * 7 + 100
+CONFIGS = {
+    "plain": WALSConfig(factors=3, iterations=4),
+    "no bias": WALSConfig(factors=2, iterations=4, bias="none", weight_exponent=0.4, observed_weight=3.0),
+    "unobserved": WALSConfig(factors=4, iterations=3, unobserved_weight=0.05),
+    "pattern": WALSConfig(factors=4, iterations=3, pattern_weight=0.3),
+    "both": WALSConfig(factors=5, iterations=3, pattern_weight=0.3, unobserved_weight=0.02, clip="none"),
+}
+
+
+def fitted(ratings, config=CONFIGS["plain"], *, user_ids=USERS, item_ids=ITEMS, dtype="float64"):
+    options = RunOptions(dtype=dtype, threads=1)
+    return WALS(config, options).fit(ratings, user_ids=user_ids, item_ids=item_ids)
+
+
+@pytest.fixture(scope="module")
+def ratings(made_up_ratings):
+    return made_up_ratings(whole=True)
+
+
+@pytest.fixture(scope="module")
+def models(ratings):
+    """A model of each kind."""
+    with_text = fitted(
+        ratings, user_ids=[f"user {n}" for n in range(N_USERS)], item_ids=[f"ï{n}" for n in range(N_ITEMS)]
+    )
+    titled = fitted(ratings)
+    titled.titles = np.array([f"Film {n}" for n in range(N_ITEMS)])
+    ensemble = Ensemble([fitted(ratings, config) for config in CONFIGS.values()], [0.3, 0.1, 0.2, 0.2, 0.2])
+    return {"numbers": fitted(ratings), "text": with_text, "titled": titled, "ensemble": ensemble}
+
+
+@pytest.fixture(scope="module")
+def written(models, tmp_path_factory):
+    """MLflow models, by kind."""
+    places = {}
+    for kind, model in models.items():
+        folder = tmp_path_factory.mktemp(kind)
+        model.save(folder / "a model #1 100%")
+        write_mlflow_model(folder / "a model #1 100%", folder / "served")
+        places[kind] = folder / "served"
+    return places
+
+
+@pytest.fixture(scope="module", params=["numbers", "text", "titled", "ensemble"])
+def served(request, models, written):
+    """A model, and what MLflow makes of it."""
+    before = list(sys.path)
+    yield models[request.param], mlflow.pyfunc.load_model(str(written[request.param]))
+    sys.path[:] = before
+
+
+@pytest.fixture(scope="module")
+def numbers(written):
+    """What MLflow makes of a model with whole numbers as ids."""
+    before = list(sys.path)
+    yield mlflow.pyfunc.load_model(str(written["numbers"]))
+    sys.path[:] = before
+
+
+def some_ratings(model, n=3):
+    ids = model.items.ids[:n].tolist()
+    return [{"item": id_, "rating": 1 + at % 5} for at, id_ in enumerate(ids)]
+
+
+def as_row(model, ratings):
+    """Return a request's ratings as the model's own fold-in takes them."""
+    row = np.zeros((1, len(model.items)))
+    row[0, model.items.rows([r["item"] for r in ratings])] = [r["rating"] for r in ratings]
+    return csr_matrix(row)
+
+
+def check_items(model, answer, ids, scores):
+    assert [found["item"] for found in answer["items"]] == ids.tolist()
+    np.testing.assert_allclose([found["score"] for found in answer["items"]], scores, rtol=1e-6)
+    if model.titles is not None:
+        titles = model.titles[model.items.rows(ids)].tolist()
+        assert [found["title"] for found in answer["items"]] == titles
+
+
+def rounded(answers):
+    """Return answers without the last digits, which depend on what is computed together."""
+    return json.loads(json.dumps(answers), parse_float=lambda text: float(f"{float(text):.6g}"))
+
+
+# What it answers
+
+
+def test_known_users_get_the_recommendations_of_the_model(served):
+    model, mlflow_model = served
+    users = model.users.ids.tolist()
+    for params in ({}, {"k": 3}, {"k": 1000, "filter_seen": False}):
+        answers = mlflow_model.predict(pd.DataFrame({"user": users}), params)
+        assert [answer["user"] for answer in answers] == users
+        assert {answer["user_is"] for answer in answers} == {"known"}
+        for user, answer in zip(users, answers, strict=True):
+            n, seen = params.get("k", 10), params.get("filter_seen", True)
+            check_items(model, answer, *model.recommend(user, n, exclude_seen=seen))
+
+
+def test_known_users_get_the_predictions_of_the_model(served):
+    model, mlflow_model = served
+    users, items = model.users.ids[:11].tolist(), model.items.ids.tolist()
+    answers = mlflow_model.predict(pd.DataFrame({"user": users, "item": items}))
+    ratings = [answer.pop("rating") for answer in answers]
+    np.testing.assert_allclose(ratings, model.predict(users, items), rtol=1e-6)
+    assert answers == [
+        {"user": u, "user_is": "known", "item": i, "item_is": "known"}
+        for u, i in zip(users, items, strict=True)
+    ]
+
+
+def test_new_users_are_folded_in(served):
+    model, mlflow_model = served
+    given = some_ratings(model)
+    item = model.items.ids[5].item()
+    rows = [{"ratings": given}, {"ratings": given, "item": item}]
+    recommended, predicted = mlflow_model.predict(pd.DataFrame(rows), {"k": 4})
+    own = as_row(model, given)
+    side = model.fold_in(own)
+    best = model.best_of(side, 4, hidden=[own])
+    assert (recommended["user"], recommended["user_is"], recommended["ignored"]) == (None, "new", [])
+    check_items(model, recommended, model.items.ids[best.items[0]], best.scores[0])
+    f = model.factors
+    score = side.factors[0] @ f.items.factors[5] + side.bias[0] + f.items.bias[5] + f.mean
+    assert predicted["rating"] == pytest.approx(np.clip(score, *(f.scale or (-9, 9))), rel=1e-6)
+    assert (predicted["user_is"], predicted["item_is"]) == ("new", "known")
+
+
+def test_what_a_new_user_rated_is_recommended_only_when_asked_for(served):
+    model, mlflow_model = served
+    given = some_ratings(model)
+    rated = {rating["item"] for rating in given}
+    for filter_seen, common in ((True, set()), (False, rated)):
+        (answer,) = mlflow_model.predict(
+            pd.DataFrame([{"ratings": given}]), {"k": 100, "filter_seen": filter_seen}
+        )
+        assert {found["item"] for found in answer["items"]} & rated == common
+
+
+def test_unknown_ids_get_the_average(served):
+    model, mlflow_model = served
+    known_user, known_item = model.users.ids[2].item(), model.items.ids[3].item()
+    rows = [("nobody", known_item), (known_user, "nothing"), ("nobody", "nothing"), ("nobody", None)]
+    answers = mlflow_model.predict(pd.DataFrame(rows, columns=["user", "item"], dtype=object), {"k": 100})
+    for (user, item), answer in zip(rows[:3], answers, strict=False):
+        assert answer == {
+            "user": user,
+            "user_is": "known" if user == known_user else "unknown",
+            "item": item,
+            "item_is": "known" if item == known_item else "unknown",
+            "rating": pytest.approx(model.predict(user, item, unknown="average")[0], rel=1e-6),
+        }
+    assert (answers[3]["user"], answers[3]["user_is"]) == ("nobody", "unknown")
+    best = model.best_of(model.factors.average_user, 100)
+    check_items(model, answers[3], model.items.ids[best.items[0]], best.scores[0])
+
+
+def test_unknown_items_among_ratings_are_named_and_left_out(served):
+    model, mlflow_model = served
+    given = some_ratings(model)
+    rows = [
+        {"ratings": given},
+        {"ratings": [{"item": "no such", "rating": 2}, *given, {"item": 10**30, "rating": 5}]},
+        {"ratings": [{"item": "no such", "rating": 2}]},
+        {"ratings": []},
+    ]
+    plain, more, only, none = mlflow_model.predict(pd.DataFrame(rows))
+    assert more == plain | {"ignored": ["no such", 10**30]}
+    assert (only["user_is"], only["ignored"]) == ("unknown", ["no such"])
+    assert none == only | {"ignored": []}
+
+
+def test_ratings_say_more_of_a_user_than_training_did(served):
+    model, mlflow_model = served
+    user, given = model.users.ids[0].item(), some_ratings(model)
+    both, alone = mlflow_model.predict(
+        pd.DataFrame([{"user": user, "ratings": given}, {"user": None, "ratings": given}], dtype=object)
+    )
+    assert both == alone | {"user": user}
+
+
+def test_a_mixed_table_is_answered_row_by_row(served):
+    model, mlflow_model = served
+    user, item, given = model.users.ids[1].item(), model.items.ids[1].item(), some_ratings(model)
+    rows = [
+        {"user": user},
+        {"ratings": given},
+        {"user": "nobody", "item": item},
+        {"ratings": given, "item": "nothing"},
+        {"user": user, "item": item},
+        {"user": "nobody"},
+        {"ratings": []},
+        {"user": model.users.ids[2].item(), "ratings": math.nan},
+    ]
+    together = mlflow_model.predict(pd.DataFrame(rows, dtype=object), {"k": 3})
+    alone = [mlflow_model.predict(pd.DataFrame([row], dtype=object), {"k": 3})[0] for row in rows]
+    assert rounded(together) == rounded(alone)
+    assert json.loads(json.dumps(together, allow_nan=False)) == together
+
+
+def test_numbers_may_be_given_as_text_or_beside_empty_cells(numbers):
+    users = pd.DataFrame({"user": [4.0, math.nan], "ratings": [None, [{"item": "100", "rating": 3.0}]]})
+    plain = numbers.predict(pd.DataFrame({"user": [4]}))
+    first, _ = numbers.predict(users)
+    assert [first] == plain
+    (text,) = numbers.predict(pd.DataFrame({"user": ["4"]}))
+    assert text == plain[0] | {"user": "4"}
+
+
+def test_many_users_are_answered_as_each_alone(models):
+    model = models["ensemble"]
+    answers = Answers(model)
+    rng = np.random.default_rng(0)
+    rows = [
+        [{"item": i.item(), "rating": int(rng.integers(1, 6))} for i in rng.choice(ITEMS, n, replace=False)]
+        for n in rng.integers(1, 9, 150)
+    ]
+    together = answers({"ratings": rows}, {"k": 3})
+    alone = [answers({"ratings": [row]}, {"k": 3})[0] for row in rows[::30]]
+    assert rounded(together[::30]) == rounded(alone)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fold_in_of_a_request_is_that_of_the_model(made_up_ratings, config, dtype):
+    model = fitted(made_up_ratings(60, 40, whole=True), config, dtype=dtype, user_ids=None, item_ids=None)
+    new = made_up_ratings(90, 40, density=0.2, whole=True, seed=1)
+    ours, theirs = FoldIn(model)(new), model.fold_in(new)
+    tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.dtype == other.dtype
+        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
+
+
+def test_ids_of_a_request_do_not_widen_the_table(models):
+    table = models["text"].users
+    wide = "user 1" + "0" * 100_000
+    assert find(table, ["user 1", wide, None, "user 1\0", "", 5]).tolist() == [1, -1, -1, -1, -1, -1]
+    numbers = models["numbers"].users
+    found = find(numbers, [4, "4", "4.0", " 4", 2**63, -(2**63), "9" * 5000, None])
+    assert found.tolist() == [1, 1, -1, -1, -1, -1, -1, -1]
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("rows", "params", "reason"),
+    [
+        ([{}], {}, "at least one row"),
+        ([{"user": None}], {}, "row 0 must have a user or ratings"),
+        ([{"item": 100}], {}, "row 0 must have a user or ratings"),
+        ([{"user": 1}], {"k": 0}, "k must be a whole number from 1 to 1,000, but is 0"),
+        ([{"user": 1}], {"k": -1}, "but is -1"),
+        ([{"user": 1}], {"k": 10**30}, "k must be"),
+        ([{"user": 1}], {"k": None}, "but is None"),
+        ([{"user": 1}], {"filter_seen": None}, "filter_seen must be true or false"),
+        ([{"user": 1}, {"user": 1.5}], {}, "row 1: user must be a whole number or text, but is 1.5"),
+        ([{"user": True}], {}, "but is True"),
+        ([{"user": [1]}], {}, r"but is \[1\]"),
+        ([{"user": 2.0**60}, {"user": None}], {}, "give large ones as text"),
+        ([{"user": math.inf}], {}, "whole number or text"),
+        ([{"user": 1, "item": {"a": 1}}], {}, "row 0: item must be"),
+        ([{"ratings": "ab"}], {}, "ratings must be a list"),
+        ([{"ratings": {"item": 100, "rating": 4}}], {}, "ratings must be a list"),
+        ([{"ratings": [100]}], {}, "row 0, rating 0 must be an object of item and rating"),
+        ([{"ratings": [{"item": 100}]}], {}, "must be an object of item and rating"),
+        ([{"ratings": [{"item": 100, "rating": 4, "at": 1}]}], {}, "must be an object of item and rating"),
+        ([{"ratings": [{"item": None, "rating": 4}]}], {}, "rating 0 must have an item"),
+        ([{"ratings": [{"item": 100, "rating": "4"}]}], {}, "must be a number from 1 to 5, but is '4'"),
+        ([{"ratings": [{"item": 100, "rating": True}]}], {}, "must be a number"),
+        ([{"ratings": [{"item": 100, "rating": 5.5}]}], {}, "must be a number from 1 to 5, but is 5.5"),
+        ([{"ratings": [{"item": 100, "rating": math.nan}]}], {}, "but is nan"),
+        ([{"ratings": [{"item": 100, "rating": 10**400}]}], {}, "must be a number"),
+        (
+            [{"ratings": [{"item": 100, "rating": 4}, {"item": "100", "rating": 3}]}],
+            {},
+            "item once, .* twice",
+        ),
+        ([{"user": 1}] * (limits.ROWS + 1), {}, "at most 10,000 rows, but this one has 10,001"),
+        ([{"user": 1}] * 201, {"k": 1000}, "at most 200,000 recommended items"),
+        ([{"ratings": [{"item": 100, "rating": 4}] * 50_001}] * 2, {}, "at most 100,000 ratings"),
+    ],
+)
+def test_what_no_answer_fits_is_refused_with_a_reason(numbers, rows, params, reason):
+    with pytest.raises(MlflowException, match=reason) as refused:
+        numbers.predict(pd.DataFrame(rows, dtype=object), params)
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_all_mistakes_are_told_at_once(models):
+    rows = {"user": [1.5, 2.5, True, [], {}, 6.5, 7.5], "ratings": [None] * 7}
+    with pytest.raises(ConfigError, match=r"row 0.*row 1.*row 2.*row 3.*row 4.*; and 2 more") as refused:
+        Answers(models["numbers"])(rows, {})
+    assert "row 5" not in str(refused.value)
+
+
+def test_work_grows_with_rows_and_items(models, monkeypatch):
+    monkeypatch.setattr(limits, "SCORES", 20)
+    monkeypatch.setattr("toolkit.serving.answers.limits.SCORES", 20)
+    answers = Answers(models["numbers"])
+    answers({"user": [1]}, {})
+    with pytest.raises(ConfigError, match=r"at most 20 scores \(rows × items\), but this one has 22"):
+        answers({"user": [1, 4]}, {})
+
+
+def test_without_a_scale_ratings_are_anything_that_can_be_squared(ratings):
+    answers = Answers(fitted(ratings, CONFIGS["both"], dtype="float32"))
+    (answer,) = answers({"ratings": [[{"item": 100, "rating": -1e9}]]}, {})
+    assert np.isfinite([found["score"] for found in answer["items"]]).all()
+    with pytest.raises(ConfigError, match=r"from -1e\+09 to 1e\+09"):
+        answers({"ratings": [[{"item": 100, "rating": 1e300}]]}, {})
+
+
+def test_a_scale_of_single_precision_takes_the_ratings_it_comes_from(made_up_ratings):
+    ratings = made_up_ratings(whole=True).astype(np.float32)
+    ratings.data *= np.float32(0.1)
+    model = fitted(ratings, dtype="float32")
+    assert model.factors.scale[0] > 0.1
+    rows = [[{"item": 100, "rating": 0.1}, {"item": 107, "rating": 0.5}]]
+    assert Answers(model)({"ratings": rows}, {})[0]["user_is"] == "new"
+
+
+# What the server reads
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_records": [{"user": 1}, {"user": 2, "item": 3}]},
+        {"inputs": [{"user": 1}, {"user": 2, "item": 3}]},
+        {"instances": [{"user": 1}, {"user": 2, "item": 3}]},
+        {"dataframe_split": {"columns": ["user", "item"], "data": [[1, None], [2, 3]]}},
+        {"dataframe_split": {"columns": ["user", "item"], "data": [[1, None], [2, 3]], "index": [0, 1]}},
+    ],
+)
+def test_tables_are_read_in_the_forms_of_mlflow(body):
+    for params in ({}, {"params": {"k": 3}}):
+        read = guard.parse(json.dumps(body | params).encode())
+        assert read["params"] == params.get("params", {})
+        records = [{k: v for k, v in row.items() if v is not None} for row in read["dataframe_records"]]
+        assert records == [{"user": 1}, {"user": 2, "item": 3}]
+
+
+def test_an_object_is_a_table_of_one_row():
+    assert guard.parse(b'{"inputs": {"user": 1}, "params": null}') == {
+        "dataframe_records": [{"user": 1}],
+        "params": {},
+    }
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """MLflow's server in a process that serves, with functions that tell what they were given."""
+    from mlflow.pyfunc import scoring_server
+
+    monkeypatch.setenv("__pyfunc_model_path__", "x")
+    monkeypatch.setattr(guard, "_one_blas_thread", lambda: None)
+    monkeypatch.setattr(fastapi, "FastAPI", fastapi.FastAPI)
+    monkeypatch.setattr(scoring_server, "invocations", lambda *given: given)
+    return scoring_server
+
+
+def test_the_server_is_guarded_once_and_only_where_it_runs(server, monkeypatch):
+    plain = server.invocations
+    monkeypatch.delenv("__pyfunc_model_path__")
+    guard.install()
+    assert server.invocations is plain
+    monkeypatch.setenv("__pyfunc_model_path__", "x")
+    guard.install()
+    guarded, application = server.invocations, fastapi.FastAPI
+    guard.install()
+    assert (server.invocations, fastapi.FastAPI) == (guarded, application)
+    body, kind, *rest = guarded(
+        b'{"inputs": [{"user": 1}]}', "Application/JSON; charset=utf-8", "model", None
+    )
+    assert body == {"dataframe_records": [{"user": 1}], "params": {}}
+    assert (kind, rest) == ("application/json", ["model", None])
+    for kind in (None, "text/csv", ""):
+        answer = guarded(b"{}", kind, "model", None)
+        assert (answer.status, answer.mimetype) == (415, "application/json")
+    with pytest.raises(MlflowException, match="exactly one of"):
+        guarded(b"{}", "application/json", "model", None)
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        (
+            MlflowException.invalid_parameter_value("Failed to predict data 'a table'. \nError: k must"),
+            "k must",
+        ),
+        (RecursionError(), "lists in lists"),
+    ],
+)
+def test_what_mlflow_raises_is_a_reason_without_the_table(server, monkeypatch, raised, reason):
+    def invocations(*_):
+        raise raised
+
+    monkeypatch.setattr(server, "invocations", invocations)
+    guard.install()
+    with pytest.raises(MlflowException) as refused:
+        server.invocations(b'{"inputs": [{"user": 1}]}', "application/json", None, None)
+    assert reason in refused.value.message
+    assert "table" not in refused.value.message
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_an_mlflow_with_another_server_serves_without_a_guard(server, monkeypatch, caplog):
+    monkeypatch.delattr(server, "invocations")
+    application = fastapi.FastAPI
+    guard.install()
+    assert "serves without walslab's checks" in caplog.text
+    assert fastapi.FastAPI is application
+
+
+@pytest.mark.parametrize("length", [b"", b"16777217", b"5"])
+def test_a_body_that_is_too_large_is_not_read(server, length):
+    """With or without its length before it; a small one is."""
+    guard.install()
+    app = fastapi.FastAPI()
+    read = []
+
+    @app.post("/invocations")
+    async def invocations(request: fastapi.Request):
+        read.append(len(await request.body()))
+
+    chunk = b"small" if length == b"5" else b" " * (1 << 20)
+    scope = {"type": "http", "method": "POST", "path": "/invocations", "query_string": b""}
+    scope["headers"] = [(b"content-length", length)] if length else []
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": chunk, "more_body": length != b"5"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == (200 if length == b"5" else 413)
+    assert read == ([5] if length == b"5" else [])
+
+
+# What lies in it
+
+
+def test_requirements_are_exact_and_without_cuda(written):
+    lines = (written["numbers"] / "requirements.txt").read_text().split()
+    assert [line.partition("==")[0] for line in lines] == ["mlflow", "numpy", "pandas", "scipy"]
+    assert lines[0] == f"mlflow=={mlflow.__version__}"
+    whole = (written["numbers"] / "conda.yaml").read_text() + "".join(lines)
+    assert not [name for name in ("cupy", "cuda", "ray", "numba", "dask", "walslab") if name in whole]
+
+
+def test_nothing_is_pickled_and_no_path_of_this_machine_is_kept(written, tmp_path_factory):
+    for place in written.values():
+        names = {file.name for file in place.rglob("*")}
+        assert not [name for name in names if name.endswith((".pkl", ".pyc")) or name == "__pycache__"]
+        for name in ("MLmodel", "conda.yaml", "python_env.yaml", "input_example.json"):
+            text = (place / name).read_text()
+            assert str(tmp_path_factory.getbasetemp()) not in text
+            assert os.getcwd() not in text  # noqa: PTH109
+
+
+def test_signature_example_and_facts(models, written):
+    model = mlflow.models.Model.load(str(written["titled"]))
+    assert {param.name: (param.dtype.name, param.default) for param in model.signature.params.params} == {
+        "k": ("long", 10),
+        "filter_seen": ("boolean", True),
+    }
+    assert model.signature.inputs.input_names() == ["user", "item", "ratings"]
+    assert not model.signature.inputs.required_input_names()
+    assert "title" in str(model.signature.outputs)
+    assert "title" not in str(mlflow.models.Model.load(str(written["numbers"])).signature.outputs)
+    text = mlflow.models.Model.load(str(written["text"])).signature
+    assert [column.type.name for column in text.inputs.inputs[:2]] == ["string", "string"]
+    facts = model.metadata["walslab"]
+    assert (facts["users"], facts["items"], facts["titles"], facts["scale"]) == (15, 11, True, [1, 5])
+    loaded = mlflow.pyfunc.load_model(str(written["titled"]))
+    answers = loaded.predict(loaded.input_example, model.load_input_example_params(str(written["titled"])))
+    assert [answer["user_is"] for answer in answers] == ["known", "known", "new"]
+
+
+def test_the_digest_of_the_dataset_and_further_facts_are_kept(models, tmp_path):
+    model = models["numbers"]
+    model.dataset_digest = "sha256:abc"
+    try:
+        model.save(tmp_path / "model")
+    finally:
+        model.dataset_digest = None
+    write_mlflow_model(tmp_path / "model", tmp_path / "served", example=False, metadata={"study": "first"})
+    meta = yaml.safe_load((tmp_path / "served" / "MLmodel").read_text())
+    assert meta["metadata"]["study"] == "first"
+    assert meta["metadata"]["walslab"]["dataset_digest"] == "sha256:abc"
+    assert not (tmp_path / "served" / "input_example.json").exists()
+
+
+def test_writing_is_silent_and_leaves_mlflow_alone(models, tmp_path, monkeypatch, capfd):
+    """No run, no store, no connection, no message, and nothing of the folder it is run in."""
+    models["numbers"].save(tmp_path / "model")
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\nversion = '1'\n")
+    monkeypatch.chdir(tmp_path)
+
+    def connected(*_):
+        pytest.fail("a connection was made")
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        write_mlflow_model(tmp_path / "model", tmp_path / "served")
+    assert told == []
+    assert capfd.readouterr() == ("", "")
+    assert mlflow.active_run() is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model",
+        "pyproject.toml",
+        "served",
+        "uv.lock",
+    ]
+    assert not {"uv.lock", "pyproject.toml"} & {path.name for path in (tmp_path / "served").iterdir()}
+
+
+@pytest.mark.slow
+def test_a_program_of_its_own_writes_in_silence(written, tmp_path):
+    """Also what MLflow tells when it is imported and when the process ends."""
+    program = (
+        "import sys; from pathlib import Path; from toolkit.mlflow_model import write_mlflow_model; "
+        "write_mlflow_model(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    model = written["numbers"] / "artifacts" / "model"
+    command = [sys.executable, "-c", program, str(model), str(tmp_path / "served")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# The model back
+
+
+def test_the_model_comes_back_whole(models, written):
+    for kind, model in models.items():
+        back = load_served(written[kind])
+        assert type(back) is type(model)
+        user = model.users.ids[4].item()
+        for mine, other in zip(back.recommend(user), model.recommend(user), strict=True):
+            np.testing.assert_array_equal(mine, other)
+        assert isinstance(back.factors.users.bias, np.ndarray)
+
+
+def test_what_is_not_ours_is_not_loaded(models, written, tmp_path):
+    with pytest.raises(ModelError, match="not an MLflow model directory: it has no MLmodel"):
+        load_served(tmp_path / "missing")
+    (tmp_path / "MLmodel").write_text("flavors:\n  sklearn:\n    code: null\n  python_function: {}\n")
+    with pytest.raises(ModelError, match=r"flavors: sklearn, python_function.*mlflow\.pyfunc\.load_model"):
+        load_served(tmp_path)
+    (tmp_path / "MLmodel").write_text("[1, 2")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_served(tmp_path)
+    (tmp_path / "MLmodel").write_text("just text")
+    with pytest.raises(ModelError, match="flavors: none"):
+        load_served(tmp_path)
+    (tmp_path / "MLmodel").write_bytes((written["numbers"] / "MLmodel").read_bytes())
+    with pytest.raises(ModelError, match=r"model\.json"):
+        load_served(tmp_path)
+
+
+def test_only_a_complete_model_is_written_and_nothing_is_replaced(models, tmp_path):
+    with pytest.raises(ModelError, match=r"model\.json"):
+        write_mlflow_model(tmp_path / "missing", tmp_path / "served")
+    models["numbers"].save(tmp_path / "model")
+    (tmp_path / "served").mkdir()
+    with pytest.raises(ModelError, match="exists already"):
+        write_mlflow_model(tmp_path / "model", tmp_path / "served")
+    assert isinstance(Model.load(tmp_path / "model"), WALS)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
