@@ -11,7 +11,7 @@ from cluster.commands import COMMANDS
 from toolkit.cli import LazyGroup
 
 _FINDING_OUT = ("doctor",)
-_AFTER_TUNING = ("recommend", "export")
+_AFTER_TUNING = ("recommend", "similar", "explain", "export")
 
 
 def _in_order() -> dict[str, str]:

@@ -15,8 +15,11 @@ if [ ! -f "$dataset/manifest.json" ]; then
     step walslab ingest data/ml-100k/u.data --out "$dataset"
 fi
 step walslab tune "$dataset" --name "$study"
-step walslab refit "$study"
-step walslab recommend "studies/$study/model" --user 196 -n 5
+# u.item of GroupLens, or ml-100k.item of the package index.
+for titles in data/ml-100k/*.item; do break; done
+step walslab refit "$study" --titles "$titles" --register demo --alias champion
+step walslab recommend "studies/$study/model" --user 196 -n 5 --explain
+step walslab similar "studies/$study/model" --item 50 -n 3
 
 cat <<END
 
@@ -24,7 +27,9 @@ Next, from this folder ($PWD):
 
   compare the trials       $(command -v mlflow) ui --backend-store-uri sqlite:///mlflow.db
                            and open http://127.0.0.1:5000
-  recommend for a user     $(command -v walslab) recommend studies/$study/model --user 196
+  recommend for all        $(command -v walslab) recommend studies/$study/model --all-users --out recommendations.parquet
+  serve the best so far    MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(command -v mlflow) models serve \
+                               -m models:/demo@champion --env-manager local --port 5001
   list the trials again    $(command -v walslab) results $study
   run it on a cluster      $(command -v walslab) submit --address http://HEAD:8265 -- tune $PWD/$dataset
                            with HEAD the head node of a Ray cluster that sees this path, and MLFLOW_TRACKING_URI set to

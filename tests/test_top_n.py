@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from toolkit.backend import Backend
-from toolkit.compiled.heap import select_largest
+from toolkit.compiled.heap import Heap
 from toolkit.errors import ConfigError
 from toolkit.factors import Side
-from toolkit.top_n import largest, top_n
+from toolkit.top_n import Partition, largest, top_n
 
 
 def sides(n_users, n_items, k=3, seed=0):
@@ -65,10 +65,18 @@ def test_less_than_one_is_refused():
 
 
 @given(
-    arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=st.integers(-3, 3)),
-    st.integers(1, 40),
+    arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 200)), elements=st.integers(-3, 3)),
+    st.integers(1, 200),
+    st.integers(1, 200),
 )
-def test_heap_and_partition_choose_alike(scores, n):
+def test_heap_and_partition_choose_alike_in_any_pieces(scores, n, width):
     n = min(n, scores.shape[1])
-    for one, other in zip(select_largest(scores.copy(), n, np), largest(scores.copy(), n, np), strict=True):
-        np.testing.assert_array_equal(one, other)
+    bias = np.arange(scores.shape[1], dtype=np.float32) % 3
+    wanted = largest(scores + bias, n, np)
+    for kind in (Heap, Partition):
+        kept = kind(len(scores), n, scores.dtype, np)
+        for begin in range(0, scores.shape[1], width):
+            piece = np.ascontiguousarray(scores[:, begin : begin + width])
+            kept.push(piece, bias[begin : begin + width], begin)
+        for one, other in zip(kept.result(), wanted, strict=True):
+            np.testing.assert_array_equal(one, other)

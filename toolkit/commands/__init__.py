@@ -13,6 +13,8 @@ COMMANDS = {
     "describe": "toolkit.commands.describe:describe",
     "train": "toolkit.commands.train:train",
     "recommend": "toolkit.commands.recommend:recommend",
+    "similar": "toolkit.commands.similar:similar",
+    "explain": "toolkit.commands.explain:explain",
     "export": "toolkit.commands.export:export",
 }
 

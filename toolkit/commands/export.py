@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from toolkit.cli import console, emit, json_option
+from toolkit.commands.shown import model_argument
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@model_argument
 @click.option(
     "--format",
     "format_",
@@ -22,17 +23,19 @@ from toolkit.cli import console, emit, json_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing directory.")
 @json_option
-def export(model: Path, format_: str, out: Path, *, overwrite: bool, as_json: bool) -> None:
+def export(model: str, format_: str, out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Write MODEL in the format of another tool.
+
+    MODEL is a directory, or models:/NAME@ALIAS or models:/NAME/VERSION of MLflow.
 
     \b
     Example:
       walslab export models/first --format tutorial --out exported
     """
     from toolkit.export import export_tutorial
-    from toolkit.model import Model
+    from toolkit.opening import open_model
 
-    shapes = export_tutorial(Model.load(model), out, overwrite=overwrite)
+    shapes = export_tutorial(open_model(model), out, overwrite=overwrite)
     screen = console(as_json=as_json)
     for name, shape in shapes.items():
         screen.print(f"{out / name}.npy  {' x '.join(map(str, shape))}", soft_wrap=True)

@@ -1,42 +1,245 @@
-"""``walslab recommend``: a user's best items."""
+"""``walslab recommend``: the best items of a user, of some, or of all."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from toolkit.cli import console, emit, json_option
+from toolkit.commands.progress import progress
+from toolkit.commands.shown import Items, model_argument, plain, titles_option
+
+if TYPE_CHECKING:
+    from toolkit.backend import BackendName
+    from toolkit.model import Model
+    from toolkit.recommending import Asked, Report, Rule
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--user", required=True, help="Id of a user, as in the ratings file.")
+@model_argument
+@click.option("--user", metavar="ID", help="A user, as in the ratings file; the items are shown.")
+@click.option(
+    "--users",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The users of a file: one id a line; .csv, column user or the first; or .parquet, column user.",
+)
+@click.option("--all-users", is_flag=True, help="Every user of the model.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --users and --all-users: .parquet or .csv to write.",
+)
 @click.option("-n", default=10, show_default=True, type=click.IntRange(min=1), help="How many items.")
 @click.option("--include-seen", is_flag=True, help="Also list items that the user rated in training.")
+@click.option(
+    "--min-ratings",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Training ratings that an item must have to be recommended.",
+)
+@titles_option
+@click.option("--explain", is_flag=True, help="With --user: the rating that speaks most for each item.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="Stop at a user whom the model has never seen, or leave such users out, counted.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "numpy", "numba", "cupy"]),
+    default="auto",
+    show_default=True,
+    help="Where it is computed; auto takes cupy where a GPU is usable, or else numba.",
+)
+@click.option(
+    "--threads",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="CPU threads; 0: all of this machine, and on a Dask cluster one for each task.",
+)
+@click.option("--dask-scheduler", metavar="ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @json_option
-def recommend(model: Path, user: str, n: int, *, include_seen: bool, as_json: bool) -> None:
-    """List the items that MODEL predicts a user would rate highest.
+def recommend(
+    model: str,
+    *,
+    user: str | None,
+    users: Path | None,
+    all_users: bool,
+    out: Path | None,
+    n: int,
+    include_seen: bool,
+    min_ratings: int,
+    titles: Path | None,
+    explain: bool,
+    as_json: bool,
+    **batch: Any,
+) -> None:
+    """List the items that MODEL predicts a user would rate highest, or write those of many users to a file.
+
+    MODEL is a directory, or models:/NAME@ALIAS or models:/NAME/VERSION of MLflow. The file has a row for each
+    item: user, rank from 1, item, score (the predicted rating, unclipped), and title where titles are known.
+    Memory does not grow with the number of users.
 
     \b
-    Example:
+    Examples:
       walslab recommend models/first --user 196 -n 5
+      walslab recommend models/first --user 196 --titles data/ml-100k/ml-100k.item --explain
+      walslab recommend models/first --users clients.csv --out recs.parquet
+      walslab recommend models:/films@champion --all-users --out recs.parquet --min-ratings 5
     """
-    from rich.table import Table
+    from toolkit.opening import open_model
+    from toolkit.recommending import Rule
 
-    from toolkit.model import Model
+    if (user is not None) + (users is not None) + all_users != 1:
+        raise click.UsageError("Name one of --user ID, --users FILE and --all-users.")
+    if (user is None) != (out is not None):
+        raise click.UsageError(
+            "--user shows its items: leave --out away, or take --users FILE."
+            if user is not None
+            else "Missing option '--out': the file to write."
+        )
+    if explain and user is None:
+        raise click.UsageError("--explain goes with --user; `walslab explain` says more of one prediction.")
+    rule = Rule(n, include_seen=include_seen, min_ratings=min_ratings)
+    if user is not None:
+        _show(open_model(model), user, rule, titles, explain=explain, as_json=as_json)
+    elif out is not None:
+        _write(model, users, out, rule, titles, as_json=as_json, **batch)
 
-    fitted = Model.load(model)
-    items, scores = fitted.recommend(user, n, exclude_seen=not include_seen)
-    table = Table("item", "predicted rating", title=f"for user {user}")
-    for item, score in zip(items, scores, strict=True):
-        table.add_row(str(item), f"{score:.2f}")
-    console(as_json=as_json).print(table)
+
+def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain: bool, as_json: bool) -> None:
+    from toolkit.backend import Backend
+    from toolkit.recommending import Ranker
+
+    at = fitted.users.rows(user)
+    best = Ranker(fitted, rule, Backend("numpy", fitted.options.threads)).best(at)
+    shown = Items(fitted, titles)
+    real = best.items[0] >= 0
+    found = list(zip(best.items[0][real].tolist(), best.scores[0][real].tolist(), strict=True))
+    why = [_driver(fitted, user, row) for row, _ in found] if explain else []
+    texts = [_said(shown, driver) for driver in why] or [""] * len(found)
+    heading = f"for user {plain(user)}, who rated {fitted.rated[at].nnz:,} items in training"
+    table = shown.table(
+        "predicted rating",
+        ((row, f"{score:.2f}", text) for (row, score), text in zip(found, texts, strict=True)),
+        "because of" if explain else "",
+    )
+    screen = console(as_json=as_json)
+    screen.print(heading, soft_wrap=True)
+    screen.print(table)
+    _warn(screen, fitted.item_counts[best.items[0][real]], rule)
     if as_json:
-        pairs = zip(items.tolist(), scores.tolist(), strict=True)
+        entries = [shown.entry(row, score=score) for row, score in found]
+        for entry, driver in zip(entries, why, strict=False):
+            entry["because"] = None if driver is None else shown.entry(driver[0], rating=driver[1])
+        emit({"user": fitted.users.ids[at[0]].item(), "items": entries})
+
+
+def _driver(fitted: Model, user: str, row: int) -> tuple[int, float] | None:
+    """Return the rated item that speaks most for an item, and its rating; None where none does."""
+    found = fitted.explain(user, fitted.items.ids[row])
+    if not len(found.items) or found.contributions[0] <= 0:
+        return None
+    return int(fitted.items.rows(found.items[0])[0]), float(found.ratings[0])
+
+
+def _said(shown: Items, driver: tuple[int, float] | None) -> str:
+    return "" if driver is None else f"{shown.title(driver[0]) or shown.name(driver[0])}, rated {driver[1]:g}"
+
+
+def _warn(screen: Any, counts: Any, rule: Rule) -> None:
+    """Say so where much of what is listed rests on few ratings."""
+    from toolkit.recommending import FEW_RATINGS
+
+    few = int((counts < FEW_RATINGS).sum())
+    if few and rule.min_ratings < FEW_RATINGS:
+        screen.print(
+            f"{few} of {len(counts)} have less than {FEW_RATINGS} ratings, which is little to go by: "
+            f"--min-ratings {FEW_RATINGS} leaves such items out",
+            soft_wrap=True,
+        )
+
+
+def _write(
+    name: str,
+    users: Path | None,
+    out: Path,
+    rule: Rule,
+    titles: Path | None,
+    *,
+    unknown: Literal["error", "drop"],
+    backend: BackendName,
+    threads: int,
+    dask_scheduler: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from toolkit import recommending
+    from toolkit.opening import open_model
+
+    began = time.perf_counter()
+    recommending.check_target(out, overwrite=overwrite)
+    fitted = open_model(name)
+    shown = Items(fitted, titles)
+    table = fitted.users
+    asked = (
+        recommending.every_user(table)
+        if users is None
+        else recommending.read_users(users, table, unknown=unknown)
+    )
+    with (
+        recommending.ranking(
+            fitted, rule, backend=backend, threads=threads, scheduler=dask_scheduler, name=name
+        ) as (rank, where),
+        progress() as tell,
+    ):
+        report = recommending.recommend_to_file(
+            fitted, asked.rows, out, rule, rank, titles=shown.titles, overwrite=overwrite, progress=tell
+        )
+    seconds = time.perf_counter() - began
+    screen = console(as_json=as_json)
+    for line in _told(report, asked, fitted, rule):
+        screen.print(line, soft_wrap=True)
+    screen.print(f"{out}, in {seconds:.1f} s on {where}", soft_wrap=True)
+    if as_json:
         emit(
             {
-                "user": fitted.users.ids[fitted.users.rows(user)[0]].item(),
-                "items": [{"item": i, "score": s} for i, s in pairs],
+                "out": str(out),
+                **report._asdict(),
+                "unknown": asked.unknown,
+                "repeated": asked.repeated,
+                "n": rule.n,
+                "min_ratings": rule.min_ratings,
+                "backend": where,
+                "seconds": seconds,
             }
+        )
+
+
+def _told(report: Report, asked: Asked, fitted: Model, rule: Rule) -> Iterator[str]:
+    from toolkit.recommending import FEW_RATINGS
+
+    yield (
+        f"{report.rows:,} rows for {report.users:,} user{'s' * (report.users != 1)}, of {report.items:,} "
+        f"different items ({report.items / max(1, len(fitted.items)):.1%} of all)"
+    )
+    if asked.unknown:
+        yield f"users left out, whom the model has never seen: {asked.unknown:,}"
+    if asked.repeated:
+        yield f"users named again, each counted once: {asked.repeated:,}"
+    if report.few_ratings and rule.min_ratings < FEW_RATINGS:
+        yield (
+            f"{report.few_ratings:.1%} of the rows are items of less than {FEW_RATINGS} ratings, which is "
+            f"little to go by: --min-ratings {FEW_RATINGS} leaves such items out"
         )

@@ -8,28 +8,34 @@ import numpy as np
 
 from toolkit.compiled.rows import compiled
 
+# Scores looked at together: few of them hold one of the n best, and the others are passed over by vectors.
+_BLOCK = 64
 
-def select_largest(scores: Any, n: int, xp: Any) -> tuple[Any, Any]:
-    """Return the columns and values of each row's n largest, largest first, equal ones by column.
+
+class Heap:
+    """The n largest of each row, of columns that come in pieces; as `toolkit.top_n.Partition`.
 
     Parameters
     ----------
-    scores : array of float, shape (n_rows, n_columns)
-        C-contiguous, no NaN.
-    n : int
-        At most n_columns.
+    rows, n : int
+    dtype : dtype
+        Of the scores.
     xp : module
         Not used: it is NumPy.
-
-    Returns
-    -------
-    columns : array of int64, shape (n_rows, n)
-    values : array of float, shape (n_rows, n)
     """
-    columns = np.empty((len(scores), n), np.int64)
-    values = np.empty((len(scores), n), scores.dtype)
-    _select(scores, columns, values)
-    return columns, values
+
+    def __init__(self, rows: int, n: int, dtype: Any, xp: Any) -> None:
+        self._columns = np.full((rows, n), -1, np.int64)
+        self._values = np.full((rows, n), -np.inf, dtype)
+
+    def push(self, scores: Any, bias: Any, begin: int) -> None:
+        """Take the next columns into account; `scores` is C-contiguous, and does not change."""
+        _push(scores, bias, begin, self._columns, self._values)
+
+    def result(self) -> tuple[Any, Any]:
+        """Return columns and values, largest first, equal ones by column; -1 for one that is not finite."""
+        _sort(self._columns, self._values)
+        return self._columns, self._values
 
 
 @compiled
@@ -54,23 +60,39 @@ def _sift(values, columns, at, size):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _select(scores, columns, values):  # type: ignore[no-untyped-def]
+def _above(line, bias, worst):  # type: ignore[no-untyped-def]
+    # Counted, because a loop that is left early is not made of vectors.
+    count = 0
+    for j in range(len(line)):
+        count += line[j] + bias[j] > worst
+    return count
+
+
+@compiled
+def _push(scores, bias, first, columns, values):  # type: ignore[no-untyped-def]
     n = columns.shape[1]
     for row in range(scores.shape[0]):
         line, best, at = scores[row], values[row], columns[row]
-        for j in range(n):
-            best[j], at[j] = line[j], j
-        for j in range(n // 2 - 1, -1, -1):
-            _sift(best, at, j, n)
         worst = best[0]
-        for j in range(n, len(line)):
-            # Of equal ones the earlier column is there already.
-            if line[j] > worst:
-                best[0], at[0] = line[j], j
-                _sift(best, at, 0, n)
-                worst = best[0]
+        for begin in range(0, len(line), _BLOCK):
+            block, its_bias = line[begin : begin + _BLOCK], bias[begin : begin + _BLOCK]
+            if _above(block, its_bias, worst) == 0:
+                continue
+            for j in range(len(block)):
+                value = block[j] + its_bias[j]
+                # Of equal ones the earlier column is there already.
+                if value > worst:
+                    best[0], at[0] = value, first + begin + j
+                    _sift(best, at, 0, n)
+                    worst = best[0]
+
+
+@compiled
+def _sort(columns, values):  # type: ignore[no-untyped-def]
+    for row in range(len(columns)):
+        best, at = values[row], columns[row]
         # The worst goes last, again and again.
-        for size in range(n - 1, 0, -1):
+        for size in range(len(best) - 1, 0, -1):
             best[0], best[size] = best[size], best[0]
             at[0], at[size] = at[size], at[0]
             _sift(best, at, 0, size)

@@ -1,17 +1,20 @@
-"""Where the tasks of an ingest run: threads of this process, a Dask cluster, or one worker a GPU."""
+"""Where many tasks run: threads of this process, a Dask cluster, or one worker a GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import queue
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from toolkit.errors import BackendError, ConfigError, WalslabError
 from toolkit.secrets import mask
@@ -30,6 +33,32 @@ _PATIENCE = 30.0
 # How long a cluster may be without any worker while there is work, and how long nothing is heard of it before
 # it is looked after, in seconds. Dask itself would wait for ever.
 _WITHOUT_WORKERS, _LOOK = 60.0, 2.0
+
+
+class Words(NamedTuple):
+    """How a job speaks of itself in errors.
+
+    Attributes
+    ----------
+    again : str
+        What to do when the cluster is back.
+    less : str
+        What its tasks need less memory with, after a comma.
+    share : str
+        Where to put what a worker does not see.
+    """
+
+    again: str
+    less: str
+    share: str
+
+
+_INGEST = Words(
+    "ingest again",
+    "or a smaller --memory",
+    "put the ratings and --out where all workers see them under the same path, or name the ratings by an "
+    "address such as s3://",
+)
 
 
 class Engine(Protocol):
@@ -84,10 +113,13 @@ class Cluster:
     ----------
     client : distributed.Client
         Connected to it.
+    words : Words, optional
+        Those of an ingest by default.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, words: Words = _INGEST) -> None:
         self.client = client
+        self.words = words
         self.workers = sum(client.nthreads().values())
         self._address = mask(getattr(client.scheduler, "address", ""))
 
@@ -96,7 +128,7 @@ class Cluster:
         name = f"walslab-{uuid.uuid4().hex}"
         keys = _keys(name, len(items))
         found: dict[Any, Any] = {}
-        with _explained():
+        with self._explained():
             attempt = functools.partial(_attempt, function)
             futures = self.client.map(attempt, items, key=keys, retries=_RETRIES)
             try:
@@ -113,6 +145,36 @@ class Cluster:
                 raise
         return [found[key] for key in keys]
 
+    def stream(self, function: Callable[[Any], Any], items: Sequence[Any], *, ahead: int) -> Generator[Any]:
+        """Yield ``function(item)`` for each item, in order; raise what a task raises when it is its turn.
+
+        Results wait with the workers: this process holds one. No task runs any more when it ends.
+
+        Parameters
+        ----------
+        function, items
+            As `Engine.map`.
+        ahead : int
+            Tasks that the cluster has at once, with those that are done and whose turn has not come.
+        """
+        name = f"walslab-{uuid.uuid4().hex}"
+        attempt = functools.partial(_attempt, function)
+        todo = enumerate(items)
+        turn: deque[Future[Any]] = deque()
+        with self._explained():
+            try:
+                for given in range(len(items)):
+                    for at, item in itertools.islice(todo, ahead - len(turn)):
+                        key = f"{name}-{at:09d}"
+                        turn.append(self.client.submit(attempt, item, key=key, retries=_RETRIES))
+                    ended = threading.Event()
+                    turn[0].add_done_callback(lambda _, ended=ended: ended.set())
+                    yield self._await(functools.partial(_in_turn, turn[0], ended), len(items) - given)
+                    turn.popleft()
+            except BaseException:
+                self._stop(turn, name)
+                raise
+
     def _await(self, get: Callable[[], _T], left: int) -> _T:
         """Return what `get` gives when it is no longer empty, as long as there is a worker to bring it."""
         at_work = time.monotonic()
@@ -126,7 +188,7 @@ class Cluster:
                 raise BackendError(
                     f"the Dask scheduler {self._address} {lack} for {_WITHOUT_WORKERS:.0f} s, and {left:,} "
                     "tasks are left: see that it runs, start workers with "
-                    f"`dask worker {self._address}`, and ingest again"
+                    f"`dask worker {self._address}`, and {self.words.again}"
                 )
 
     def _lack(self) -> str:
@@ -136,12 +198,12 @@ class Cluster:
         except Exception:  # noqa: BLE001 - of a scheduler that is gone; the tasks are then cancelled
             return "has not answered"
 
-    def _stop(self, futures: Sequence[Future[Any]], name: str) -> None:
+    def _stop(self, futures: Iterable[Future[Any]], name: str) -> None:
         """Cancel tasks, and wait for those that run: they write files, which are cleared away next."""
         until = time.monotonic() + _PATIENCE
         with contextlib.suppress(Exception):  # of a scheduler that is gone: it has nothing more to tell
             self.client.nthreads(callback_timeout=_ANSWER)  # to cancel would wait for an answer without end
-            self.client.cancel(futures, force=True)
+            self.client.cancel([*futures], force=True)
             while time.monotonic() < until:
                 time.sleep(0.1)  # the workers have to hear of it first
                 if not any(self.client.run(_holds, name, on_error="ignore").values()):
@@ -153,9 +215,9 @@ class Cluster:
         Parameters
         ----------
         folder : Path
-            A directory that this process just made, and that every worker must see.
+            A directory that every worker must see.
         paths : sequence of str
-            Local files that every worker must read.
+            Local files, by absolute path, that every worker must read.
 
         Raises
         ------
@@ -166,7 +228,7 @@ class Cluster:
             # It might name another file there.
             if not Path(path).is_absolute():
                 raise BackendError(f"on a Dask cluster the path of ratings must be absolute, but got {path}")
-        with _explained():
+        with self._explained():
             try:
                 self.client.run_on_scheduler(_nothing)  # it reads what tasks are sent
             except ModuleNotFoundError as error:
@@ -184,10 +246,26 @@ class Cluster:
             if isinstance(lack, BaseException):
                 raise BackendError(f"the Dask worker {worker} cannot run a task: {lack!r}")
             if lack:
-                raise BackendError(
-                    f"the Dask worker {worker} does not see {lack}: put the ratings and --out where all "
-                    "workers see them under the same path, or name the ratings by an address such as s3://"
-                )
+                raise BackendError(f"the Dask worker {worker} does not see {lack}: {self.words.share}")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say in our words what Dask says when a cluster breaks down."""
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm.core import CommClosedError
+
+        try:
+            yield
+        except KilledWorker as error:
+            raise BackendError(
+                f"Dask workers died of a task, perhaps for want of memory: {error}; give them more of it, "
+                f"{self.words.less}"
+            ) from error
+        except (CancelledError, CommClosedError) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            raise BackendError(
+                f"the Dask cluster is gone: {reason}; {self.words.again} when it is back"
+            ) from error
 
 
 def _keys(name: str, n: int) -> list[str]:
@@ -216,26 +294,14 @@ def _result_of(future: Future[Any]) -> Any:
     return result
 
 
+def _in_turn(future: Future[Any], ended: threading.Event) -> Any:
+    if not ended.wait(_LOOK):
+        raise queue.Empty
+    return _result_of(future)
+
+
 def _holds(name: str, dask_worker: Any) -> bool:
     return any(str(key).startswith(name) for key in dask_worker.state.tasks)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Say in our words what Dask says when a cluster breaks down."""
-    from distributed import CancelledError, KilledWorker
-    from distributed.comm.core import CommClosedError
-
-    try:
-        yield
-    except KilledWorker as error:
-        raise BackendError(
-            f"Dask workers died of a task, perhaps for want of memory: {error}; give them more of it, or a "
-            "smaller --memory"
-        ) from error
-    except (CancelledError, CommClosedError) as error:
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise BackendError(f"the Dask cluster is gone: {reason}; ingest again when it is back") from error
 
 
 def _nothing() -> None:
@@ -247,7 +313,9 @@ def _lacks(folder: str, paths: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def connect(scheduler: str | None = None, dask: str | None = None) -> Iterator[Engine | None]:
+def connect(
+    scheduler: str | None = None, dask: str | None = None, words: Words = _INGEST
+) -> Iterator[Engine | None]:
     """Yield the engine that is asked for, or None for threads of this process.
 
     Parameters
@@ -256,6 +324,8 @@ def connect(scheduler: str | None = None, dask: str | None = None) -> Iterator[E
         Address of a running Dask scheduler, such as ``tcp://head:8786``, or the path of its file.
     dask : {"threads", "cuda"}, optional
         cuda: a Dask worker on each GPU of this machine, for as long as this lasts.
+    words : Words, optional
+        How the job speaks of itself; those of an ingest by default.
 
     Raises
     ------
@@ -268,10 +338,10 @@ def connect(scheduler: str | None = None, dask: str | None = None) -> Iterator[E
         raise ConfigError("--dask-scheduler names a cluster, and --dask starts one: give one of them")
     if scheduler:
         with _client(scheduler) as client:
-            yield Cluster(client)
+            yield Cluster(client, words)
     elif dask == "cuda":
         with _cuda_cluster() as cluster, _client(cluster.scheduler_address) as client:
-            yield Cluster(client)
+            yield Cluster(client, words)
     else:
         yield None
 

@@ -1,0 +1,165 @@
+"""For whom: a file of user ids, or every user of the model."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from toolkit.errors import ConfigError, UnknownIdError
+from toolkit.ids import IdTable
+
+_Array = np.ndarray[Any, Any]
+_AT_ONCE = 1 << 16
+_SHOWN = 5
+_COLUMN = "user"
+
+
+class Asked(NamedTuple):
+    """The users that are asked for.
+
+    Attributes
+    ----------
+    rows : array of int64, shape (n,)
+        Their row numbers, in the order in which they were named, each once.
+    unknown : int
+        Ids that were left out because the model does not know them.
+    repeated : int
+        Ids that were named before.
+    """
+
+    rows: _Array
+    unknown: int = 0
+    repeated: int = 0
+
+
+def every_user(users: IdTable) -> Asked:
+    """Return all users of a model, in its order."""
+    return Asked(np.arange(len(users)))
+
+
+def read_users(path: str | Path, users: IdTable, *, unknown: Literal["error", "drop"] = "error") -> Asked:
+    """Return the users that a file names; one that it names twice counts once, at its first place.
+
+    Eight bytes a user are kept, and the file is read in pieces.
+
+    Parameters
+    ----------
+    path : str or Path
+        One id a line; ``.csv``, with a header and the ids in its column ``user``, or its first; or
+        ``.parquet``, with a column ``user``, or one column.
+    users : IdTable
+        The users of the model.
+    unknown : {"error", "drop"}
+        What becomes of ids that the model does not know.
+
+    Raises
+    ------
+    UnknownIdError
+        When there is such an id and it is an error; the text counts them and names the first few.
+    ConfigError
+        When the file cannot be read as ids, or no user is left.
+    """
+    path = Path(path)
+    seen = np.zeros(len(users), bool)
+    kept: list[_Array] = []
+    strange: list[str] = []
+    total = n_strange = 0
+    for places, ids in _pieces(path, users):
+        rows = users.find(ids)
+        total += len(rows)
+        new = np.flatnonzero(rows < 0)
+        n_strange += len(new)
+        strange += [f"{ids[at]!s} ({places[at]})" for at in new[: _SHOWN - len(strange)]]
+        rows = rows[rows >= 0]
+        # Of those that come twice in this piece the first, in the order of the piece.
+        rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
+        rows = rows[~seen[rows]]
+        seen[rows] = True
+        kept.append(rows)
+    found = np.concatenate([np.empty(0, np.int64), *kept])
+    if n_strange and unknown == "error":
+        more = ", …" if n_strange > len(strange) else ""
+        raise UnknownIdError(
+            f"{path} names {n_strange:,} of {total:,} users whom the model has never seen: "
+            f"{', '.join(strange)}{more}; it knows {len(users):,}, such as "
+            f"{', '.join(str(v) for v in users.ids[:3])} (or have such users left out, counted, with "
+            "--unknown drop)"
+        )
+    if not len(found):
+        why = f"none of its {total:,} ids is a user of the model" if total else "it holds no id"
+        raise ConfigError(f"{path} names no user: {why}; give one id a line, or take --all-users")
+    return Asked(found, n_strange, total - n_strange - len(found))
+
+
+def _pieces(path: Path, users: IdTable) -> Iterator[tuple[list[str], list[Any]]]:
+    """Yield ids, and where each is, a piece of the file at a time."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            yield from _of_parquet(path)
+            return
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            found = _of_csv(path, lines, users) if path.suffix.lower() == ".csv" else _of_text(lines)
+            while piece := list(itertools.islice(found, _AT_ONCE)):
+                yield [place for place, _ in piece], [id_ for _, id_ in piece]
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text: give one id a line, a .csv with a header, or a .parquet"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _of_text(lines: Any) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(lines, 1):
+        if text := line.strip():
+            yield f"line {number}", text
+
+
+def _of_csv(path: Path, lines: Any, users: IdTable) -> Iterator[tuple[str, str]]:
+    reader = csv.reader(lines)
+    header = [name.strip() for name in next(reader, [])]
+    at = header.index(_COLUMN) if _COLUMN in header else 0
+    if header and users.find(header[at])[0] >= 0:
+        raise ConfigError(
+            f"{path}, line 1 must name the columns, but {header[at]!r} is a user: put a header such as "
+            f"{_COLUMN!r} before it, or call the file .txt"
+        )
+    try:
+        for row in reader:
+            if len(row) > at and (text := row[at].strip()):
+                yield f"line {reader.line_num}", text
+            elif any(field.strip() for field in row):
+                raise ConfigError(f"{path}, line {reader.line_num}: the user is missing; mend the line")
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num}: {error}; mend the line") from error
+
+
+def _of_parquet(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise ConfigError(f"{path} cannot be read as Parquet: {error}") from error
+    with file:
+        names = file.schema_arrow.names
+        if _COLUMN not in names and len(names) != 1:
+            raise ConfigError(f"{path} must have a column {_COLUMN!r}, but has {', '.join(names)}")
+        name = _COLUMN if _COLUMN in names else names[0]
+        kind = file.schema_arrow.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ConfigError(f"{path}: the column {name!r} must hold integers or text, but holds {kind}")
+        row = 1
+        for batch in file.iter_batches(_AT_ONCE, columns=[name]):
+            ids = batch.column(0).to_pylist()
+            if None in ids:
+                raise ConfigError(f"{path}, row {row + ids.index(None)}: the user is missing; mend the file")
+            yield [f"row {at}" for at in range(row, row + len(ids))], ids
+            row += len(ids)
