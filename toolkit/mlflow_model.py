@@ -26,7 +26,7 @@ _ENTRY = Path(__file__).with_name("serving") / "entry.py"
 # What answering imports. MLflow brings the server along.
 _REQUIRED = ("mlflow", "numpy", "pandas", "scipy")
 # Of this package, what makes models: a registry takes each file by itself.
-_NOT_SERVED = ("__pycache__", "commands", "compiled", "ingest", "synth")
+_NOT_SERVED = ("__pycache__", "commands", "compiled", "cuda", "ingest", "recommending", "synth")
 # Of the folder that a program happens to run in, which MLflow takes for the model's own.
 _STRAY = ("uv.lock", "pyproject.toml", ".python-version")
 
