@@ -12,9 +12,10 @@ from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_con
 from ingesting import names, walslab
 from processes import wait_for
 
+from toolkit import dask_cluster
+from toolkit.dask_cluster import connect
 from toolkit.errors import BackendError
-from toolkit.ingest import RatingsSource, engine, ingest_ratings
-from toolkit.ingest.engine import connect
+from toolkit.ingest import RatingsSource, ingest_ratings
 
 pytestmark = pytest.mark.integration
 
@@ -37,9 +38,9 @@ def one_worker(folder, repo_root, *for_scheduler):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(engine, "_WITHOUT_WORKERS", 1.0)
-    monkeypatch.setattr(engine, "_LOOK", 0.2)
-    monkeypatch.setattr(engine, "_ANSWER", "3s")
+    monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
+    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(cluster, ratings, 
 
 
 def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "_LOOK", 0.2)
+    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
@@ -124,13 +125,13 @@ def test_a_long_task_is_no_lack_of_workers(cluster, impatient):
 
 
 def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, impatient, monkeypatch):
-    real = engine.Cluster.map
+    real = dask_cluster.Cluster.map
 
     def without_workers(self, *arguments):
         cluster.worker.kill()
         return real(self, *arguments)
 
-    monkeypatch.setattr(engine.Cluster, "map", without_workers)
+    monkeypatch.setattr(dask_cluster.Cluster, "map", without_workers)
     done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask scheduler {cluster.address} has had no workers for 1 s, and " in done.stderr

@@ -19,9 +19,9 @@ import pytest
 from ingesting import names, walslab
 
 from toolkit.dataset import RatingsDataset
+from toolkit.engine import Threads
 from toolkit.errors import DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks, work
-from toolkit.ingest.engine import Threads
 
 # Some eighty tasks.
 SMALL = {"block_bytes": 2000, "shard_ratings": 400}

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ingesting import usual
 
+from toolkit.engine import Threads
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.ingest.badrows import SAMPLES, check, read_piece
 from toolkit.ingest.blocks import BOM, Piece
-from toolkit.ingest.engine import Threads
 from toolkit.ingest.files import RatingsFile, find_files
 from toolkit.ingest.parsing import parse
 

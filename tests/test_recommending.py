@@ -20,14 +20,14 @@ from click.testing import CliRunner
 from dask_processes import QUICK, DaskProcesses, failure_to_connect
 from processes import wait_for
 
+from toolkit import dask_cluster
 from toolkit.backend import Backend
 from toolkit.commands import main
 from toolkit.config import RunOptions, WALSConfig
+from toolkit.dask_cluster import Cluster, connect
 from toolkit.ensemble import Ensemble
 from toolkit.errors import BackendError, ConfigError, ModelError, UnknownIdError
 from toolkit.ids import IdTable
-from toolkit.ingest import engine
-from toolkit.ingest.engine import Cluster, connect
 from toolkit.model import Model
 from toolkit.recommending import Ranker, Rule, every_user, job, ranking, read_users, recommend_to_file, tasks
 from toolkit.recommending.tasks import Order, identity, rank_part
@@ -489,7 +489,7 @@ def lonely(tmp_path_factory, repo_root):
 @pytest.fixture
 def impatient(monkeypatch):
     for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2), ("_ANSWER", "3s")):
-        monkeypatch.setattr(engine, name, seconds)
+        monkeypatch.setattr(dask_cluster, name, seconds)
 
 
 def on_cluster(model, path, out, address, progress=None):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.engine import Engine
 from toolkit.ingest import tasks
-from toolkit.ingest.engine import Engine
 from toolkit.ingest.merging import Part
 from toolkit.ingest.selection import select
 from toolkit.ingest.split import SPLITS, TRAIN, VALID, Cut, SplitRule, time_of_key

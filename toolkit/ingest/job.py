@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from toolkit import __version__, atomic
+from toolkit.dask_cluster import Cluster
 from toolkit.dataset import RatingsDataset
+from toolkit.engine import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError, RatingsError
 from toolkit.ingest import badrows, cuts, manifest, memory, places, tasks
 from toolkit.ingest.badrows import Rejections
 from toolkit.ingest.blocks import Unit, units
-from toolkit.ingest.engine import Cluster, Engine, Threads
 from toolkit.ingest.merging import DUPLICATES, Duplicates, Part, merge
 from toolkit.ingest.numbering import kind_of_all, read_ids, union, write_ids
 from toolkit.ingest.runs import Run

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from toolkit.backend import Backend, BackendName
+from toolkit.dask_cluster import Cluster, connect
 from toolkit.errors import ConfigError
-from toolkit.ingest.engine import Cluster, connect
 from toolkit.model import Model
 from toolkit.opening import is_registered
 from toolkit.recommending.ranker import Ranker, Rule

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.backend import Backend, BackendName
+from toolkit.dask_cluster import Cluster, Words
 from toolkit.errors import ModelError
-from toolkit.ingest.engine import Cluster, Words
 from toolkit.model import Model
 from toolkit.recommending.ranker import Ranker, Rule
 from toolkit.top_n import Best

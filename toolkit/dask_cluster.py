@@ -1,4 +1,4 @@
-"""Where many tasks run: threads of this process, a Dask cluster, or one worker a GPU."""
+"""Many tasks on a Dask cluster, or on one worker a GPU; `toolkit.engine` says what is asked of it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from toolkit.engine import Engine, Tick, task_keys
 from toolkit.errors import BackendError, ConfigError, WalslabError
 from toolkit.secrets import mask
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-Tick = Callable[[], None]
 _T = TypeVar("_T")
 # What a shared file system or a worker that goes down spoils may go well the next time: a task writes its own
 # files and can simply run again. The tasks of a worker that died are run again by Dask itself.
@@ -61,51 +60,6 @@ _INGEST = Words(
 )
 
 
-class Engine(Protocol):
-    """Runs many tasks side by side."""
-
-    workers: int
-    """Tasks that run at once."""
-
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], tick: Tick) -> list[Any]:
-        """Return ``function(item)`` for each item, in order; raise what the first failing task raises.
-
-        No task runs any more when it returns or raises. `tick` is called as each task ends.
-        """
-
-
-class Threads:
-    """Threads of this process, under Dask's scheduler for them.
-
-    Parsing, sorting and writing release the interpreter lock, and no array travels between processes.
-
-    Parameters
-    ----------
-    workers : int
-        How many.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], tick: Tick) -> list[Any]:
-        """See `Engine`."""
-        from dask.callbacks import Callback
-        from dask.threaded import get
-
-        # Straight to the scheduler: dask.compute would bring in pandas, which takes a second and 100 MB.
-        # An item is hidden from it: it would call what looks like a task in there.
-        keys = _keys("task", len(items))
-        graph = {key: (functools.partial(function, item),) for key, item in zip(keys, items, strict=True)}
-        pool = ThreadPoolExecutor(self.workers)
-        try:
-            with Callback(posttask=lambda *_: tick()):
-                return list(get(graph, keys, pool=pool, num_workers=self.workers))
-        finally:
-            # What is running writes files, and must end before they are cleared away.
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 class Cluster:
     """A Dask cluster.
 
@@ -126,7 +80,7 @@ class Cluster:
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], tick: Tick) -> list[Any]:
         """See `Engine`."""
         name = f"walslab-{uuid.uuid4().hex}"
-        keys = _keys(name, len(items))
+        keys = task_keys(name, len(items))
         found: dict[Any, Any] = {}
         with self._explained():
             attempt = functools.partial(_attempt, function)
@@ -266,12 +220,6 @@ class Cluster:
             raise BackendError(
                 f"the Dask cluster is gone: {reason}; {self.words.again} when it is back"
             ) from error
-
-
-def _keys(name: str, n: int) -> list[str]:
-    # Of tasks that wait for nothing Dask begins with the last by name; a bad row is then found as early as it
-    # comes, and a file is read forwards.
-    return [f"{name}-{n - at:09d}" for at in range(n)]
 
 
 def _attempt(function: Callable[[Any], Any], item: Any) -> Any:
