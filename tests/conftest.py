@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import settings
 
-from toolkit.backend import Backend, cupy_problem
+from toolkit.backend import GPU_BACKENDS, Backend, cupy_problem
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,25 +23,26 @@ settings.load_profile("walslab")
 def pytest_addoption(parser):
     parser.addoption(
         "--backend",
-        choices=("numpy", "numba", "cupy", "all"),
+        choices=("numpy", "numba", *GPU_BACKENDS, "all"),
         default="all",
-        help="array backend under test. all (default): all three; CuPy tests are listed as skipped where no "
-        "device answers. cupy: a missing device is a failure, so that a GPU job cannot pass without one",
+        help="array backend under test. all (default): all four; tests of cupy and cuda are listed as "
+        "skipped where no device answers. cupy, cuda: a missing device is a failure, so that no GPU job can "
+        "pass without one",
     )
 
 
 def pytest_generate_tests(metafunc):
     if "backend_name" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--backend")
-        names = ("numpy", "numba", "cupy") if chosen == "all" else (chosen,)
-        params = [pytest.param(n, marks=pytest.mark.gpu) if n == "cupy" else n for n in names]
+        names = ("numpy", "numba", *GPU_BACKENDS) if chosen == "all" else (chosen,)
+        params = [pytest.param(n, marks=pytest.mark.gpu) if n in GPU_BACKENDS else n for n in names]
         metafunc.parametrize("backend_name", params, scope="session")
 
 
 @pytest.fixture(scope="session")
 def backend(backend_name, request):
     """The array backend under test, on one thread; a test that asks for it runs once for each backend."""
-    if backend_name == "cupy" and request.config.getoption("--backend") == "all":
+    if backend_name in GPU_BACKENDS and request.config.getoption("--backend") == "all":
         problem = cupy_problem()
         if problem:
             pytest.skip(problem)

@@ -219,10 +219,10 @@ def test_run_options_have_their_own_ranges():
 
 def test_run_options_report_all_mistakes_in_one_go():
     with pytest.raises(ConfigError) as caught:
-        RunOptions(seed=-1, backend="cuda", threads=True, dtype="float16")
+        RunOptions(seed=-1, backend="gpu", threads=True, dtype="float16")
     text = str(caught.value)
     assert "seed must be between" in text
-    assert "backend must be one of auto, numpy, numba, cupy, but got 'cuda'" in text
+    assert "backend must be one of auto, numpy, numba, cupy, cuda, but got 'gpu'" in text
     assert "threads must be a whole number, but got True" in text
     assert "dtype must be one of float32, float64, but got 'float16' (did you mean 'float" in text
 

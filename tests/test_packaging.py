@@ -61,6 +61,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     (info,) = (top for top in tops if top.endswith(".dist-info"))
     assert tops == {*PACKAGES, info}
     assert {Path(name).suffix for name in wheel.namelist() if not name.startswith(info)} == {
+        ".cu",
         ".py",
         ".typed",
         ".yaml",

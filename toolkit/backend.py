@@ -12,13 +12,17 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from toolkit.errors import BackendError
 
-BackendName = Literal["auto", "numpy", "numba", "cupy"]
+if TYPE_CHECKING:
+    from toolkit.cuda.space import KernelSpace
+
+BackendName = Literal["auto", "numpy", "numba", "cupy", "cuda"]
+GPU_BACKENDS = ("cupy", "cuda")
 # Batches that fill a card: padded ratings, bytes, and scores of a ranking.
 _ENTRIES_ON_GPU, _BATCH_ON_GPU, _SCORES_ON_GPU = 1 << 22, 1 << 31, 1 << 26
 
@@ -59,11 +63,11 @@ class Backend:
 
     Parameters
     ----------
-    name : {"numpy", "numba", "cupy"}
-        NumPy alone, NumPy with loops compiled by Numba, or CuPy. Use `require` to fail when it is not usable,
-        `prefer` to fall back to NumPy.
+    name : {"numpy", "numba", "cupy", "cuda"}
+        NumPy alone, NumPy with loops compiled by Numba, CuPy, or CuPy with kernels of our own. Use `require`
+        to fail when it is not usable, `prefer` to fall back to NumPy.
     threads : int, default 0
-        CPU threads that solve rows side by side (not with CuPy); 0 means all that this process may use.
+        CPU threads that solve rows side by side (not on a GPU); 0 means all that this process may use.
 
     Attributes
     ----------
@@ -71,6 +75,10 @@ class Backend:
         ``numpy`` or ``cupy``.
     compiled : bool
         Whether rows are solved by compiled loops.
+    on_gpu : bool
+        Whether arrays are on a GPU.
+    kernels : KernelSpace or None
+        Where kernels of our own run, and their scratch memory; None where rows are solved without.
     batch_entries : int
         Padded ratings that one batch of rows holds at most (but one row is never cut).
     batch_rows : int
@@ -81,16 +89,21 @@ class Backend:
         Users × items whose scores are in memory at once when items are ranked.
     """
 
-    def __init__(self, name: Literal["numpy", "numba", "cupy"], threads: int = 0) -> None:
+    def __init__(self, name: Literal["numpy", "numba", "cupy", "cuda"], threads: int = 0) -> None:
         self.name = name
         self.compiled = name == "numba"
-        self.xp: Any = importlib.import_module("numpy" if self.compiled else name)
-        self.threads = 1 if name == "cupy" else threads or usable_processors()
+        self.on_gpu = on_gpu = name in GPU_BACKENDS
+        self.xp: Any = importlib.import_module("cupy" if on_gpu else "numpy")
+        self.threads = 1 if on_gpu else threads or usable_processors()
         # On the CPU a batch should stay in the cache; on a GPU it should fill the card.
-        on_gpu = name == "cupy"
         self.batch_entries, self.batch_rows = (_ENTRIES_ON_GPU, 1 << 14) if on_gpu else (1 << 15, 1 << 9)
         self.batch_bytes = _BATCH_ON_GPU if on_gpu else 1 << 26
         self.batch_scores = _SCORES_ON_GPU if on_gpu else 1 << 21
+        self.kernels: KernelSpace | None = None
+        if name == "cuda":
+            from toolkit.cuda.space import KernelSpace
+
+            self.kernels = KernelSpace()
 
     @classmethod
     def require(cls, name: BackendName, threads: int = 0) -> Backend:
@@ -102,7 +115,11 @@ class Backend:
     @classmethod
     def prefer(cls, name: BackendName, threads: int = 0) -> Backend:
         """Return the named backend where it is usable, and otherwise the next of CuPy, Numba and NumPy."""
-        choices: dict[str, tuple[Literal["numba", "cupy"], ...]] = {"numpy": (), "numba": ("numba",)}
+        choices: dict[str, tuple[Literal["numba", "cupy", "cuda"], ...]] = {
+            "numpy": (),
+            "numba": ("numba",),
+            "cuda": ("cuda", "numba"),
+        }
         for choice in choices.get(name, ("cupy", "numba")):
             if _PROBLEMS[choice]() is None:
                 return cls(choice, threads)
@@ -136,7 +153,7 @@ class Backend:
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return `array` in host memory."""
-        return self.xp.asnumpy(array) if self.name == "cupy" else np.asarray(array)
+        return self.xp.asnumpy(array) if self.on_gpu else np.asarray(array)
 
     def solve_spd(self, matrices: Any, vectors: Any) -> Any:
         """Solve a stack of symmetric positive definite systems.
@@ -152,7 +169,7 @@ class Backend:
             Rows of a singular system are not finite.
         """
         try:
-            if self.name == "cupy":
+            if self.on_gpu:
                 # linalg.solve of CuPy is a batched LU and only up to 256 unknowns; posv is a batched
                 # Cholesky. Unless told to raise, it returns finite garbage for a matrix that is not positive
                 # definite.
@@ -194,7 +211,7 @@ class Backend:
     @contextlib.contextmanager
     def _one_blas_thread(self) -> Iterator[None]:
         """Keep BLAS from starting threads of its own under ours; small matrices gain nothing from them."""
-        if self.name == "cupy":
+        if self.on_gpu:
             yield
             return
         try:
@@ -206,4 +223,8 @@ class Backend:
             yield
 
 
-_PROBLEMS: dict[str, Callable[[], str | None]] = {"cupy": cupy_problem, "numba": numba_problem}
+_PROBLEMS: dict[str, Callable[[], str | None]] = {
+    "cupy": cupy_problem,
+    "cuda": cupy_problem,
+    "numba": numba_problem,
+}

@@ -173,10 +173,11 @@ class RunOptions(_Checked):
     """
 
     seed: int = _parameter(0, Range(0, 2**63 - 1, integer=True), "seed of the random start")
-    backend: Literal["auto", "numpy", "numba", "cupy"] = _parameter(
+    backend: Literal["auto", "numpy", "numba", "cupy", "cuda"] = _parameter(
         "auto",
-        Choice(("auto", "numpy", "numba", "cupy")),
-        "array backend; auto takes cupy where a GPU is usable, or else numba",
+        Choice(("auto", "numpy", "numba", "cupy", "cuda")),
+        "array backend; auto takes cupy where a GPU is usable, or else numba; cuda is cupy with kernels of "
+        "our own, which have not run on a device yet",
     )
     threads: int = _parameter(
         0, Range(0, 4096, integer=True), "CPU threads; 0 means all this process may use"

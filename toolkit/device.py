@@ -100,7 +100,9 @@ class DeviceShare:
         DeviceMemoryError
             When it cannot: `device_bytes` is a lower bound, so what fits is never refused.
         """
-        taken = int(self._pool.used_bytes())
+        kernels = self._backend.kernels
+        # Scratch memory serves this training, too.
+        taken = int(self._pool.used_bytes()) - (kernels.arena.nbytes if kernels else 0)
         need, room = device_bytes(config, n_users, n_items, patience=patience), self.limit - taken
         if need > room:
             raise DeviceMemoryError(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from toolkit.backend import Backend
 from toolkit.errors import RatingsError
+
+if TYPE_CHECKING:
+    from toolkit.cuda.solver import SideSolver
 
 # Rows share a batch while the longest is at most this much longer than the shortest: padding stays below it.
 _MAX_STRETCH = 1.2
@@ -50,6 +53,11 @@ class RatingRows:
         Where the arrays go.
     dtype : str
         Precision of the values.
+
+    Attributes
+    ----------
+    kernels : SideSolver or None
+        What solves the rows by kernels of our own, where the backend has such.
     """
 
     def __init__(self, matrix: sp.csr_matrix, backend: Backend, dtype: str = "float32") -> None:
@@ -59,6 +67,7 @@ class RatingRows:
         self.host_counts = np.diff(matrix.indptr).astype(np.int64)
         self.columns = backend.asarray(matrix.indices)
         self.values = backend.asarray(matrix.data, dtype=dtype)
+        self.kernels: SideSolver | None = backend.kernels.side(self) if backend.kernels else None
         # The longest rows first: the last batch to finish is then a small one.
         self.batches = tuple(reversed(self._plan(matrix.indptr.astype(np.int64))))
 

@@ -64,6 +64,10 @@ def rmse(factors: Predictor, users: Any, items: Any, ratings: Any, backend: Back
     """
     if len(ratings) == 0:
         return None
+    if backend.kernels:
+        squares = backend.kernels.squared_errors(factors, users, items, ratings)
+        if squares is not None:
+            return math.sqrt(squares / len(ratings))
     parts = [slice(begin, begin + _CHUNK) for begin in range(0, len(ratings), _CHUNK)]
     errors = [0.0] * len(parts)
 
@@ -95,13 +99,17 @@ def objective(factors: Factors, data: Any) -> float:
     xp, config = data.backend.xp, factors.config
     x, y = factors.users.factors.astype("float64"), factors.items.factors.astype("float64")
     users, items, ratings = data.pairs
-    error = (predict_pairs(factors, users, items, xp, clip=False) - ratings).astype("float64")
-    dot = xp.einsum("nk,nk->n", x[users], y[items])
     w0 = config.unobserved_weight
-    c = data.backend.asarray(item_weights(data.item_counts, config))[items]
-    fit = float((w0 + c) @ error**2)
+    weight = data.backend.asarray(item_weights(data.item_counts, config))
+    kernels = data.backend.kernels
+    sums = kernels.objective_sums(factors, *data.pairs, weight) if kernels else None
+    if sums is None:
+        error = (predict_pairs(factors, users, items, xp, clip=False) - ratings).astype("float64")
+        dot = xp.einsum("nk,nk->n", x[users], y[items])
+        sums = float((w0 + weight[items]) @ error**2), float(dot @ dot)
+    fit, observed = sums
     # Σ over all pairs of (x·y)² is a trace; what is observed is taken off again.
-    unobserved = w0 * (float(xp.sum((x.T @ x) * (y.T @ y))) - float(dot @ dot))
+    unobserved = w0 * (float(xp.sum((x.T @ x) * (y.T @ y))) - observed)
     penalty = pattern = 0.0
     for rows, side, own, other in (
         (data.users, factors.users, factors.user_pattern, y),

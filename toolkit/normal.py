@@ -40,6 +40,7 @@ def solve_rows(
     row_weight: Any = None,
     column_weight: Any = None,
     pattern: Any = None,
+    wait: bool = True,
 ) -> Side:
     """Return the factors and biases of every row that minimise the objective, the other side being fixed.
 
@@ -57,6 +58,9 @@ def solve_rows(
         The c of an observed rating, as a property of its row or of its column; pass one of them.
     pattern : array of float, shape (n_columns, k), optional
         Pattern factors of the other side, where the rows also explain who rated what.
+    wait : bool, default True
+        Whether rows without a solution are told at once. Otherwise kernels of our own are not waited for, and
+        `require_solved` tells.
 
     Returns
     -------
@@ -72,6 +76,15 @@ def solve_rows(
     unknowns = config.factors + (config.bias == "full")
     _require_determined(ratings, config, unknowns)
     gram, pull = _shared(ratings, fixed, config, pattern)
+    visible = _VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0
+    if backend.kernels:
+        weights = {"row_weight": row_weight, "column_weight": column_weight}
+        shared = {"mean": mean, "gram": gram, "pull": pull, "visible": visible}
+        solved = backend.kernels.solve(ratings, fixed, config=config, **weights, **shared)
+        if solved is not None:
+            if wait:
+                require_solved(ratings, config)
+            return solved
     solution = xp.zeros((ratings.n_rows, unknowns), dtype)
     system: dict[str, Any] = dict(  # noqa: C408 - read as arguments
         ratings=ratings,
@@ -86,7 +99,7 @@ def solve_rows(
     limits: dict[str, Any] = {
         # What every eigenvalue gets from the unobserved part, at least roughly.
         "floor": float(xp.trace(gram)) / unknowns if gram is not None else 0.0,
-        "visible": _VISIBLE * float(xp.finfo(dtype).eps) if dtype != xp.float64 else 0.0,
+        "visible": visible,
         "out": solution,
     }
     solve = None
@@ -102,15 +115,23 @@ def solve_rows(
         batches = ratings.batches_within(lambda width: size * unknowns * (width + 2 * unknowns))
         backend.each(_batch_solver(_batch_builder(**system), backend, **limits), batches, blas=True)
     if not bool(xp.isfinite(solution).all()):
-        row = int(xp.argmin(xp.isfinite(solution).all(axis=1)))
-        raise SolverError(
-            f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, {unknowns} "
-            f"unknowns) have no finite solution with {_describe(config)}: "
-            "raise regularization, or bring the weights nearer to 1"
-        )
+        raise _without_solution(ratings, config, int(xp.argmin(xp.isfinite(solution).all(axis=1))))
     k = config.factors
     bias = solution[:, k].copy() if unknowns > k else xp.zeros(ratings.n_rows, dtype)
     return Side(xp.ascontiguousarray(solution[:, :k]), bias)
+
+
+def require_solved(ratings: RatingRows, config: WALSConfig) -> None:
+    """Make sure that the rows that were solved last, without waiting, all have a solution.
+
+    Raises
+    ------
+    SolverError
+        When one has none.
+    """
+    row = ratings.kernels.unsolved() if ratings.kernels else None
+    if row is not None:
+        raise _without_solution(ratings, config, row)
 
 
 def row_equations(
@@ -247,6 +268,14 @@ def _require_determined(ratings: RatingRows, config: WALSConfig, unknowns: int) 
             f"row {row} has {int(ratings.host_counts[row])} ratings for {unknowns} unknowns, "
             f"and {_describe(config)} leaves it undetermined: set regularization above 0"
         )
+
+
+def _without_solution(ratings: RatingRows, config: WALSConfig, row: int) -> SolverError:
+    return SolverError(
+        f"the normal equations of row {row} ({int(ratings.host_counts[row])} ratings, "
+        f"{config.factors + (config.bias == 'full')} unknowns) have no finite solution with "
+        f"{_describe(config)}: raise regularization, or bring the weights nearer to 1"
+    )
 
 
 def _describe(config: WALSConfig) -> str:

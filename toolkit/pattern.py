@@ -66,6 +66,8 @@ def sum_rated(ratings: RatingRows, table: Any) -> Any:
     array of float, shape (n_rows, k)
     """
     backend, xp = ratings.backend, ratings.backend.xp
+    if ratings.kernels and table.dtype == "float32":
+        return ratings.kernels.sum_rated(xp.ascontiguousarray(table))
     out = xp.zeros((ratings.n_rows, table.shape[1]), table.dtype)
     if backend.compiled:
         from toolkit.compiled.rows import sum_rows

@@ -12,7 +12,7 @@ from toolkit.errors import ConfigError
 from toolkit.factors import Factors, Side
 from toolkit.layout import TrainingData
 from toolkit.metrics import item_weights, rmse
-from toolkit.normal import solve_rows
+from toolkit.normal import require_solved, solve_rows
 from toolkit.pattern import solve_pattern
 
 
@@ -54,6 +54,8 @@ class Trainer:
             data.scale if config.clip == "scale" else None,
         )
         self.factors = Factors(users, items, mean, config, 0, scale=scale)
+        if backend.kernels:
+            backend.kernels.reserve((data.users, data.items), config)
         self._users_before: Side | None = None
         # Solved so far: the random users that it begins with are no step to go on from, and no taste.
         self._half_steps = 0
@@ -63,8 +65,10 @@ class Trainer:
         """Iterations done."""
         return self.factors.iterations
 
-    def solve_items(self) -> None:
+    def solve_items(self, *, wait: bool = True) -> None:
         """Solve the item side for the current users: the first half-step of an iteration.
+
+        `wait` is that of `toolkit.normal.solve_rows`.
 
         With momentum it is solved for users moved on by a share of their last change, and the items are moved
         on likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4(5),
@@ -80,12 +84,16 @@ class Trainer:
             mean=self.factors.mean,
             config=self.config,
             row_weight=self._item_weight,
+            wait=wait,
         )
         self._half_steps += 1
         self._set(items=self._ahead(items, before))
 
-    def solve_users(self) -> None:
-        """Solve the user side for the current items: the second half-step of an iteration."""
+    def solve_users(self, *, wait: bool = True) -> None:
+        """Solve the user side for the current items: the second half-step of an iteration.
+
+        `wait` is that of `toolkit.normal.solve_rows`.
+        """
         if self.config.pattern_weight and self._half_steps >= 2:
             self._set(item_pattern=solve_pattern(self.data.items, self.factors.users.factors, self.config))
         users = solve_rows(
@@ -95,15 +103,25 @@ class Trainer:
             mean=self.factors.mean,
             config=self.config,
             column_weight=self._item_weight,
+            wait=wait,
         )
         self._users_before = self.factors.users if self.config.momentum and self._half_steps >= 2 else None
         self._half_steps += 1
         self._set(users=users)
 
     def step(self) -> None:
-        """Do one iteration."""
-        self.solve_items()
-        self.solve_users()
+        """Do one iteration.
+
+        Raises
+        ------
+        SolverError
+            When a row has no solution; what factors there are then says nothing.
+        """
+        # With kernels of our own, the host is ahead of the device for the whole of an iteration.
+        self.solve_items(wait=False)
+        self.solve_users(wait=False)
+        for side in (self.data.items, self.data.users):
+            require_solved(side, self.config)
         self._set(iterations=self.iterations + 1)
 
     def train_rmse(self) -> float:

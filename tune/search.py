@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.backend import Backend
+from toolkit.backend import GPU_BACKENDS, Backend
 from toolkit.device import keep_kernels_locally
 from toolkit.errors import StudyError
 from toolkit.secrets import mask
@@ -52,9 +52,9 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
             f"{data.where} has no validation ratings, and trials are judged by nothing else: "
             "ingest it again with --valid 0.1"
         )
-    if spec.backend == "cupy" and not os.environ.get("RAY_ADDRESS"):
+    if spec.backend in GPU_BACKENDS and not os.environ.get("RAY_ADDRESS"):
         keep_kernels_locally()
-        Backend.require("cupy")
+        Backend.require(spec.backend)
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
     start = warmstart.resolve(spec, data.digest, Study.open)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from toolkit.backend import GPU_BACKENDS
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import SpecError
 from tune.early_stopping import EarlyStopping
@@ -73,7 +74,7 @@ class SearchSpec:
         Which trials' factors are kept in MLflow; ``best``: of those that were the best when they ended.
     cpu, gpu : float
         Resources of each trial.
-    backend : {"auto", "numpy", "numba", "cupy"}
+    backend : {"auto", "numpy", "numba", "cupy", "cuda"}
     """
 
     preset: str
@@ -91,7 +92,7 @@ class SearchSpec:
     keep_factors: Literal["all", "best", "none"]
     cpu: float
     gpu: float
-    backend: Literal["auto", "numpy", "numba", "cupy"]
+    backend: Literal["auto", "numpy", "numba", "cupy", "cuda"]
 
     @classmethod
     def load(cls, path: str | Path | None = None, **overrides: Any) -> SearchSpec:
@@ -183,7 +184,7 @@ class SearchSpec:
             keep_factors=read.word(values["keep_factors"], "keep_factors", ("all", "best", "none")),
             cpu=read.real(resources["cpu"], "resources.cpu", 0),
             gpu=read.real(resources["gpu"], "resources.gpu", 0),
-            backend=read.word(values["backend"], "backend", ("auto", "numpy", "numba", "cupy")),
+            backend=read.word(values["backend"], "backend", ("auto", "numpy", "numba", *GPU_BACKENDS)),
         )
         if not read.problems:
             spec._check_weights(read.problems)

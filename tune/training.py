@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from toolkit import stopping
-from toolkit.backend import Backend, BackendName
+from toolkit.backend import GPU_BACKENDS, Backend, BackendName
 from toolkit.config import WALSConfig
 from toolkit.device import DeviceShare, is_out_of_memory, keep_kernels_locally
 from toolkit.errors import BackendError, WalslabError
@@ -45,7 +45,7 @@ class TrialSettings:
     ----------
     metric : SearchMetric
         What they are judged by.
-    backend : {"auto", "numpy", "numba", "cupy"}
+    backend : {"auto", "numpy", "numba", "cupy", "cuda"}
     threads : int
         CPU threads of a trial; 0 is all.
     gpu : float
@@ -130,7 +130,7 @@ class TrialWorker:
     def __init__(self, ratings: TrialRatings, settings: TrialSettings) -> None:
         self._settings = settings
         backend = _backend(settings)
-        self.share = DeviceShare(backend, settings.gpu) if backend.name == "cupy" else None
+        self.share = DeviceShare(backend, settings.gpu) if backend.on_gpu else None
         self._trainer: Trainer | None = None
         self._best: tuple[Factors, dict[str, float]] | None = None
         try:
@@ -280,7 +280,7 @@ def _backend(settings: TrialSettings) -> Backend:
         # A device that nobody asked for may be somebody else's.
         return Backend.prefer("numba", settings.threads)
     name: BackendName = "cupy" if settings.backend == "auto" else settings.backend
-    if name == "cupy":
+    if name in GPU_BACKENDS:
         keep_kernels_locally()
     return Backend.require(name, settings.threads)
 

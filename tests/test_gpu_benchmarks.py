@@ -1,0 +1,138 @@
+"""The benchmarks of the GPU go as far without one as they can, on NumPy, SciPy and CuPy alone."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import textwrap
+import types
+from functools import partial
+from pathlib import Path
+
+import cupy_stand_in
+import numpy as np
+import pytest
+from cuda_on_cpu.build import needs_compiler
+from cuda_on_cpu.launcher import ProcessorLauncher
+
+ROOT = Path(__file__).resolve().parent.parent
+# What a machine with a GPU need not have, and CuPy, which needs one.
+ABSENT = ("pandas", "dask", "pyarrow", "click", "rich", "ray", "numba", "cupy")
+
+
+@pytest.fixture
+def model(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("gpu_model")
+
+
+def indptr_of(counts):
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def test_the_dry_run_plans_and_predicts_without_a_device():
+    program = f"""
+        import importlib.abc, sys
+
+        class Blocked(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in {ABSENT!r}:
+                    raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
+
+        sys.meta_path.insert(0, Blocked())
+        sys.argv = ["gpu_solver.py", "--dry-run", "--ratings", "300000", "--ranks", "34,128"]
+        import runpy
+        runpy.run_path({str(ROOT / "benchmarks" / "gpu_solver.py")!r}, run_name="__main__")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "300,000 made-up ratings" in done.stdout
+    for rank in (34, 128):
+        for kernel in ("part_rows", "joined_rows", "whole_rows", "short_rows", "**all**"):
+            assert f"| {rank} | {kernel} |" in done.stdout
+
+
+def test_every_rating_is_counted_once(model):
+    counts = np.array([0, 1, 50, 96, 97, 2048, 2049, 10_000])
+    works = model.iteration([indptr_of(counts)], 64)
+    assert sum(w.ratings for w in works.values()) == counts.sum()
+    assert works["short_rows"].rows == 3
+    assert works["whole_rows"].rows == 2
+    assert works["joined_rows"].rows == works["part_rows"].rows == 2
+
+
+@pytest.mark.parametrize("factors", [16, 34, 64, 128, 256])
+def test_a_prediction_is_not_below_what_is_possible(model, factors):
+    counts = np.full(20_000, 150)
+    works = model.iteration([indptr_of(counts)] * 2, factors)
+    predicted = sum(w.seconds for w in works.values())
+    least = model.least_seconds(int(counts.sum()), 2 * len(counts), factors)
+    assert least < predicted < 10 * least
+
+
+def test_a_rank_without_kernels_has_no_prediction(model):
+    with pytest.raises(ValueError, match="300 factors"):
+        model.iteration([indptr_of([1])], 300)
+
+
+@needs_compiler
+def test_all_but_the_device_runs_without_one(monkeypatch, capsys):
+    """The kernels run on the processor, and events of the device tell a time of their own."""
+    cupy_stand_in.install(monkeypatch)
+    cupy = importlib.import_module("cupy")
+    clock = iter(range(1 << 20))
+
+    class Event:
+        def record(self):
+            self.at = next(clock)
+
+        def synchronize(self):
+            pass
+
+    cupy.cuda.Event = Event
+    cupy.cuda.get_elapsed_time = lambda begin, end: float(end.at - begin.at)
+    cupy.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability="90", synchronize=lambda: None)
+    monkeypatch.setattr("toolkit.cuda.space.CuPyLauncher", partial(ProcessorLauncher, xp=cupy))
+    monkeypatch.setattr("toolkit.backend._PROBLEMS", {"cupy": lambda: None, "cuda": lambda: None})
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    solver = importlib.import_module("gpu_solver")
+    monkeypatch.setattr(solver, "measured_limits", lambda: (60e12, 4e12))
+    assert solver.contestants(5) == ["cuda float32", "cuda tf32", "cuda tf32x3", "cupy"]
+    assert solver.contestants(300) == ["cupy"]
+    few = ["cuda float32", "cupy"]
+    monkeypatch.setattr(solver, "contestants", lambda _: few)
+    monkeypatch.setattr(sys, "argv", ["gpu_solver.py", "--ratings", "3000", "--ranks", "5", "--rounds", "1"])
+    solver.main()
+    out = capsys.readouterr().out
+    assert "Stand-in GPU: product 60.0 TFLOP/s, copy 4.00 TB/s" in out
+    for contestant in few:
+        assert f"| 5 | {contestant} | " in out
+    for kernel in ("make_table", "whole_rows", "short_rows", "mend_rows"):
+        assert f"| 5 | cuda float32 | {kernel} | " in out
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_the_dry_run_of_the_search_runs_on_the_processor():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "gpu_search.py"), "--dry-run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| numba | in-process | 1 | 4 |" in done.stdout
+
+
+def test_the_search_wants_a_dataset():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "gpu_search.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "DATASET is wanted" in done.stderr

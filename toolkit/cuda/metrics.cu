@@ -1,0 +1,113 @@
+// Sums over pairs of a user and an item: squared errors, and the terms of the objective that need every rating.
+
+// Lanes that share a pair.
+constexpr int LANES = 8;
+
+// Sum over a block of 256 threads; thread 0 gets it, in an order that never changes. `memory` holds 8 numbers.
+static __device__ double block_sum(double x, double* memory)
+{
+    x = warp_sum(x);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) {
+        memory[threadIdx.x / 32] = x;
+    }
+    __syncthreads();
+    double sum = 0.0;
+    if (threadIdx.x == 0) {
+        for (int warp = 0; warp < 8; ++warp) {
+            sum += memory[warp];
+        }
+    }
+    return sum;
+}
+
+// Σ error² over pairs, a number for each block, whose order and size the caller keeps the same everywhere.
+//
+// Predictions are clipped to low..high, which are infinite where they are not.
+extern "C" __global__ void __launch_bounds__(256) squared_errors(
+    long long n, const int* __restrict__ users, const COLUMN* __restrict__ items,
+    const float* __restrict__ ratings, const float* __restrict__ user_factors, const float* __restrict__ user_bias,
+    const float* __restrict__ item_factors, const float* __restrict__ item_bias, float mean, float low, float high,
+    double* __restrict__ sums)
+{
+    extern __shared__ float4 shared[];
+    double* const memory = reinterpret_cast<double*>(shared);
+    const int lane = threadIdx.x % LANES, groups = blockDim.x / LANES;
+    const long long step = (long long)gridDim.x * groups;
+    // As many rounds for everyone: all lanes of a warp take part in the exchange.
+    const long long rounds = (n + step - 1) / step;
+    long long at = (long long)blockIdx.x * groups + threadIdx.x / LANES;
+    double sum = 0.0;
+    for (long long round = 0; round < rounds; ++round, at += step) {
+        const bool real_pair = at < n;
+        const long long u = real_pair ? users[at] : 0, i = real_pair ? items[at] : 0;
+        const float *x = user_factors + u * FACTORS, *y = item_factors + i * FACTORS;
+        float dot = 0.0f;
+        for (int j = lane; j < FACTORS; j += LANES) {
+            dot = fmaf(x[j], y[j], dot);
+        }
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            dot += __shfl_xor_sync(0xffffffffu, dot, half);
+        }
+        if (lane == 0 && real_pair) {
+            float predicted = dot + user_bias[u] + item_bias[i] + mean;
+            // What is no number stays none.
+            predicted = predicted < low ? low : predicted > high ? high : predicted;
+            const double error = (double)(predicted - ratings[at]);
+            sum += error * error;
+        }
+    }
+    sum = block_sum(sum, memory);
+    if (threadIdx.x == 0) {
+        sums[blockIdx.x] = sum;
+    }
+}
+
+// Σ (w0 + c) error² and Σ (x · y)² over pairs, the products in double precision; two numbers for each block.
+extern "C" __global__ void __launch_bounds__(256) objective_pairs(
+    long long n, const int* __restrict__ users, const COLUMN* __restrict__ items,
+    const float* __restrict__ ratings, const float* __restrict__ user_factors, const float* __restrict__ user_bias,
+    const float* __restrict__ item_factors, const float* __restrict__ item_bias, const double* __restrict__ weight,
+    double mean, double w0, double* __restrict__ sums)
+{
+    extern __shared__ float4 shared[];
+    double* const memory = reinterpret_cast<double*>(shared);
+    const int lane = threadIdx.x % LANES, groups = blockDim.x / LANES;
+    const long long step = (long long)gridDim.x * groups;
+    const long long rounds = (n + step - 1) / step;
+    long long at = (long long)blockIdx.x * groups + threadIdx.x / LANES;
+    double fit = 0.0, observed = 0.0;
+    for (long long round = 0; round < rounds; ++round, at += step) {
+        const bool real_pair = at < n;
+        const long long u = real_pair ? users[at] : 0, i = real_pair ? items[at] : 0;
+        const float *x = user_factors + u * FACTORS, *y = item_factors + i * FACTORS;
+        double dot = 0.0;
+        for (int j = lane; j < FACTORS; j += LANES) {
+            dot = fma((double)x[j], (double)y[j], dot);
+        }
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            dot += __shfl_xor_sync(0xffffffffu, dot, half);
+        }
+        if (lane == 0 && real_pair) {
+            const double error = dot + (double)user_bias[u] + (double)item_bias[i] + mean - (double)ratings[at];
+            fit += (w0 + weight[i]) * error * error;
+            observed += dot * dot;
+        }
+    }
+    fit = block_sum(fit, memory);
+    observed = block_sum(observed, memory);
+    if (threadIdx.x == 0) {
+        sums[2 * blockIdx.x] = fit;
+        sums[2 * blockIdx.x + 1] = observed;
+    }
+}
+
+// The sum of `n` blocks' numbers, in their order; `width` of them a block, and as many threads.
+extern "C" __global__ void join_blocks(int n, int width, const double* __restrict__ sums, double* __restrict__ out)
+{
+    double sum = 0.0;
+    for (int block = 0; block < n; ++block) {
+        sum += sums[block * width + threadIdx.x];
+    }
+    out[threadIdx.x] = sum;
+}

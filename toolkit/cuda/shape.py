@@ -1,0 +1,149 @@
+"""How a rank is cut into tiles: what the kernels of the rows are compiled with, and their memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# Shared memory that a block may have on every GPU that is compiled for; beyond 48 KiB it must be asked for.
+SHARED_LIMIT = 64 << 10
+# Threads of a row, each with a tile of 8 by 8: a multiprocessor has 65,536 registers, here 113 for a thread.
+_MOST_THREADS = 576
+# Up to here tiles of 4 by 4 leave fewer threads idle.
+_NARROW = 48
+_WARP = 32
+# Threads of a block of short rows.
+_SHORT_BLOCK = 128
+
+Product = Literal["float32", "tf32", "tf32x3"]
+PRODUCTS: dict[Product, int] = {"float32": 0, "tf32": 1, "tf32x3": 3}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Tiles, threads and shared memory of the kernels that solve rows of one rank.
+
+    Attributes
+    ----------
+    factors : int
+        Latent factors, k.
+    biased : bool
+        Whether the last unknown of a row is its bias.
+    product : {"float32", "tf32", "tf32x3"}
+        How the ratings of a row are multiplied: by ordinary arithmetic, or on tensor cores, in one product or
+        in three.
+    exact : bool
+        Whether it is the double-precision variant, for rows that single precision cannot solve.
+    tile : int
+        Lines and columns of a thread's tile, 4 or 8.
+    chunk : int
+        Ratings that are staged at once.
+    in_shared : bool
+        Whether a row's factor is kept in shared memory; otherwise each row in work needs a slot.
+    """
+
+    factors: int
+    biased: bool
+    product: Product
+    exact: bool
+    tile: int
+    chunk: int
+    in_shared: bool
+
+    @classmethod
+    def of(
+        cls, factors: int, *, biased: bool, product: Product = "float32", exact: bool = False
+    ) -> Shape | None:
+        """Return the shape for a rank, or None where a row's tiles are too many for one block."""
+        if exact:
+            product = "float32"  # by the arithmetic of `real`, which is double
+        narrow = factors + biased + 1 <= _NARROW
+        # The instructions of tensor cores bring 8 columns at a time.
+        tile = 4 if narrow and product == "float32" else 8
+        base = cls(factors, biased, product, exact, tile, 16 if exact else 32, in_shared=not exact)
+        if base.group > _MOST_THREADS:
+            return None
+        if base.shared_bytes <= SHARED_LIMIT:
+            return base
+        # Tensor cores hand their sums over in shared memory, which these do not fit.
+        return cls(factors, biased, "float32", exact, tile, 16, in_shared=False)
+
+    @classmethod
+    def of_factors(cls, factors: int) -> Shape:
+        """Return the shape for kernels that go through factors and solve nothing."""
+        return cls(factors, biased=False, product="float32", exact=False, tile=4, chunk=4, in_shared=True)
+
+    @property
+    def unknowns(self) -> int:
+        """Unknowns of a row."""
+        return self.factors + self.biased
+
+    @property
+    def stride(self) -> int:
+        """Numbers of a line of the table of the fixed side."""
+        return -(-(self.unknowns + 2) // 4) * 4
+
+    @property
+    def width(self) -> int:
+        """Columns of a row's equations, with the right-hand side, in whole tiles."""
+        return -(-(self.unknowns + 1) // self.tile) * self.tile
+
+    @property
+    def bands(self) -> int:
+        """Tile rows."""
+        return self.width // self.tile
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the upper triangle: threads that compute."""
+        return self.bands * (self.bands + 1) // 2
+
+    @property
+    def triangle(self) -> int:
+        """Numbers of the upper triangle, which is what a part of a long row leaves."""
+        return self.tile**2 * self.tiles
+
+    @property
+    def group(self) -> int:
+        """Threads of a row."""
+        return -(-self.tiles // _WARP) * _WARP
+
+    @property
+    def groups(self) -> int:
+        """Rows of a block of short rows."""
+        return max(1, min(_SHORT_BLOCK // self.group, SHARED_LIMIT // self.shared_bytes))
+
+    @property
+    def packed(self) -> int:
+        """Numbers of a row's factor: a slot."""
+        pivots = -(-self.unknowns // self.tile)
+        return self.tile * (pivots * self.width - self.tile * (pivots * (pivots - 1) // 2))
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of a row, in bytes."""
+        panels = self.packed if self.in_shared else 2 * self.tile * self.width
+        handed_over = self.triangle if self.product != "float32" else 0
+        work = max(self.chunk * self.width, panels, handed_over)
+        return (work + 2 * self.width + -(-self.bands // 4) * 4 + 4) * self.real_bytes
+
+    @property
+    def real_bytes(self) -> int:
+        """Bytes of a number of the equations."""
+        return 8 if self.exact else 4
+
+    def defines(self) -> dict[str, Any]:
+        """Return what the kernels of the rows are compiled with, beside the type of the columns."""
+        return {
+            "FACTORS": self.factors,
+            "BIASED": int(self.biased),
+            "REAL": "double" if self.exact else "float",
+            "EXACT": int(self.exact),
+            "PRODUCT": PRODUCTS[self.product],
+            "TILE": self.tile,
+            "CHUNK": self.chunk,
+            "GROUP": self.group,
+            "GROUPS": self.groups,
+            "IN_SHARED": int(self.in_shared),
+            "SHARED_BYTES": self.shared_bytes,
+        }
