@@ -342,6 +342,7 @@ def test_time_that_a_killed_study_ran_is_not_that_of_all_its_trials(address):
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_search_goes_on_where_a_killed_process_left_it(folder, dataset, repo_root, s3):
     words = [sys.executable, "-m", "tune", "tune", str(dataset.path), "--studies", "s3://bucket/kept"]
     words += ["--name", "first", "--trials", "12", "--in-process", "--json"]

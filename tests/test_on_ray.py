@@ -21,6 +21,7 @@ SPEC = SearchSpec.from_dict(
 )
 
 
+@pytest.mark.slow
 def test_processes_are_started_once_however_short_the_trials(tmp_path, monkeypatch):
     import ray
     from ray.air.execution._internal import RayActorManager

@@ -357,7 +357,6 @@ def test_an_ended_trial_of_an_earlier_process_is_recorded_by_the_next(begun, dat
 
 SHORT = [
     ("all killed", HERE),
-    ("killed while resumed", HERE),
     ("Ctrl-C twice", HERE),
     ("trial out of memory", HERE),
     ("disk full", HERE),

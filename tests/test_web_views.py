@@ -74,6 +74,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_ratings_are_logarithms_of_summed_seconds(run):
     folder, _ = run
     total = defaultdict(int)
@@ -88,6 +89,7 @@ def test_ratings_are_logarithms_of_summed_seconds(run):
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_recommended_contents_are_of_the_topics_that_clients_like(run):
     folder, printed = run
     liked = {key: topics for key, *topics in rows(folder / "clients.csv")}
