@@ -12,7 +12,7 @@ help:  ## this list
 demo: env-run  ## tune MovieLens 100K on this machine, and show the trials
 	@$(IN_VENV) sh examples/demo.sh
 
-test: lint types unit  ## style, types, and every test that takes seconds
+test: lint types unit  ## style, types, and every test but the slow ones
 
 test-all: env-all lint types  ## also the slow tests, the wheel on every Python found here, the oldest dependencies
 	@$(IN_VENV) pytest --cov --cov-report=term

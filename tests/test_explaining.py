@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from toolkit import WALS, Ensemble, RunOptions, WALSConfig
-from toolkit.errors import UnknownIdError
+from toolkit.errors import ConfigError, RatingsError, UnknownIdError
 
 CONFIGS = {
     "plain": WALSConfig(factors=3, iterations=4, bias="none", regularization_exponent=0),
@@ -81,3 +81,22 @@ def test_unknown_ids_are_named(model):
         model.explain(99, 1)
     with pytest.raises(UnknownIdError, match="never seen item 99"):
         model.explain(1, 99)
+
+
+def test_what_is_not_one_row_of_finite_ratings_is_refused(model, ratings):
+    with pytest.raises(ConfigError, match=r"ratings must be a row of 25 items, but have the shape \(2, 25\)"):
+        model.explain_ratings(ratings[:2], 3)
+    with pytest.raises(ConfigError, match="must be a row of 25 items"):
+        model.explain_ratings(sp.csr_matrix((1, 3)), 3)
+    with pytest.raises(RatingsError, match="must be finite"):
+        model.explain_ratings(sp.csr_matrix(np.full((1, 25), np.nan)), 3)
+
+
+def test_whole_numbers_are_ratings_that_may_have_halves_later(ratings):
+    whole = ratings.astype(np.int64)
+    model = WALS(CONFIGS["full"], OPTIONS).fit(whole)
+    whole.data[:] = 0  # the model has a copy
+    model.partial_fit(sp.csr_matrix(np.full((1, 25), 3.5)), user_ids=[0])
+    assert set(model.rated[0].data) == {3.5}
+    assert model.explain(0, 3).score == pytest.approx(model.predict(0, 3, clip=False)[0])
+    assert model.rated[1].data.min() >= 1

@@ -115,3 +115,13 @@ def test_number_beyond_int64_does_not_wrap_around():
         IdTable([-1, 0], "user").rows(np.array([2**64 - 1], np.uint64))
     with pytest.raises(ConfigError):
         IdTable(np.array([2**64 - 1], np.uint64), "user")
+
+
+@pytest.mark.parametrize("ids", [[1, 22, 333], ["a", "bb", "ccc"]])
+def test_a_very_long_id_is_unknown_and_widens_nothing(ids):
+    table = IdTable(ids, "user")
+    long = "1" * 100_000
+    assert table.find([ids[1], long, *[ids[2]] * 1000]).tolist() == [1, -1, *[2] * 1000]
+    with pytest.raises(UnknownIdError) as caught:
+        table.rows([long])
+    assert len(str(caught.value)) < 300

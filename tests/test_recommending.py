@@ -203,6 +203,7 @@ def of_parquet(**columns):
             "10\n20\n",
             "line 1 must name the columns, but '10' is a user: put a header such as 'user'",
         ),
+        ("u.csv", "score,account\n1,10\n", "line 1 must name a column 'user', but names score, account"),
         ("u.csv", "id,user\n1,10\n2, \n", "line 3: the user is missing"),
         ("u.csv", "id,user\n1,10\n2\n", "line 3: the user is missing"),
         ("u.txt", b"\xff\xfe1\x00", "is not UTF-8 text"),

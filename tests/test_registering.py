@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from types import SimpleNamespace
 
 import mlflow
@@ -170,6 +171,42 @@ def test_a_registry_that_fails_leaves_no_model_half_there(here, client, monkeypa
     assert search() == before
 
 
+@pytest.mark.integration
+def test_a_study_is_registered_in_its_own_store_from_anywhere(here, client, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    done = invoke(
+        "refit",
+        here / "studies/first",
+        "--dataset",
+        here / "data",
+        "--out",
+        "m",
+        "--register",
+        "Bob's v1.0",
+        "--alias",
+        "champion",
+        "--json",
+    )
+    told = json.loads(done.stdout.splitlines()[-1])["registered"]
+    assert str(client.get_model_version_by_alias("Bob's v1.0", "champion").version) == told["version"]
+    again = invoke(
+        "refit",
+        here / "studies/first",
+        "--dataset",
+        here / "data",
+        "--out",
+        "n",
+        "--register",
+        "Bob's v1.0",
+        "--alias",
+        "champion",
+        "--json",
+    )
+    assert json.loads(again.stdout.splitlines()[-1])["registered"]["compared"]["known"] == 1
+    assert not (tmp_path / "mlflow.db").exists()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
 @pytest.mark.parametrize("name", ["a/b", "a:b", "", " "])
 def test_names_that_mlflow_does_not_take_are_refused_before_training(name):
     with pytest.raises(ConfigError, match="without / and :"):
@@ -214,7 +251,7 @@ def test_models_are_compared_on_what_neither_was_trained_on():
     pairs = [(0, 0), (1, 1), (2, 2), (7, 5)]
     test = sp.coo_matrix((np.array([3.0, 4, 5, 2]), np.transpose(pairs)), shape=(8, 6))
     data = SimpleNamespace(test=test, **ids)
-    assert compare(fresh, champion, data, "1") == Comparison("1", 0, None, None)
+    assert compare(fresh, champion, data, "1") == Comparison("1", 0, 0.0, None, None)
     both = sp.csr_matrix(old.multiply(new > 0))
     champion, fresh = WALS(config, options).fit(both, **ids), WALS(config, options).fit(both, **ids)
     found = compare(fresh, champion, data, "1")
@@ -231,5 +268,10 @@ def test_a_champion_of_other_users_predicts_by_the_average():
     test = sp.coo_matrix(([3.0], ([2], [7])), shape=(8, 8))
     data = SimpleNamespace(test=test, user_ids=np.arange(8), item_ids=np.arange(8))
     found = compare(fresh, champion, data, "3")
-    assert found.ratings == 1
+    assert (found.ratings, found.known) == (1, 0)
+    alias, reason = Registry(
+        SimpleNamespace(search_registered_models=lambda **_: None), "m", "best"
+    )._verdict(found)
+    assert alias is None
+    assert "it knows user and item of 0% of the test ratings only" in reason
     assert found.champion_rmse == abs(champion.predict(2, 7, unknown="average")[0] - 3)

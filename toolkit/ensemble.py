@@ -13,7 +13,7 @@ from toolkit.errors import ConfigError
 from toolkit.explaining import contributions
 from toolkit.factors import Factors, Predictor, Side
 from toolkit.model import Model
-from toolkit.updating import Kind, fold_in, update
+from toolkit.updating import Kind, fold_in, update, with_titles_of
 from toolkit.wals import WALS, Progress
 
 # What weights that are fractions may differ from 1 by when they are added up.
@@ -74,6 +74,7 @@ class Ensemble(Model):
         first = members[0]
         self.options, self.dataset_digest = first.options, first.dataset_digest
         self._hold([copy.copy(member) for member in members])
+        self.titles = first.titles
 
     @property
     def history(self) -> list[list[Progress]]:
@@ -84,7 +85,7 @@ class Ensemble(Model):
         self.members, first = members, members[0]
         self.factors = combine([member.factors for member in members], self.weights)
         self.users, self.items, self.item_counts = first.users, first.items, first.item_counts
-        self.rated, self.titles = first.rated, first.titles
+        self.rated = first.rated
 
     def _solve(self, ratings: Any, kind: Kind) -> Side:
         return _beside([fold_in(member, ratings, kind) for member in self.members], self.weights)
@@ -99,6 +100,7 @@ class Ensemble(Model):
         for member in members:
             update(member, ratings, ids, kind)
         self._hold(members)
+        self.titles = with_titles_of(self.titles, len(self.items))
 
 
 def combine(factors: Sequence[Factors], weights: Sequence[float]) -> Predictor:

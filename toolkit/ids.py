@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
 
 from toolkit.errors import ConfigError, UnknownIdError
+
+# Text of more than these is no whole number of 64 bits.
+_DIGITS = 24
 
 
 class IdTable:
@@ -66,7 +70,7 @@ class IdTable:
             raise
         except (ValueError, OverflowError) as error:
             raise UnknownIdError(
-                f"{self.kind} ids of this model are whole numbers, but got {ids!r}"
+                f"{self.kind} ids of this model are whole numbers, but got {reprlib.repr(ids)}"
             ) from error
         found = self._look_up(wanted)
         if (found < 0).any():
@@ -92,14 +96,20 @@ class IdTable:
 
     def _like_ours(self, ids: Any) -> np.ndarray[Any, Any]:
         """Return ids as an array of the table's type; a plain `ValueError` for text that is no number."""
-        wanted = np.atleast_1d(np.asarray(ids))
+        # Text of a list as objects: an array of text is as wide as its longest.
+        texts = isinstance(ids, list) and any(isinstance(one, str) for one in ids)
+        wanted = np.atleast_1d(np.asarray(ids, object if texts else None))
         if self.ids.dtype.kind == "U" or not wanted.size:
-            return wanted.astype(object).astype(str)
+            # One longer than all of ours is none of them: it need not be whole, nor all others as wide.
+            width = self.ids.dtype.itemsize // 4 if self.ids.dtype.kind == "U" else _DIGITS
+            return wanted.astype(object).astype(f"U{width + 1}")
         if wanted.dtype.kind in "OTu":
             # By way of text, so that 1.5 is not cut to 1 and 2**64 - 1 does not become -1.
-            wanted = wanted.astype(object).astype(str)
+            wanted = wanted.astype(object).astype(f"U{_DIGITS + 1}")
+            if (np.strings.str_len(wanted) > _DIGITS).any():
+                raise ValueError(wanted)
         if wanted.dtype.kind not in "iuU":
-            raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {ids!r}")
+            raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {reprlib.repr(ids)}")
         return wanted.astype(np.int64)
 
     def _look_up(self, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -16,6 +16,7 @@ from toolkit.errors import ConfigError, ModelError
 from toolkit.explaining import Explanation
 from toolkit.factors import Predictor, Side
 from toolkit.ids import IdTable
+from toolkit.layout import checked_ratings
 from toolkit.metrics import pairs_on, predict_pairs, rmse
 from toolkit.top_n import Best, at_most, largest, top_n
 from toolkit.updating import FEW
@@ -93,6 +94,8 @@ class Model(ABC):
         ConfigError
             When there are not as many users as items, and not one of either.
         """
+        if unknown not in ("refuse", "average"):
+            raise ConfigError(f"unknown must be refuse or average, but got {unknown!r}")
         average = unknown == "average"
         rows = self.users.find(users) if average else self.users.rows(users)
         columns = self.items.find(items) if average else self.items.rows(items)
@@ -217,7 +220,8 @@ class Model(ABC):
         UnknownIdError
             When an id was not in the ratings.
         """
-        return self.explain_ratings(self.rated[self.users.rows(user)], item)
+        (row,) = self.users.rows(user)[:1]
+        return self.explain_ratings(self.rated[[row]], item)
 
     def explain_ratings(self, ratings: sp.csr_matrix, item: Any) -> Explanation:
         """Do the same for a user that is folded in.
@@ -228,7 +232,21 @@ class Model(ABC):
             The user's ratings.
         item : id
             Of the training data.
+
+        Raises
+        ------
+        ConfigError
+            When the ratings are not one row of all items.
+        RatingsError
+            When a rating is not finite, or an item is rated twice.
+        UnknownIdError
+            When the item was not in the ratings.
         """
+        ratings = checked_ratings(ratings, "float64")
+        if ratings.shape != (1, len(self.items)):
+            raise ConfigError(
+                f"ratings must be a row of {len(self.items)} items, but have the shape {ratings.shape}"
+            )
         column = int(self.items.rows(item)[0])
         base = float(self.factors.mean + self.factors.items.bias[column])
         found = self._contributions(ratings, column)

@@ -37,6 +37,9 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: An
     from toolkit.wals import WALS
 
     check_target(path, overwrite=overwrite)
+    titles = None if model.titles is None else np.asarray(model.titles).astype(str)
+    if titles is not None and titles.shape != (len(model.items),):
+        raise ModelError(f"titles must be {len(model.items)}, one for each item, but are {titles.shape}")
     with atomic.directory(path, overwrite=overwrite, holding=_HEADER) as part:
         own: dict[str, Any] = {}
         if isinstance(model, WALS):
@@ -63,8 +66,8 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: An
         )
         for name, array in zip(_ARRAYS, arrays, strict=True):
             np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
-        if model.titles is not None:
-            np.save(part / f"{_TITLES}.npy", np.asarray(model.titles), allow_pickle=False)
+        if titles is not None:
+            np.save(part / f"{_TITLES}.npy", titles, allow_pickle=False)
         meta = {
             "format": _FORMAT,
             "format_version": _VERSION,
@@ -72,7 +75,7 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: An
             "dataset_digest": model.dataset_digest,
             "n_users": len(model.users),
             "n_items": len(model.items),
-            "titles": model.titles is not None,
+            "titles": titles is not None,
             **facts,
         }
         (part / _HEADER).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")

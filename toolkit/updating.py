@@ -135,6 +135,11 @@ def put_rows(matrix: sp.csr_matrix, rows: Rows, values: sp.csr_matrix) -> sp.csr
     return sp.vstack([matrix, values], format="csr")[source]
 
 
+def with_titles_of(titles: Any, n_items: int) -> Any:
+    """Return titles with empty ones for items that were appended; None for none."""
+    return None if titles is None else np.append(titles, np.full(n_items - len(titles), "", "U1"))
+
+
 def fold_in(model: WALS, ratings: Any, kind: Kind) -> Side:
     """Return factors and biases of new rows of a model; as `toolkit.wals.WALS.fold_in`."""
     factors, threads = model.factors, model.options.threads
@@ -165,8 +170,7 @@ def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
     else:
         rated, items = put_rows(rated.T.tocsr(), rows, new).T.tocsr(), IdTable(rows.ids, kind)
         counts = put(counts, rows, np.diff(new.indptr))
-        if model.titles is not None:
-            model.titles = np.append(model.titles, [""] * (len(items) - len(model.titles)))
+        model.titles = with_titles_of(model.titles, len(items))
     if kind == "item" and factors.item_pattern is not None:
         by_item = RatingRows(new, Backend("numpy", 1), str(factors.items.factors.dtype))
         explained = solve_pattern(by_item, np.asarray(factors.users.factors), factors.config)

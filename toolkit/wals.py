@@ -200,7 +200,8 @@ class WALS(Model):
             users=users,
             items=items,
             item_counts=data.item_counts,
-            rated=train if train.has_sorted_indices else train.sorted_indices(),
+            # A copy of what may change, in the type of what is computed with it.
+            rated=train.sorted_indices().astype(self.options.dtype, copy=self.dataset_digest is None),
         )
         return self
 

@@ -12,6 +12,7 @@ from toolkit.ensemble import Ensemble
 from toolkit.errors import StudyError
 from toolkit.model import Model
 from toolkit.model_files import check_target
+from toolkit.secrets import mask
 from toolkit.wals import WALS
 from tune.members import Choice, choose, model_of
 from tune.registering import Promote, Registered, Registry
@@ -204,8 +205,8 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
         client.log_artifacts(run_id, str(out), "model")
     except Exception as error:
         raise StudyError(
-            f"the model is in {out}, but the MLflow store did not take it: {error}; refit again with "
-            "--overwrite"
+            f"the model is in {out}, but the MLflow store did not take it: {mask(str(error))}; refit again "
+            "with --overwrite"
         ) from error
     facts: dict[str, Any] = {
         "trial": refit.best["trial"],

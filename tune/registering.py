@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from toolkit.dataset import RatingsDataset
 
 Promote = Literal["better", "always"]
+# Less than this share of users and items in common, and two models are of different things.
+_COMPARABLE = 0.5
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -38,12 +42,15 @@ class Comparison:
         That has the alias.
     ratings : int
         How many test ratings those are.
+    known : float
+        Share of them whose user and item the one that has the alias knows.
     new_rmse, champion_rmse : float or None
         On them, with the average user or item where a model does not know one; None where there are none.
     """
 
     version: str
     ratings: int
+    known: float
     new_rmse: float | None
     champion_rmse: float | None
 
@@ -141,8 +148,14 @@ class Registry:
         Raises
         ------
         StudyError
-            When the registry does not take it; what had begun is removed.
+            When the registry does not take it. Without a version, nothing of it is left but the name.
         """
+        with _process_store(self.client):
+            return self._register(folder, model, study, data, facts)
+
+    def _register(
+        self, folder: Path, model: Model, study: Study, data: RatingsDataset, facts: dict[str, Any]
+    ) -> Registered:
         # Before the version is there: whoever looks must not find one that nobody has compared.
         champion = self._champion()
         compared = None if champion is None else self._compare(model, champion, data)
@@ -151,11 +164,15 @@ class Registry:
             "walslab.study_id": study.facts["id"],
             "walslab.dataset": data.where,
             "walslab.dataset_digest": data.digest,
-            **{f"walslab.{k}": str(value) for k, value in facts.items() if isinstance(value, str | float)},
+            **{f"walslab.{key}": _text(value) for key, value in facts.items() if value is not None},
         }
         with _told(f"the model is in {folder}, but the registry did not take it", " with --overwrite"):
             version = self._version(folder, study, about, facts.get("test_rmse"))
             alias, reason = self._verdict(compared)
+            now = self._champion()
+            if alias and (now and str(now.version)) != (compared and compared.version):
+                alias, who = None, f"version {now.version}" if now else "nobody"
+                reason = f"{who} has {self.alias} meanwhile: refit again to compare with it"
             if alias:
                 self.client.set_registered_model_alias(self.name, alias, version)
         return Registered(self.name, version, alias, reason, compared)
@@ -167,21 +184,30 @@ class Registry:
             packed = Path(scratch) / "model"
             write_mlflow_model(folder, packed, metadata=tags)
             logged = client.create_logged_model(
-                study.facts["experiment_id"], self.name, source_run_id=run_id, tags=tags, model_type="walslab"
+                study.facts["experiment_id"],
+                # Names of these may hold less than those of registered models.
+                re.sub("[.%\"']", "-", self.name),
+                source_run_id=run_id,
+                tags=tags,
+                model_type="walslab",
             )
             try:
                 client.log_model_artifacts(logged.model_id, str(packed))
                 if test_rmse is not None:
                     client.log_metric(run_id, "test_rmse", test_rmse, model_id=logged.model_id)
                 client.finalize_logged_model(logged.model_id, "READY")
+                if not _found(lambda: client.get_registered_model(self.name)):
+                    client.create_registered_model(self.name)
+                made = client.create_model_version(
+                    self.name,
+                    f"models:/{logged.model_id}",
+                    run_id=run_id,
+                    tags=tags,
+                    model_id=logged.model_id,
+                )
             except BaseException:
                 client.delete_logged_model(logged.model_id)
                 raise
-        if not _found(lambda: client.get_registered_model(self.name)):
-            client.create_registered_model(self.name)
-        made = client.create_model_version(
-            self.name, f"models:/{logged.model_id}", run_id=run_id, tags=tags, model_id=logged.model_id
-        )
         return str(made.version)
 
     def _verdict(self, compared: Comparison | None) -> tuple[str | None, str]:
@@ -195,6 +221,11 @@ class Registry:
             return alias, f"taken from {other}, as was asked"
         if compared.champion_rmse is None:
             return None, f"{other} keeps {alias}: there is no test rating that it was not trained on"
+        if compared.known < _COMPARABLE:
+            return None, (
+                f"{other} keeps {alias}: it knows user and item of {compared.known:.0%} of the test ratings "
+                "only, being trained on other users or items; --promote always gives it to this one"
+            )
         rmses = f"test RMSE {compared.new_rmse:.4f}, and {compared.champion_rmse:.4f} of {other}"
         on = f", on {compared.ratings:,} ratings that neither was trained on"
         return (alias, f"{rmses}{on}") if compared.better else (None, f"{other} keeps {alias}: {rmses}{on}")
@@ -222,7 +253,7 @@ class Registry:
                 other = load_served(Path(path))
             except (StudyError, ModelError):
                 if self.promote == "always":
-                    return Comparison(version, 0, None, None)
+                    return Comparison(version, 0, 0.0, None, None)
                 raise
             return compare(model, other, data, version)
 
@@ -243,13 +274,14 @@ def compare(new: Model, champion: Model, data: RatingsDataset, version: str) -> 
     fresh = ~(_trained_on(new, users, items) | _trained_on(champion, users, items))
     users, items, ratings = users[fresh], items[fresh], test.data[fresh].astype(np.float64)
     if not len(ratings):
-        return Comparison(version, 0, None, None)
+        return Comparison(version, 0, 0.0, None, None)
 
     def rmse(model: Model) -> float:
         error = model.predict(users, items, unknown="average") - ratings
         return float(np.sqrt(np.mean(error**2)))
 
-    return Comparison(version, len(ratings), rmse(new), rmse(champion))
+    known = (champion.users.find(users) >= 0) & (champion.items.find(items) >= 0)
+    return Comparison(version, len(ratings), float(known.mean()), rmse(new), rmse(champion))
 
 
 def _trained_on(model: Model, users: Any, items: Any) -> Any:
@@ -262,6 +294,29 @@ def _trained_on(model: Model, users: Any, items: Any) -> Any:
     wanted = rows * rated.shape[1] + columns
     at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
     return (rows >= 0) & (columns >= 0) & (keys[at] == wanted if len(keys) else False)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@contextmanager
+def _process_store(client: MlflowClient) -> Iterator[None]:
+    """Make a client's store that of the process: MLflow resolves ``models:/`` there, whatever it is told."""
+    import mlflow
+
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    mlflow.set_tracking_uri(client.tracking_uri)
+    mlflow.set_registry_uri(client._registry_uri)  # noqa: SLF001 - no public name
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def _found(get: Any) -> Any:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "--users",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The users of a file: one id a line; .csv, column user or the first; or .parquet, column user.",
+    help="The users of a file: one id a line; .csv, column user, user_id, clientId or the like; or .parquet, "
+    "column user.",
 )
 @click.option("--all-users", is_flag=True, help="Every user of the model.")
 @click.option(

@@ -17,6 +17,8 @@ _Array = np.ndarray[Any, Any]
 _AT_ONCE = 1 << 16
 _SHOWN = 5
 _COLUMN = "user"
+# What else such a column of a .csv is called, in lower case.
+_NAMES = (_COLUMN, "user_id", "userid", "client", "client_id", "clientid", "customer_id", "id")
 
 
 class Asked(NamedTuple):
@@ -123,7 +125,10 @@ def _of_text(lines: Any) -> Iterator[tuple[str, str]]:
 def _of_csv(path: Path, lines: Any, users: IdTable) -> Iterator[tuple[str, str]]:
     reader = csv.reader(lines)
     header = [name.strip() for name in next(reader, [])]
-    at = header.index(_COLUMN) if _COLUMN in header else 0
+    named = [at for at, name in enumerate(header) if name.lower() in _NAMES]
+    if not named and len(header) > 1:
+        raise ConfigError(f"{path}, line 1 must name a column {_COLUMN!r}, but names {', '.join(header[:8])}")
+    at = header.index(_COLUMN) if _COLUMN in header else named[0] if named else 0
     if header and users.find(header[at])[0] >= 0:
         raise ConfigError(
             f"{path}, line 1 must name the columns, but {header[at]!r} is a user: put a header such as "
