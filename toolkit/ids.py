@@ -11,6 +11,8 @@ from toolkit.errors import ConfigError, UnknownIdError
 
 # Text of more than these is no whole number of 64 bits.
 _DIGITS = 24
+# Letters of an unknown id that a message shows.
+_SHOWN = 60
 
 
 class IdTable:
@@ -101,7 +103,7 @@ class IdTable:
         wanted = np.atleast_1d(np.asarray(ids, object if texts else None))
         if self.ids.dtype.kind == "U" or not wanted.size:
             # One longer than all of ours is none of them: it need not be whole, nor all others as wide.
-            width = self.ids.dtype.itemsize // 4 if self.ids.dtype.kind == "U" else _DIGITS
+            width = max(_SHOWN, self.ids.dtype.itemsize // 4 if self.ids.dtype.kind == "U" else 0)
             return wanted.astype(object).astype(f"U{width + 1}")
         if wanted.dtype.kind in "OTu":
             # By way of text, so that 1.5 is not cut to 1 and 2**64 - 1 does not become -1.
