@@ -28,7 +28,7 @@ Next, from this folder ($PWD):
   compare the trials       $(command -v mlflow) ui --backend-store-uri sqlite:///mlflow.db
                            and open http://127.0.0.1:5000
   recommend for all        $(command -v walslab) recommend studies/$study/model --all-users --out recommendations.parquet
-  serve the best so far    MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(command -v mlflow) models serve \
+  serve the best so far    MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(command -v mlflow) models serve \\
                                -m models:/demo@champion --env-manager local --port 5001
   list the trials again    $(command -v walslab) results $study
   run it on a cluster      $(command -v walslab) submit --address http://HEAD:8265 -- tune $PWD/$dataset
