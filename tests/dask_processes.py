@@ -62,7 +62,8 @@ class DaskProcesses:
     def start_scheduler(self, *arguments):
         """Start the scheduler, and wait until its address is known."""
         self.scheduler = self.start("scheduler", "--port", "0", *arguments)
-        wait_for(self.file.exists)
+        # The scheduler writes it in place: it is there before it is whole.
+        wait_for(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]
 
 
