@@ -125,3 +125,14 @@ def test_a_very_long_id_is_unknown_and_widens_nothing(ids):
     with pytest.raises(UnknownIdError) as caught:
         table.rows([long])
     assert len(str(caught.value)) < 300
+
+
+def test_what_cannot_be_an_id_is_not_there():
+    texts = IdTable(["user 1", "None", "ü"], "user")
+    assert texts.find(["user 1", None, "user 1\0", "", 5, "ü"]).tolist() == [0, -1, -1, -1, -1, 2]
+    numbers = IdTable([4, 7], "user")
+    wanted = [7, "7", "4.0", " 4", "+4", "1_0", "٤", 2**63, -(2**63), 10**5000, "9" * 5000, None, True]
+    assert numbers.find(wanted).tolist() == [1, 1, *[-1] * 11]
+    assert numbers.find(np.array([7, 2**64 - 1], np.uint64)).tolist() == [1, -1]
+    with pytest.raises(ConfigError, match="whole numbers, but got"):
+        numbers.find([1.5])

@@ -29,7 +29,6 @@ from toolkit.model import Model
 from toolkit.serving import guard, limits
 from toolkit.serving.answers import Answers
 from toolkit.serving.folding import FoldIn
-from toolkit.serving.requests import find
 from toolkit.wals import WALS
 
 N_USERS, N_ITEMS = 15, 11
@@ -266,15 +265,6 @@ def test_fold_in_of_a_request_is_that_of_the_model(made_up_ratings, config, dtyp
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.dtype == other.dtype
         np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
-
-
-def test_ids_of_a_request_do_not_widen_the_table(models):
-    table = models["text"].users
-    wide = "user 1" + "0" * 100_000
-    assert find(table, ["user 1", wide, None, "user 1\0", "", 5]).tolist() == [1, -1, -1, -1, -1, -1]
-    numbers = models["numbers"].users
-    found = find(numbers, [4, "4", "4.0", " 4", 2**63, -(2**63), "9" * 5000, None])
-    assert found.tolist() == [1, 1, -1, -1, -1, -1, -1, -1]
 
 
 # What it refuses

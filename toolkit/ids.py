@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any
 
@@ -9,8 +10,6 @@ import numpy as np
 
 from toolkit.errors import ConfigError, UnknownIdError
 
-# Text of more than these is no whole number of 64 bits.
-_DIGITS = 24
 # Letters of an unknown id that a message shows.
 _SHOWN = 60
 
@@ -66,17 +65,14 @@ class IdTable:
         UnknownIdError
             When an id is not in the table; the text names the first few.
         """
-        try:
-            wanted = self._like_ours(ids)
-        except ConfigError:
-            raise
-        except (ValueError, OverflowError) as error:
+        cells, impossible = self._cells(ids)
+        if impossible.any() and self.ids.dtype.kind == "i":
             raise UnknownIdError(
                 f"{self.kind} ids of this model are whole numbers, but got {reprlib.repr(ids)}"
-            ) from error
-        found = self._look_up(wanted)
+            )
+        found = self._look_up(cells, impossible)
         if (found < 0).any():
-            missing = np.unique(wanted[found < 0])
+            missing = np.unique(cells[found < 0])
             listed = ", ".join(str(v) for v in missing[:5]) + (", …" if len(missing) > 5 else "")
             raise UnknownIdError(
                 f"the model has never seen {self.kind} {listed}: it knows {len(self):,} {self.kind}s, "
@@ -85,40 +81,60 @@ class IdTable:
         return found
 
     def find(self, ids: Any) -> np.ndarray[Any, Any]:
-        """Return the row numbers of ids, and -1 for those that are not in the table; otherwise as `rows`."""
-        try:
-            return self._look_up(self._like_ours(ids))
-        except ConfigError:
-            raise
-        except (ValueError, OverflowError):
-            if np.ndim(ids) == 0:
-                return np.full(1, -1)
-            # What is no number at all is just not there; the others are looked for one by one.
-            return np.concatenate([self.find(one) for one in np.asarray(ids, object)])
+        """Return the row numbers of ids, and -1 for those that are not in the table, as None is not.
 
-    def _like_ours(self, ids: Any) -> np.ndarray[Any, Any]:
-        """Return ids as an array of the table's type; a plain `ValueError` for text that is no number."""
+        Raises
+        ------
+        ConfigError
+            When numbers are of a type that is not whole.
+        """
+        return self._look_up(*self._cells(ids))
+
+    def _cells(self, ids: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return ids in the table's type, and which of them cannot be in it, whatever they are then."""
         # Text of a list as objects: an array of text is as wide as its longest.
         texts = isinstance(ids, list) and any(isinstance(one, str) for one in ids)
         wanted = np.atleast_1d(np.asarray(ids, object if texts else None))
-        if self.ids.dtype.kind == "U" or not wanted.size:
-            # One longer than all of ours is none of them: it need not be whole, nor all others as wide.
-            width = max(_SHOWN, self.ids.dtype.itemsize // 4 if self.ids.dtype.kind == "U" else 0)
-            return wanted.astype(object).astype(f"U{width + 1}")
-        if wanted.dtype.kind in "OTu":
-            # By way of text, so that 1.5 is not cut to 1 and 2**64 - 1 does not become -1.
-            wanted = wanted.astype(object).astype(f"U{_DIGITS + 1}")
-            if (np.strings.str_len(wanted) > _DIGITS).any():
-                raise ValueError(wanted)
-        if wanted.dtype.kind not in "iuU":
+        if not wanted.size:
+            return np.empty(0, self.ids.dtype), np.empty(0, bool)
+        if self.ids.dtype.kind == "U":
+            return self._texts(wanted)
+        if wanted.dtype.kind == "i":
+            return wanted.astype(np.int64), np.zeros(len(wanted), bool)
+        if wanted.dtype.kind not in "OTUu":
             raise ConfigError(f"{self.kind} ids of this model are whole numbers, but got {reprlib.repr(ids)}")
-        return wanted.astype(np.int64)
+        numbers = [_whole(one) for one in wanted.tolist()]
+        impossible = np.array([number is None for number in numbers])
+        return np.array([number or 0 for number in numbers], np.int64), impossible
 
-    def _look_up(self, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if not wanted.size or not len(self):
-            return np.full(len(wanted), -1, np.int64)
-        position = np.searchsorted(self._sorted, wanted).clip(max=len(self) - 1)
-        return np.where(self._sorted[position] == wanted, self._order[position], -1)
+    def _texts(self, wanted: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        # One longer than all of ours is none of them: it need not be whole, nor all others as wide.
+        width = max(_SHOWN, self.ids.dtype.itemsize // 4) + 1
+        if wanted.dtype.kind == "U":
+            return wanted.astype(f"U{width}"), np.zeros(len(wanted), bool)
+        texts = wanted.astype(object)
+        # NumPy drops NULs at the end of a text.
+        impossible = np.array([one is None or (isinstance(one, str) and one.endswith("\0")) for one in texts])
+        return texts.astype(f"U{width}"), impossible
+
+    def _look_up(self, cells: np.ndarray[Any, Any], impossible: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if not cells.size or not len(self):
+            return np.full(len(cells), -1, np.int64)
+        position = np.searchsorted(self._sorted, cells).clip(max=len(self) - 1)
+        known = (self._sorted[position] == cells) & ~impossible
+        return np.where(known, self._order[position], -1)
+
+
+def _whole(one: Any) -> int | None:
+    """Return an id as a number of 64 bits, or None for 1.5, and for what only Python reads as a number."""
+    # Not by way of text: Python refuses to write whole numbers of thousands of digits.
+    if isinstance(one, int) and not isinstance(one, bool):
+        number = one
+    elif re.fullmatch(r"-?[0-9]{1,19}", text := str(one)):
+        number = int(text)
+    else:
+        return None
+    return number if -(2**63) <= number < 2**63 else None
 
 
 def _plain(ids: Any, kind: str) -> np.ndarray[Any, Any]:

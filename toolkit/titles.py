@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.address import located, said
-from toolkit.errors import ConfigError, UnknownIdError
+from toolkit.errors import ConfigError
 from toolkit.ids import IdTable
 from toolkit.secrets import mask
 
@@ -141,7 +141,7 @@ def _of_text(data: bytes, name: str, items: IdTable) -> Iterator[tuple[str, str]
     for number, row in _rows(lines, text, delimiter, name):
         if not width:
             width = len(row)
-            header = None if _has(items, row[0].strip()) else _columns(row)
+            header = None if items.find(row[0].strip())[0] >= 0 else _columns(row)
             if header:
                 chosen = header
                 continue
@@ -214,14 +214,6 @@ def _columns(names: Sequence[str]) -> tuple[int, int] | None:
     if titles is None:
         titles = 0 if ids == 1 else 1
     return ids, titles
-
-
-def _has(items: IdTable, key: str) -> bool:
-    try:
-        items.rows(key)
-    except UnknownIdError:
-        return False
-    return True
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.errors import ConfigError
-from toolkit.ids import IdTable
 from toolkit.model import Model
 from toolkit.serving import limits
 
@@ -110,14 +108,14 @@ def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str
             mistakes.add(f"row {at} must have a user or ratings: of somebody unknown, give ratings as []")
     pairs = _Ratings(model, rated, mistakes)
     mistakes.refuse()
-    user_rows = find(model.users, users)
+    user_rows = model.users.find(users)
     # Ratings say more of a user than what was known when the model was trained.
     user_rows[list(rated)] = -1
     return Requests(
         users=users,
         items=items,
         user_rows=user_rows,
-        item_columns=find(model.items, items),
+        item_columns=model.items.find(items),
         new=pairs.new,
         ratings=pairs.matrix,
         ignored=pairs.ignored,
@@ -177,7 +175,7 @@ class _Ratings:
         self.new, self.matrix = np.empty(0, np.int64), sp.csr_matrix((0, len(model.items)))
         if not items:
             return
-        columns = find(model.items, items)
+        columns = model.items.find(items)
         known = columns >= 0
         for number in np.flatnonzero(~known).tolist():
             self.ignored[at[number]].append(items[number])
@@ -197,31 +195,6 @@ class _Ratings:
             if column >= 0 and (row, column) in seen:
                 mistakes.add(f"row {row} must rate an item once, but rates {_shown(item)} twice")
             seen.add((row, column))
-
-
-def find(table: IdTable, ids: Sequence[Id | None]) -> np.ndarray[Any, Any]:
-    """Return the row of each id in a table, -1 for what it does not have.
-
-    As `toolkit.ids.IdTable.find`, but an id of a request cannot make the table's column of text wider.
-
-    Returns
-    -------
-    array of int64, shape (n,)
-    """
-    if table.ids.dtype.kind == "U":
-        width = table.ids.dtype.itemsize // 4
-        # NumPy drops zeros at the end of a text.
-        wanted = [
-            text if text is not None and len(text) <= width and "\0" not in text else None
-            for text in (None if id_ is None else str(id_) for id_ in ids)
-        ]
-        cells: np.ndarray[Any, Any] = np.array(["" if text is None else text for text in wanted], str)
-    else:
-        wanted = [_whole(id_) for id_ in ids]  # type: ignore[misc]
-        cells = np.array([0 if number is None else number for number in wanted], np.int64)
-    found = table.find(cells)
-    found[[value is None for value in wanted]] = -1
-    return found
 
 
 def _empty(cell: Any) -> bool:
@@ -253,13 +226,6 @@ def _rating(cell: Any, model: Model, where: str, mistake: Callable[[str], None])
         return float(value)
     mistake(f"{where} must be a number from {low:g} to {high:g}, but is {_shown(cell)}")
     return None
-
-
-def _whole(id_: Id | None) -> int | None:
-    """Return an id as a number that a table of whole numbers could have."""
-    if id_ is None or (isinstance(id_, str) and not re.fullmatch(r"-?[0-9]{1,19}", id_)):
-        return None
-    return number if -(2**63) <= (number := int(id_)) < 2**63 else None
 
 
 def _shown(value: Any) -> str:
