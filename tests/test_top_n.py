@@ -27,7 +27,7 @@ def by_sorting(users, items, n, hidden):
     scores = users.factors @ items.factors.T + items.bias
     scores[hidden.nonzero()] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :n]
-    values = np.take_along_axis(scores, order, axis=1)
+    values = np.take_along_axis(scores, order, axis=1) + users.bias[:, None]
     return np.where(np.isfinite(values), order, -1), np.where(np.isfinite(values), values, np.nan)
 
 

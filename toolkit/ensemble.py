@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ConfigError
-from toolkit.explaining import contributions
 from toolkit.factors import Factors, Predictor, Side
 from toolkit.model import Model
 from toolkit.updating import Kind, fold_in, update, with_titles_of
@@ -90,8 +89,9 @@ class Ensemble(Model):
     def _solve(self, ratings: Any, kind: Kind) -> Side:
         return _beside([fold_in(member, ratings, kind) for member in self.members], self.weights)
 
-    def _contributions(self, rated: Any, item: int) -> np.ndarray[Any, Any]:
-        parts = [contributions(m.factors, rated, item, m.item_counts) for m in self.members]
+    def contributions(self, rated: Any, items: Any) -> np.ndarray[Any, Any]:
+        """Return what each rating of a user adds to predictions; as `toolkit.explaining.contributions`."""
+        parts = [member.contributions(rated, items) for member in self.members]
         return np.average(parts, axis=0, weights=self.weights)
 
     def _update(self, ratings: Any, ids: Any, kind: Kind) -> None:

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from toolkit.backend import Backend
+from toolkit.errors import ConfigError
 from toolkit.factors import Factors, Side
-from toolkit.layout import RatingRows
+from toolkit.layout import RatingRows, checked_ratings
 from toolkit.metrics import item_weights
 from toolkit.normal import row_equations
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+
+    from toolkit.model import Model
 
 
 class Explanation(NamedTuple):
@@ -49,10 +52,36 @@ class Explanation(NamedTuple):
     contributions: np.ndarray[Any, Any]
 
 
+def explanations(model: Model, ratings: Any, items: Any) -> list[Explanation]:
+    """Return where the predictions of some items for one user come from; as `toolkit.model.Model.explain`.
+
+    Parameters
+    ----------
+    model : Model
+    ratings : scipy.sparse matrix, shape (1, n_items)
+        The user's ratings.
+    items : array-like of ids, shape (m,)
+        Which items.
+    """
+    ratings = checked_ratings(ratings, "float64")
+    if ratings.shape != (1, len(model.items)):
+        raise ConfigError(
+            f"ratings must be a row of {len(model.items)} items, but have the shape {ratings.shape}"
+        )
+    columns = model.items.rows(items)
+    found = []
+    for column, parts in zip(columns, model.contributions(ratings, columns), strict=True):
+        base = float(model.factors.mean + model.factors.items.bias[column])
+        order = np.argsort(-parts, kind="stable")
+        rated = model.items.ids[ratings.indices[order]]
+        found.append(Explanation(base + float(parts.sum()), base, rated, ratings.data[order], parts[order]))
+    return found
+
+
 def contributions(
-    factors: Factors, rated: sp.csr_matrix, item: int, item_counts: Any
+    factors: Factors, rated: sp.csr_matrix, items: Any, item_counts: Any
 ) -> np.ndarray[Any, Any]:
-    """Return what each rating of a user adds to the prediction of an item.
+    """Return what each rating of a user adds to the predictions of some items.
 
     Parameters
     ----------
@@ -60,20 +89,20 @@ def contributions(
         Of one training, in host memory.
     rated : scipy.sparse CSR, shape (1, n_items)
         The user's ratings.
-    item : int
-        Column of the item.
+    items : array of int, shape (m,)
+        Columns of the items.
     item_counts : array of int, shape (n_items,)
         Training ratings of each item.
 
     Returns
     -------
-    array of float64, shape (rated.nnz,)
-        In the order of the row's columns; with the mean and the item's bias they add up to the prediction.
+    array of float64, shape (m, rated.nnz)
+        In the order of the row's columns; with the mean and an item's bias they add up to the prediction.
     """
     config = factors.config
     y, bias = np.asarray(factors.items.factors, np.float64), np.asarray(factors.items.bias, np.float64)
     if not rated.nnz:
-        return np.empty(0)
+        return np.empty((len(items), 0))
     weight = item_weights(np.asarray(item_counts), config)
     pattern = None if factors.item_pattern is None else np.asarray(factors.item_pattern, np.float64)
     left, _ = row_equations(
@@ -86,10 +115,10 @@ def contributions(
     )
     ones = np.ones((len(y), left.shape[0] - y.shape[1]))
     j = rated.indices
-    z = np.hstack([y[j], ones[j]])  # (n, m)
-    direction = np.linalg.solve(left, np.append(y[item], ones[item]))
+    z = np.hstack([y[j], ones[j]])  # (n, unknowns)
+    direction = np.linalg.solve(left, np.hstack([y[items], ones[items]]).T).T  # (m, unknowns)
     residual = (config.unobserved_weight + weight[j]) * (rated.data - factors.mean - bias[j])
-    found: np.ndarray[Any, Any] = residual * (z @ direction)
+    found: np.ndarray[Any, Any] = residual * (direction @ z.T)
     if pattern is not None:
-        found += config.pattern_weight * (pattern[j] @ direction[: y.shape[1]])
+        found += config.pattern_weight * (direction[:, : y.shape[1]] @ pattern[j].T)
     return found

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from toolkit.backend import Backend
-from toolkit.factors import Factors, Predictor
+from toolkit.factors import Factors, Predictor, Side
 from toolkit.pattern import sum_rated
 
 # Pairs gathered at once, so that two factor rows of this many pairs are the only large temporaries.
@@ -34,12 +34,29 @@ def predict_pairs(factors: Predictor, users: Any, items: Any, xp: Any, *, clip: 
     predicted = xp.empty(len(users), factors.users.factors.dtype)
     for begin in range(0, len(users), _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        u, i = users[part], items[part]
-        dot = xp.einsum("nk,nk->n", factors.users.factors[u], factors.items.factors[i])
-        predicted[part] = dot + factors.users.bias[u] + factors.items.bias[i] + factors.mean
-    if clip and factors.scale:
-        xp.clip(predicted, *factors.scale, out=predicted)
+        own, other = factors.users.at(users[part]), factors.items.at(items[part])
+        predicted[part] = predict_rows(own, other, factors, xp, clip=clip)
     return predicted
+
+
+def predict_rows(users: Side, items: Side, factors: Predictor, xp: Any, *, clip: bool = True) -> Any:
+    """Return the predicted ratings of users and items that lie beside each other.
+
+    Parameters
+    ----------
+    users, items : Side
+        Factors, shape (n, k), and biases, shape (n,).
+    factors : Predictor
+        Whose mean and scale they are predicted with.
+    xp, clip
+        As `predict_pairs`.
+
+    Returns
+    -------
+    array of float, shape (n,)
+    """
+    predicted = xp.einsum("nk,nk->n", users.factors, items.factors) + users.bias + items.bias + factors.mean
+    return xp.clip(predicted, *factors.scale) if clip and factors.scale else predicted
 
 
 def pairs_on(backend: Backend, ratings: Any) -> tuple[Any, Any, Any]:

@@ -13,11 +13,10 @@ from toolkit import model_files
 from toolkit.backend import Backend
 from toolkit.config import RunOptions
 from toolkit.errors import ConfigError, ModelError
-from toolkit.explaining import Explanation
+from toolkit.explaining import Explanation, explanations
 from toolkit.factors import Predictor, Side
 from toolkit.ids import IdTable
-from toolkit.layout import checked_ratings
-from toolkit.metrics import pairs_on, predict_pairs, rmse
+from toolkit.metrics import pairs_on, predict_pairs, predict_rows, rmse
 from toolkit.top_n import Best, at_most, largest, top_n
 from toolkit.updating import FEW
 
@@ -66,8 +65,8 @@ class Model(ABC):
         """Solve users or items again, or for the first time, or change nothing."""
 
     @abstractmethod
-    def _contributions(self, rated: Any, item: int) -> np.ndarray[Any, Any]:
-        """Return what each rating of a user adds to a prediction; as `toolkit.explaining.contributions`."""
+    def contributions(self, rated: Any, items: Any) -> np.ndarray[Any, Any]:
+        """Return what each rating of a user adds to predictions; as `toolkit.explaining.contributions`."""
 
     def predict(
         self, users: Any, items: Any, *, clip: bool = True, unknown: Literal["refuse", "average"] = "refuse"
@@ -106,10 +105,9 @@ class Model(ABC):
         new = np.flatnonzero((rows < 0) | (columns < 0))
         if len(new):
             f = self.factors
-            x, b = taken(f.users, rows[new], f.average_user)
-            y, c = taken(f.items, columns[new], f.average_item)
-            scores = np.einsum("nk,nk->n", x, y) + b + c + f.mean
-            predicted[new] = scores.clip(*f.scale) if clip and f.scale else scores
+            own = taken(f.users, rows[new], f.average_user)
+            other = taken(f.items, columns[new], f.average_item)
+            predicted[new] = predict_rows(own, other, f, np, clip=clip)
         return predicted
 
     def rmse(self, ratings: sp.coo_matrix | sp.coo_array) -> float | None:
@@ -198,8 +196,7 @@ class Model(ABC):
         few = len(users.bias) < FEW
         backend = backend or Backend.prefer("numpy" if few else "numba", self.options.threads)
         own, items = (Side(*map(backend.asarray, side)) for side in (users, self.factors.items))
-        best = top_n(own, items, n, hidden=hidden, backend=backend)
-        return Best(best.items, best.scores + np.asarray(users.bias)[:, None] + self.factors.mean)
+        return top_n(own, items, n, mean=self.factors.mean, hidden=hidden, backend=backend)
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Return which of a user's ratings make the prediction of an item what it is.
@@ -220,8 +217,11 @@ class Model(ABC):
         UnknownIdError
             When an id was not in the ratings.
         """
-        (row,) = self.users.rows(user)[:1]
-        return self.explain_ratings(self.rated[[row]], item)
+        return self.explain_many(user, [item])[0]
+
+    def explain_many(self, user: Any, items: Any) -> list[Explanation]:
+        """Do the same for many items, in one solve; `items` are ids, shape (m,)."""
+        return explanations(self, self.rated[self.users.rows(user)], items)
 
     def explain_ratings(self, ratings: sp.csr_matrix, item: Any) -> Explanation:
         """Do the same for a user that is folded in.
@@ -242,18 +242,7 @@ class Model(ABC):
         UnknownIdError
             When the item was not in the ratings.
         """
-        ratings = checked_ratings(ratings, "float64")
-        if ratings.shape != (1, len(self.items)):
-            raise ConfigError(
-                f"ratings must be a row of {len(self.items)} items, but have the shape {ratings.shape}"
-            )
-        column = int(self.items.rows(item)[0])
-        base = float(self.factors.mean + self.factors.items.bias[column])
-        found = self._contributions(ratings, column)
-        order = np.argsort(-found, kind="stable")
-        rated = self.items.ids[ratings.indices[order]]
-        score = base + float(found.sum())
-        return Explanation(score, base, rated, ratings.data[order], found[order])
+        return explanations(self, ratings, [item])[0]
 
     def similar_items(self, item: Any, n: int = 10) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return the items whose factors point the same way, and the cosine, most similar first.

@@ -23,14 +23,16 @@ class Best(NamedTuple):
     items : array of int64, shape (n_users, n)
         Item columns; -1 where a user has fewer items left.
     scores : array of float, shape (n_users, n)
-        x · y + b_item, to which a user's own bias and the mean add nothing that orders; NaN with -1.
+        Predicted ratings, not clipped, so as not to tie; NaN with -1.
     """
 
     items: np.ndarray[Any, Any]
     scores: np.ndarray[Any, Any]
 
 
-def top_n(users: Side, items: Side, n: int, *, hidden: Sequence[Any] = (), backend: Backend) -> Best:
+def top_n(
+    users: Side, items: Side, n: int, *, mean: float = 0.0, hidden: Sequence[Any] = (), backend: Backend
+) -> Best:
     """Return each user's n best items.
 
     Memory is that of the factors, of the answer, and of ``backend.batch_scores`` scores a thread.
@@ -41,6 +43,8 @@ def top_n(users: Side, items: Side, n: int, *, hidden: Sequence[Any] = (), backe
         Factors, shape (n_users, k) and (n_items, k), and biases, on the device of `backend`.
     n : int
         How many items; more than there are counts as all.
+    mean : float, default 0.0
+        Added to the scores.
     hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
         Items stored in a user's row are left out.
     backend : Backend
@@ -84,6 +88,8 @@ def top_n(users: Side, items: Side, n: int, *, hidden: Sequence[Any] = (), backe
         chosen, values = map(backend.to_numpy, kept.result())
         real = np.isfinite(values)
         best[part] = np.where(real, chosen, -1)
+        # What is the same for all items of a user orders nothing.
+        values = values + backend.to_numpy(users.bias[part])[:, None] + mean
         scores[part] = np.where(real, values, np.nan)
 
     # A single batch may use all of BLAS's threads.

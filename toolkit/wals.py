@@ -224,5 +224,6 @@ class WALS(Model):
     def _update(self, ratings: Any, ids: Any, kind: Kind) -> None:
         update(self, ratings, ids, kind)
 
-    def _contributions(self, rated: Any, item: int) -> np.ndarray[Any, Any]:
-        return contributions(self.factors, rated, item, self.item_counts)
+    def contributions(self, rated: Any, items: Any) -> np.ndarray[Any, Any]:
+        """Return what each rating of a user adds to predictions; as `toolkit.explaining.contributions`."""
+        return contributions(self.factors, rated, items, self.item_counts)

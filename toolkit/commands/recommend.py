@@ -128,7 +128,7 @@ def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain:
     shown = Items(fitted, titles)
     real = best.items[0] >= 0
     found = list(zip(best.items[0][real].tolist(), best.scores[0][real].tolist(), strict=True))
-    why = [_driver(fitted, user, row) for row, _ in found] if explain else []
+    why = _drivers(fitted, user, [row for row, _ in found]) if explain else []
     texts = [_said(shown, driver) for driver in why] or [""] * len(found)
     heading = f"for user {plain(user)}, who rated {fitted.rated[at].nnz:,} items in training"
     table = shown.table(
@@ -147,12 +147,14 @@ def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain:
         emit({"user": fitted.users.ids[at[0]].item(), "items": entries})
 
 
-def _driver(fitted: Model, user: str, row: int) -> tuple[int, float] | None:
-    """Return the rated item that speaks most for an item, and its rating; None where none does."""
-    found = fitted.explain(user, fitted.items.ids[row])
-    if not len(found.items) or found.contributions[0] <= 0:
-        return None
-    return int(fitted.items.rows(found.items[0])[0]), float(found.ratings[0])
+def _drivers(fitted: Model, user: str, rows: list[int]) -> list[tuple[int, float] | None]:
+    """Return the rated item that speaks most for each item, and its rating; None where none does."""
+    return [
+        (int(fitted.items.rows(found.items[0])[0]), float(found.ratings[0]))
+        if len(found.items) and found.contributions[0] > 0
+        else None
+        for found in fitted.explain_many(user, fitted.items.ids[rows])
+    ]
 
 
 def _said(shown: Items, driver: tuple[int, float] | None) -> str:

@@ -88,8 +88,8 @@ class Ranker:
             Side(*map(self.backend.asarray, own)),
             self._items,
             self.rule.n,
+            mean=model.factors.mean,
             hidden=[] if self.rule.include_seen else [model.rated[chosen]],
             backend=self.backend,
         )
-        scores = best.scores + own.bias[:, None] + model.factors.mean
-        return Best(best.items.astype(np.int32), scores.astype(np.float32))
+        return Best(best.items.astype(np.int32), best.scores.astype(np.float32))

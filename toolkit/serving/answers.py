@@ -8,6 +8,7 @@ import numpy as np
 
 from toolkit.backend import Backend
 from toolkit.factors import Side
+from toolkit.metrics import predict_rows
 from toolkit.model import Model, taken
 from toolkit.serving import limits
 from toolkit.serving.folding import FoldIn
@@ -80,11 +81,7 @@ class Answers:
     def _predict(self, asked: Requests, rows: _Array, users: Side, answers: list[dict[str, Any]]) -> None:
         f = self.model.factors
         columns = asked.item_columns[rows]
-        x, b = users.at(rows)
-        y, c = taken(f.items, columns, f.average_item)
-        ratings = np.einsum("nk,nk->n", x, y) + b + c + f.mean
-        if f.scale:
-            ratings = ratings.clip(*f.scale)
+        ratings = predict_rows(users.at(rows), taken(f.items, columns, f.average_item), f, np)
         for row, column, rating in zip(rows.tolist(), columns.tolist(), ratings.tolist(), strict=True):
             answers[row] |= {
                 "item": asked.items[row],
