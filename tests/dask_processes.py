@@ -9,8 +9,8 @@ import sys
 
 from processes import end, wait_for
 
-from toolkit.dask_cluster import connect
 from toolkit.errors import BackendError
+from toolkit.ingest.connecting import connect
 
 # By default Dask spends half a minute on a worker that is gone.
 QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}

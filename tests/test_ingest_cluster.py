@@ -13,9 +13,9 @@ from ingesting import names, walslab
 from processes import wait_for
 
 from toolkit import dask_cluster
-from toolkit.dask_cluster import connect
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, ingest_ratings
+from toolkit.ingest.connecting import connect
 
 pytestmark = pytest.mark.integration
 

@@ -22,11 +22,12 @@ from processes import end, wait_for
 
 from toolkit import dask_cluster
 from toolkit.commands import progress as shown
-from toolkit.dask_cluster import Cluster, connect
+from toolkit.dask_cluster import Cluster
 from toolkit.dataset import RatingsDataset
 from toolkit.engine import Threads
 from toolkit.errors import BackendError, ConfigError, RatingsError
 from toolkit.ingest import SplitRule, ingest_ratings
+from toolkit.ingest.connecting import WORDS, connect
 from toolkit.ingest.source import RatingsSource
 
 N_RATINGS = 1500
@@ -89,7 +90,7 @@ def two_at_once(request):
     """Each engine, with two workers."""
     if request.param == "threads":
         return Threads(2)
-    return Cluster(request.getfixturevalue("cluster").client)
+    return Cluster(request.getfixturevalue("cluster").client, WORDS)
 
 
 # What every engine does
@@ -254,7 +255,7 @@ def test_a_worker_that_sees_another_disk_is_named(cluster, ratings, tmp_path):
 )
 def test_ratings_that_workers_do_not_see_are_named(cluster, tmp_path, path, text):
     with pytest.raises(BackendError, match=text):
-        Cluster(cluster.client).check(tmp_path, [str(tmp_path), path])
+        Cluster(cluster.client, WORDS).check(tmp_path, [str(tmp_path), path])
 
 
 @pytest.mark.integration

@@ -24,10 +24,11 @@ from toolkit import dask_cluster
 from toolkit.backend import Backend
 from toolkit.commands import main
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.dask_cluster import Cluster, connect
+from toolkit.dask_cluster import Cluster, cluster_at
 from toolkit.ensemble import Ensemble
 from toolkit.errors import BackendError, ConfigError, ModelError, UnknownIdError
 from toolkit.ids import IdTable
+from toolkit.mlflow_model import write_mlflow_model
 from toolkit.model import Model
 from toolkit.recommending import Ranker, Rule, every_user, job, ranking, read_users, recommend_to_file, tasks
 from toolkit.recommending.tasks import Order, identity, rank_part
@@ -502,17 +503,19 @@ def on_cluster(model, path, out, address, progress=None):
 @pytest.mark.integration
 def test_a_cluster_writes_what_this_process_writes(cluster, model, saved, tmp_path, small_parts):
     write(model, tmp_path / "here.parquet", titles=model.titles)
-    for where in (cluster.address, str(cluster.file)):
+    served = tmp_path / "served"
+    write_mlflow_model(saved, served)
+    for name, where in ((saved, cluster.address), (served, str(cluster.file))):
         done = CliRunner().invoke(
             main,
             [
-                *("recommend", str(saved), "--all-users", "--out", str(tmp_path / "there.parquet")),
+                *("recommend", str(name), "--all-users", "--out", str(tmp_path / "there.parquet")),
                 *("--dask-scheduler", where, "--overwrite", "--backend", "numpy"),
             ],
         )
         assert done.exit_code == 0, done.output
         assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
-    assert names(tmp_path) == ["here.parquet", "there.parquet"]
+    assert names(tmp_path) == ["here.parquet", "served", "there.parquet"]
 
 
 @pytest.mark.integration
@@ -522,7 +525,7 @@ def test_results_stream_in_order_and_few_are_begun_ahead(cluster, tmp_path):
         time.sleep(0.05 * (item % 3))
         return item * item
 
-    with connect(cluster.address) as workers:
+    with cluster_at(cluster.address, tasks.WORDS) as workers:
         found = workers.stream(work, list(range(20)), ahead=4)
         for item, result in enumerate(found):
             assert result == item * item
@@ -538,7 +541,7 @@ def test_a_stream_that_is_left_early_leaves_no_task(cluster, tmp_path):
         (tmp_path / f"ended {item}").touch()
 
     with (
-        connect(cluster.address) as workers,
+        cluster_at(cluster.address, tasks.WORDS) as workers,
         contextlib.closing(workers.stream(work, range(50), ahead=8)) as found,
     ):
         next(found)
@@ -555,7 +558,7 @@ def test_it_outlives_a_worker(cluster, model, saved, tmp_path, small_parts):
 
     def progress(stage, done, total):
         if 20 < done < total and not killed:
-            with connect(cluster.address) as workers:
+            with cluster_at(cluster.address, tasks.WORDS) as workers:
                 killed.append(min(workers.client.run(os.getpid).values()))
             os.kill(killed[0], signal.SIGKILL)
 
@@ -568,7 +571,7 @@ def test_it_outlives_a_worker(cluster, model, saved, tmp_path, small_parts):
 @pytest.mark.integration
 def test_a_worker_that_does_not_see_the_model_is_named(cluster, model, saved, tmp_path):
     hidden = tmp_path / "hidden"
-    with connect(cluster.address, words=tasks.WORDS) as workers:
+    with cluster_at(cluster.address, tasks.WORDS) as workers:
         with pytest.raises(
             BackendError, match=rf"does not see {hidden}: put the model where all workers see"
         ):
@@ -609,6 +612,6 @@ def test_a_full_disk_ends_the_tasks_of_a_cluster(cluster, model, saved, tmp_path
     with pytest.raises(OSError, match="No space left"):
         on_cluster(model, saved, tmp_path / "out.parquet", cluster.address, progress)
     assert names(tmp_path) == []
-    with connect(cluster.address) as workers:
+    with cluster_at(cluster.address, tasks.WORDS) as workers:
         assert isinstance(workers, Cluster)
         wait_for(lambda: not any(workers.client.processing().values()))

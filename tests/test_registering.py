@@ -17,7 +17,7 @@ from cluster.cli import main
 from toolkit import WALS, Model, RatingsDataset, RunOptions, WALSConfig
 from toolkit.errors import ConfigError, StudyError
 from toolkit.mlflow_model import load_served
-from tune.registering import Comparison, Registry, compare
+from tune.registering import Comparison, Registry, Target, compare
 from tune.study import Study
 
 
@@ -120,12 +120,25 @@ def test_a_better_one_takes_the_alias(here, client):
         object.__setattr__(model.factors, "mean", good.factors.mean + 1)
 
     poor = saved_with("models/good", spoil, here / "models/poor")
-    registry = Registry(client, "better", "champion")
+    registry = Registry(client, Target("better", "champion"))
     assert registry.register(poor, Model.load(poor), study, data, {}).alias == "champion"
     told = registry.register(here / "models/good", good, study, data, {"test_rmse": 0.5, "n": None})
     assert (told.version, told.alias) == ("2", "champion")
     assert told.compared.better
     assert "of version 1" in told.reason
+
+
+@pytest.mark.integration
+def test_a_second_refit_leaves_nothing_of_the_first_in_the_run(here, client):
+    run_id = Study.open("first").facts["parent_run_id"]
+    for out, arguments in (("models/several", ("--ensemble", 3)), ("models/one", ())):
+        told = json.loads(
+            invoke("refit", "first", "--out", out, *arguments, "--json").stdout.splitlines()[-1]
+        )
+        files = {entry.path for entry in client.list_artifacts(run_id, "model")}
+        assert files == {f"model/{path.name}" for path in (here / out).iterdir()}
+    assert "model/members" not in files
+    assert told["ensemble"] is None
 
 
 @pytest.mark.integration
@@ -210,13 +223,13 @@ def test_a_study_is_registered_in_its_own_store_from_anywhere(here, client, monk
 @pytest.mark.parametrize("name", ["a/b", "a:b", "", " "])
 def test_names_that_mlflow_does_not_take_are_refused_before_training(name):
     with pytest.raises(ConfigError, match="without / and :"):
-        Registry(SimpleNamespace(), name)
+        Target(name)
 
 
 @pytest.mark.parametrize("alias", ["latest", "v1", "a b", "", "é"])
 def test_aliases_that_mlflow_does_not_take_are_refused(alias):
     with pytest.raises(ConfigError, match="an alias must be"):
-        Registry(SimpleNamespace(), "movies", alias)
+        Target("movies", alias)
 
 
 def test_registry_that_does_not_answer_is_told_before_training():
@@ -224,7 +237,7 @@ def test_registry_that_does_not_answer_is_told_before_training():
         raise OSError("no route to http://ann:secret@host")
 
     with pytest.raises(StudyError, match=r"does not answer: no route to http://ann:\*\*\*@host"):
-        Registry(SimpleNamespace(search_registered_models=fail), "movies")
+        Registry(SimpleNamespace(search_registered_models=fail), Target("movies"))
 
 
 def test_alias_without_a_name_is_bad_usage():
@@ -270,7 +283,7 @@ def test_a_champion_of_other_users_predicts_by_the_average():
     found = compare(fresh, champion, data, "3")
     assert (found.ratings, found.known) == (1, 0)
     alias, reason = Registry(
-        SimpleNamespace(search_registered_models=lambda **_: None), "m", "best"
+        SimpleNamespace(search_registered_models=lambda **_: None), Target("m", "best")
     )._verdict(found)
     assert alias is None
     assert "it knows user and item of 0% of the test ratings only" in reason

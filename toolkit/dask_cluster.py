@@ -15,8 +15,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from toolkit.engine import Engine, Tick, task_keys
-from toolkit.errors import BackendError, ConfigError, WalslabError
+from toolkit.engine import Tick, task_keys
+from toolkit.errors import BackendError, WalslabError
 from toolkit.secrets import mask
 
 if TYPE_CHECKING:
@@ -52,14 +52,6 @@ class Words(NamedTuple):
     share: str
 
 
-_INGEST = Words(
-    "ingest again",
-    "or a smaller --memory",
-    "put the ratings and --out where all workers see them under the same path, or name the ratings by an "
-    "address such as s3://",
-)
-
-
 class Cluster:
     """A Dask cluster.
 
@@ -67,11 +59,11 @@ class Cluster:
     ----------
     client : distributed.Client
         Connected to it.
-    words : Words, optional
-        Those of an ingest by default.
+    words : Words
+        How the job speaks of itself.
     """
 
-    def __init__(self, client: Client, words: Words = _INGEST) -> None:
+    def __init__(self, client: Client, words: Words) -> None:
         self.client = client
         self.words = words
         self.workers = sum(client.nthreads().values())
@@ -261,37 +253,36 @@ def _lacks(folder: str, paths: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def connect(
-    scheduler: str | None = None, dask: str | None = None, words: Words = _INGEST
-) -> Iterator[Engine | None]:
-    """Yield the engine that is asked for, or None for threads of this process.
+def cluster_at(scheduler: str, words: Words) -> Iterator[Cluster]:
+    """Yield the cluster of a running Dask scheduler.
 
     Parameters
     ----------
-    scheduler : str, optional
-        Address of a running Dask scheduler, such as ``tcp://head:8786``, or the path of its file.
-    dask : {"threads", "cuda"}, optional
-        cuda: a Dask worker on each GPU of this machine, for as long as this lasts.
-    words : Words, optional
-        How the job speaks of itself; those of an ingest by default.
+    scheduler : str
+        Its address, such as ``tcp://head:8786``, or the path of its file.
+    words : Words
+        How the job speaks of itself.
 
     Raises
     ------
-    ConfigError
-        When both are asked for.
     BackendError
-        When the scheduler does not answer or has no workers, or there is no GPU.
+        When it does not answer or has no workers.
     """
-    if scheduler and dask not in {None, "threads"}:
-        raise ConfigError("--dask-scheduler names a cluster, and --dask starts one: give one of them")
-    if scheduler:
-        with _client(scheduler) as client:
-            yield Cluster(client, words)
-    elif dask == "cuda":
-        with _cuda_cluster() as cluster, _client(cluster.scheduler_address) as client:
-            yield Cluster(client, words)
-    else:
-        yield None
+    with _client(scheduler) as client:
+        yield Cluster(client, words)
+
+
+@contextlib.contextmanager
+def cluster_of_gpus(words: Words) -> Iterator[Cluster]:
+    """Yield a cluster of a worker on each GPU of this machine, for as long as this lasts.
+
+    Raises
+    ------
+    BackendError
+        When there is no GPU, or dask-cuda is not installed.
+    """
+    with _cuda_cluster() as cluster, cluster_at(cluster.scheduler_address, words) as found:
+        yield found
 
 
 @contextlib.contextmanager

@@ -76,6 +76,17 @@ def load_served(path: Path) -> Model:
     ModelError
         When it is no MLflow model, that of another program, or not complete.
     """
+    return Model.load(within(path))
+
+
+def within(path: Path) -> Path:
+    """Return the model directory inside of an MLflow model directory.
+
+    Raises
+    ------
+    ModelError
+        When it is no MLflow model, or that of another program.
+    """
     import yaml
 
     header = Path(path) / _HEADER
@@ -96,7 +107,7 @@ def load_served(path: Path) -> Model:
             f"{path} holds an MLflow model of another program (flavors: {named}), not one of walslab: "
             "load it with mlflow.pyfunc.load_model"
         )
-    return Model.load(Path(path) / _ARTIFACT)
+    return Path(path) / _ARTIFACT
 
 
 def _write(model: Model, source: Path, part: Path, *, example: bool, metadata: dict[str, Any]) -> None:

@@ -39,14 +39,23 @@ def open_model(name: str | Path) -> Model:
         When there is no such model, it is not complete, or the store does not answer; the text names the
         store.
     """
-    if is_registered(str(name)):
-        return _from_registry(str(name))
+    return _from_registry(str(name)) if is_registered(str(name)) else Model.load(model_directory(name))
+
+
+def model_directory(name: str | Path) -> Path:
+    """Return what `Model.load` reads: a directory itself, or that within an MLflow model.
+
+    Raises
+    ------
+    ModelError
+        When it is an MLflow model of another program.
+    """
     path = Path(name)
     if (path / "MLmodel").is_file():
-        from toolkit.mlflow_model import load_served
+        from toolkit.mlflow_model import within
 
-        return load_served(path)
-    return Model.load(path)
+        return within(path)
+    return path
 
 
 def _from_registry(name: str) -> Model:

@@ -15,7 +15,7 @@ from toolkit.model_files import check_target
 from toolkit.secrets import mask
 from toolkit.wals import WALS
 from tune.members import Choice, choose, model_of
-from tune.registering import Promote, Registered, Registry
+from tune.registering import Registered, Registry, Target
 from tune.results import TrialResult
 from tune.study import Study
 
@@ -81,7 +81,7 @@ def refit_best(
     overwrite: bool = False,
     ensemble: int = 0,
     titles: Any = None,
-    register: tuple[str, str | None, Promote] | None = None,
+    register: Target | None = None,
     tell: Tell = lambda *_: None,
 ) -> Refit:
     """Retrain the best trial's configuration, or several, on training and validation ratings, and test it.
@@ -103,8 +103,8 @@ def refit_best(
         Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
     titles : array of str, shape (n_items,), optional
         What people call the items of the dataset, in its order; kept with the model.
-    register : tuple of name, alias or None, and {"better", "always"}, optional
-        Make a version of it in the registry of the study's MLflow store; as `tune.registering.Registry`.
+    register : Target, optional
+        Make a version of it in the registry of the study's MLflow store.
     tell : callable, optional
         Told the stage, the steps of it that are done, and all of them.
 
@@ -117,8 +117,6 @@ def refit_best(
     StudyError
         When no trial finished, the dataset is another one, the MLflow store does not answer, or an ensemble
         is asked of a search for a ranking.
-    ConfigError
-        When MLflow takes no such name or alias.
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
@@ -137,7 +135,7 @@ def refit_best(
             "refit the best trial alone"
         )
     client = client_of(study)
-    registry = Registry(client, *register) if register else None
+    registry = Registry(client, register) if register else None
     best = study.best()
     members, valid_rmse, retrained = (
         choose(study, data, ensemble, tell) if ensemble > 1 else Choice([(best, 1.0)], best["valid_rmse"], [])
@@ -194,6 +192,8 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
     """Write to the parent run and to the study what was saved in `out`."""
     from mlflow.entities import Metric
 
+    from tune.store import replace_artifacts
+
     values: dict[str, float | None] = {"test_rmse": refit.test_rmse}
     if refit.ensemble:
         values["single_test_rmse"] = refit.ensemble.single_test_rmse
@@ -202,7 +202,7 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
     try:
         metrics = [Metric(key, float(value), now, 0) for key, value in values.items() if value is not None]
         client.log_batch(run_id, metrics=metrics)
-        client.log_artifacts(run_id, str(out), "model")
+        replace_artifacts(client, run_id, out, "model")
     except Exception as error:
         raise StudyError(
             f"the model is in {out}, but the MLflow store did not take it: {mask(str(error))}; refit again "

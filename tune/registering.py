@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from toolkit.errors import ConfigError, ModelError, StudyError
-from toolkit.mlflow_model import load_served, write_mlflow_model
+from toolkit.mlflow_model import write_mlflow_model
 from toolkit.model import Model
+from toolkit.opening import open_model
 from toolkit.secrets import mask
 from tune.study import Study
 
@@ -87,15 +88,15 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Registry:
-    """Where a refit is registered, and as what.
+class Target:
+    """What a refit is to be in the registry.
 
-    Parameters
+    Attributes
     ----------
-    client : MlflowClient
     name : str
         Of the registered model.
     alias : str or None
+        None for a version without one.
     promote : {"better", "always"}
         Whether the alias moves to a version that is not better than the one that has it.
 
@@ -103,11 +104,8 @@ class Registry:
     ------
     ConfigError
         When MLflow takes no such name or alias.
-    StudyError
-        When the registry does not answer.
     """
 
-    client: MlflowClient
     name: str
     alias: str | None = None
     promote: Promote = "better"
@@ -124,8 +122,27 @@ class Registry:
                 "an alias must be of letters, digits, _ and -, and not latest or v1, v2, …, but got "
                 f"{self.alias!r}"
             )
+
+
+class Registry:
+    """The registry of a study's MLflow store.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    target : Target
+
+    Raises
+    ------
+    StudyError
+        When it does not answer.
+    """
+
+    def __init__(self, client: MlflowClient, target: Target) -> None:
+        self.client = client
+        self.name, self.alias, self.promote = target.name, target.alias, target.promote
         with _told("the registry does not answer"):
-            self.client.search_registered_models(max_results=1)
+            client.search_registered_models(max_results=1)
 
     def register(
         self, folder: Path, model: Model, study: Study, data: RatingsDataset, facts: dict[str, Any]
@@ -238,24 +255,14 @@ class Registry:
             return _found(lambda: self.client.get_model_version_by_alias(self.name, self.alias))
 
     def _compare(self, model: Model, champion: ModelVersion, data: RatingsDataset) -> Comparison:
-        from mlflow.artifacts import download_artifacts
-
         version = str(champion.version)
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                with _told(f"version {version} of {self.name} cannot be had from the registry"):
-                    path = download_artifacts(
-                        f"models:/{self.name}/{version}",
-                        dst_path=scratch,
-                        tracking_uri=self.client.tracking_uri,
-                        registry_uri=self.client._registry_uri,  # noqa: SLF001 - no public name
-                    )
-                other = load_served(Path(path))
-            except (StudyError, ModelError):
-                if self.promote == "always":
-                    return Comparison(version, 0, 0.0, None, None)
-                raise
-            return compare(model, other, data, version)
+        try:
+            other = open_model(f"models:/{self.name}/{version}")
+        except ModelError:
+            if self.promote == "always":
+                return Comparison(version, 0, 0.0, None, None)
+            raise
+        return compare(model, other, data, version)
 
 
 def compare(new: Model, champion: Model, data: RatingsDataset, version: str) -> Comparison:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import StudyError
 from toolkit.factors import Factors
+from toolkit.secrets import mask
 from tune.results import TrialResult
 from tune.study import Study
 from tune.tracking import Tracking
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+_log = logging.getLogger(__name__)
 # Files that are sent at once.
 _UPLOADS = 4
 
@@ -97,6 +100,19 @@ def hand_over(client: MlflowClient, run_id: str, artifact_uri: str, folder: Path
     with ThreadPoolExecutor(_UPLOADS) as pool:
         list(pool.map(lambda file: client.log_artifact(run_id, str(file), name), others))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_artifacts(client: MlflowClient, run_id: str, folder: Path, name: str) -> None:
+    """Give a run a copy of a folder, in the place of what it had of that name."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    if client.list_artifacts(run_id, name):
+        uri = client.get_run(run_id).info.artifact_uri
+        try:
+            get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts(name)
+        except Exception as error:  # noqa: BLE001 - a store that lets nobody delete; each has its own
+            _log.warning("files of an earlier %s may be left in run %s: %s", name, run_id, mask(str(error)))
+    client.log_artifacts(run_id, str(folder), name)
 
 
 def local_path(uri: str | None) -> Path | None:

@@ -139,8 +139,8 @@ def ingest(
       walslab ingest u1.base --split-file test=u1.test --out published
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
-    from toolkit.dask_cluster import connect
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+    from toolkit.ingest.connecting import connect
     from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()

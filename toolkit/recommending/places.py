@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.backend import Backend, BackendName
-from toolkit.dask_cluster import Cluster, connect
+from toolkit.dask_cluster import cluster_at
 from toolkit.errors import ConfigError
 from toolkit.model import Model
-from toolkit.opening import is_registered
+from toolkit.opening import is_registered, model_directory
 from toolkit.recommending.ranker import Ranker, Rule
 from toolkit.recommending.tasks import WORDS, Order, identity, on_cluster
 from toolkit.secrets import mask
@@ -64,9 +64,7 @@ def ranking(
             f"on a Dask cluster the model must be a directory that all workers see, but got {name}: bring it "
             f"there with `mlflow artifacts download -u {name} -d DIR`, and name DIR/artifacts/model"
         )
-    path = Path(name).resolve()
+    path = model_directory(name).resolve()
     order = Order(str(path), identity(path), rule, backend, threads or 1)
-    with connect(scheduler, words=WORDS) as engine:
-        if not isinstance(engine, Cluster):
-            raise TypeError(engine)
+    with cluster_at(scheduler, WORDS) as engine:
         yield functools.partial(on_cluster, engine, order), f"the Dask cluster {mask(scheduler)}"

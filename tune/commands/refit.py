@@ -67,10 +67,12 @@ def refit(
     from toolkit.commands.progress import progress
     from toolkit.dataset import RatingsDataset
     from tune.refitting import refit_best
+    from tune.registering import Target
     from tune.study import Study
 
     if alias and not register:
         raise click.UsageError("--alias is of a registered model: name it with --register")
+    target = Target(register, alias, promote) if register else None
     found = Study.open(study)
     if out is None:
         here = Path.cwd()
@@ -91,7 +93,7 @@ def refit(
             overwrite=overwrite,
             ensemble=ensemble or 0,
             titles=names,
-            register=(register, alias, promote) if register else None,
+            register=target,
             tell=tell,
         )
     screen = console(as_json=as_json)
