@@ -1,0 +1,47 @@
+"""Models of each kind, and the MLflow models of them, for the tests of both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.ensemble import Ensemble
+from toolkit.mlflow_model import write_mlflow_model
+from toolkit.wals import WALS
+
+N_USERS, N_ITEMS = 15, 11
+USERS, ITEMS = np.arange(N_USERS) * 3 + 1, np.arange(N_ITEMS) * 7 + 100
+CONFIGS = {
+    "plain": WALSConfig(factors=3, iterations=4),
+    "no bias": WALSConfig(factors=2, iterations=4, bias="none", weight_exponent=0.4, observed_weight=3.0),
+    "unobserved": WALSConfig(factors=4, iterations=3, unobserved_weight=0.05),
+    "pattern": WALSConfig(factors=4, iterations=3, pattern_weight=0.3),
+    "both": WALSConfig(factors=5, iterations=3, pattern_weight=0.3, unobserved_weight=0.02, clip="none"),
+}
+
+
+def fitted(ratings, config=CONFIGS["plain"], *, user_ids=USERS, item_ids=ITEMS, dtype="float64"):
+    options = RunOptions(dtype=dtype, threads=1)
+    return WALS(config, options).fit(ratings, user_ids=user_ids, item_ids=item_ids)
+
+
+def made(ratings):
+    """Return a model of each kind."""
+    with_text = fitted(
+        ratings, user_ids=[f"user {n}" for n in range(N_USERS)], item_ids=[f"ï{n}" for n in range(N_ITEMS)]
+    )
+    titled = fitted(ratings)
+    titled.titles = np.array([f"Film {n}" for n in range(N_ITEMS)])
+    ensemble = Ensemble([fitted(ratings, config) for config in CONFIGS.values()], [0.3, 0.1, 0.2, 0.2, 0.2])
+    return {"numbers": fitted(ratings), "text": with_text, "titled": titled, "ensemble": ensemble}
+
+
+def write_all(models, tmp_path_factory):
+    """Return the MLflow models of models, by kind."""
+    places = {}
+    for kind, model in models.items():
+        folder = tmp_path_factory.mktemp(kind)
+        model.save(folder / "a model #1 100%")
+        write_mlflow_model(folder / "a model #1 100%", folder / "served")
+        places[kind] = folder / "served"
+    return places

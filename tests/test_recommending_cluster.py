@@ -1,0 +1,229 @@
+"""Recommendations for many users by the workers of a Dask cluster: the same file, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from dask_processes import QUICK, DaskProcesses, failure_to_connect
+from processes import wait_for
+from recommending_models import names, text_model, write
+
+from toolkit import dask_cluster
+from toolkit.commands import main
+from toolkit.dask_cluster import Cluster, cluster_at
+from toolkit.errors import BackendError, ConfigError, ModelError
+from toolkit.mlflow_model import write_mlflow_model
+from toolkit.model import Model
+from toolkit.recommending import Rule, every_user, job, ranking, recommend_to_file, tasks
+from toolkit.recommending.tasks import Order, identity, rank_part
+
+
+@pytest.fixture(scope="module")
+def model(made_up_ratings):
+    return text_model(made_up_ratings)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of seven users."""
+    monkeypatch.setattr(job, "_USERS", 7)
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model"
+    model.save(path)
+    return path
+
+
+def order(path, rule=None):
+    return Order(str(path), identity(path), rule or Rule(), "numpy", 1)
+
+
+def test_a_worker_opens_the_model_once_and_another_one_anew(saved, model, tmp_path, monkeypatch):
+    opened = []
+    load = Model.load.__func__
+    monkeypatch.setattr(Model, "load", classmethod(lambda cls, path: opened.append(path) or load(cls, path)))
+    tasks._ranker.cache_clear()
+    shutil.copytree(saved, tmp_path / "model")
+    told = order(tmp_path / "model")
+    for begin in (0, 10, 20):
+        best = rank_part(told, np.arange(begin, begin + 10))
+        alone = model.recommend_many(model.users.ids[begin : begin + 10])
+        np.testing.assert_array_equal(best.items, alone.items)
+    assert len(opened) == 1
+    model.save(tmp_path / "model", overwrite=True, valid_rmse=1.0)
+    assert order(tmp_path / "model") != told
+    rank_part(order(tmp_path / "model"), np.arange(3))
+    assert len(opened) == 2
+    tasks._ranker.cache_clear()
+    with pytest.raises(
+        ModelError, match=r"has another model in .*model than this machine: put the model where"
+    ):
+        rank_part(told, np.arange(3))
+
+
+def test_a_model_of_a_registry_is_refused_with_the_way_out(model):
+    where = ranking(model, Rule(), scheduler="tcp://head:8786", name="models:/films@champion")
+    with (
+        pytest.raises(ConfigError, match=r"mlflow artifacts download -u models:/films@champion -d DIR"),
+        where,
+    ):
+        pytest.fail("the block must not run")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, repo_root):
+    """A scheduler and two worker processes, each kept alive by a nanny."""
+    with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **QUICK) as processes:
+        processes.start("worker", "--nworkers", "2", "--nthreads", "1")
+        processes.start_scheduler()
+        wait_for(lambda: not failure_to_connect(processes.address))
+        yield processes
+
+
+@pytest.fixture
+def lonely(tmp_path_factory, repo_root):
+    """A scheduler and its only worker, which nobody starts again."""
+    with DaskProcesses(tmp_path_factory.mktemp("lonely"), repo_root, **QUICK) as processes:
+        processes.start_scheduler()
+        processes.worker = processes.start("worker", "--no-nanny", "--nthreads", "1")
+        wait_for(lambda: not failure_to_connect(processes.address))
+        yield processes
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2), ("_ANSWER", "3s")):
+        monkeypatch.setattr(dask_cluster, name, seconds)
+
+
+def on_cluster(model, path, out, address, progress=None):
+    rule = Rule()
+    with ranking(model, rule, backend="numpy", scheduler=address, name=path) as (rank, _):
+        return recommend_to_file(model, every_user(model.users).rows, out, rule, rank, progress=progress)
+
+
+@pytest.mark.integration
+def test_a_cluster_writes_what_this_process_writes(cluster, model, saved, tmp_path, small_parts):
+    write(model, tmp_path / "here.parquet", titles=model.titles)
+    served = tmp_path / "served"
+    write_mlflow_model(saved, served)
+    for name, where in ((saved, cluster.address), (served, str(cluster.file))):
+        done = CliRunner().invoke(
+            main,
+            [
+                *("recommend", str(name), "--all-users", "--out", str(tmp_path / "there.parquet")),
+                *("--dask-scheduler", where, "--overwrite", "--backend", "numpy"),
+            ],
+        )
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+    assert names(tmp_path) == ["here.parquet", "served", "there.parquet"]
+
+
+@pytest.mark.integration
+def test_results_stream_in_order_and_few_are_begun_ahead(cluster, tmp_path):
+    def work(item):
+        (tmp_path / f"{item}").touch()
+        time.sleep(0.05 * (item % 3))
+        return item * item
+
+    with cluster_at(cluster.address, tasks.WORDS) as workers:
+        found = workers.stream(work, list(range(20)), ahead=4)
+        for item, result in enumerate(found):
+            assert result == item * item
+            assert len(names(tmp_path)) <= item + 4
+    assert len(names(tmp_path)) == 20
+
+
+@pytest.mark.integration
+def test_a_stream_that_is_left_early_leaves_no_task(cluster, tmp_path):
+    def work(item):
+        (tmp_path / f"begun {item}").touch()
+        time.sleep(0.3)
+        (tmp_path / f"ended {item}").touch()
+
+    with (
+        cluster_at(cluster.address, tasks.WORDS) as workers,
+        contextlib.closing(workers.stream(work, range(50), ahead=8)) as found,
+    ):
+        next(found)
+    before = names(tmp_path)
+    assert len(before) < 20
+    assert len([name for name in before if "begun" in name]) * 2 == len(before)
+    time.sleep(0.6)
+    assert names(tmp_path) == before
+
+
+@pytest.mark.integration
+def test_it_outlives_a_worker(cluster, model, saved, tmp_path, small_parts):
+    killed = []
+
+    def progress(stage, done, total):
+        if 20 < done < total and not killed:
+            with cluster_at(cluster.address, tasks.WORDS) as workers:
+                killed.append(min(workers.client.run(os.getpid).values()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    on_cluster(model, saved, tmp_path / "there.parquet", cluster.address, progress)
+    write(model, tmp_path / "here.parquet")
+    assert killed
+    assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+
+
+@pytest.mark.integration
+def test_a_worker_that_does_not_see_the_model_is_named(cluster, model, saved, tmp_path):
+    hidden = tmp_path / "hidden"
+    with cluster_at(cluster.address, tasks.WORDS) as workers:
+        with pytest.raises(
+            BackendError, match=rf"does not see {hidden}: put the model where all workers see"
+        ):
+            list(tasks.on_cluster(workers, Order(str(hidden), "", Rule(), "numpy", 1), [np.arange(3)]))
+        lost = Order(str(saved), "another", Rule(), "numpy", 1)
+        with pytest.raises(ModelError, match="has another model in"):
+            list(tasks.on_cluster(workers, lost, [np.arange(3)]))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("victim", "text"),
+    [
+        ("worker", r"has had no workers for 1 s, and \d+ tasks are left: .*, and recommend again$"),
+        ("scheduler", r"^the Dask cluster is gone: .*; recommend again when it is back$"),
+    ],
+)
+def test_a_cluster_that_dies_is_told_and_leaves_nothing(
+    lonely, model, saved, *, tmp_path, small_parts, impatient, victim, text
+):
+    def progress(stage, done, total):
+        if done == 14:
+            getattr(lonely, victim).kill()
+
+    began = time.monotonic()
+    with pytest.raises(BackendError, match=text):
+        on_cluster(model, saved, tmp_path / "out.parquet", lonely.address, progress)
+    assert time.monotonic() - began < 60
+    assert names(tmp_path) == []
+
+
+@pytest.mark.integration
+def test_a_full_disk_ends_the_tasks_of_a_cluster(cluster, model, saved, tmp_path, small_parts):
+    def progress(stage, done, total):
+        if done == 14:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        on_cluster(model, saved, tmp_path / "out.parquet", cluster.address, progress)
+    assert names(tmp_path) == []
+    with cluster_at(cluster.address, tasks.WORDS) as workers:
+        assert isinstance(workers, Cluster)
+        wait_for(lambda: not any(workers.client.processing().values()))
