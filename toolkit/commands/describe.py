@@ -183,7 +183,7 @@ def _print_bars(
 
 
 def _print_tables(screen: Console, data: RatingsDataset, quantiles: dict[str, dict[str, int]]) -> None:
-    from toolkit.dataset import SHARDS
+    from toolkit.manifest import SHARDS
 
     table = _table("training ratings", *next(iter(quantiles.values())))
     for name, each in quantiles.items():

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolkit import __version__
-from toolkit.dataset import FORMAT, FORMAT_VERSION
 from toolkit.ingest.badrows import Rejections
 from toolkit.ingest.merging import Part
 from toolkit.ingest.numbering import integers_among
 from toolkit.ingest.source import RatingsSource
 from toolkit.ingest.split import SPLITS
 from toolkit.ingest.writing import digest_of
+from toolkit.manifest import FORMAT, FORMAT_VERSION
 
 NAME = "manifest.json"
 _LIBRARIES = ("numpy", "scipy", "pyarrow", "dask")
