@@ -233,7 +233,7 @@ def test_memory_that_runs_out_midway_fails_the_trial_and_not_the_next(ratings, p
     worker = TrialWorker(ratings, ON_GPU)
     before = pool.used_bytes()
     monkeypatch.setattr(DeviceShare, "require", lambda *_, **__: None)
-    pool.set_limit(size=before + 40_000)
+    pool.set_limit(size=before + 60_000)
     (segment,) = all_of(worker, CONFIG.replace(factors=100))
     assert segment.reason.startswith(
         f"out of memory on the GPU, of which this process may take {worker.share} (Out of memory allocating "
