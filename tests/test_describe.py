@@ -152,6 +152,13 @@ def test_the_text(made):
     assert "every file verified" in run(made, "--verify").stdout
 
 
+def test_a_transform_is_told(made, edited):
+    assert "transform" not in run(made).stdout
+    data = edited(transform="log1p")
+    assert "log1p, after duplicates were merged" in run(data).stdout
+    assert json.loads(run(data, "--json").stdout.splitlines()[-1])["transform"] == "log1p"
+
+
 @pytest.mark.parametrize("columns", [30, 40, 60, 80, 200])
 def test_no_line_is_wider_than_the_terminal(made, columns):
     text = run(made, columns=columns).stdout

@@ -90,6 +90,7 @@ def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) ->
                 "density": density,
                 **told,
                 "duplicates_policy": data.manifest.get("duplicates"),
+                "transform": data.manifest.get("transform"),
                 "rating_statistics": data.manifest.get("ratings"),
                 "histogram": bars,
                 "quantiles": quantiles,
@@ -108,6 +109,8 @@ def _print_facts(screen: Console, data: RatingsDataset, *, density: float, verif
     kind = split.pop("kind", "unknown")
     policies = manifest.get("duplicates"), _dict(manifest.get("rejections")).get("policy")
     merged, rejected = (f" (policy: {each})" if isinstance(each, str) else "" for each in policies)
+    transform = manifest.get("transform", "none")
+    transform = transform if isinstance(transform, str) and transform != "none" else None
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
@@ -124,12 +127,14 @@ def _print_facts(screen: Console, data: RatingsDataset, *, density: float, verif
         "source": ", ".join(_sources(manifest["source"])) or "unknown",
         "duplicates": f"{_number(counts.get('duplicates', 0))} merged{merged}",
         "rejected": f"{_number(counts.get('rejected', 0))} rows{rejected}",
+        "transform": f"{transform}, after duplicates were merged" if transform else None,
         "digest": data.digest + (", every file verified" if verified else ""),
         "written": f"{manifest.get('created', 'at an unknown time')}",
         "versions": ", ".join(f"{name} {each}" for name, each in _dict(manifest.get("versions")).items()),
     }
     for label, value in rows.items():
-        facts.add_row(label, _plain(screen, value))
+        if value is not None:
+            facts.add_row(label, _plain(screen, value))
     screen.print(facts)
 
 
