@@ -55,15 +55,10 @@ class KernelSpace:
         biased = config.bias == "full"
         for side in sides:
             if side.kernels:
-                self._fit_waves(side)
+                _fit_waves(side.kernels, side)
                 self.arena.reserve(
                     side.kernels.scratch_bytes(config.factors, biased=biased, product=self.product)
                 )
-
-    def _fit_waves(self, ratings: RatingRows) -> None:
-        # The same sums come out of waves of any size.
-        assert ratings.kernels is not None  # noqa: S101 - asked before
-        ratings.kernels.wave_bytes = min(PARTIAL_BYTES, ratings.backend.batch_bytes)
 
     def solve(
         self, ratings: RatingRows, fixed: Side, *, config: WALSConfig, column_weight: Any, **system: Any
@@ -79,7 +74,7 @@ class KernelSpace:
         """
         if ratings.kernels is None or not self._divides(column_weight):
             return None
-        self._fit_waves(ratings)
+        _fit_waves(ratings.kernels, ratings)
         xp = self.launch.xp
         return ratings.kernels.solve(
             Side(*(xp.ascontiguousarray(a) for a in fixed)),
@@ -116,6 +111,11 @@ class KernelSpace:
             return None
         fit, observed = self.launch.xp.asnumpy(objective_sums(self.launch, factors, pairs, weight))
         return float(fit), float(observed)
+
+
+def _fit_waves(solver: SideSolver, ratings: RatingRows) -> None:
+    # The same sums come out of waves of any size.
+    solver.wave_bytes = min(PARTIAL_BYTES, ratings.backend.batch_bytes)
 
 
 def _fitting(factors: Predictor, pairs: tuple[Any, Any, Any]) -> bool:
