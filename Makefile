@@ -26,7 +26,7 @@ types: env-dev  ## mypy, strict
 	@$(IN_VENV) mypy
 
 unit: env-dev
-	@$(IN_VENV) pytest -m "not slow" --cov --cov-report=term
+	@$(IN_VENV) pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
 
 docs: env-dev  ## the documentation as a site, in site/; a warning is an error
 	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

@@ -39,6 +39,20 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend_name", params, scope="session")
 
 
+def pytest_collection_modifyitems(items):
+    """Share the tests among the processes of ``pytest -n``.
+
+    Those that start processes of their own come first, one after the other, as each keeps the machine busy;
+    beside them the others, each file whole, as its tests have fixtures in common.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in items:
+        starts = item.get_closest_marker("integration")
+        item.add_marker(pytest.mark.xdist_group("integration" if starts else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
 @pytest.fixture(scope="session")
 def backend(backend_name, request):
     """The array backend under test, on one thread; a test that asks for it runs once for each backend."""
