@@ -39,6 +39,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend_name", params, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Share the tests among the processes of ``pytest -n``.
 
