@@ -14,7 +14,7 @@ demo: env-run  ## tune MovieLens 100K on this machine, and show the trials
 
 test: lint types unit  ## style, types, and every test but the slow ones
 
-test-all: env-all lint types  ## also the slow tests, the wheel on every Python found here, the oldest dependencies
+test-all: env-all lint types  ## also the slow tests, coverage, the wheel on every Python found here, the oldest dependencies
 	@$(IN_VENV) pytest --cov --cov-report=term
 	@$(IN_VENV) tox run -q -e py311,py312,py313,lowest
 
@@ -26,7 +26,7 @@ types: env-dev  ## mypy, strict
 	@$(IN_VENV) mypy
 
 unit: env-dev
-	@$(IN_VENV) pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
+	@$(IN_VENV) pytest -m "not slow" -n 2
 
 docs: env-dev  ## the documentation as a site, in site/; a warning is an error
 	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 from pathlib import Path
@@ -39,19 +40,33 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend_name", params, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Share the tests among the processes of ``pytest -n``.
+@functools.cache
+def starts_processes(path):
+    """Return whether tests of a file start processes of their own, each of which keeps the machine busy."""
+    return "mark.integration" in (REPO_ROOT / path).read_text(encoding="utf-8")
 
-    Those that start processes of their own come first, one after the other, as each keeps the machine busy;
-    beside them the others, each file whole, as its tests have fixtures in common.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Share the tests among the processes of ``pytest -n``, each file whole, for the fixtures it has in common.
+
+    Files whose tests start processes are one share: these run one after the other, whatever runs beside them.
     """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    for item in items:
-        starts = item.get_closest_marker("integration")
-        item.add_marker(pytest.mark.xdist_group("integration" if starts else item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return "integration" if starts_processes(path) else path
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """In the processes of ``pytest -n``, begin with what takes longest."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not starts_processes(item.path))
 
 
 @pytest.fixture(scope="session")

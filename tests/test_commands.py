@@ -73,7 +73,8 @@ def test_help_of_every_command_shows_an_example_and_the_json_option(name):
     assert "\n  Example:\n    walslab " in result.stdout or "\n  Examples:\n    walslab " in result.stdout
     assert f"    walslab {name} " in result.stdout or result.stdout.rstrip().count(f"walslab {name}\n")
     assert "--json" in result.stdout
-    assert run(name, "-h").stdout == result.stdout
+    short = run(name, "-h")
+    assert (short.exit_code, short.stdout) == (0, result.stdout), repr(short.exception)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -201,6 +201,7 @@ def test_dataset_without_validation_ratings_is_refused(workshop, made_up_ratings
     assert not Path("studies/hopeless").exists()
 
 
+@pytest.mark.slow  # as a round of the fault campaign's short form
 def test_killed_study_resumes_in_the_same_runs(workshop):
     folder, _ = workshop
     (folder / "longer.yaml").write_text(SPEC.replace("trials: 4", "trials: 12"))
@@ -340,7 +341,9 @@ def test_study_without_a_successful_trial_fails(workshop, tmp_path):
         "space: {factors: {low: 500, high: 600}, iterations: 2, regularization: 0.0}\n"
         "trials: 1\nearly_stopping: none\n"
     )
-    result = CliRunner().invoke(main, ["tune", "dataset", "--spec", str(spec), "--name", "hopeless"])
+    result = CliRunner().invoke(
+        main, ["tune", "dataset", "--spec", str(spec), "--name", "hopeless", "--in-process"]
+    )
     assert result.exit_code == 1
     assert "No trial succeeded" in result.stdout
     assert Study.open("hopeless").status() == "failed"
