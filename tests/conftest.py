@@ -48,7 +48,7 @@ def starts_processes(path):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Share the tests among the processes of ``pytest -n``, each file whole, for the fixtures it has in common.
+    """Share the tests among the processes of ``pytest -n``, each file whole, as its fixtures are.
 
     Files whose tests start processes are one share: these run one after the other, whatever runs beside them.
     """
