@@ -20,7 +20,7 @@ def _in_order() -> dict[str, str]:
     return {name: every[name] for name in [*(n for n in every if n not in last), *last]}
 
 
-@click.group(cls=LazyGroup, lazy=_in_order(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=_in_order())
 @click.version_option(package_name="walslab", version=toolkit.__version__, prog_name="walslab")
 def main() -> None:
     """Tune a matrix factorization of explicit ratings: WALS on NumPy or CuPy, Ray Tune, MLflow.

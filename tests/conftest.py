@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import os
 from pathlib import Path
@@ -40,24 +39,31 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend_name", params, scope="session")
 
 
-@functools.cache
-def starts_processes(path):
-    """Return whether tests of a file start processes of their own, each of which keeps the machine busy."""
-    return "mark.integration" in (REPO_ROOT / path).read_text(encoding="utf-8")
+def starts_ray(path):
+    """Return whether tests of a file start Ray, whose processes keep the machine busy for a while."""
+    return Path(path).stem in {
+        "test_cluster",
+        "test_docs_python",
+        "test_mirror",
+        "test_on_ray",
+        "test_search_faults",
+        "test_server",
+        "test_tune",
+    }
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Share the tests among the processes of ``pytest -n``, each file whole, as its fixtures are.
 
-    Files whose tests start processes are one share: these run one after the other, whatever runs beside them.
+    Files whose tests start Ray are one share: these run one after the other, whatever runs beside them.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             path = nodeid.partition("::")[0]
-            return "integration" if starts_processes(path) else path
+            return "ray" if starts_ray(path) else path
 
     config.option.loadscopereorder = False
     return Scheduling(config, log)
@@ -66,7 +72,7 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(items):
     """In the processes of ``pytest -n``, begin with what takes longest."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: not starts_processes(item.path))
+        items.sort(key=lambda item: not starts_ray(item.path))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import sys
 import click
 import pytest
 from click.testing import CliRunner
+from command_lines import parameters
 
 import toolkit
 from cluster.cli import main
@@ -77,6 +78,13 @@ def test_help_of_every_command_shows_an_example_and_the_json_option(name):
     assert (short.exit_code, short.stdout) == (0, result.stdout), repr(short.exception)
 
 
+@pytest.mark.parametrize("group", ["toolkit", "tune", "cluster"])
+def test_every_package_run_as_a_module_shows_its_help_by_both_names(python, group):
+    short, long = (python("-m", group, option) for option in ("-h", "--help"))
+    assert short.returncode == 0
+    assert short.stdout == long.stdout != ""
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_is_taken_by_the_command_it_shows(name):
     command = main.get_command(click.Context(main), name)
@@ -84,9 +92,9 @@ def test_every_example_is_taken_by_the_command_it_shows(name):
     examples = [line for line in lines if line.startswith("walslab ")]
     assert examples
     for example in examples:
-        _, called, *arguments = shlex.split(example)
-        assert called == name
-        command.make_context(name, arguments)
+        _, *words = shlex.split(example)
+        assert words[0] == name
+        parameters(words)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from command_lines import parameters
 from manifest_checks import ALL, MANIFESTS, PAGES, RAY_UP, ROOT, YAML, changed, documents, read, walk
 
 import cluster.cli
@@ -31,10 +32,7 @@ def walslab_accepts(words):
         group, words = groups[words[2]], words[3:]
     else:
         group, words = cluster.cli.main, words[1:]
-    parent = click.Context(group, **group.context_settings)
-    command = group.get_command(parent, words[0])
-    with command.make_context(words[0], words[1:], parent=parent):
-        pass
+    parameters(words, group)
     if "--" in words:
         walslab_accepts(["walslab", *words[words.index("--") + 1 :]])
 

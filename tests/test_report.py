@@ -12,10 +12,10 @@ import subprocess
 import sys
 
 import pytest
+from command_lines import parameters
 from markup import Page
 from trials import FACTS, NOTHING, SPACE, made_up_trials, spec_of
 
-from toolkit.commands.train import train
 from toolkit.config import WALSConfig
 from tune.metric import SearchMetric
 from tune.report import drawing, html, table, write_report
@@ -96,8 +96,7 @@ def test_the_command_that_the_page_shows_trains_the_best_configuration():
     command = re.search(r'<pre id="train">(.*?)</pre>', text, re.DOTALL)[1]
     words = shlex.split(command.replace("&#x27;", "'"))
     assert words[:3] == ["walslab", "train", "data/my ratings/dataset"]
-    with train.make_context("train", words[2:]) as context:
-        given = context.params
+    given = parameters(words[1:])
     fields = WALSConfig.valid()
     assert {name: given[name] for name in fields} == trials[0]["config"]
     assert given["seed"] == 7
