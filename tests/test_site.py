@@ -79,12 +79,13 @@ def test_plots_are_those_of_the_results():
     assert drawn == {name: (ROOT / "docs/assets" / name).read_text(encoding="utf-8") for name in drawn}
 
 
-def test_figures_of_the_benchmarks_page_stand_in_the_results():
+@pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
+def test_figures_and_commands_of_benchmarks_stand_in_the_results(name):
     results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
-    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
-    commands = re.findall(r"(?m)^    (python .*)$", page)
-    assert len(commands) >= 5
-    assert [command for command in commands if command not in results] == []
+    page = re.sub(r"\(3.11 to 3.13\)", "", (ROOT / name).read_text(encoding="utf-8"))
+    found = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", page) + re.findall(r"(?m)^    (python .*)$", page)
+    assert len(found) >= 12
+    assert [each for each in found if each not in results] == []
 
 
 class Site(HTMLParser):
