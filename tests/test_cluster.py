@@ -127,7 +127,7 @@ class Job:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
-    def until(self, true, seconds=120):
+    def until(self, true, seconds=300):
         """Wait for something while it runs."""
         try:
             wait_for(lambda: true() or self.process.poll() is not None, seconds)
