@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.wals import WALS
+
+CONFIG = WALSConfig(factors=3, iterations=4)
+OPTIONS = RunOptions(dtype="float64", threads=1)
 N_USERS, N_ITEMS = 15, 11
 USER_IDS = [f"user {n}" for n in range(N_USERS)]
 ITEM_IDS = np.arange(N_ITEMS) * 7 + 100
+
+
+def named(ratings):
+    """Return a model trained with text ids of users and integer ids of items."""
+    return WALS(CONFIG, OPTIONS).fit(ratings, user_ids=USER_IDS, item_ids=ITEM_IDS)
 
 
 def dense(model):

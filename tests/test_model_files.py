@@ -11,14 +11,10 @@ import warnings
 
 import numpy as np
 import pytest
-from small_models import ITEM_IDS, N_ITEMS, N_USERS, USER_IDS, dense
+from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
-from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ModelError
 from toolkit.wals import WALS
-
-CONFIG = WALSConfig(factors=3, iterations=4)
-OPTIONS = RunOptions(dtype="float64", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +24,7 @@ def ratings(made_up_ratings):
 
 @pytest.fixture(scope="module")
 def model(ratings):
-    """Trained with text ids of users and integer ids of items."""
-    return WALS(CONFIG, OPTIONS).fit(ratings, user_ids=USER_IDS, item_ids=ITEM_IDS)
+    return named(ratings)
 
 
 @pytest.fixture

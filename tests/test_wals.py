@@ -7,16 +7,13 @@ import copy
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from small_models import ITEM_IDS, N_ITEMS, N_USERS, USER_IDS, dense
+from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
 from toolkit.backend import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
 from toolkit.factors import Factors, Side
 from toolkit.wals import WALS
-
-CONFIG = WALSConfig(factors=3, iterations=4)
-OPTIONS = RunOptions(dtype="float64", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +23,7 @@ def ratings(made_up_ratings):
 
 @pytest.fixture(scope="module")
 def model(ratings):
-    """Trained with text ids of users and integer ids of items."""
-    return WALS(CONFIG, OPTIONS).fit(ratings, user_ids=USER_IDS, item_ids=ITEM_IDS)
+    return named(ratings)
 
 
 def with_factors(item_factors, *, user_factors=((1.0, 0.0),), seen=()):
