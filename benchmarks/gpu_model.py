@@ -1,8 +1,8 @@
 """What an iteration's kernels must do, counted, and how long that should take a card; no device is needed.
 
-The counts are exact: operations and bytes of the launches that `toolkit.cuda.plan` and `toolkit.cuda.shape`
-decide on. The rates are a card's limits and, for what is bound by latency, cycles that were estimated from
-the source; `gpu_solver.py` puts what is measured beside them.
+The counts are exact: operations and bytes of the launches that `toolkit.backends.cuda.plan` and
+`toolkit.backends.cuda.shape` decide on. The rates are a card's limits and, for what is bound by latency,
+cycles that were estimated from the source; `gpu_solver.py` puts what is measured beside them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.cuda.plan import plan_rows
-from toolkit.cuda.shape import Shape
+from toolkit.backends.cuda.plan import plan_rows
+from toolkit.backends.cuda.shape import Shape
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from gpu_model import H200, iteration, least_seconds  # noqa: E402 - found by the line above
 
-from toolkit.backend import Backend  # noqa: E402 - as above
+from toolkit.backends.base import Backend  # noqa: E402 - as above
+from toolkit.backends.cuda.shape import PRODUCTS, Shape  # noqa: E402 - as above
+from toolkit.backends.rows import TrainingData  # noqa: E402 - as above
 from toolkit.config import WALSConfig  # noqa: E402 - as above
-from toolkit.cuda.shape import PRODUCTS, Shape  # noqa: E402 - as above
-from toolkit.layout import TrainingData  # noqa: E402 - as above
+from toolkit.solver.trainer import Trainer  # noqa: E402 - as above
 from toolkit.synth.chunk import make_chunk  # noqa: E402 - as above
 from toolkit.synth.counts import ML20M_RATINGS, movielens_counts  # noqa: E402 - as above
 from toolkit.synth.plan import Plan  # noqa: E402 - as above
-from toolkit.trainer import Trainer  # noqa: E402 - as above
 
 
 def main() -> None:

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp  # noqa: TC002 - Split is a NamedTuple
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.rows import TrainingData
 from toolkit.config import PRESETS, WALSConfig
+from toolkit.evaluation.metrics import rmse
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.layout import TrainingData
-from toolkit.metrics import rmse
-from toolkit.stopping import best, stalled
-from toolkit.trainer import Trainer
+from toolkit.solver.stopping import best, stalled
+from toolkit.solver.trainer import Trainer
 
 _ITERATIONS, _PATIENCE = 40, 3
 

@@ -12,17 +12,17 @@ import numpy as np
 from scale_cells import number, size, table
 from scale_model import TEXT_BYTES, Shape, cpu_seconds, disk_bytes, host_bytes
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
-from toolkit.dataset import RatingsDataset
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.evaluation.metrics import pairs_on, rmse
+from toolkit.evaluation.ranking import rank
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.ingest.writing import SHARD_RATINGS
-from toolkit.layout import TrainingData
-from toolkit.metrics import pairs_on, rmse
-from toolkit.ranking import rank
+from toolkit.solver.trainer import Trainer
 from toolkit.synth import write_ratings
 from toolkit.synth.counts import movielens_counts
-from toolkit.trainer import Trainer
 
 N_RATINGS, RANK = 2_000_000, 64
 

@@ -1,15 +1,15 @@
 """What a large run takes, by arithmetic and by measured rates: its work and its memory.
 
 Every constant names its source; every formula is a function here, once. Memory of a training on a GPU is what
-`toolkit.device` asks for before it takes the device. Nothing here was measured on a GPU.
+`toolkit.backends.device` asks for before it takes the device. Nothing here was measured on a GPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from toolkit.backends.device import RESERVE, device_bytes
 from toolkit.config import WALSConfig
-from toolkit.device import RESERVE, device_bytes
 from toolkit.ingest.memory import plan
 from toolkit.ingest.writing import SHARD_RATINGS
 from toolkit.synth.counts import movielens_counts
@@ -26,8 +26,9 @@ MEASURED: dict[str, tuple[int, int, int, dict[int, float]]] = {
 FITTED = "20M made up"
 MEASURED_CORES = 2
 # Measured by --check, 2026-11-25, on 1 core beside other work: an iteration with pattern factors and the
-# errors of train and valid, by one without (rank 64); scores that `toolkit.ranking.rank` ranks a second; and
-# processor time of an ingest for each piece: what a range of users has in a block, or in a range of items.
+# errors of train and valid, by one without (rank 64); scores that `toolkit.evaluation.ranking.rank` ranks a
+# second; and processor time of an ingest for each piece: what a range of users has in a block, or in a range
+# of items.
 STUDY_FACTOR, SCORES_A_SECOND, PIECE_SECONDS = 1.55, 6.8e7, 63e-6
 # Measured (20M-row CSV of 517 MB, shared facts of the project), and docs/adr/0004.
 TEXT_BYTES, SCRATCH_BYTES = 517e6 / 20_000_263, 20
@@ -38,7 +39,7 @@ TRAIN, VALID, TEST = 0.8, 0.1, 0.1
 # Published by the makers of the cards: float32 FLOP/s without tensor cores, bytes/s of memory, bytes that are
 # there for a process; and bytes/s one way between the cards of an H100 node, and from the host (PCIe 5, x16).
 NVLINK, PCIE = 450e9, 50e9
-BATCH = 2 << 30  # of `toolkit.backend`, on a card that has room for it
+BATCH = 2 << 30  # of `toolkit.backends.base`, on a card that has room for it
 # Prices an hour: an assumption of 2026-11, on-demand list price, order of magnitude; check yours.
 NODE_CORES, NODE_PRICE = 16, 1.6  # 16 cores, 128 GiB
 NETWORK = 1.25e9  # bytes/s of a node: an assumption, 10 Gbit/s

@@ -36,7 +36,7 @@ import scipy.sparse as sp
 from quality import split_of, train
 
 from toolkit.config import WALSConfig
-from toolkit.stopping import best
+from toolkit.solver.stopping import best
 
 _ITERATIONS, _PATIENCE = 40, 3
 # λ and ν move together along a valley. The penalty of a row with this many ratings hardly depends on ν.

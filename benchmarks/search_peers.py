@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.rows import TrainingData
 from toolkit.config import PRESETS
-from toolkit.dataset import RatingsDataset
-from toolkit.layout import TrainingData
-from toolkit.metrics import pairs_on, rmse
-from toolkit.trainer import Trainer
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.evaluation.metrics import pairs_on, rmse
+from toolkit.solver.trainer import Trainer
 
 ITERATIONS = 15
 

@@ -28,12 +28,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backend import usable_processors
+from toolkit.backends.base import usable_processors
 from toolkit.config import PRESETS, RunOptions
-from toolkit.factors import Factors, Side
-from toolkit.ids import IdTable
-from toolkit.mlflow_model import write_mlflow_model
-from toolkit.wals import WALS
+from toolkit.datasets.ids import IdTable
+from toolkit.models.wals import WALS
+from toolkit.serving.mlflow_model import write_mlflow_model
+from toolkit.solver.factors import Factors, Side
 
 # Kinds of requests, and how many of a hundred.
 MIX = {"recommend, known user": 65, "predict, known user": 15, "recommend, new user": 15, "unknown user": 5}

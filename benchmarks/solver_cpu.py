@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp  # noqa: TC002 - read by people, in signatures
 
-from toolkit.backend import Backend, usable_processors
+from toolkit.backends.base import Backend, usable_processors
+from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.layout import TrainingData
+from toolkit.solver.trainer import Trainer
 from toolkit.synth import write_ratings
-from toolkit.trainer import Trainer
 
 _SCALE = {"k": 1_000, "M": 1_000_000}
 Contestants = dict[str, Callable[[], float]]

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cluster.errors import JobError
-from toolkit.address import said
-from toolkit.secrets import mask
+from toolkit.files.address import said
+from toolkit.files.masking import mask
 
 _PATIENCE = 10  # seconds that a job server has to answer
 _HOW = (

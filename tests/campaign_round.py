@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from mlflow import MlflowClient
 
-from toolkit.backend import Backend
-from toolkit.dataset import RatingsDataset
-from toolkit.factors import Factors
-from toolkit.metrics import rmse
+from toolkit.backends.base import Backend
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.evaluation.metrics import rmse
+from toolkit.solver.factors import Factors
 from tune.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent

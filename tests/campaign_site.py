@@ -83,7 +83,7 @@ def setting(**values):
 
 # A round need not wait for a minute.
 record = {"_PATIENCE": 25.0}
-CHANGES = {"toolkit.trainer": harm_trainer}
+CHANGES = {"toolkit.solver.trainer": harm_trainer}
 if os.environ.get("WALSLAB_TEST_LIVE"):
     # Else no trial would be heard of, or shown, before it ends.
     CHANGES["tune.training"] = setting(_SEGMENT_SECONDS=0.05)

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from toolkit.cuda.kernels import OPTIONS, defines_of, source
-from toolkit.cuda.shape import Shape
+from toolkit.backends.cuda.kernels import OPTIONS, defines_of, source
+from toolkit.backends.cuda.shape import Shape
 
 
 class Usage(NamedTuple):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from toolkit.config import RunOptions, WALSConfig
+from toolkit.models.wals import WALS
 from toolkit.recommending import Rule, every_user, ranking, recommend_to_file
-from toolkit.wals import WALS
 
 N_USERS, N_ITEMS = 60, 40
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.ensemble import Ensemble
-from toolkit.mlflow_model import write_mlflow_model
-from toolkit.wals import WALS
+from toolkit.models.ensemble import Ensemble
+from toolkit.models.wals import WALS
+from toolkit.serving.mlflow_model import write_mlflow_model
 
 N_USERS, N_ITEMS = 15, 11
 USERS, ITEMS = np.arange(N_USERS) * 3 + 1, np.arange(N_ITEMS) * 7 + 100

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from toolkit import atomic
+from toolkit.files import atomic
 
 
 class BoomError(Exception):
@@ -180,7 +180,7 @@ def test_directory_that_was_being_replaced_is_put_back_and_not_overwritten_unask
 
 KILLED = """
 import os, signal, sys
-from toolkit import atomic
+from toolkit.files import atomic
 with atomic.directory(sys.argv[1], overwrite=True) as part:
     (part / "new").write_text("new")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 
-from toolkit.backend import _PROBLEMS, Backend, cupy_problem
+from toolkit.backends.base import _PROBLEMS, Backend, cupy_problem
 from toolkit.errors import BackendError, WalslabError
 
 NOT_INSTALLED = "cupy is not installed: pip install 'walslab[gpu]'"
@@ -119,7 +119,7 @@ def test_numpy_never_asks_for_cupy(monkeypatch):
 
 def test_importing_the_toolkit_imports_no_cupy(repo_root):
     # CuPy takes a second to import, and a machine without a GPU may not have it.
-    code = "import sys, toolkit.trainer; sys.exit('cupy' in sys.modules)"
+    code = "import sys, toolkit.solver.trainer; sys.exit('cupy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False).returncode == 0
 
 

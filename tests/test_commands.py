@@ -16,7 +16,7 @@ from command_lines import parameters
 import toolkit
 from cluster.cli import main
 from cluster.job import FORWARDED
-from toolkit.cli import LazyGroup, emit
+from toolkit.commands.cli import LazyGroup, emit
 from tune.spec import default_text
 
 COMMANDS = main.list_commands(click.Context(main))

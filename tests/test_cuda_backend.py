@@ -15,18 +15,18 @@ from cuda_on_cpu.build import COMPILER
 from cuda_on_cpu.launcher import ProcessorLauncher
 from test_solver import BACKGROUNDS, CASES
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.cuda import kernels
+from toolkit.backends.cuda.launcher import CuPyLauncher, Kernel
+from toolkit.backends.cuda.shape import Shape
+from toolkit.backends.device import DeviceShare
+from toolkit.backends.rows import RatingRows, TrainingData
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.cuda import kernels
-from toolkit.cuda.launcher import CuPyLauncher, Kernel
-from toolkit.cuda.shape import Shape
-from toolkit.device import DeviceShare
 from toolkit.errors import SolverError
-from toolkit.factors import Side
-from toolkit.layout import RatingRows, TrainingData
-from toolkit.metrics import objective, rmse
-from toolkit.normal import solve_rows
-from toolkit.trainer import Trainer
+from toolkit.evaluation.metrics import objective, rmse
+from toolkit.solver.factors import Side
+from toolkit.solver.normal import solve_rows
+from toolkit.solver.trainer import Trainer
 
 GIB = 1 << 30
 
@@ -35,7 +35,7 @@ def put_in_place(monkeypatch):
     """Have a stand-in for CuPy whose kernels run on this processor."""
     cupy_stand_in.install(monkeypatch, total=8 * GIB)
     launcher = partial(ProcessorLauncher, xp=importlib.import_module("cupy"))
-    monkeypatch.setattr("toolkit.cuda.space.CuPyLauncher", launcher)
+    monkeypatch.setattr("toolkit.backends.cuda.space.CuPyLauncher", launcher)
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def cuda(monkeypatch):
     if COMPILER is None:
         pytest.skip("g++ is not installed, or this is not Linux: CUDA sources cannot be run on the CPU")
     put_in_place(monkeypatch)
-    monkeypatch.setattr("toolkit.cuda.pairs.BLOCKS", 3)
+    monkeypatch.setattr("toolkit.backends.cuda.pairs.BLOCKS", 3)
     # Short rows, whole ones and parts in fifteen by eleven ratings.
-    monkeypatch.setattr("toolkit.cuda.plan.plan_rows.__kwdefaults__", {"part": 6, "short": 3})
+    monkeypatch.setattr("toolkit.backends.cuda.plan.plan_rows.__kwdefaults__", {"part": 6, "short": 3})
     return Backend("cuda")
 
 
@@ -118,7 +118,7 @@ def test_no_iteration_waits_for_the_device(cuda, made_up_ratings, monkeypatch):
     trainer, _ = trained(made_up_ratings(), WALSConfig(factors=4, iterations=1), cuda)
     asked = []
     monkeypatch.setattr(
-        "toolkit.cuda.solver.SideSolver.unsolved", lambda _: asked.append(len(launched(cuda)))
+        "toolkit.backends.cuda.solver.SideSolver.unsolved", lambda _: asked.append(len(launched(cuda)))
     )
     before = len(launched(cuda))
     trainer.step()

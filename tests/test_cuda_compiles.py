@@ -8,8 +8,8 @@ import nvrtc
 import pytest
 from nvrtc import ARCHITECTURES, RANKS, Usage, compile_kernels, name_of, table, variants
 
-from toolkit.cuda.kernels import OPTIONS, defines_of, source
-from toolkit.cuda.shape import Shape
+from toolkit.backends.cuda.kernels import OPTIONS, defines_of, source
+from toolkit.backends.cuda.shape import Shape
 
 COMPILER = nvrtc.library()
 needs_nvrtc = pytest.mark.skipif(COMPILER is None, reason="nvidia-cuda-nvrtc-cu12 is not installed")

@@ -10,11 +10,11 @@ import pytest
 from cuda_on_cpu.build import needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.cuda.pairs import objective_sums, squared_errors
 from toolkit.config import WALSConfig
-from toolkit.cuda.pairs import objective_sums, squared_errors
-from toolkit.factors import Factors, Side
-from toolkit.metrics import item_weights, rmse
+from toolkit.evaluation.metrics import item_weights, rmse
+from toolkit.solver.factors import Factors, Side
 
 pytestmark = needs_compiler
 
@@ -22,7 +22,7 @@ pytestmark = needs_compiler
 @pytest.fixture(autouse=True)
 def few_blocks(monkeypatch):
     # Some of them have several rounds of pairs, and some none.
-    monkeypatch.setattr("toolkit.cuda.pairs.BLOCKS", 3)
+    monkeypatch.setattr("toolkit.backends.cuda.pairs.BLOCKS", 3)
 
 
 def made(k, matrix, scale, seed=0):

@@ -10,9 +10,9 @@ from cuda_on_cpu.build import LaunchError, compiled, needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 from test_cuda_rows import WEIGHTED, half_step, ratings_of
 
+from toolkit.backends.cuda.kernels import defines_of, source
+from toolkit.backends.cuda.shape import Shape
 from toolkit.config import WALSConfig
-from toolkit.cuda.kernels import defines_of, source
-from toolkit.cuda.shape import Shape
 
 pytestmark = needs_compiler
 
@@ -156,7 +156,7 @@ OF_THE_FLAG = ("*flag = real(1);", "system.state[row.row] =")
 def test_the_rows_without_any_one_of_their_barriers_are_seen_to_be_wrong(
     monkeypatch, k, product, limit, unseen
 ):
-    monkeypatch.setattr("toolkit.cuda.shape.SHARED_LIMIT", limit)
+    monkeypatch.setattr("toolkit.backends.cuda.shape.SHARED_LIMIT", limit)
     config = WALSConfig(factors=k, **WEIGHTED)
     text = source("rows", defines_of(Shape.of(k, biased=True, product=product), "int"))
     launch = ProcessorLauncher.__call__

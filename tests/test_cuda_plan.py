@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.cuda.arena import Arena, layout_bytes
-from toolkit.cuda.plan import plan_rows
-from toolkit.cuda.shape import SHARED_LIMIT, Shape
+from toolkit.backends.cuda.arena import Arena, layout_bytes
+from toolkit.backends.cuda.plan import plan_rows
+from toolkit.backends.cuda.shape import SHARED_LIMIT, Shape
 
 COUNTS = st.lists(st.integers(0, 60), max_size=40)
 

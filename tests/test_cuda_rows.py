@@ -9,12 +9,12 @@ import scipy.sparse as sp
 from cuda_on_cpu.build import needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 
+from toolkit.backends.cuda.arena import Arena
+from toolkit.backends.cuda.shape import Shape
+from toolkit.backends.cuda.solver import SideSolver
 from toolkit.config import WALSConfig
-from toolkit.cuda.arena import Arena
-from toolkit.cuda.shape import Shape
-from toolkit.cuda.solver import SideSolver
-from toolkit.factors import Side
-from toolkit.metrics import item_weights
+from toolkit.evaluation.metrics import item_weights
+from toolkit.solver.factors import Side
 
 pytestmark = needs_compiler
 

@@ -440,8 +440,7 @@ def test_more_ratings_than_memory(copy):
 
 
 def test_opening_is_light():
-    program = (
-        "import sys, toolkit.dataset; print([m for m in ('pandas', 'dask', 'pyarrow') if m in sys.modules])"
-    )
+    watched = "('pandas', 'dask', 'pyarrow')"
+    program = f"import sys, toolkit.datasets.dataset; print([m for m in {watched} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

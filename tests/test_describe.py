@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from toolkit import RatingsDataset, RatingsSource, ingest_ratings, profile
+from toolkit import RatingsDataset, RatingsSource, ingest_ratings
 from toolkit.commands.describe import describe
+from toolkit.datasets import statistics as profile
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.ingest import SplitRule
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit import device
-from toolkit.backend import Backend, cupy_problem
-from toolkit.config import WALSConfig
-from toolkit.device import (
+from toolkit.backends import device
+from toolkit.backends.base import Backend, cupy_problem
+from toolkit.backends.device import (
     RESERVE,
     DeviceMemoryError,
     DeviceShare,
@@ -24,9 +23,10 @@ from toolkit.device import (
     is_out_of_memory,
     keep_kernels_locally,
 )
+from toolkit.backends.rows import TrainingData
+from toolkit.config import WALSConfig
 from toolkit.errors import BackendError, WalslabError
-from toolkit.layout import TrainingData
-from toolkit.trainer import Trainer
+from toolkit.solver.trainer import Trainer
 
 GIB = 1 << 30
 
@@ -334,7 +334,7 @@ def test_folder_that_cannot_be_made_is_told(machine, monkeypatch):
 
 
 def test_module_is_imported_without_cupy(repo_root):
-    code = "import sys, toolkit.device; sys.exit('cupy' in sys.modules)"
+    code = "import sys, toolkit.backends.device; sys.exit('cupy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False).returncode == 0
 
 

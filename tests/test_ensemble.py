@@ -13,10 +13,10 @@ from small_models import ITEM_IDS, N_ITEMS, N_USERS, USER_IDS, dense
 from cluster.cli import main
 from toolkit import Ensemble, Model
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.ensemble import combine, common_scale
 from toolkit.errors import ConfigError, ModelError, RatingsError, UnknownIdError
-from toolkit.export import export_tutorial
-from toolkit.wals import WALS
+from toolkit.models.ensemble import combine, common_scale
+from toolkit.models.export import export_tutorial
+from toolkit.models.wals import WALS
 
 WEIGHTS = [0.5, 0.2, 0.3]
 CONFIGS = (
@@ -219,10 +219,10 @@ def test_updating_a_member_afterwards_does_not_reach_the_ensemble(ratings):
 
 
 def test_update_that_is_refused_changes_nothing(members, monkeypatch, ratings):
-    import toolkit.ensemble
+    import toolkit.models.ensemble
 
     ensemble = Ensemble(members, WEIGHTS)
-    before, update = dense(ensemble).copy(), toolkit.ensemble.update
+    before, update = dense(ensemble).copy(), toolkit.models.ensemble.update
     calls = []
 
     def fail_at_the_second(model, *arguments):
@@ -231,7 +231,7 @@ def test_update_that_is_refused_changes_nothing(members, monkeypatch, ratings):
             raise RatingsError("no")
         update(model, *arguments)
 
-    monkeypatch.setattr(toolkit.ensemble, "update", fail_at_the_second)
+    monkeypatch.setattr(toolkit.models.ensemble, "update", fail_at_the_second)
     with pytest.raises(RatingsError, match="no"):
         ensemble.partial_fit(ratings[:1] * 2, user_ids=["user 0"])
     np.testing.assert_array_equal(dense(ensemble), before)

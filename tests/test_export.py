@@ -11,8 +11,8 @@ import pytest
 
 from toolkit.config import PRESETS, RunOptions
 from toolkit.errors import ModelError
-from toolkit.export import export_tutorial
-from toolkit.wals import WALS
+from toolkit.models.export import export_tutorial
+from toolkit.models.wals import WALS
 
 
 def fitted(ratings, bias="full", dtype="float64", **ids):

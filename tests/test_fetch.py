@@ -24,15 +24,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from toolkit import download as download_module
-from toolkit import wheel as wheel_module
-from toolkit.catalog import CATALOG, PublishedSet, WheelCopy
 from toolkit.commands import main
-from toolkit.download import Progress, download
+from toolkit.datasets.ids import IdTable
+from toolkit.datasets.titles import read_titles
 from toolkit.errors import ConfigError, FetchError
-from toolkit.fetch import fetch
-from toolkit.ids import IdTable
-from toolkit.titles import read_titles
+from toolkit.fetching import download as download_module
+from toolkit.fetching import wheel as wheel_module
+from toolkit.fetching.catalog import CATALOG, PublishedSet, WheelCopy
+from toolkit.fetching.download import Progress, download
+from toolkit.fetching.job import fetch
 
 ROWS = 20_000
 RATINGS = "".join(f"{n % 97 + 1}\t{n * 7919 % 1009 + 1}\t{n % 5 + 1}\t{n}\n" for n in range(ROWS)).encode()
@@ -251,7 +251,7 @@ def test_busy_is_tried_again_and_missing_is_not(status, requests, tiny, server, 
 def test_killed_in_the_middle_leaves_no_final_file_and_resumes(tiny, server, tmp_path):
     script = (
         "import os, signal, sys, pathlib\n"
-        "from toolkit.download import Progress, download\n"
+        "from toolkit.fetching.download import Progress, download\n"
         "class Kill(Progress):\n"
         "    def advance(self, done, total):\n"
         "        if done >= 100_000: os.kill(os.getpid(), signal.SIGKILL)\n"

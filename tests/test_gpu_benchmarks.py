@@ -95,8 +95,8 @@ def test_all_but_the_device_runs_without_one(monkeypatch, capsys):
     cupy.cuda.Event = Event
     cupy.cuda.get_elapsed_time = lambda begin, end: float(end.at - begin.at)
     cupy.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability="90", synchronize=lambda: None)
-    monkeypatch.setattr("toolkit.cuda.space.CuPyLauncher", partial(ProcessorLauncher, xp=cupy))
-    monkeypatch.setattr("toolkit.backend._PROBLEMS", {"cupy": lambda: None, "cuda": lambda: None})
+    monkeypatch.setattr("toolkit.backends.cuda.space.CuPyLauncher", partial(ProcessorLauncher, xp=cupy))
+    monkeypatch.setattr("toolkit.backends.base._PROBLEMS", {"cupy": lambda: None, "cuda": lambda: None})
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     solver = importlib.import_module("gpu_solver")
     monkeypatch.setattr(solver, "measured_limits", lambda: (60e12, 4e12))

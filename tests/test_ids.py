@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
-from toolkit.ids import IdTable
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30, unique=True), st.data())

@@ -21,10 +21,10 @@ from ingesting import contents, usual
 
 from toolkit.commands.describe import describe
 from toolkit.commands.ingest import ingest
-from toolkit.dataset import RatingsDataset
+from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
 from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.source import RatingsSource
+from toolkit.ingest.reading.source import RatingsSource
 
 
 def read(root, files, *, name="r.csv", valid=0.0, test=0.0, seed=0, split="random", detect=None, **options):
@@ -339,7 +339,7 @@ def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, 
     (tmp_path / "r.csv").write_bytes(GOOD)
     program = """
 import sys, time, toolkit.ingest as ingest, toolkit.ingest.writing as writing
-from toolkit.ingest.source import RatingsSource
+from toolkit.ingest.reading.source import RatingsSource
 write = writing.sp.save_npz
 def slow(path, *args, **options):
     write(path, *args, **options)

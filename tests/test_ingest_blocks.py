@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ratings_files import TEXT, digest_of_all, put, read, refused, source_of
 
 from toolkit.ingest import SplitRule
-from toolkit.ingest.blocks import count_lines, cut_lines, pieces, units
-from toolkit.ingest.files import RatingsFile
-from toolkit.ingest.places import lines_before
+from toolkit.ingest.reading.blocks import count_lines, cut_lines, pieces, units
+from toolkit.ingest.reading.files import RatingsFile
+from toolkit.ingest.reading.row_locations import lines_before
 
 LINES = st.lists(st.text("ab,é\r", max_size=9), max_size=12).map(lambda lines: "\n".join(lines).encode())
 
@@ -38,7 +38,7 @@ def test_blocks_are_all_lines_once_wherever_they_lie(tmp_path_factory, data, blo
     source = source_of(*files)
     read_of = dict.fromkeys(range(len(files)), b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toolkit.ingest.blocks._TAIL", tail)
+        patch.setattr("toolkit.ingest.reading.blocks._TAIL", tail)
         for unit in units(source, block_bytes):
             for piece in pieces(unit, source, block_bytes):
                 before = read_of[unit.file]

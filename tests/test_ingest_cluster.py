@@ -12,10 +12,10 @@ from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_con
 from ingesting import names, walslab
 from processes import wait_for
 
-from toolkit import dask_cluster
+from toolkit.engines import dask_cluster
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.connecting import connect
+from toolkit.ingest.connection import connect
 
 pytestmark = pytest.mark.integration
 

@@ -20,15 +20,15 @@ from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_con
 from ingesting import contents, names, walslab
 from processes import end, wait_for
 
-from toolkit import dask_cluster
 from toolkit.commands import progress as shown
-from toolkit.dask_cluster import Cluster
-from toolkit.dataset import RatingsDataset
-from toolkit.engine import Threads
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.engines import dask_cluster
+from toolkit.engines.dask_cluster import Cluster
+from toolkit.engines.threads import Threads
 from toolkit.errors import BackendError, ConfigError, RatingsError
 from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.connecting import WORDS, connect
-from toolkit.ingest.source import RatingsSource
+from toolkit.ingest.connection import WORDS, connect
+from toolkit.ingest.reading.source import RatingsSource
 
 N_RATINGS = 1500
 SMALL = {"block_bytes": 1000, "shard_ratings": 300, "split": SplitRule(kind="temporal")}

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from ingesting import names, walslab
 
-from toolkit.dataset import RatingsDataset
-from toolkit.engine import Threads
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.engines.threads import Threads
 from toolkit.errors import DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks, work
 

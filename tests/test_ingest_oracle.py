@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ingesting import usual
 
-from toolkit.engine import Threads
+from toolkit.engines.threads import Threads
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.ingest.badrows import SAMPLES, check, read_piece
-from toolkit.ingest.blocks import BOM, Piece
-from toolkit.ingest.files import RatingsFile, find_files
-from toolkit.ingest.parsing import parse
+from toolkit.ingest.reading.blocks import BOM, Piece
+from toolkit.ingest.reading.diagnosis import SAMPLES, check, read_piece
+from toolkit.ingest.reading.files import RatingsFile, find_files
+from toolkit.ingest.reading.parsing import parse
 
 SPLITS = ("train", "valid", "test")
 NAMES = {"train": ("train", "BASE"), "valid": ("valid", " Val"), "test": ("test", "holdout ")}

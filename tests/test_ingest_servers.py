@@ -12,8 +12,8 @@ from http_servers import serving
 from ratings_files import PACKED, PARTS, TEXT, digest_of_all, read, refused, source_of
 
 from toolkit.ingest import RatingsSource
-from toolkit.ingest.blocks import pieces, units
-from toolkit.ingest.files import RatingsFile, find_files
+from toolkit.ingest.reading.blocks import pieces, units
+from toolkit.ingest.reading.files import RatingsFile, find_files
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_server_of_http(tmp_path, digest, server, kind):
 def test_a_server_that_sends_no_ranges(tmp_path, digest, server, monkeypatch):
     server.ranges = False
     assert read(tmp_path / "out", server.address).digest == digest
-    monkeypatch.setattr("toolkit.ingest.blocks._TAIL", 16)
+    monkeypatch.setattr("toolkit.ingest.reading.blocks._TAIL", 16)
     with refused(r"r\.csv is on a server that sends no parts of files: download it"):
         read(tmp_path / "out", server.address, block_bytes=2000)
     server.data = PACKED["gzip"]
@@ -148,7 +148,7 @@ def test_the_configuration_of_fsspec_may_say_where_the_store_is(
 def test_ranges_of_an_object_end_where_it_ends(s3, monkeypatch, tail):
     # A line that goes over several requests, and a request that would begin where the object ends.
     data = b"1,2,3\n1,3,4\n" + b"1,%s,5\n" % (b"x" * 40) + b"2,3,4\n" + b"2,%s,4" % (b"y" * (16 * tail + 3))
-    monkeypatch.setattr("toolkit.ingest.blocks._TAIL", tail)
+    monkeypatch.setattr("toolkit.ingest.reading.blocks._TAIL", tail)
     s3.pipe("bucket/r.csv", data)
     source = source_of(RatingsFile("s3://bucket/r.csv"))
     for block_bytes in (len(data) // 9, len(data) - tail, len(data)):

@@ -15,8 +15,8 @@ from ratings_files import PACKED, PARTS, TEXT, digest_of_all, read, refused, sou
 from toolkit.commands.ingest import ingest
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.blocks import Unit, pieces, units
-from toolkit.ingest.files import RatingsFile, find_files
+from toolkit.ingest.reading.blocks import Unit, pieces, units
+from toolkit.ingest.reading.files import RatingsFile, find_files
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_blocks_of_a_store_are_read_as_ranges(tmp_path, digest, memory, monkeypa
         return whole(self, path, start, end, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
-    monkeypatch.setattr("toolkit.ingest.blocks._TAIL", 16)
+    monkeypatch.setattr("toolkit.ingest.reading.blocks._TAIL", 16)
     memory.pipe("/r.csv", TEXT)
     assert read(tmp_path / "out", "memory://r.csv", block_bytes=500).digest == digest
     assert sorted(asked) == [

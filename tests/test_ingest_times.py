@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import RatingsError
-from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, times
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.ingest.reading import times
 
 naive = st.datetimes()
 finite = st.floats(allow_nan=False, allow_infinity=False)

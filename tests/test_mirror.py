@@ -22,8 +22,8 @@ from trials import end, result
 from cluster.cli import main
 from toolkit import RatingsDataset
 from toolkit.errors import DatasetError, StudyError
-from toolkit.factors import Factors, Side
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.solver.factors import Factors, Side
 from tune import lease, mirror
 from tune.search import create_study, require_same
 from tune.spec import SearchSpec

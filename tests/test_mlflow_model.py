@@ -16,9 +16,9 @@ import yaml
 from served_models import made, write_all
 
 from toolkit.errors import ModelError
-from toolkit.mlflow_model import load_served, write_mlflow_model
-from toolkit.model import Model
-from toolkit.wals import WALS
+from toolkit.models.base import Model
+from toolkit.models.wals import WALS
+from toolkit.serving.mlflow_model import load_served, write_mlflow_model
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_writing_is_silent_and_leaves_mlflow_alone(models, tmp_path, monkeypatch
 def test_a_program_of_its_own_writes_in_silence(written, tmp_path):
     """Also what MLflow tells when it is imported and when the process ends."""
     program = (
-        "import sys; from pathlib import Path; from toolkit.mlflow_model import write_mlflow_model; "
+        "import sys; from pathlib import Path; from toolkit.serving.mlflow_model import write_mlflow_model; "
         "write_mlflow_model(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     model = written["numbers"] / "artifacts" / "model"

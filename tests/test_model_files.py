@@ -14,7 +14,7 @@ import pytest
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
 from toolkit.errors import ModelError
-from toolkit.wals import WALS
+from toolkit.models.wals import WALS
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from toolkit import metrics
+from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
-from toolkit.factors import Side
-from toolkit.layout import TrainingData
-from toolkit.metrics import item_weights, objective, predict_pairs, rmse
-from toolkit.trainer import Trainer
+from toolkit.evaluation import metrics
+from toolkit.evaluation.metrics import item_weights, objective, predict_pairs, rmse
+from toolkit.solver.factors import Side
+from toolkit.solver.trainer import Trainer
 
 # Regularization from 1e-3: far below, rows with fewer ratings than factors are so ill-conditioned that
 # rounding alone moves the objective. `test_solver.py` has tests of that end.

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.factors import Factors, Side
-from toolkit.ranking import rank
+from toolkit.evaluation.ranking import rank
+from toolkit.solver.factors import Factors, Side
 
 
 def factors_of(scores):

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ModelError
-from toolkit.mlflow_model import write_mlflow_model
-from toolkit.opening import open_model
-from toolkit.wals import WALS
+from toolkit.models.wals import WALS
+from toolkit.serving.mlflow_model import write_mlflow_model
+from toolkit.serving.opening import open_model
 
 N_USERS, N_ITEMS = 30, 20
 TITLES = [f"Film {n}" for n in range(N_ITEMS)]

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 from recommending_models import N_ITEMS, N_USERS, fitted, names, same, text_model, wanted, write
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
 from toolkit.commands import main
-from toolkit.ensemble import Ensemble
 from toolkit.errors import ConfigError
+from toolkit.models.ensemble import Ensemble
 from toolkit.recommending import Ranker, Rule, job, recommend_to_file
 
 

@@ -16,14 +16,14 @@ from dask_processes import QUICK, DaskProcesses, failure_to_connect
 from processes import wait_for
 from recommending_models import names, text_model, write
 
-from toolkit import dask_cluster
 from toolkit.commands import main
-from toolkit.dask_cluster import Cluster, cluster_at
+from toolkit.engines import dask_cluster
+from toolkit.engines.dask_cluster import Cluster, cluster_at
 from toolkit.errors import BackendError, ConfigError, ModelError
-from toolkit.mlflow_model import write_mlflow_model
-from toolkit.model import Model
+from toolkit.models.base import Model
 from toolkit.recommending import Rule, every_user, job, ranking, recommend_to_file, tasks
 from toolkit.recommending.tasks import Order, identity, rank_part
+from toolkit.serving.mlflow_model import write_mlflow_model
 
 
 @pytest.fixture(scope="module")

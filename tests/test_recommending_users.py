@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
-from toolkit.ids import IdTable
 from toolkit.recommending import read_users
 
 # The users of a file

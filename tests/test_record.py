@@ -12,7 +12,7 @@ from processes import wait_for
 from trials import end, result
 
 from toolkit.config import WALSConfig
-from toolkit.factors import Factors, Side
+from toolkit.solver.factors import Factors, Side
 from tune import record
 from tune.parent import finish_parent, start_parent
 from tune.record import MlflowRecord

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.dataset import RatingsDataset
-from toolkit.ensemble import Ensemble
+from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ModelError, StudyError
 from toolkit.ingest import ingest_ratings
-from toolkit.ingest.source import RatingsSource
-from toolkit.model import Model
-from toolkit.wals import WALS
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.models.base import Model
+from toolkit.models.ensemble import Ensemble
+from toolkit.models.wals import WALS
 from tune.refitting import refit_best
 from tune.selection import greedy
 from tune.spec import SearchSpec

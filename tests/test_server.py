@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from cluster.cli import main
-from toolkit.backend import Backend
-from toolkit.dataset import RatingsDataset
-from toolkit.factors import Factors
+from toolkit.backends.base import Backend
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.evaluation.metrics import rmse
 from toolkit.ingest import ingest_ratings
-from toolkit.ingest.source import RatingsSource
-from toolkit.metrics import rmse
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.solver.factors import Factors
 
 pytestmark = pytest.mark.integration
 

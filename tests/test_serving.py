@@ -20,9 +20,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.mlflow_model import write_mlflow_model
+from toolkit.models.wals import WALS
 from toolkit.serving import limits
-from toolkit.wals import WALS
+from toolkit.serving.mlflow_model import write_mlflow_model
 
 ITEMS = np.arange(11) * 7 + 100
 JSON = "application/json"

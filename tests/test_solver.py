@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.rows import RatingRows, TrainingData
 from toolkit.config import WALSConfig
 from toolkit.errors import RatingsError, SolverError
-from toolkit.factors import Factors, Side
-from toolkit.layout import RatingRows, TrainingData
-from toolkit.metrics import objective
-from toolkit.normal import solve_rows
-from toolkit.trainer import Trainer
+from toolkit.evaluation.metrics import objective
+from toolkit.solver.factors import Factors, Side
+from toolkit.solver.normal import solve_rows
+from toolkit.solver.trainer import Trainer
 
 # Every hyperparameter at values that are not its default; a test of this section holds the list complete.
 CASES = [

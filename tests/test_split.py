@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import ConfigError
-from toolkit.ingest.selection import probe, select
-from toolkit.ingest.split import Cut, SplitRule, assign, assign_by_user, hash_pairs, keys_of, time_of_key
+from toolkit.ingest.splitting.rule import (
+    Cut,
+    SplitRule,
+    assign,
+    assign_by_user,
+    hash_pairs,
+    keys_of,
+    time_of_key,
+)
+from toolkit.ingest.splitting.selection import probe, select
 
 
 def pairs(n, n_items=97, seed=0):

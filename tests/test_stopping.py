@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.stopping import best, stalled
+from toolkit.solver.stopping import best, stalled
 
 NAN = math.nan
 

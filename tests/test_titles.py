@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from toolkit.datasets.ids import IdTable
+from toolkit.datasets.titles import read_titles
 from toolkit.errors import ConfigError
-from toolkit.ids import IdTable
-from toolkit.titles import read_titles
 
 NUMBERS = IdTable(np.array([1, 5, 20]), "item")
 WORDS = IdTable(np.array(["a-1", "b 2", "ç"]), "item")

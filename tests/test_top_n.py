@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from toolkit.backend import Backend
-from toolkit.compiled.heap import Heap
+from toolkit.backends.base import Backend
+from toolkit.backends.numba.heap import Heap
 from toolkit.errors import ConfigError
-from toolkit.factors import Side
-from toolkit.top_n import Partition, largest, top_n
+from toolkit.evaluation.top_n import Partition, largest, top_n
+from toolkit.solver.factors import Side
 
 
 def sides(n_users, n_items, k=3, seed=0):

@@ -7,12 +7,12 @@ import oracle
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.rows import TrainingData
 from toolkit.config import PRESETS, WALSConfig
-from toolkit.factors import Factors, Side
-from toolkit.layout import TrainingData
-from toolkit.metrics import rmse
-from toolkit.trainer import Trainer
+from toolkit.evaluation.metrics import rmse
+from toolkit.solver.factors import Factors, Side
+from toolkit.solver.trainer import Trainer
 
 CONFIG = WALSConfig(
     factors=3, iterations=5, unobserved_weight=0.1, weight_exponent=0.5, regularization_exponent=0.7

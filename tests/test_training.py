@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
+from toolkit.backends.device import DeviceMemoryError, DeviceShare
 from toolkit.config import WALSConfig
-from toolkit.device import DeviceMemoryError, DeviceShare
 from toolkit.errors import BackendError
-from toolkit.metrics import rmse
-from toolkit.ranking import rank
-from toolkit.trainer import Trainer
+from toolkit.evaluation.metrics import rmse
+from toolkit.evaluation.ranking import rank
+from toolkit.solver.trainer import Trainer
 from tune import training
 from tune.metric import SearchMetric
 from tune.training import TrialSettings, TrialWorker, explain

@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from cluster.cli import main
-from toolkit.backend import Backend
-from toolkit.dataset import RatingsDataset
-from toolkit.factors import Factors
-from toolkit.metrics import rmse
-from toolkit.wals import WALS
+from toolkit.backends.base import Backend
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.evaluation.metrics import rmse
+from toolkit.models.wals import WALS
+from toolkit.solver.factors import Factors
 from tune import record
 from tune.study import Study
 

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.updating import FEW
-from toolkit.wals import WALS
+from toolkit.models.updating import FEW
+from toolkit.models.wals import WALS
 
 CONFIG = WALSConfig(factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, pattern_weight=0.3)
 USERS, ITEMS = [f"u{n:03}" for n in range(90)], list(range(100, 130))

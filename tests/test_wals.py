@@ -9,11 +9,11 @@ import pytest
 import scipy.sparse as sp
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
-from toolkit.factors import Factors, Side
-from toolkit.wals import WALS
+from toolkit.models.wals import WALS
+from toolkit.solver.factors import Factors, Side
 
 
 @pytest.fixture(scope="module")

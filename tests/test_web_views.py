@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.dataset import RatingsDataset
-from toolkit.model import Model
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.models.base import Model
 from tune.spec import SearchSpec
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

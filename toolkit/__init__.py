@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from toolkit.backend import Backend
+    from toolkit.backends.base import Backend
     from toolkit.config import PRESETS, RunOptions, WALSConfig
-    from toolkit.dataset import RatingsDataset
-    from toolkit.ensemble import Ensemble
+    from toolkit.datasets.dataset import RatingsDataset
     from toolkit.errors import WalslabError
     from toolkit.ingest import ingest_ratings
-    from toolkit.ingest.source import RatingsSource
-    from toolkit.model import Model
-    from toolkit.trainer import Trainer
-    from toolkit.wals import WALS
+    from toolkit.ingest.reading.source import RatingsSource
+    from toolkit.models.base import Model
+    from toolkit.models.ensemble import Ensemble
+    from toolkit.models.wals import WALS
+    from toolkit.solver.trainer import Trainer
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
-    "Backend": "toolkit.backend",
-    "Ensemble": "toolkit.ensemble",
-    "Model": "toolkit.model",
+    "Backend": "toolkit.backends.base",
+    "Ensemble": "toolkit.models.ensemble",
+    "Model": "toolkit.models.base",
     "PRESETS": "toolkit.config",
-    "RatingsDataset": "toolkit.dataset",
-    "RatingsSource": "toolkit.ingest.source",
+    "RatingsDataset": "toolkit.datasets.dataset",
+    "RatingsSource": "toolkit.ingest.reading.source",
     "RunOptions": "toolkit.config",
-    "Trainer": "toolkit.trainer",
-    "WALS": "toolkit.wals",
+    "Trainer": "toolkit.solver.trainer",
+    "WALS": "toolkit.models.wals",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",
     "ingest_ratings": "toolkit.ingest",

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.ensemble import common_scale
-from toolkit.metrics import predict_pairs
-from toolkit.wals import WALS
+from toolkit.evaluation.metrics import predict_pairs
+from toolkit.models.ensemble import common_scale
+from toolkit.models.wals import WALS
 from tune.results import TrialResult, loss
 from tune.selection import greedy
 from tune.study import Study
 
 if TYPE_CHECKING:
     from toolkit.commands.progress import Tell
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets.dataset import RatingsDataset
 
 # Predictions of so many trials are in memory at once.
 _CANDIDATES = 25

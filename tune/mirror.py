@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.address import located, reaching, said
 from toolkit.errors import StudyError
-from toolkit.secrets import mask
+from toolkit.files.address import located, reaching, said
+from toolkit.files.masking import mask
 from tune import lease
 
 _log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit.address import is_address
-from toolkit.dataset import RatingsDataset
+from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import StudyError
-from toolkit.secrets import handed_over
+from toolkit.files.address import is_address
+from toolkit.files.masking import handed_over
 
 if TYPE_CHECKING:
     from tune.training import TrialRatings

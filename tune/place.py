@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from toolkit.address import is_address, without_file
 from toolkit.errors import StudyError
+from toolkit.files.address import is_address, without_file
 from tune.mirror import Mirror
 
 

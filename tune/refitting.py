@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.ensemble import Ensemble
 from toolkit.errors import StudyError
-from toolkit.model import Model
-from toolkit.model_files import check_target
-from toolkit.secrets import mask
-from toolkit.wals import WALS
+from toolkit.files.masking import mask
+from toolkit.models.base import Model
+from toolkit.models.ensemble import Ensemble
+from toolkit.models.files import check_target
+from toolkit.models.wals import WALS
 from tune.members import Choice, choose, model_of
 from tune.registering import Registered, Registry, Target
 from tune.results import TrialResult
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from toolkit.commands.progress import Tell
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets.dataset import RatingsDataset
 
 
 @dataclass(frozen=True)

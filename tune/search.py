@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.backend import GPU_BACKENDS, Backend
-from toolkit.device import keep_kernels_locally
+from toolkit.backends.base import GPU_BACKENDS, Backend
+from toolkit.backends.device import keep_kernels_locally
 from toolkit.errors import StudyError
-from toolkit.secrets import mask
+from toolkit.files.masking import mask
 from tune import warmstart
 from tune.node_ratings import ratings_for_ray, trial_ratings
 from tune.running import StudyRun
@@ -27,7 +27,7 @@ from tune.study import Study
 from tune.tracking import DatasetFacts, Tracking
 
 if TYPE_CHECKING:
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets.dataset import RatingsDataset
     from tune.progress import StudyProgress
 
 Executor = Literal["ray", "in-process"]

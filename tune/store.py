@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import StudyError
-from toolkit.factors import Factors
-from toolkit.secrets import mask
+from toolkit.files.masking import mask
+from toolkit.solver.factors import Factors
 from tune.results import TrialResult
 from tune.study import Study
 from tune.tracking import Tracking

@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from toolkit import atomic
-from toolkit.address import is_address, located, reaching
 from toolkit.errors import StudyError, did_you_mean
-from toolkit.factors import Factors
-from toolkit.secrets import mask
+from toolkit.files import atomic
+from toolkit.files.address import is_address, located, reaching
+from toolkit.files.masking import mask
+from toolkit.solver.factors import Factors
 from tune.journal import Journal
 from tune.place import Place, place_of
 from tune.results import TrialResult, best_first, loss

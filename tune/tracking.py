@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from toolkit import atomic
-from toolkit.address import is_address
 from toolkit.errors import StudyError
-from toolkit.secrets import MASK, mask
+from toolkit.files import atomic
+from toolkit.files.address import is_address
+from toolkit.files.masking import MASK, mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from toolkit import stopping
-from toolkit.backend import GPU_BACKENDS, Backend, BackendName
+from toolkit.backends.base import GPU_BACKENDS, Backend, BackendName
+from toolkit.backends.device import DeviceShare, is_out_of_memory, keep_kernels_locally
+from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
-from toolkit.device import DeviceShare, is_out_of_memory, keep_kernels_locally
 from toolkit.errors import BackendError, WalslabError
-from toolkit.factors import Factors
-from toolkit.layout import TrainingData
-from toolkit.metrics import pairs_on, rmse
-from toolkit.ranking import rank
-from toolkit.trainer import Trainer
+from toolkit.evaluation.metrics import pairs_on, rmse
+from toolkit.evaluation.ranking import rank
+from toolkit.solver import stopping
+from toolkit.solver.factors import Factors
+from toolkit.solver.trainer import Trainer
 from tune.metric import SearchMetric
 from tune.results import System
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli import console, emit, json_option
-from toolkit.secrets import mask
+from toolkit.commands.cli import console, emit, json_option
+from toolkit.files.masking import mask
 
 if TYPE_CHECKING:
-    from toolkit.doctor import Check
+    from toolkit.commands.machine import Check
 
-_SOURCES = ("toolkit.doctor", "tune.doctor")
+_SOURCES = ("toolkit.commands.machine", "tune.doctor")
 
 
 @click.command()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.cuda.kernels import source
+from toolkit.backends.cuda.kernels import source
 
 HERE = Path(__file__).resolve().parent
 # Fibers are those of Linux's C library.

@@ -1,12 +1,12 @@
-"""A `toolkit.cuda.launcher.Launcher` that runs kernels on the processor, in an order of the test's choice."""
+"""A launcher that runs kernels on the processor, in an order of the test's choice."""
 
 from __future__ import annotations
 
 import numpy as np
 from cuda_on_cpu.build import module
 
-from toolkit.cuda.kernels import defines_of
-from toolkit.cuda.shape import SHARED_LIMIT
+from toolkit.backends.cuda.kernels import defines_of
+from toolkit.backends.cuda.shape import SHARED_LIMIT
 
 
 class ProcessorLauncher:

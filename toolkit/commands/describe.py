@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets.dataset import RatingsDataset
 
 _BAR = 40  # characters of the longest bar
 _SHOWN = 5  # source files, and rejected rows
@@ -44,8 +44,8 @@ def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) ->
       walslab describe data/ml-100k/dataset --verify
       walslab describe data/ml-100k/dataset --plot ml-100k.png
     """
-    from toolkit import profile
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets import statistics as profile
+    from toolkit.datasets.dataset import RatingsDataset
 
     if plot:
         profile.check_plot(plot)
@@ -188,7 +188,7 @@ def _print_bars(
 
 
 def _print_tables(screen: Console, data: RatingsDataset, quantiles: dict[str, dict[str, int]]) -> None:
-    from toolkit.manifest import SHARDS
+    from toolkit.datasets.manifest import SHARDS
 
     table = _table("training ratings", *next(iter(quantiles.values())))
     for name, each in quantiles.items():

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.shown import Items, model_argument, plain, titles_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from toolkit.explaining import Explanation
+    from toolkit.models.explaining import Explanation
 
 # What a prediction may differ by and look the same.
 _SHOWN = 0.005
@@ -40,7 +40,7 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
     Example:
       walslab explain models/first --user 196 --item 318 --titles data/ml-100k/ml-100k.item
     """
-    from toolkit.opening import open_model
+    from toolkit.serving.opening import open_model
 
     fitted = open_model(model)
     found = fitted.explain(user, item)

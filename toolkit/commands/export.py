@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.shown import model_argument
 
 
@@ -32,8 +32,8 @@ def export(model: str, format_: str, out: Path, *, overwrite: bool, as_json: boo
     Example:
       walslab export models/first --format tutorial --out exported
     """
-    from toolkit.export import export_tutorial
-    from toolkit.opening import open_model
+    from toolkit.models.export import export_tutorial
+    from toolkit.serving.opening import open_model
 
     shapes = export_tutorial(open_model(model), out, overwrite=overwrite)
     screen = console(as_json=as_json)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli import console, emit, json_option
-from toolkit.download import Progress, megabytes
+from toolkit.commands.cli import console, emit, json_option
+from toolkit.fetching.download import Progress, megabytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -49,7 +49,7 @@ def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: boo
       walslab fetch --list
       walslab fetch ml-100k
     """
-    from toolkit.fetch import fetch as fetch_set
+    from toolkit.fetching.job import fetch as fetch_set
 
     if list_:
         _show_catalog(as_json=as_json)
@@ -58,7 +58,7 @@ def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: boo
         raise click.UsageError(
             "Missing argument 'NAME'; `walslab fetch --list` shows the data sets there are."
         )
-    from toolkit.catalog import find
+    from toolkit.fetching.catalog import find
 
     published = find(name)
     with _progress() as progress:
@@ -88,7 +88,7 @@ def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: boo
 def _show_catalog(*, as_json: bool) -> None:
     from rich.table import Table
 
-    from toolkit.catalog import CATALOG
+    from toolkit.fetching.catalog import CATALOG
 
     table = Table("name", box=None, pad_edge=False)
     table.add_column("ratings", justify="right")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets.dataset import RatingsDataset
     from toolkit.ingest import RatingsSource
 
 
@@ -140,7 +140,7 @@ def ingest(
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-    from toolkit.ingest.connecting import connect
+    from toolkit.ingest.connection import connect
     from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()
@@ -202,7 +202,7 @@ def ingest(
 
 
 def _absolute(path: str) -> str:
-    from toolkit.address import is_address
+    from toolkit.files.address import is_address
 
     # Workers are in folders of their own.
     return path if is_address(path) else os.path.abspath(path)  # noqa: PTH100 - a pattern is no Path

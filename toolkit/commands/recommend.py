@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.progress import progress
 from toolkit.commands.shown import Items, model_argument, plain, titles_option
 
 if TYPE_CHECKING:
-    from toolkit.backend import BackendName
-    from toolkit.model import Model
+    from toolkit.backends.base import BackendName
+    from toolkit.models.base import Model
     from toolkit.recommending import Asked, Report, Rule
 
 
@@ -99,8 +99,8 @@ def recommend(
       walslab recommend models/first --users clients.csv --out recs.parquet
       walslab recommend models:/films@champion --all-users --out recs.parquet --min-ratings 5
     """
-    from toolkit.opening import open_model
     from toolkit.recommending import Rule
+    from toolkit.serving.opening import open_model
 
     if (user is not None) + (users is not None) + all_users != 1:
         raise click.UsageError("Name one of --user ID, --users FILE and --all-users.")
@@ -120,7 +120,7 @@ def recommend(
 
 
 def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain: bool, as_json: bool) -> None:
-    from toolkit.backend import Backend
+    from toolkit.backends.base import Backend
     from toolkit.recommending import Ranker
 
     at = fitted.users.rows(user)
@@ -189,7 +189,7 @@ def _write(
     as_json: bool,
 ) -> None:
     from toolkit import recommending
-    from toolkit.opening import open_model
+    from toolkit.serving.opening import open_model
 
     began = time.perf_counter()
     recommending.check_target(out, overwrite=overwrite)

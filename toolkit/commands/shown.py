@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from toolkit.model import Model
+    from toolkit.models.base import Model
 
 model_argument = click.argument("model", metavar="MODEL")
 titles_option = click.option(
@@ -40,7 +40,7 @@ class Items:
         if titles is None:
             self.titles = model.titles
         else:
-            from toolkit.titles import read_titles
+            from toolkit.datasets.titles import read_titles
 
             self.titles = read_titles(titles, model.items)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.shown import Items, model_argument, titles_option
 
 
@@ -33,7 +33,7 @@ def similar(model: str, item: str, n: int, min_ratings: int, titles: Path | None
     Example:
       walslab similar models/first --item 50 --titles data/ml-100k/ml-100k.item
     """
-    from toolkit.opening import open_model
+    from toolkit.serving.opening import open_model
 
     fitted = open_model(model)
     asked = int(fitted.items.rows(item)[0])

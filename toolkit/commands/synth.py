@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.progress import progress
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
 
 if TYPE_CHECKING:
-    from toolkit.wals import Progress
+    from toolkit.models.wals import Progress
 
 
 @click.command()
@@ -42,9 +42,9 @@ def train(
     Example:
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
-    from toolkit.dataset import RatingsDataset
-    from toolkit.model_files import check_target
-    from toolkit.wals import WALS
+    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.models.files import check_target
+    from toolkit.models.wals import WALS
 
     check_target(out, overwrite=overwrite)
     model = WALS(config_from(preset, values), run_options_from(values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.ingest.job import ingest_ratings
-from toolkit.ingest.source import RatingsSource
-from toolkit.ingest.split import SplitRule
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest.splitting.rule import SplitRule
 
 __all__ = ["RatingsSource", "SplitRule", "ingest_ratings"]

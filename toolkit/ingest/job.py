@@ -11,21 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import __version__, atomic
-from toolkit.dask_cluster import Cluster
-from toolkit.dataset import RatingsDataset
-from toolkit.engine import Engine, Threads
+from toolkit import __version__
+from toolkit.datasets.dataset import RatingsDataset
+from toolkit.engines.dask_cluster import Cluster
+from toolkit.engines.threads import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError, RatingsError
-from toolkit.ingest import badrows, cuts, manifest, memory, places, tasks
-from toolkit.ingest.badrows import Rejections
-from toolkit.ingest.blocks import Unit, units
-from toolkit.ingest.merging import DUPLICATES, Duplicates, Part, merge
-from toolkit.ingest.numbering import kind_of_all, read_ids, union, write_ids
-from toolkit.ingest.runs import Run
-from toolkit.ingest.source import IdKind, RatingsSource
-from toolkit.ingest.split import SPLITS, TRAIN, SplitRule
+from toolkit.files import atomic
+from toolkit.ingest import manifest_entries as manifest
+from toolkit.ingest import memory, tasks
+from toolkit.ingest.reading import diagnosis as badrows
+from toolkit.ingest.reading import row_locations as places
+from toolkit.ingest.reading.blocks import Unit, units
+from toolkit.ingest.reading.diagnosis import Rejections
+from toolkit.ingest.reading.source import IdKind, RatingsSource
+from toolkit.ingest.sorting.merging import DUPLICATES, Duplicates, Part, merge
+from toolkit.ingest.sorting.numbering import kind_of_all, read_ids, union, write_ids
+from toolkit.ingest.sorting.runs import Run
+from toolkit.ingest.sorting.transform import TRANSFORMS, Transform
+from toolkit.ingest.splitting import cuts
+from toolkit.ingest.splitting.rule import SPLITS, TRAIN, SplitRule
 from toolkit.ingest.tasks import Splitting, UnitResult
-from toolkit.ingest.transform import TRANSFORMS, Transform
 from toolkit.ingest.work import FOLDER, Progress, Work
 from toolkit.ingest.writing import SHARD_RATINGS, RowShards, ranges, write_columns
 from toolkit.ingest.writing import write_ids as write_id_table

@@ -10,17 +10,26 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import RatingsError
-from toolkit.ingest import parquet
-from toolkit.ingest.badrows import BadRow, Rejections, read_piece
-from toolkit.ingest.blocks import Unit, pieces
-from toolkit.ingest.columns import Columns
-from toolkit.ingest.files import RatingsFile
-from toolkit.ingest.merging import Part
-from toolkit.ingest.numbering import number_run, read_ids
-from toolkit.ingest.runs import Run, write_run
-from toolkit.ingest.selection import Probe, probe
-from toolkit.ingest.source import RatingsSource
-from toolkit.ingest.split import TRAIN, VALID, Cut, SplitRule, assign, assign_by_user, hash_pairs, keys_of
+from toolkit.ingest.reading import parquet
+from toolkit.ingest.reading.blocks import Unit, pieces
+from toolkit.ingest.reading.columns import Columns
+from toolkit.ingest.reading.diagnosis import BadRow, Rejections, read_piece
+from toolkit.ingest.reading.files import RatingsFile
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest.sorting.merging import Part
+from toolkit.ingest.sorting.numbering import number_run, read_ids
+from toolkit.ingest.sorting.runs import Run, write_run
+from toolkit.ingest.splitting.rule import (
+    TRAIN,
+    VALID,
+    Cut,
+    SplitRule,
+    assign,
+    assign_by_user,
+    hash_pairs,
+    keys_of,
+)
+from toolkit.ingest.splitting.selection import Probe, probe
 from toolkit.ingest.writing import RowShards, write_rows
 
 _Array = np.ndarray[Any, Any]

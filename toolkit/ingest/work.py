@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from toolkit.engine import Engine
+from toolkit.engines.threads import Engine
 
 # Told the stage, the tasks that are done, and all tasks.
 Progress = Callable[[str, int, int], None]

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit import __version__, atomic
+from toolkit import __version__
 from toolkit.errors import ConfigError
-from toolkit.model import Model
-from toolkit.recommending.places import Rank
+from toolkit.files import atomic
+from toolkit.models.base import Model
+from toolkit.recommending.execution import Rank
 from toolkit.recommending.ranker import FEW_RATINGS, Rule
 from toolkit.recommending.table import Table, check_format
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backend import Backend
+from toolkit.backends.base import Backend
 from toolkit.errors import ConfigError
-from toolkit.factors import Side
-from toolkit.model import Model
-from toolkit.top_n import Best, top_n
+from toolkit.evaluation.top_n import Best, top_n
+from toolkit.models.base import Model
+from toolkit.solver.factors import Side
 
 # Fewer training ratings than this are little to go by; see docs/recommending.md.
 FEW_RATINGS = 5
@@ -66,7 +66,7 @@ class Ranker:
         self._items = Side(backend.asarray(items.factors), backend.asarray(bias))
 
     def best(self, rows: np.ndarray[Any, Any]) -> Best:
-        """Return the best items of users, as `toolkit.model.Model.recommend_many`.
+        """Return the best items of users, as `toolkit.Model.recommend_many`.
 
         Parameters
         ----------

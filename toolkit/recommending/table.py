@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from toolkit.errors import ConfigError
-from toolkit.ingest.arrow import array_of
-from toolkit.top_n import Best
+from toolkit.evaluation.top_n import Best
+from toolkit.ingest.reading.arrow import array_of
 
 if TYPE_CHECKING:
-    from toolkit.model import Model
+    from toolkit.models.base import Model
 
 _Array = np.ndarray[Any, Any]
 FORMATS = (".parquet", ".csv")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.backend import Backend, BackendName
-from toolkit.dask_cluster import Cluster, Words
+from toolkit.backends.base import Backend, BackendName
+from toolkit.engines.dask_cluster import Cluster, Words
 from toolkit.errors import ModelError
-from toolkit.model import Model
+from toolkit.evaluation.top_n import Best
+from toolkit.models.base import Model
 from toolkit.recommending.ranker import Ranker, Rule
-from toolkit.top_n import Best
 
 if TYPE_CHECKING:
     import numpy as np

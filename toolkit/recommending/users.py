@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
-from toolkit.ids import IdTable
 
 _Array = np.ndarray[Any, Any]
 _AT_ONCE = 1 << 16

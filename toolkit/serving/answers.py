@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backend import Backend
-from toolkit.factors import Side
-from toolkit.metrics import predict_rows
-from toolkit.model import Model, taken
+from toolkit.backends.base import Backend
+from toolkit.evaluation.metrics import predict_rows
+from toolkit.models.base import Model, taken
 from toolkit.serving import limits
 from toolkit.serving.folding import FoldIn
 from toolkit.serving.requests import Requests, read
+from toolkit.solver.factors import Side
 
 _Array = np.ndarray[Any, Any]
 

@@ -1,8 +1,9 @@
 """Fold-in at the speed of a request: what of it is the same for everybody is computed once.
 
-`toolkit.normal.solve_rows` takes a user's ratings and the factors of all items. Those of the rated items it
-needs one by one. All others matter only by YᵀY, a sum over them, so k rows R with RᵀR = YᵀY − Σ y yᵀ, summed
-over the rated ones, stand for them: the normal equations are the same, and cost no more with more items.
+`toolkit.solver.normal.solve_rows` takes a user's ratings and the factors of all items. Those of the rated
+items it needs one by one. All others matter only by YᵀY, a sum over them, so k rows R with RᵀR = YᵀY − Σ y
+yᵀ, summed over the rated ones, stand for them: the normal equations are the same, and cost no more with more
+items.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backend import Backend
-from toolkit.ensemble import Ensemble, combine
-from toolkit.factors import Factors, Side
-from toolkit.layout import RatingRows
-from toolkit.metrics import item_weights
-from toolkit.model import Model
-from toolkit.normal import solve_rows
-from toolkit.wals import WALS
+from toolkit.backends.base import Backend
+from toolkit.backends.rows import RatingRows
+from toolkit.evaluation.metrics import item_weights
+from toolkit.models.base import Model
+from toolkit.models.ensemble import Ensemble, combine
+from toolkit.models.wals import WALS
+from toolkit.solver.factors import Factors, Side
+from toolkit.solver.normal import solve_rows
 
 _Array = np.ndarray[Any, Any]
 # Rows that are summed at once.
@@ -29,7 +30,7 @@ _CHUNK = 1 << 16
 
 
 class FoldIn:
-    """Solves new users of a model, as `toolkit.model.Model.fold_in` does.
+    """Solves new users of a model, as `toolkit.Model.fold_in` does.
 
     Parameters
     ----------

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 
-from toolkit import atomic
+from toolkit.datasets.statistics import gini
 from toolkit.errors import ConfigError
+from toolkit.files import atomic
 from toolkit.ingest.memory import processors
-from toolkit.profile import gini
 from toolkit.synth.chunk import Chunk, make_chunk
 from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +65,7 @@ def refit(
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
     from toolkit.commands.progress import progress
-    from toolkit.dataset import RatingsDataset
+    from toolkit.datasets.dataset import RatingsDataset
     from tune.refitting import refit_best
     from tune.registering import Target
     from tune.study import Study
@@ -81,8 +81,8 @@ def refit(
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     names = None
     if titles:
-        from toolkit.ids import IdTable
-        from toolkit.titles import read_titles
+        from toolkit.datasets.ids import IdTable
+        from toolkit.datasets.titles import read_titles
 
         names = read_titles(titles, IdTable(data.item_ids, "item"))
     with progress() as tell:

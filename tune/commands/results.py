@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli import console, emit, json_option
+from toolkit.commands.cli import console, emit, json_option
 
 if TYPE_CHECKING:
     from tune.study import Study
@@ -78,7 +78,7 @@ def _check(report: Path, *, overwrite: bool) -> None:
 
 
 def _write(report: Path, study: Study, *, overwrite: bool) -> None:
-    from toolkit import atomic
+    from toolkit.files import atomic
     from tune.report import html
 
     facts = {**study.facts, "status": study.status()}

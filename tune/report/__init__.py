@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit import atomic
+from toolkit.files import atomic
 from tune.results import TrialResult, best_first
 from tune.spec import SearchSpec
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from toolkit.secrets import mask
+from toolkit.files.masking import mask
 from tune.metric import SearchMetric
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures

@@ -1,0 +1,1 @@
+"""An array module, and the operations on ratings that the solver asks of it."""

@@ -1,0 +1,284 @@
+"""The rows of one side, solved by kernels of our own.
+
+A half-step is a handful of launches, none of which waits for the host: the table of the fixed side, long
+rows in parts, whole rows and short rows, and at last, in double precision, the rows that single precision
+could not solve. What has no solution at all is read by `SideSolver.unsolved`, when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from toolkit.backends.cuda.arena import Arena, Layout, layout_bytes
+from toolkit.backends.cuda.launcher import Kernel, Launcher
+from toolkit.backends.cuda.plan import PARTIAL_BYTES, Rows, plan_rows
+from toolkit.backends.cuda.shape import Product, Shape
+from toolkit.solver.factors import Side
+
+# Threads of a block of the kernels without shapes of their own.
+_BLOCK = 256
+_WARP = 32
+# Rows of a launch that are in work at once, for each multiprocessor, where each needs a slot.
+_SLOTS = 2
+# What solution.cu says of a row without a solution.
+_WITHOUT = 2
+
+
+class SideSolver:
+    """Solves the rows of one orientation of the ratings, for any hyperparameters.
+
+    Parameters
+    ----------
+    launch : Launcher
+        Where.
+    arena : Arena
+        Scratch, which solvers that take turns may share.
+    indptr : numpy array of int, shape (n_rows + 1,)
+        Where the ratings of each row begin.
+    columns : array of int32 or int64, shape (nnz,)
+        Column numbers, on the device.
+    values : array of float32, shape (nnz,)
+        Ratings, on the device.
+    n_columns : int
+        Columns.
+    part, short, wave_bytes : int, optional
+        As `toolkit.backends.cuda.plan`.
+    """
+
+    def __init__(
+        self,
+        launch: Launcher,
+        arena: Arena,
+        indptr: np.ndarray[Any, Any],
+        columns: Any,
+        values: Any,
+        *,
+        n_columns: int,
+        wave_bytes: int = PARTIAL_BYTES,
+        **cuts: int,
+    ) -> None:
+        xp = launch.xp
+        self._launch, self._arena, self.wave_bytes = launch, arena, wave_bytes
+        self.n_rows, self.n_columns = len(indptr) - 1, n_columns
+        self._columns, self._values = columns, values
+        self._column = {4: "int", 8: "long long"}[columns.dtype.itemsize]
+        plan = plan_rows(indptr, **cuts)
+        self._long = plan.long
+        self._short, self._whole, self._long_rows = (
+            Rows(*(xp.asarray(a) for a in (rows.rows, rows.starts, rows.counts)))
+            for rows in (plan.short, plan.whole, plan.long.rows)
+        )
+        self._firsts, self._part_starts, self._part_counts = (
+            xp.asarray(a) for a in (plan.long.firsts, plan.long.starts, plan.long.counts)
+        )
+        self._starts = xp.asarray(np.asarray(indptr, np.int64))
+        self._counts = xp.asarray(np.diff(indptr).astype(np.int32))
+        self._state = xp.zeros(self.n_rows, np.int32)
+        # For sums over rows a part is a part of a long row, which goes to its place, or a whole row.
+        rest = [plan.whole, plan.short]
+        n_parts = len(plan.long.counts)
+        self._sum_parts = [
+            xp.asarray(np.concatenate(arrays))
+            for arrays in (
+                [np.zeros(n_parts, np.int32), *(rows.rows for rows in rest)],
+                [np.arange(n_parts, dtype=np.int32), *(np.full(len(rows), -1, np.int32) for rows in rest)],
+                [plan.long.starts, *(rows.starts for rows in rest)],
+                [plan.long.counts, *(rows.counts for rows in rest)],
+            )
+        ]
+
+    def scratch_bytes(self, factors: int, *, biased: bool, product: Product = "float32") -> int:
+        """Return the bytes of the arena that `solve` and `sum_rated` take for a rank."""
+        shape = Shape.of(factors, biased=biased, product=product)
+        solving = layout_bytes(self._layout(shape)) if shape else 0
+        return max(solving, layout_bytes(self._sums(factors)))
+
+    def _sums(self, factors: int) -> Layout:
+        return {"sums": ((len(self._part_counts), factors), np.float32)}
+
+    def _layout(self, shape: Shape) -> Layout:
+        exact = Shape.of(shape.factors, biased=shape.biased, exact=True)
+        parts = self._long.most_parts(self._long.waves(4 * shape.triangle, self.wave_bytes))
+        mending = self._launch.multiprocessors * (exact.packed if exact else 0)
+        slots = 0 if shape.in_shared else self._launch.multiprocessors * _SLOTS * shape.packed
+        return {
+            "table": ((self.n_columns, shape.stride), np.float32),
+            "penalty": ((self.n_rows,), np.float64),
+            "weight_sum": ((self.n_rows, 2), np.float64),
+            "partial": ((parts, shape.triangle), np.float32),
+            # Of float32 and of float64 in turn: rows are mended when all others are solved.
+            "slots": ((max(mending, -(-slots // 2)),), np.float64),
+        }
+
+    def solve(
+        self,
+        fixed: Side,
+        *,
+        mean: float,
+        biased: bool,
+        regularization: float,
+        regularization_exponent: float,
+        unobserved_weight: float,
+        row_weight: Any = None,
+        column_weight: Any = None,
+        gram: Any = None,
+        pull: Any = None,
+        visible: float = 0.0,
+        product: Product = "float32",
+    ) -> Side | None:
+        """Return the solution of every row, without waiting for it; or None where no block can hold a row.
+
+        Parameters
+        ----------
+        fixed : Side
+            Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side, float32.
+        mean : float
+            Taken off the ratings.
+        biased : bool
+            Whether biases are fitted.
+        regularization, regularization_exponent, unobserved_weight : float
+            λ, ν and w0.
+        row_weight, column_weight : array of float32, shape (n_rows,) or (n_columns,), optional
+            c as a property of the row or of the column: one of them. A column's must be large enough to
+            divide by its root.
+        gram : array of float32, shape (k, k), optional
+            What is added to the matrix of every row.
+        pull : array of float32, shape (n_rows, k), optional
+            What is added to the right-hand side of each row.
+        visible : float
+            A row with fewer ratings than unknowns is solved in double precision when its penalty, and what
+            `gram` adds on average, are below this share of the trace.
+        product : {"float32", "tf32", "tf32x3"}
+            How ratings are multiplied.
+        """
+        xp, k, w0 = self._launch.xp, fixed.factors.shape[1], unobserved_weight
+        shape = Shape.of(k, biased=biased, product=product)
+        exact = Shape.of(k, biased=biased, exact=True)
+        # What is no matter of the product need not be compiled again for another.
+        plain = Shape.of(k, biased=biased)
+        if shape is None or exact is None or plain is None:
+            return None
+        at = self._arena.views(self._layout(shape))
+        make_table = self._kernel("table", "make_table", plain)
+        make_table(
+            -(-self.n_columns * shape.stride // _BLOCK),
+            _BLOCK,
+            *(np.int64(self.n_columns), fixed.factors, fixed.bias, column_weight),
+            *(np.float32(mean), np.float32(w0), at["table"]),
+        )
+        make_penalties = self._kernel("table", "make_penalties", plain)
+        make_penalties(
+            -(-self.n_rows // _BLOCK),
+            _BLOCK,
+            *(np.int32(self.n_rows), self._counts),
+            *(np.float64(regularization), np.float64(regularization_exponent), at["penalty"]),
+        )
+        weight_sum = None
+        if biased and w0 and column_weight is not None:
+            weight_sum = at["weight_sum"]
+            sum_weights = self._kernel("table", "sum_weights", plain)
+            sum_weights(
+                -(-self.n_rows * _WARP // _BLOCK),
+                _BLOCK,
+                *(np.int32(self.n_rows), self._starts, self._columns, self._values),
+                *(column_weight, fixed.bias, np.float64(mean), np.float64(w0), weight_sum),
+            )
+        floor = None
+        if gram is not None:
+            floor = (gram.trace() / shape.unknowns).astype(np.float32).reshape(1)
+        solution = Side(xp.zeros((self.n_rows, k), np.float32), xp.zeros(self.n_rows, np.float32))
+        self._state.fill(0)
+
+        def system(slots: Any) -> tuple[Any, ...]:
+            # In the order of SYSTEM_PARAMETERS.
+            return (
+                *(self._columns, self._values, at["table"], row_weight, weight_sum, gram, pull),
+                *(at["penalty"], floor, fixed.factors, fixed.bias, column_weight, slots),
+                *(*solution, self._state, np.float64(mean), np.float32(w0), np.float32(visible)),
+            )
+
+        self._solve_all(shape, system(at["slots"].view(np.float32)), at["partial"])
+        mend_rows = self._kernel("mend", "mend_rows", exact)
+        mend_rows(
+            min(self._launch.multiprocessors, -(-self.n_rows // exact.group)),
+            exact.group,
+            *(np.int32(self.n_rows), self._starts, *system(at["slots"])),
+            shared=exact.shared_bytes + 4 * exact.group,
+        )
+        return solution
+
+    def _kernel(self, file: str, name: str, shape: Shape) -> Callable[..., None]:
+        return partial(self._launch, Kernel(file, name, shape, self._column))
+
+    def _solve_all(self, shape: Shape, system: tuple[Any, ...], sums: Any) -> None:
+        """Launch what solves the rows, the longest first."""
+
+        def blocks(n: int, together: int) -> int:
+            wanted = -(-n // together)
+            return wanted if shape.in_shared else min(wanted, self._launch.multiprocessors * _SLOTS)
+
+        part_rows, joined_rows = (self._kernel("rows", name, shape) for name in ("part_rows", "joined_rows"))
+        for begin, end in self._long.waves(4 * shape.triangle, self.wave_bytes):
+            first, last = int(self._long.firsts[begin]), int(self._long.firsts[end])
+            part_rows(
+                *(last - first, shape.group),
+                *(self._part_starts[first:last], self._part_counts[first:last], sums, *system),
+                shared=shape.shared_bytes,
+            )
+            rows = self._long_rows
+            joined_rows(
+                *(blocks(end - begin, 1), shape.group),
+                *(np.int32(end - begin), rows.rows[begin:end], rows.counts[begin:end]),
+                *(self._firsts[begin : end + 1], np.int32(first), sums, *system),
+                shared=shape.shared_bytes,
+            )
+        for name, rows, together in (
+            ("whole_rows", self._whole, 1),
+            ("short_rows", self._short, shape.groups),
+        ):
+            if len(rows):
+                self._kernel("rows", name, shape)(
+                    *(blocks(len(rows), together), together * shape.group),
+                    *(np.int32(len(rows)), rows.rows, rows.starts, rows.counts, *system),
+                    shared=together * shape.shared_bytes,
+                )
+
+    def unsolved(self) -> int | None:
+        """Return the first row that has no finite solution after the last `solve`, or None; waits for it."""
+        without = self._state == _WITHOUT
+        return int(without.argmax()) if bool(without.any()) else None
+
+    def sum_rated(self, table: Any, factor: float = 1.0) -> Any:
+        """Return the sum, times a factor, of the lines of a table that stand for the columns of each row.
+
+        Parameters
+        ----------
+        table : array of float32, shape (n_columns, k)
+        factor : float
+
+        Returns
+        -------
+        array of float32, shape (n_rows, k)
+        """
+        xp, k = self._launch.xp, table.shape[1]
+        shape = Shape.of_factors(k)
+        out = xp.zeros((self.n_rows, k), np.float32)
+        sums = self._arena.views(self._sums(k))["sums"]
+        n, n_long = len(self._sum_parts[0]), len(self._long_rows)
+        sum_parts, join_sums = (self._kernel("table", name, shape) for name in ("sum_parts", "join_sums"))
+        # A launch of no block is an error.
+        if n:
+            sum_parts(
+                *(-(-n * _WARP // _BLOCK), _BLOCK),
+                *(np.int32(n), *self._sum_parts, self._columns, table, np.float32(factor), sums, out),
+            )
+        if n_long:
+            join_sums(
+                *(-(-n_long * k // _BLOCK), _BLOCK),
+                *(np.int32(n_long), self._long_rows.rows, self._firsts, np.float32(factor), sums, out),
+            )
+        return out

@@ -1,0 +1,98 @@
+"""The n largest of each row in one pass, kept in a heap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from toolkit.backends.numba.rows import compiled
+
+# Scores looked at together: few of them hold one of the n best, and the others are passed over by vectors.
+_BLOCK = 64
+
+
+class Heap:
+    """The n largest of each row, of columns that come in pieces; as `toolkit.evaluation.top_n.Partition`.
+
+    Parameters
+    ----------
+    rows, n : int
+    dtype : dtype
+        Of the scores.
+    xp : module
+        Not used: it is NumPy.
+    """
+
+    def __init__(self, rows: int, n: int, dtype: Any, xp: Any) -> None:
+        self._columns = np.full((rows, n), -1, np.int64)
+        self._values = np.full((rows, n), -np.inf, dtype)
+
+    def push(self, scores: Any, bias: Any, begin: int) -> None:
+        """Take the next columns into account; `scores` is C-contiguous, and does not change."""
+        _push(scores, bias, begin, self._columns, self._values)
+
+    def result(self) -> tuple[Any, Any]:
+        """Return columns and values, largest first, equal ones by column; -1 for one that is not finite."""
+        _sort(self._columns, self._values)
+        return self._columns, self._values
+
+
+@compiled
+def _sift(values, columns, at, size):  # type: ignore[no-untyped-def]
+    # The root is the worst: the smallest value, and of equal ones the last column.
+    value, column = values[at], columns[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        right = child + 1
+        if right < size and (
+            values[right] < values[child]
+            or (values[right] == values[child] and columns[right] > columns[child])
+        ):
+            child = right
+        if values[child] > value or (values[child] == value and columns[child] < column):
+            break
+        values[at], columns[at] = values[child], columns[child]
+        at = child
+    values[at], columns[at] = value, column
+
+
+@compiled
+def _above(line, bias, worst):  # type: ignore[no-untyped-def]
+    # Counted, because a loop that is left early is not made of vectors.
+    count = 0
+    for j in range(len(line)):
+        count += line[j] + bias[j] > worst
+    return count
+
+
+@compiled
+def _push(scores, bias, first, columns, values):  # type: ignore[no-untyped-def]
+    n = columns.shape[1]
+    for row in range(scores.shape[0]):
+        line, best, at = scores[row], values[row], columns[row]
+        worst = best[0]
+        for begin in range(0, len(line), _BLOCK):
+            block, its_bias = line[begin : begin + _BLOCK], bias[begin : begin + _BLOCK]
+            if _above(block, its_bias, worst) == 0:
+                continue
+            for j in range(len(block)):
+                value = block[j] + its_bias[j]
+                # Of equal ones the earlier column is there already.
+                if value > worst:
+                    best[0], at[0] = value, first + begin + j
+                    _sift(best, at, 0, n)
+                    worst = best[0]
+
+
+@compiled
+def _sort(columns, values):  # type: ignore[no-untyped-def]
+    for row in range(len(columns)):
+        best, at = values[row], columns[row]
+        # The worst goes last, again and again.
+        for size in range(len(best) - 1, 0, -1):
+            best[0], best[size] = best[size], best[0]
+            at[0], at[size] = at[size], at[0]
+            _sift(best, at, 0, size)

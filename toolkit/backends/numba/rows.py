@@ -1,0 +1,248 @@
+"""The normal equations of the solver, row after row: gathered, multiplied and solved in the cache.
+
+The ratings of a row are gathered a few at a time, with their weighted residual as one more column. So one
+product of the gathered columns with themselves brings the matrix and the right-hand side, half of it as it is
+symmetric, and the Cholesky factorization of both does the forward substitution on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from toolkit.backends.numba.tiles import (
+    ROWS,
+    VECTOR_BYTES,
+    add_1,
+    add_2,
+    add_3,
+    dot_rows,
+    eliminate,
+    subtract_1,
+    subtract_2,
+    subtract_3,
+)
+
+# Ratings gathered at once: they stay in the first cache up to a rank of 64, in the second beyond.
+_CHUNK = 128
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile when first called, and keep the result where Numba finds a place to write."""
+    # Sums may be reordered, to be vectors; NaN and infinity are what they are.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "fastmath": {"contract", "reassoc", "nsz"},
+        "error_model": "numpy",
+        "boundscheck": False,
+    }
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError:  # nowhere to write
+        return numba.njit(function, **options)
+
+
+@compiled
+def _add_products(matrix, factor, n, unknowns, ld, width):  # type: ignore[no-untyped-def]
+    """Matrix += factor[:n]ᵀ factor[:n], its upper triangle, for n > 0."""
+    for i in range(0, unknowns, ROWS):
+        j = i // width * width
+        while j < ld:
+            left = (ld - j) // width
+            if left >= 3:
+                add_3(matrix, factor, n, i, j, ld)
+                j += 3 * width
+            elif left == 2:
+                add_2(matrix, factor, n, i, j, ld)
+                j += 2 * width
+            else:
+                add_1(matrix, factor, n, i, j, ld)
+                j += width
+
+
+@compiled
+def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]
+    """Take what the factored rows before i explain off the rows from i."""
+    j = i // width * width
+    while j < ld:
+        left = (ld - j) // width
+        if left >= 3:
+            subtract_3(matrix, matrix, i, i, j, ld)
+            j += 3 * width
+        elif left == 2:
+            subtract_2(matrix, matrix, i, i, j, ld)
+            j += 2 * width
+        else:
+            subtract_1(matrix, matrix, i, i, j, ld)
+            j += width
+
+
+@compiled
+def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # type: ignore[no-untyped-def]
+    """Solve a positive definite system; the right-hand side is the column behind the unknowns.
+
+    `matrix` is overwritten by its Cholesky factor U, of UᵀU, and the right-hand side by U⁻ᵀ of it.
+
+    Returns whether all pivots are positive.
+    """
+    one = matrix.dtype.type(1)
+    for i in range(0, unknowns, ROWS):
+        if i:
+            _subtract_products(matrix, i, ld, width)
+        n = min(ROWS, unknowns - i)
+        for r in range(n):
+            for c in range(r, n):
+                block[r, c] = matrix[i + r, i + c]
+        # What lies behind the last unknown is left as it is.
+        for r in range(n, ROWS):
+            for q in range(r):
+                block[q, r] = 0
+            inverse[i + r] = one
+        for r in range(n):
+            pivot = block[r, r]
+            if not pivot > 0:
+                return False
+            scale = one / np.sqrt(pivot)
+            inverse[i + r] = scale
+            for c in range(r, n):
+                block[r, c] *= scale
+            for q in range(r + 1, n):
+                share = block[r, q]
+                for c in range(q, n):
+                    block[q, c] -= share * block[r, c]
+        for j in range(i // width * width, ld, width):
+            eliminate(matrix, block, inverse, i, j, ld)
+    # Backwards; what is not known yet counts as zero.
+    padded[:] = 0
+    for i in range((unknowns - 1) // ROWS * ROWS, -1, -ROWS):
+        n = min(ROWS, unknowns - i)
+        dot_rows(matrix, padded, dots, i, i // width * width, ld)
+        for r in range(n - 1, -1, -1):
+            value = matrix[i + r, unknowns] - dots[r]
+            for q in range(r + 1, n):
+                value -= matrix[i + r, i + q] * padded[i + q]
+            value *= inverse[i + r]
+            padded[i + r] = value
+            out[i + r] = value
+    return True
+
+
+@compiled
+def solve_batch(  # type: ignore[no-untyped-def]
+    rows,
+    starts,
+    counts,
+    columns,
+    values,
+    table,
+    scale,
+    offset,
+    border,
+    row_weight,
+    gram,
+    pull,
+    penalty,
+    unobserved,
+    biased,
+    floor,
+    visible,
+    out,
+    failed,
+):
+    """Solve some rows.
+
+    Parameters
+    ----------
+    rows, starts, counts : array of int64, shape (n,)
+        Which rows, where the ratings of each begin, and how many it has; none has none.
+    columns, values : array, shape (nnz,)
+        All ratings.
+    table : array, shape (n_columns, ≥ unknowns)
+        What each column brings to a product, √c z; or z, where the weight is the row's.
+    scale, offset : array, shape (n_columns,)
+        A rating's residual is (value − offset) · scale.
+    border : array, shape (n_columns,) or (0,)
+        What makes w0 z of a row of the table; given where biases are fitted, w0 is not 0, and the weight is
+        the column's.
+    row_weight : array, shape (n_rows,) or (0,)
+        c, where it is the row's.
+    gram : array, shape (k, k) or (0, 0)
+        What is added to the matrix of every row: w0 YᵀY and what else there is.
+    pull : array, shape (n_rows, k) or (0, 0)
+        What is added to the right-hand side of each row.
+    penalty : array, shape (n_rows,)
+        λ n^ν.
+    unobserved : float
+        w0.
+    biased : bool
+        Whether the last unknown is a bias.
+    floor, visible : float
+        A row with fewer ratings than unknowns fails when penalty + floor < visible · trace.
+    out : array, shape (n, unknowns)
+        Solutions of the rows that do not fail.
+    failed : array of bool, shape (n,)
+        Set for those that do.
+    """
+    unknowns = out.shape[1]
+    k = gram.shape[0]
+    width = VECTOR_BYTES // table.itemsize
+    step = max(width, ROWS)
+    ld = -(-(unknowns + 1 + (len(border) > 0)) // step) * step
+    matrix = np.empty((ld, ld), table.dtype)
+    gathered = np.zeros((_CHUNK, ld), table.dtype)
+    block = np.zeros((ROWS, ROWS), table.dtype)
+    inverse, padded = np.empty(ld, table.dtype), np.empty(ld, table.dtype)
+    dots = np.empty(ROWS, table.dtype)
+    real = table.dtype.type
+    w0 = real(unobserved)
+    bias = unknowns - 1
+    for at in range(len(rows)):
+        row, start, count = rows[at], starts[at], counts[at]
+        matrix[:] = 0
+        for begin in range(start, start + count, _CHUNK):
+            n = min(_CHUNK, start + count - begin)
+            for p in range(n):
+                column = columns[begin + p]
+                for j in range(unknowns):
+                    gathered[p, j] = table[column, j]
+                gathered[p, unknowns] = scale[column] * (values[begin + p] - offset[column])
+                if len(border):
+                    gathered[p, unknowns + 1] = border[column]
+            _add_products(matrix, gathered, n, unknowns, ld, width)
+        if len(row_weight):
+            c = row_weight[row]
+            for i in range(unknowns):
+                edge = w0 * matrix[i, bias]
+                for j in range(i, unknowns):
+                    matrix[i, j] *= c
+                if biased:
+                    matrix[i, bias] += edge
+                matrix[i, unknowns] *= w0 + c
+        elif len(border):
+            for i in range(unknowns):
+                matrix[i, bias] += matrix[i, unknowns + 1]
+        for i in range(k):
+            for j in range(i, k):
+                matrix[i, j] += gram[i, j]
+        for i in range(pull.shape[1]):
+            matrix[i, unknowns] += pull[row, i]
+        trace = real(0)
+        for i in range(unknowns):
+            matrix[i, i] += penalty[row]
+            trace += matrix[i, i]
+        lost = count < unknowns and penalty[row] + floor < visible * trace
+        failed[at] = lost or not _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out[at])
+
+
+@compiled
+def sum_rows(rows, starts, counts, columns, table, out):  # type: ignore[no-untyped-def]
+    """out[row] = Σ table[column] over the columns that a row has rated, for some rows."""
+    for at in range(len(rows)):
+        row = rows[at]
+        for p in range(starts[at], starts[at] + counts[at]):
+            column = columns[p]
+            for j in range(table.shape[1]):
+                out[row, j] += table[column, j]

@@ -1,0 +1,56 @@
+"""What the toolkit needs of a machine, and whether it is there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypedDict
+
+from toolkit.backends.base import cupy_problem, usable_processors
+
+
+class Check(TypedDict):
+    """One finding: `fix` says what to do when it is not ok."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str | None
+
+
+def versions(packages: Iterable[str]) -> Iterator[Check]:
+    """Say which version of each distribution is installed."""
+    for package in packages:
+        try:
+            yield Check(name=package, ok=True, detail=importlib.metadata.version(package), fix=None)
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name=package, ok=False, detail="not installed", fix=f"pip install {package}")
+
+
+def checks() -> Iterator[Check]:
+    """Check Python, the numeric libraries, processors, and the GPU; a missing GPU is no fault."""
+    python = sys.version_info
+    yield Check(
+        name="python",
+        ok=python >= (3, 11),
+        detail=".".join(map(str, python[:3])),
+        fix=None if python >= (3, 11) else "use Python 3.11, 3.12 or 3.13",
+    )
+    yield from versions(("numpy", "numba", "scipy", "pandas", "pyarrow", "dask"))
+    yield Check(name="processors", ok=True, detail=f"{usable_processors()} usable", fix=None)
+    yield Check(name="cupy", ok=True, detail=_cupy_version(), fix=None)
+    problem = cupy_problem()
+    yield Check(
+        name="gpu", ok=True, detail=f"none ({problem}); the CPU is used" if problem else "usable", fix=None
+    )
+
+
+def _cupy_version() -> str:
+    # One of several distributions, by the CUDA that it was built for.
+    for name in ("cupy-cuda12x", "cupy-cuda13x", "cupy"):
+        try:
+            return f"{importlib.metadata.version(name)} ({name})"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed: only a GPU needs it"

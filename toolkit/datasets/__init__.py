@@ -1,0 +1,1 @@
+"""A dataset directory as its readers see it: shards, ids, titles and statistics."""

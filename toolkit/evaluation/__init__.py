@@ -1,0 +1,1 @@
+"""How good factors are: predictions, RMSE, best items, and ranking metrics."""

@@ -1,0 +1,115 @@
+"""How well a model ranks: recall, NDCG and coverage of its best items, against ratings that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.backends.base import Backend
+from toolkit.errors import ConfigError
+from toolkit.evaluation.top_n import top_n
+from toolkit.solver.factors import Predictor
+
+
+class Ranking(NamedTuple):
+    """Means over the users that have a relevant item held out.
+
+    Attributes
+    ----------
+    recall : float
+        Relevant items among the k best, divided by as many as could be there: k, or all of the user's where
+        they are fewer. 1 is perfect.
+    ndcg : float
+        The same with each place discounted by 1 / log2(1 + place), places counted from 1, over the most that
+        this sum can be (Järvelin and Kekäläinen, ACM TOIS 20(4), 2002).
+    coverage : float
+        Share of all items that are among somebody's k best.
+    users : int
+        Users that were averaged.
+    """
+
+    recall: float
+    ndcg: float
+    coverage: float
+    users: int
+
+
+def rank(
+    factors: Predictor,
+    held_out: Any,
+    *,
+    seen: Sequence[Any] = (),
+    k: int = 10,
+    relevant: float | None = None,
+    backend: Backend | None = None,
+) -> Ranking:
+    """Compare each user's k best items with the ratings that were held out.
+
+    Parameters
+    ----------
+    factors : Predictor
+        Fitted numbers, on the device of `backend`.
+    held_out : scipy.sparse matrix, shape (n_users, n_items)
+        Ratings that were not trained on.
+    seen : sequence of scipy.sparse matrices, shape (n_users, n_items)
+        Items rated here are not recommended: the training ratings, and for the test the validation ratings
+        as well.
+    k : int, default 10
+        How many items are recommended.
+    relevant : float, optional
+        Ratings from here on make an item relevant; by default all that are held out.
+    backend : Backend, optional
+        Where it is computed; by default NumPy.
+
+    Returns
+    -------
+    Ranking
+        NaN, and 0 users, where no user has a relevant item held out.
+
+    Raises
+    ------
+    ConfigError
+        When `k` is below 1.
+    """
+    if k < 1:
+        raise ConfigError(f"k must be at least 1, but got {k}")
+    backend = backend or Backend("numpy", 1)
+    wanted = sp.csr_matrix(held_out)
+    if relevant is not None:
+        wanted = _at_least(wanted, relevant)
+    hidden = [sp.csr_matrix(matrix) for matrix in seen]
+    users = np.flatnonzero(np.diff(wanted.indptr))
+    if not len(users):
+        return Ranking(np.nan, np.nan, 0.0, 0)
+    n_items = wanted.shape[1]
+    k = min(k, n_items)
+    # A batch for each thread.
+    step = backend.threads * max(1, backend.batch_scores // n_items)
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discount)
+    recall = ndcg = 0.0
+    recommended = np.zeros(n_items, np.bool_)
+    for begin in range(0, len(users), step):
+        part = users[begin : begin + step]
+        own = factors.users.at(backend.asarray(part))
+        best = top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden], backend=backend).items
+        real = best >= 0
+        recommended[best[real]] = True
+        truth = np.zeros((len(part), n_items), np.bool_)
+        rows = wanted[part]
+        counts = np.diff(rows.indptr)
+        truth[np.repeat(np.arange(len(part)), counts), rows.indices] = True
+        hits = np.take_along_axis(truth, best, axis=1) & real
+        possible = np.minimum(counts, k)
+        recall += float((hits.sum(axis=1) / possible).sum())
+        ndcg += float((hits @ discount / ideal[possible - 1]).sum())
+    return Ranking(recall / len(users), ndcg / len(users), float(recommended.mean()), len(users))
+
+
+def _at_least(matrix: sp.csr_matrix, relevant: float) -> sp.csr_matrix:
+    coo = matrix.tocoo()
+    kept = coo.data >= relevant
+    return sp.csr_matrix((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=coo.shape)

@@ -1,0 +1,1 @@
+"""Published ratings, downloaded and verified."""

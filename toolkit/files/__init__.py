@@ -1,0 +1,1 @@
+"""Directories that are whole or not there, addresses beside paths, and secrets that no message shows."""

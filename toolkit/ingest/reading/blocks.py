@@ -1,0 +1,191 @@
+"""The input cut into units of work, and the whole lines of each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.errors import RatingsError
+from toolkit.ingest.reading.files import RatingsFile, file_system, open_raw, reading
+from toolkit.ingest.reading.source import RatingsSource
+
+BOM = b"\xef\xbb\xbf"
+_TAIL = 1 << 16
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of one file that is read by one task.
+
+    Attributes
+    ----------
+    number : int
+        Position in the input.
+    file : int
+        Position of the file in the source.
+    begin, end : int or None
+        Text: the lines that start in bytes ``begin <= at < end``; all of them where `end` is None.
+        Parquet: the row group `begin`.
+    """
+
+    number: int
+    file: int
+    begin: int
+    end: int | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Whole lines of text.
+
+    Attributes
+    ----------
+    data : bytes
+        The lines, without the header and the byte order mark of the file.
+    line : int
+        Number of the first line, from 1, counted from the beginning of the unit.
+    lines : int
+        How many there are.
+    """
+
+    data: bytes
+    line: int
+    lines: int
+
+
+def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
+    """Return the units of all files, in input order.
+
+    A plain text file is cut into blocks; a compressed one, which can be read from its beginning only, is one
+    unit; a Parquet file has one unit a row group.
+    """
+    found: list[Unit] = []
+    for number, file in enumerate(source.files):
+        if file.kind == "parquet":
+            found += [Unit(len(found) + group, number, group, None) for group in range(_row_groups(file))]
+        elif file.streamed:
+            found.append(Unit(len(found), number, 0, None))
+        else:
+            size = file.size()
+            found += [
+                Unit(len(found) + at, number, begin, min(begin + block_bytes, size))
+                for at, begin in enumerate(range(0, size, block_bytes))
+            ]
+    return found
+
+
+def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piece]:
+    """Yield the lines of a unit of text, in pieces of about `block_bytes`.
+
+    Raises
+    ------
+    RatingsError
+        When the file cannot be read to its end.
+    """
+    file = source.files[unit.file]
+    line = 1
+    with reading(file, "to its end"):
+        for number, data in enumerate(_chunks(file, unit, block_bytes)):
+            lines = count_lines(data)
+            if number == 0 and unit.begin == 0:
+                data = data.removeprefix(BOM)  # noqa: PLW2901 - the same data, less its mark
+                header = _header_end(data) if source.header else 0
+                above = count_lines(data[:header])
+                yield Piece(data[header:], line + above, lines - above)
+            else:
+                yield Piece(data, line, lines)
+            line += lines
+
+
+def count_lines(data: bytes) -> int:
+    """Count lines, the last of which need not be ended."""
+    if b"\n" not in data:
+        return len(data.splitlines())
+    # NumPy counts without holding the interpreter lock.
+    ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
+    return ends + (not data.endswith(b"\n"))
+
+
+def cut_lines(data: bytes, parts: int) -> list[bytes]:
+    """Cut data into at most `parts` runs of whole lines."""
+    step = max(1, len(data) // parts)
+    cuts = [0]
+    while cuts[-1] < len(data):
+        at = data.find(b"\n", min(cuts[-1] + step, len(data)) - 1)
+        cuts.append(len(data) if at < 0 else at + 1)
+    return [data[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def _chunks(file: RatingsFile, unit: Unit, block_bytes: int) -> Iterator[bytes]:
+    if unit.end is None:
+        yield from _stream(file, block_bytes)
+    elif file.remote:
+        yield _remote_range(file, unit.begin, unit.end)
+    else:
+        yield _local_range(file, unit.begin, unit.end)
+
+
+def _stream(file: RatingsFile, block_bytes: int) -> Iterator[bytes]:
+    with file.open() as stream:
+        rest = b""
+        while data := stream.read(block_bytes):
+            data = rest + data
+            end = data.rfind(b"\n") + 1
+            rest = data[end:]
+            if end:
+                yield data[:end]
+        if rest:
+            yield rest
+
+
+def _local_range(file: RatingsFile, begin: int, end: int) -> bytes:
+    with open_raw(file.path) as stream:
+        # A block owns the lines that begin in it; the first begins after the line that the block before it
+        # ends.
+        stream.seek(max(begin - 1, 0))
+        if begin:
+            stream.readline()
+        begin = stream.tell()
+        if begin >= end:
+            return b""
+        data = stream.read(end - begin)
+        return data if data.endswith(b"\n") else data + stream.readline()
+
+
+def _remote_range(file: RatingsFile, begin: int, end: int) -> bytes:
+    """Read a range with as few requests as can be: one, and more where a line goes far over its end."""
+    system, path = file_system(file.path)
+    start, reach = max(begin - 1, 0), end + _TAIL
+    data: bytes = system.cat_file(path, start=start, end=reach)
+    if len(data) > reach - start:
+        # A server of HTTP may ignore the range; block after block would be the beginning of the file.
+        raise RatingsError(f"{file} is on a server that sends no parts of files: download it first")
+    while data.find(b"\n", end - 1 - start) < 0 and reach < file.size():
+        data += system.cat_file(path, start=reach, end=reach + 16 * _TAIL)
+        reach += 16 * _TAIL
+    first = data.find(b"\n") + 1 if begin else 0
+    if (begin and not first) or start + first >= end:
+        return b""
+    last = data.find(b"\n", end - 1 - start)
+    return data[first : last + 1] if last >= 0 else data[first:]
+
+
+def _header_end(data: bytes) -> int:
+    # The first line with something in it; nearly always near the beginning.
+    for part in (data[:_TAIL], data):
+        end = 0
+        for line in part.splitlines(keepends=True):
+            end += len(line)
+            if line.strip() and (end < len(part) or part is data):
+                return end
+    return len(data)
+
+
+def _row_groups(file: RatingsFile) -> int:
+    import pyarrow.parquet as pq
+
+    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+        return int(pq.read_metadata(raw).num_row_groups)

@@ -1,0 +1,270 @@
+"""Bad rows: found, named to the line and field, and dropped where that is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolkit.errors import RatingsError
+from toolkit.ingest.reading import times
+from toolkit.ingest.reading.arrow import reads
+from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
+from toolkit.ingest.reading.columns import Columns
+from toolkit.ingest.reading.parsing import closes_quotes, parse
+from toolkit.ingest.reading.source import DELIMITERS, SPLIT_NAMES, RatingsSource, number, split_line
+from toolkit.ingest.splitting.rule import SPLITS
+
+SAMPLES = 5
+_SHOWN = 80
+_LARGEST = float(np.finfo(np.float32).max)
+_INTEGER = re.compile(r"-?[1-9][0-9]{0,18}|0")
+_USUAL_NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_USUAL_TIME = (
+    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])[ T](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+)
+_USUAL_TIMES = {
+    "integer": r"-?[0-9]{1,18}",
+    "number": _USUAL_NUMBER,
+    "time": _USUAL_TIME,
+    "zoned time": _USUAL_TIME + "Z",
+}
+# Few enough lines to look at one by one; more are cut up first, so that one bad line costs little.
+_FEW_LINES = 1 << 11
+_CUTS = 16
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no rating.
+
+    Attributes
+    ----------
+    line : int
+        Number of the line, from 1, or of the row of a Parquet file.
+    reason : str
+        Which rule it breaks: one of a few words, for counting.
+    text : str
+        The beginning of the line.
+    message : str
+        What is wrong and the way out, to be put behind the name of file and line.
+    """
+
+    line: int
+    reason: str
+    text: str
+    message: str
+
+
+@dataclass
+class Rejections:
+    """How many rows were dropped, and some of them.
+
+    Attributes
+    ----------
+    reasons : Counter
+        Rows by reason.
+    samples : list of BadRow
+        The first few of each reason.
+    """
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    samples: list[BadRow] = field(default_factory=list)
+
+    def add(self, row: BadRow) -> None:
+        """Count a row."""
+        self.reasons[row.reason] += 1
+        if self.reasons[row.reason] <= SAMPLES:
+            self.samples.append(row)
+
+    def merge(self, other: Rejections) -> None:
+        """Add what comes later in the input."""
+        for row in other.samples:
+            if sum(sample.reason == row.reason for sample in self.samples) < SAMPLES:
+                self.samples.append(row)
+        self.reasons.update(other.reasons)
+
+
+def read_piece(piece: Piece, source: RatingsSource) -> tuple[Columns, Rejections]:
+    """Read lines, and set the bad ones aside.
+
+    Raises
+    ------
+    ValueError
+        When the lines cannot be read although none of them is bad.
+    """
+    rejections = Rejections()
+    try:
+        return parse(piece.data, source), rejections
+    except ValueError:
+        good = b"".join(_salvage(piece, source, rejections, _usual(source)))
+        return parse(good, source) if good else Columns.none(), rejections
+
+
+def numbered(data: bytes, line: int) -> Iterator[tuple[int, bytes]]:
+    """Yield lines that are not blank, and their numbers.
+
+    A carriage return alone ends a line, too, but counts only where nothing else ends lines, as in
+    `toolkit.ingest.reading.blocks.count_lines`.
+
+    Parameters
+    ----------
+    data : bytes
+        Whole lines.
+    line : int
+        Number of the first.
+    """
+    lines = data.split(b"\n") if b"\n" in data else data.splitlines()
+    for at, whole in enumerate(lines, line):
+        for text in whole.splitlines():
+            if text.strip():
+                yield at, text
+
+
+def _salvage(
+    piece: Piece, source: RatingsSource, rejections: Rejections, usual: re.Pattern[bytes]
+) -> Iterator[bytes]:
+    """Yield the good lines of a piece that has others."""
+    parts = cut_lines(piece.data, _CUTS)
+    if len(parts) < 2 or piece.lines <= _FEW_LINES:
+        for at, text in numbered(piece.data, piece.line):
+            bad = None if usual.fullmatch(text) else check(text, at, source)
+            if bad:
+                rejections.add(bad)
+            else:
+                yield text + b"\n"
+        return
+    line = piece.line
+    for data in parts:
+        lines = count_lines(data)
+        try:
+            parse(data, source)
+        except ValueError:
+            yield from _salvage(Piece(data, line, lines), source, rejections, usual)
+        else:
+            yield data if data.endswith(b"\n") else data + b"\n"
+        line += lines
+
+
+def _usual(source: RatingsSource) -> re.Pattern[bytes]:
+    """Return a pattern of lines that are good without a closer look, as most are; it is ten times as fast."""
+    if source.delimiter not in DELIMITERS or (source.delimiter == " " and source.time_kind.endswith("time")):
+        return re.compile(rb"(?!)")
+    fields = [rf'[^"{source.delimiter[0]}\x00-\x1f\x7f-\xff]*'] * source.fields
+    for position, kind in zip(source.columns[:2], source.ids, strict=True):
+        fields[position] = r"[1-9][0-9]{0,17}" if kind == "integer" else r"[A-Za-z0-9_.-]+"
+    fields[source.columns[2]] = _USUAL_NUMBER
+    if source.timestamp is not None:
+        fields[source.timestamp] = _USUAL_TIMES[source.time_kind]
+    if source.split_column is not None:
+        fields[source.split_column] = f"(?:{'|'.join(SPLIT_NAMES)})"
+    return re.compile(re.escape(source.delimiter).join(fields).encode())
+
+
+def check(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
+    """Return what is wrong with a line, if anything is.
+
+    Parameters
+    ----------
+    line : bytes
+        The line, without its end.
+    at : int
+        Its number.
+    source : RatingsSource
+        How to read it.
+    """
+    if b"\0" in line:
+        return _bad(at, "zero byte", line, "holds a zero byte, so it is not text: mend or remove the line")
+    text = line.decode("utf-8", "surrogateescape")
+    fields = split_line(text, source.delimiter)
+    if len(fields) != source.fields:
+        return _bad(
+            at,
+            "field count",
+            line,
+            f"has {len(fields)} field(s) where line 1 has {source.fields} (delimiter {source.delimiter!r}): "
+            f"{text[:_SHOWN]!r}; mend the line, or give --delimiter",
+        )
+    if not closes_quotes(text, source.delimiter):
+        message = f"opens a quote that it does not close: {text[:_SHOWN]!r}; mend the line"
+        return _bad(at, "open quote", line, message)
+    if not _is_utf8(fields, source):
+        message = f"is not UTF-8 text: {line[:_SHOWN]!r}; convert the file, for example with iconv"
+        return _bad(at, "not UTF-8", line, message)
+    for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
+        bad = _check_id(role, fields[position].strip(), kind)
+        if bad:
+            return _bad(at, bad[0], line, bad[1])
+    bad = _check_rating(fields[source.columns[2]]) or _check_others(fields, source)
+    return _bad(at, bad[0], line, bad[1]) if bad else None
+
+
+def error(source: RatingsSource, file: int, row: BadRow) -> RatingsError:
+    """Return the error that names a bad row."""
+    separator = "" if row.message.startswith(("has ", "holds ", "opens ", "is not UTF-8")) else ":"
+    unit = "row" if source.parquet else "line"
+    header = row.line == 1 and row.reason == "rating not a number" and not source.parquet
+    hint = "; if that is a header, say --header" if header else ""
+    return RatingsError(
+        f"{source.files[file]}, {unit} {row.line}{separator} {row.message}{hint} (or have bad rows left out, "
+        "counted, with --bad-rows drop)"
+    )
+
+
+def _bad(at: int, reason: str, line: bytes, message: str) -> BadRow:
+    # No character takes more than four bytes, and none is cut.
+    return BadRow(at, reason, line[: 4 * _SHOWN].decode("utf-8", "backslashreplace")[:_SHOWN], message)
+
+
+def _is_utf8(fields: list[str], source: RatingsSource) -> bool:
+    """Tell whether the fields that are read are; what others hold does not matter, here or to the reader."""
+    others = (position for position in (source.timestamp, source.split_column) if position is not None)
+    try:
+        "".join(fields[position] for position in (*source.columns, *others)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_id(role: str, text: str, kind: str) -> tuple[str, str] | None:
+    if not text:
+        return f"{role} missing", f"the {role} is missing; mend or remove the line"
+    if kind == "integer" and not (_INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63):
+        return f"{role} not an integer", f"the {role} must be an integer of 64 bits, but is {text[:_SHOWN]!r}"
+    return None
+
+
+def _check_rating(field_: str) -> tuple[str, str] | None:
+    import pyarrow as pa
+
+    # What is left to say is why the reader does not take it.
+    if reads(field_, pa.float32()):
+        return None
+    text = field_.strip()
+    value = number(text)
+    rule = f"the rating must be a finite float32 number, but is {text[:_SHOWN]!r}"
+    if re.fullmatch(r"-?\d+,\d+", text):
+        rule += f"; write it with a point, {text.replace(',', '.')}"
+    if value is not None and not abs(value) <= _LARGEST:
+        return "rating not finite", rule
+    return ("rating not a number" if text else "rating missing"), rule
+
+
+def _check_others(fields: list[str], source: RatingsSource) -> tuple[str, str] | None:
+    if source.timestamp is not None:
+        text = fields[source.timestamp]
+        if not reads(text, times.arrow_type(source.time_kind)):
+            rule = {"integer": "an integer", "number": "a number"}.get(
+                source.time_kind, f"a {source.time_kind} such as 2015-03-31 23:59:59"
+            )
+            message = f"the timestamp must be {rule}, as in the first lines, but is {text.strip()[:_SHOWN]!r}"
+            return "bad timestamp", message
+    if source.split_column is not None:
+        text = fields[source.split_column]
+        if source.number_of_split(text) is None:
+            message = f"the split must be one of {', '.join(SPLITS)}, but is {text[:_SHOWN]!r}"
+            return "unknown split", message
+    return None

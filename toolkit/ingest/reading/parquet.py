@@ -1,0 +1,266 @@
+"""Row groups of Parquet files to columns."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import RatingsError
+from toolkit.ingest.reading import times
+from toolkit.ingest.reading.arrow import array_of, flags, numbers
+from toolkit.ingest.reading.blocks import Unit
+from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, of_integers, of_words
+from toolkit.ingest.reading.diagnosis import SAMPLES, BadRow, Rejections
+from toolkit.ingest.reading.files import RatingsFile, open_raw, reading
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest.splitting.rule import SPLITS
+
+_BYTES_PER_ROW = 24
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_NO_SPLIT = 255
+_Array = np.ndarray[Any, Any]
+
+
+def read_group(
+    unit: Unit, source: RatingsSource, block_bytes: int
+) -> Iterator[tuple[Columns, Rejections, int]]:
+    """Yield the ratings of a row group in batches, bad rows apart, and how many rows were read so far.
+
+    Raises
+    ------
+    RatingsError
+        When the file cannot be read, or a column is of a type that cannot be what it should.
+    """
+    file = source.files[unit.file]
+    for before, batch in _batches(unit, source, block_bytes):
+        columns, bad, good = _columns(batch, source, file, before)
+        yield columns, bad, before + len(good)
+
+
+def rows_before(file: RatingsFile, group: int) -> int:
+    """Return the rows of a file before one of its row groups."""
+    import pyarrow.parquet as pq
+
+    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+        metadata = pq.read_metadata(raw)
+    return sum(metadata.row_group(at).num_rows for at in range(group))
+
+
+def pairs(unit: Unit, source: RatingsSource, block_bytes: int, piece: int) -> Iterator[tuple[int, str, str]]:
+    """Yield row, from 1, user and item of the ratings of one batch of a row group."""
+    before, batch = next(itertools.islice(_batches(unit, source, block_bytes), piece, None))
+    columns, _, good = _columns(batch, source, source.files[unit.file], before)
+    users, items = (as_text(ids.distinct).to_pylist() for ids in (columns.users, columns.items))
+    rows = (np.flatnonzero(good) + before + 1).tolist()
+    for row, user, item in zip(rows, columns.users.codes, columns.items.codes, strict=True):
+        yield row, users[user], items[item]
+
+
+def _batches(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[tuple[int, Mapping[int, Any]]]:
+    """Yield the columns that are read, by position, of each batch of a row group, and the rows before it."""
+    import pyarrow.parquet as pq
+
+    file = source.files[unit.file]
+    before = 0
+    with reading(file, "to its end"), open_raw(file.path) as raw:
+        opened = pq.ParquetFile(raw)
+        names = {position: opened.schema_arrow.names[position] for position in _positions(source)}
+        _check_types(opened.schema_arrow, source, file)
+        for batch in opened.iter_batches(
+            batch_size=max(1, block_bytes // _BYTES_PER_ROW),
+            row_groups=[unit.begin],
+            columns=sorted(set(names.values())),
+            use_threads=False,
+        ):
+            yield before, {position: _plain(batch.column(name)) for position, name in names.items()}
+            before += len(batch)
+
+
+def _positions(source: RatingsSource) -> list[int]:
+    others = [source.timestamp, source.split_column]
+    return [*source.columns, *(position for position in others if position is not None)]
+
+
+def _plain(column: Any) -> Any:
+    """Return a column without a dictionary, and text of any layout as that with offsets of 32 bits."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pa.string()) if _is_text(column.type) else column
+
+
+def _is_text(arrow_type: Any) -> bool:
+    import pyarrow as pa
+
+    return any(arrow_type == text for text in (pa.string(), pa.large_string(), pa.string_view()))
+
+
+def _check_types(schema: Any, source: RatingsSource, file: RatingsFile) -> None:
+    from pyarrow import types
+
+    id_types = (types.is_integer, _is_text)
+    rules: list[tuple[str, int | None, tuple[Any, ...], str]] = [
+        ("user", source.columns[0], id_types, "integers or text"),
+        ("item", source.columns[1], id_types, "integers or text"),
+        ("rating", source.columns[2], (types.is_integer, types.is_floating, types.is_decimal), "numbers"),
+        ("split", source.split_column, (_is_text,), "text"),
+    ]
+    for role, position, allowed, rule in rules:
+        if position is None:
+            continue
+        field = schema.field(position)
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if not any(is_one(kind) for is_one in allowed):
+            raise RatingsError(f"{file}: the {role} column {field.name} must hold {rule}, but holds {kind}")
+
+
+_Problem = tuple[str, str, _Array]
+
+
+def _columns(
+    batch: Mapping[int, Any], source: RatingsSource, file: RatingsFile, before: int
+) -> tuple[Columns, Rejections, _Array]:
+    """Return the ratings of a batch, its bad rows, and which of its rows are good."""
+    user, item, rating = (batch[position] for position in source.columns)
+    time = None if source.timestamp is None else batch[source.timestamp]
+    ratings = _ratings(rating)
+    splits = None if source.split_column is None else _splits(batch[source.split_column], source)
+    rejections = Rejections()
+    good = np.ones(len(ratings), np.bool_)
+    for reason, message, wrong in _problems(batch, source, ratings, splits):
+        rows = np.flatnonzero(wrong & good)
+        good &= ~wrong
+        for row in rows[:SAMPLES].tolist():
+            text = ", ".join(_shown(batch[position], row) for position in _positions(source))[:80]
+            rejections.add(BadRow(before + row + 1, reason, text, message.format(repr(text))))
+        # Those without a sample may be many, and are only counted.
+        if len(rows) > SAMPLES:
+            rejections.reasons[reason] += len(rows) - SAMPLES
+    rejections.samples.sort(key=lambda row: row.line)
+    chosen = None if good.all() else array_of(np.flatnonzero(good))
+
+    def kept(values: Any) -> Any:
+        return values if chosen is None else values.take(chosen)
+
+    columns = Columns(
+        users=_ids(kept(user), source.ids[0]),
+        items=_ids(kept(item), source.ids[1]),
+        ratings=ratings if chosen is None else ratings[good],
+        times=None if time is None else _times(kept(time), source.time_kind, file),
+        splits=None if splits is None else splits[good],
+    )
+    return columns, rejections, good
+
+
+def _problems(
+    batch: Mapping[int, Any], source: RatingsSource, ratings: _Array, splits: _Array | None
+) -> Iterator[_Problem]:
+    """Yield what may be wrong, in words with a place for the row, and with which rows."""
+    for role, position in zip(("user", "item", "rating"), source.columns, strict=True):
+        yield from _missing(role, batch[position])
+    rule = "the rating must be a finite float32 number, but the row is {}"
+    yield "rating not finite", rule, ~np.isfinite(ratings)
+    for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
+        if kind == "integer":
+            yield from _not_integer(role, batch[position])
+    if source.timestamp is not None:
+        yield from _missing("timestamp", batch[source.timestamp])
+        yield from _not_a_time(batch[source.timestamp])
+    if splits is not None:
+        rule = f"the split must be one of {', '.join(SPLITS)}, but the row is {{}}"
+        yield "unknown split", rule, splits == _NO_SPLIT
+
+
+def _shown(column: Any, row: int) -> str:
+    import pyarrow as pa
+
+    one = column.slice(row, 1)
+    if pa.types.is_timestamp(one.type):
+        # By Arrow and in UTC: Python knows no year behind 9999, and some machines know no time zones.
+        one = one.cast(pa.timestamp(one.type.unit))
+    return one.cast(pa.string())[0].as_py() or ""
+
+
+def _missing(role: str, column: Any) -> Iterator[_Problem]:
+    import pyarrow.compute as pc
+
+    wrong = column.is_null()
+    if _is_text(column.type):
+        wrong = pc.or_(wrong, pc.equal(pc.utf8_trim_whitespace(column.fill_null("")), ""))
+    elif not column.null_count:
+        return
+    yield f"{role} missing", f"the {role} is missing; mend or remove the row", flags(wrong)
+
+
+def _ratings(column: Any) -> _Array:
+    """Return ratings as float32, and what is missing as 0."""
+    import pyarrow as pa
+
+    # Not safe: an integer of more than 53 bits is rounded, as any number is when it becomes float32.
+    values = numbers(column.cast(pa.float64(), safe=False).fill_null(0.0))
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _not_integer(role: str, column: Any) -> Iterator[_Problem]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_signed_integer(column.type):
+        return
+    coded = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null("0")).dictionary_encode()
+    if as_integers(coded.dictionary) is None:
+        odd = np.array([not _is_integer(word) for word in coded.dictionary.to_pylist()], np.bool_)
+        rule = f"the {role} must be an integer of 64 bits, but the row is {{}}"
+        yield f"{role} not an integer", rule, odd[numbers(coded.indices)]
+
+
+def _is_integer(word: str) -> bool:
+    return bool(_INTEGER.fullmatch(word)) and -(2**63) <= int(word) < 2**63
+
+
+def _not_a_time(column: Any) -> Iterator[_Problem]:
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type):
+        wrong = ~np.isfinite(numbers(column.cast(pa.float64()).fill_null(0.0)))
+        yield "bad timestamp", "the timestamp must be a finite number, but the row is {}", wrong
+
+
+def _splits(column: Any, source: RatingsSource) -> _Array:
+    """Return positions in `SPLITS` as uint8, and `_NO_SPLIT` for what is none."""
+    coded = column.dictionary_encode()
+    named = [source.number_of_split(word) for word in coded.dictionary.to_pylist()]
+    table = np.array([_NO_SPLIT if split is None else split for split in [*named, None]], np.uint8)
+    found: _Array = table[numbers(coded.indices.fill_null(len(named)))]
+    return found
+
+
+def _ids(column: Any, kind: str) -> Ids:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if kind != "text" and pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
+        return of_integers(numbers(column.cast(pa.int64())))
+    coded = pc.utf8_trim_whitespace(column.cast(pa.string())).dictionary_encode()
+    codes, words = numbers(coded.indices), coded.dictionary
+    integers = None if kind == "text" else as_integers(words)
+    if integers is None:
+        return of_words(codes, words)
+    return of_integers(integers[codes])
+
+
+def _times(column: Any, kind: str, file: RatingsFile) -> _Array:
+    import pyarrow as pa
+
+    # Nanoseconds are cut off; what else does not fit is an error.
+    finer = column.type == pa.timestamp("ns", getattr(column.type, "tz", None))
+    try:
+        return times.sortable(column.cast(times.arrow_type(kind), safe=not finer))
+    except pa.ArrowInvalid as error:
+        raise RatingsError(f"{file}: the times must fit {times.arrow_type(kind)}: {error}") from error

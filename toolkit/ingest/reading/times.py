@@ -1,0 +1,89 @@
+"""Times of ratings as 64-bit integers that sort as the times do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit.ingest.reading.arrow import numbers, reads
+
+KINDS = ("integer", "number", "time", "zoned time")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_Array = np.ndarray[Any, Any]
+
+
+def kind_of(texts: Sequence[str]) -> str:
+    """Return how these times are written, one of `KINDS`, or an empty string for another way.
+
+    Where some are written otherwise, most of them decide; the reader will name the others.
+    """
+    fits = {kind: sum(is_time(text, kind) for text in texts) for kind in KINDS}
+    best = max(KINDS, key=lambda kind: fits[kind])
+    return best if fits[best] * 2 > len(texts) else ""
+
+
+def is_time(text: str, kind: str) -> bool:
+    """Tell whether a field is a time of a kind."""
+    if kind == "integer":
+        return bool(_INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
+    if kind == "number":
+        return bool(_NUMBER.fullmatch(text)) and abs(float(text)) < 2.0**1000
+    # By the parser that will read it: whether a day exists, how many digits a second has, and what a zone is.
+    return reads(text, arrow_type(kind))
+
+
+def kind_of_type(arrow_type: Any) -> str:
+    """Return the kind of times that a Parquet column holds, or an empty string for none."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(arrow_type):
+        return "integer"
+    if pa.types.is_floating(arrow_type):
+        return "number"
+    if pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type):
+        return "zoned time" if getattr(arrow_type, "tz", None) else "time"
+    return ""
+
+
+def arrow_type(kind: str) -> Any:
+    """Return the Arrow type that times of a kind are read as."""
+    import pyarrow as pa
+
+    return {
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "time": pa.timestamp("us"),
+        "zoned time": pa.timestamp("us", "UTC"),
+    }[kind]
+
+
+def sortable(column: Any) -> _Array:
+    """Return a column without nulls, of one of the types of `arrow_type`, as int64 in the same order."""
+    import pyarrow as pa
+
+    if not pa.types.is_floating(column.type):
+        return numbers(column.cast(pa.int64()))
+    bits = (numbers(column) + 0.0).view(np.int64)  # -0.0 becomes 0.0
+    # Positive floats sort as their bits do; of negative ones all bits but the sign are turned.
+    turned: _Array = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
+    return turned
+
+
+def shown(value: int, kind: str) -> int | float | str:
+    """Return a time as it was written, from what `sortable` made of it."""
+    if kind == "integer":
+        return value
+    if kind == "number":
+        bits = np.array([value], np.int64)
+        return float(np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits).view(np.float64)[0])
+    try:
+        moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=value)
+    except OverflowError:
+        # Python has no year before 1 and none behind 9999.
+        return str(np.datetime64(value, "us")) + ("+00:00" if kind == "zoned time" else "")
+    return moment.isoformat() if kind == "zoned time" else moment.replace(tzinfo=None).isoformat()

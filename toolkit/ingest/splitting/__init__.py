@@ -1,0 +1,1 @@
+"""Which ratings are held out for validation and test."""

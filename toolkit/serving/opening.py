@@ -1,0 +1,96 @@
+"""A model by its name: a directory, or a version in MLflow's registry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote
+
+from toolkit.errors import ModelError
+from toolkit.files.address import said
+from toolkit.files.masking import mask
+from toolkit.models.base import Model
+
+_REGISTRY = "models:/"
+_SQLITE = "sqlite:///"
+_HERE = f"{_SQLITE}mlflow.db"
+
+
+def is_registered(name: str) -> bool:
+    """Tell whether a name is that of a model in MLflow's registry, such as ``models:/films@champion``."""
+    return name.startswith(_REGISTRY)
+
+
+def open_model(name: str | Path) -> Model:
+    """Return a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        A directory: what `Model.save` wrote, or an MLflow model of it. Or ``models:/NAME@ALIAS`` or
+        ``models:/NAME/VERSION`` of the MLflow store of MLFLOW_TRACKING_URI, or of ``mlflow.db`` in this
+        folder, which is downloaded to a temporary folder.
+
+    Raises
+    ------
+    ModelError
+        When there is no such model, it is not complete, or the store does not answer; the text names the
+        store.
+    """
+    return _from_registry(str(name)) if is_registered(str(name)) else Model.load(model_directory(name))
+
+
+def model_directory(name: str | Path) -> Path:
+    """Return what `Model.load` reads: a directory itself, or that within an MLflow model.
+
+    Raises
+    ------
+    ModelError
+        When it is an MLflow model of another program.
+    """
+    path = Path(name)
+    if (path / "MLmodel").is_file():
+        from toolkit.serving.mlflow_model import within
+
+        return within(path)
+    return path
+
+
+def _from_registry(name: str) -> Model:
+    from toolkit.serving.mlflow_model import load_served
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _HERE
+    _require_file(name, uri)
+    # A server that does not answer would be tried for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Bars of MLflow's own for each of a dozen small files.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for logger in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    # Files that are mapped stay readable when their names are gone.
+    with tempfile.TemporaryDirectory(prefix="walslab-model-") as folder:
+        try:
+            from mlflow.artifacts import download_artifacts
+
+            path = download_artifacts(name, dst_path=folder, tracking_uri=uri)
+        except Exception as error:  # stores and servers each have errors of their own
+            raise ModelError(
+                f"{name} cannot be had from the MLflow store {mask(uri)}: {said(error, uri)}; set "
+                "MLFLOW_TRACKING_URI to the store that has it, check name, alias and version (walslab refit "
+                "STUDY --register NAME makes one), or name a model directory"
+            ) from error
+        return load_served(Path(path))
+
+
+def _require_file(name: str, uri: str) -> None:
+    """Refuse a SQLite store that is not there: MLflow would make an empty one."""
+    file = unquote(uri.removeprefix(_SQLITE))
+    if uri.startswith(_SQLITE) and file and not file.startswith(":") and not Path(file).exists():
+        raise ModelError(
+            f"{name} cannot be had from the MLflow store {mask(uri)}: there is no such file; set "
+            "MLFLOW_TRACKING_URI to the store that has the model, or call this in the folder of its mlflow.db"
+        )

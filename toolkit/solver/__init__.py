@@ -1,0 +1,1 @@
+"""One training: normal equations, half-steps, factors, and when to stop."""
