@@ -35,7 +35,7 @@ import scipy.sparse as sp
 
 from toolkit.backends.base import Backend, usable_processors
 from toolkit.evaluation.top_n import largest, top_n
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 _ITEMS, _USERS, _RANK, _SEEN = 26_744, 138_493, 64, 144
 Answer = Callable[[], np.ndarray[Any, Any]]

@@ -24,7 +24,7 @@ from toolkit.backends.rows import RatingRows, TrainingData
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import SolverError
 from toolkit.evaluation.metrics import objective, rmse
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 from toolkit.solver.normal import solve_rows
 from toolkit.solver.trainer import Trainer
 

@@ -14,7 +14,8 @@ from toolkit.backends.base import Backend
 from toolkit.backends.cuda.pairs import objective_sums, squared_errors
 from toolkit.config import WALSConfig
 from toolkit.evaluation.metrics import item_weights, rmse
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 
 pytestmark = needs_compiler
 

@@ -14,7 +14,7 @@ from toolkit.backends.cuda.shape import Shape
 from toolkit.backends.cuda.solver import SideSolver
 from toolkit.config import WALSConfig
 from toolkit.evaluation.metrics import item_weights
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 pytestmark = needs_compiler
 

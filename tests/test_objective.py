@@ -16,7 +16,7 @@ from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
 from toolkit.evaluation import metrics
 from toolkit.evaluation.metrics import item_weights, objective, predict_pairs, rmse
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 from toolkit.solver.trainer import Trainer
 
 # Regularization from 1e-3: far below, rows with fewer ratings than factors are so ill-conditioned that

@@ -13,7 +13,8 @@ from toolkit.backends.base import Backend
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.evaluation.ranking import rank
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 
 
 def factors_of(scores):

@@ -12,7 +12,8 @@ from processes import wait_for
 from trials import end, result
 
 from toolkit.config import WALSConfig
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from tune import record
 from tune.parent import finish_parent, start_parent
 from tune.record import MlflowRecord

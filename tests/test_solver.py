@@ -15,7 +15,8 @@ from toolkit.backends.rows import RatingRows, TrainingData
 from toolkit.config import WALSConfig
 from toolkit.errors import RatingsError, SolverError
 from toolkit.evaluation.metrics import objective
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.normal import solve_rows
 from toolkit.solver.trainer import Trainer
 

@@ -13,7 +13,7 @@ from toolkit.backends.base import Backend
 from toolkit.backends.numba.heap import Heap
 from toolkit.errors import ConfigError
 from toolkit.evaluation.top_n import Partition, largest, top_n
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 
 def sides(n_users, n_items, k=3, seed=0):

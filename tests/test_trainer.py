@@ -11,7 +11,8 @@ from toolkit.backends.base import Backend
 from toolkit.backends.rows import TrainingData
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.evaluation.metrics import rmse
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.trainer import Trainer
 
 CONFIG = WALSConfig(

@@ -13,7 +13,8 @@ from toolkit.backends.base import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
 from toolkit.models.wals import WALS
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from toolkit.backends.base import Backend
-from toolkit.solver.factors import Factors, Predictor, Side
+from toolkit.predictor import Predictor, Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.pattern import sum_rated
 
 # Pairs gathered at once, so that two factor rows of this many pairs are the only large temporaries.

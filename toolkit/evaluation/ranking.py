@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from toolkit.backends.base import Backend
 from toolkit.errors import ConfigError
 from toolkit.evaluation.top_n import top_n
-from toolkit.solver.factors import Predictor
+from toolkit.predictor import Predictor
 
 
 class Ranking(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.backends.base import Backend
 from toolkit.errors import ConfigError
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 # Users of a batch, at least, where there are more items than a batch has scores for.
 _ROWS = 64

@@ -18,7 +18,7 @@ from toolkit.evaluation.top_n import Best, at_most, largest, top_n
 from toolkit.models import files as model_files
 from toolkit.models.explaining import Explanation, explanations
 from toolkit.models.updating import FEW
-from toolkit.solver.factors import Predictor, Side
+from toolkit.predictor import Predictor, Side
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

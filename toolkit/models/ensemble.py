@@ -13,7 +13,8 @@ from toolkit.errors import ConfigError
 from toolkit.models.base import Model
 from toolkit.models.updating import Kind, fold_in, update, with_titles_of
 from toolkit.models.wals import WALS, Progress
-from toolkit.solver.factors import Factors, Predictor, Side
+from toolkit.predictor import Predictor, Side
+from toolkit.solver.factors import Factors
 
 # What weights that are fractions may differ from 1 by when they are added up.
 _ROUNDING = 1e-6
@@ -137,7 +138,7 @@ def common_scale(scales: Iterable[tuple[float, float] | None]) -> tuple[float, f
 
 def _beside(sides: Sequence[Side], weights: Sequence[float]) -> Side:
     factors = [math.sqrt(w) * np.asarray(side.factors) for w, side in zip(weights, sides, strict=True)]
-    bias = sum(w * np.asarray(side.bias) for w, side in zip(weights, sides, strict=True))
+    bias = np.asarray(sum(w * np.asarray(side.bias) for w, side in zip(weights, sides, strict=True)))
     return Side(np.hstack(factors), bias)
 
 

@@ -19,7 +19,8 @@ from toolkit.backends.base import Backend
 from toolkit.backends.rows import RatingRows, checked_ratings
 from toolkit.errors import ConfigError
 from toolkit.evaluation.metrics import item_weights
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.normal import row_equations
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from toolkit.backends.rows import RatingRows, checked_ratings
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
 from toolkit.evaluation.metrics import item_weights
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.normal import solve_rows
 from toolkit.solver.pattern import solve_pattern
 

@@ -19,8 +19,9 @@ from toolkit.evaluation.metrics import pairs_on, rmse
 from toolkit.models.base import Model
 from toolkit.models.explaining import contributions
 from toolkit.models.updating import Kind, fold_in, update
+from toolkit.predictor import Side
 from toolkit.solver import stopping
-from toolkit.solver.factors import Factors, Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from toolkit.backends.base import Backend
 from toolkit.errors import ConfigError
 from toolkit.evaluation.top_n import Best, top_n
 from toolkit.models.base import Model
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 # Fewer training ratings than this are little to go by; see docs/recommending.md.
 FEW_RATINGS = 5

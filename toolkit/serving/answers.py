@@ -9,10 +9,10 @@ import numpy as np
 from toolkit.backends.base import Backend
 from toolkit.evaluation.metrics import predict_rows
 from toolkit.models.base import Model, taken
+from toolkit.predictor import Side
 from toolkit.serving import limits
 from toolkit.serving.folding import FoldIn
 from toolkit.serving.requests import Requests, read
-from toolkit.solver.factors import Side
 
 _Array = np.ndarray[Any, Any]
 

@@ -21,7 +21,8 @@ from toolkit.evaluation.metrics import item_weights
 from toolkit.models.base import Model
 from toolkit.models.ensemble import Ensemble, combine
 from toolkit.models.wals import WALS
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.normal import solve_rows
 
 _Array = np.ndarray[Any, Any]

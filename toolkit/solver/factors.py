@@ -1,63 +1,22 @@
-"""What predicts, and what training produces: factors and biases of both sides, and their plain files."""
+"""What one training produces: the factors and biases of both sides, and their plain files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from toolkit.config import WALSConfig
 from toolkit.errors import ModelError
+from toolkit.predictor import Predictor, Side
 
 _FORMAT = "walslab-factors"
 _VERSION = 2
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
 _PATTERN = "item_pattern"
-
-
-class Side(NamedTuple):
-    """Factors, shape (n, k), and biases, shape (n,), of the users or of the items."""
-
-    factors: Any
-    bias: Any
-
-    def at(self, rows: Any) -> Side:
-        """Return some of the rows."""
-        return Side(self.factors[rows], self.bias[rows])
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """What a rating is predicted by, as μ + b_u + b_i + x_u · y_i.
-
-    Attributes
-    ----------
-    users, items : Side
-        Arrays of float32 or float64, in host memory or on the device.
-    mean : float
-        Global mean μ; 0 with ``bias="none"``.
-    scale : tuple of float, or None
-        Smallest and largest rating, to which predictions are clipped; None where they are not.
-    """
-
-    users: Side
-    items: Side
-    mean: float
-    scale: tuple[float, float] | None = field(default=None, kw_only=True)
-
-    @cached_property
-    def average_user(self) -> Side:
-        """Mean factors, shape (1, k), and bias, shape (1,), of the users: whom nothing is known of."""
-        return _average(self.users)
-
-    @cached_property
-    def average_item(self) -> Side:
-        """Mean factors, shape (1, k), and bias, shape (1,), of the items."""
-        return _average(self.items)
 
 
 @dataclass(frozen=True)
@@ -150,12 +109,6 @@ class Factors(Predictor):
             pattern,
             scale=scale,
         )
-
-
-def _average(side: Side) -> Side:
-    factors, bias = np.asarray(side.factors), np.asarray(side.bias)
-    mean = factors.mean(axis=0, dtype=np.float64, keepdims=True)
-    return Side(mean.astype(factors.dtype), bias.mean(dtype=np.float64, keepdims=True).astype(bias.dtype))
 
 
 def read_array(path: Path) -> np.ndarray[Any, Any]:

@@ -24,7 +24,7 @@ from toolkit.backends.base import Backend
 from toolkit.backends.rows import Batch, RatingRows
 from toolkit.config import WALSConfig
 from toolkit.errors import SolverError
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 from toolkit.solver.pattern import sum_rated
 
 # A penalty smaller than this many rounding errors of the matrix beside it is lost in them.

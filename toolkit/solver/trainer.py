@@ -11,7 +11,8 @@ from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.evaluation.metrics import item_weights, rmse
-from toolkit.solver.factors import Factors, Side
+from toolkit.predictor import Side
+from toolkit.solver.factors import Factors
 from toolkit.solver.normal import require_solved, solve_rows
 from toolkit.solver.pattern import solve_pattern
 

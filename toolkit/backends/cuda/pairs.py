@@ -9,7 +9,8 @@ import numpy as np
 
 from toolkit.backends.cuda.launcher import Kernel, Launcher
 from toolkit.backends.cuda.shape import Shape
-from toolkit.solver.factors import Factors, Predictor
+from toolkit.predictor import Predictor
+from toolkit.solver.factors import Factors
 
 # The same on every device, so that the sums are.
 BLOCKS = 1024

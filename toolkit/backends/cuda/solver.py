@@ -17,7 +17,7 @@ from toolkit.backends.cuda.arena import Arena, Layout, layout_bytes
 from toolkit.backends.cuda.launcher import Kernel, Launcher
 from toolkit.backends.cuda.plan import PARTIAL_BYTES, Rows, plan_rows
 from toolkit.backends.cuda.shape import Product, Shape
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 # Threads of a block of the kernels without shapes of their own.
 _BLOCK = 256

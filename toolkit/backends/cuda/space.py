@@ -12,7 +12,8 @@ from toolkit.backends.cuda.pairs import objective_sums, squared_errors
 from toolkit.backends.cuda.plan import PARTIAL_BYTES
 from toolkit.backends.cuda.shape import Product
 from toolkit.backends.cuda.solver import SideSolver
-from toolkit.solver.factors import Factors, Predictor, Side
+from toolkit.predictor import Predictor, Side
+from toolkit.solver.factors import Factors
 
 if TYPE_CHECKING:
     from toolkit.backends.rows import RatingRows

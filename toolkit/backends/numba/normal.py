@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.backends.numba.rows import solve_batch
 from toolkit.backends.rows import Batch, RatingRows
 from toolkit.config import WALSConfig
-from toolkit.solver.factors import Side
+from toolkit.predictor import Side
 
 _Array = np.ndarray[Any, Any]
 # Rows of a table begin at multiples of this many numbers.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.backends.numba.rows import compiled
 
 if TYPE_CHECKING:
-    from toolkit.solver.factors import Predictor
+    from toolkit.predictor import Predictor
 
 
 def squared_error(factors: Predictor, users: Any, items: Any, ratings: Any) -> float:

@@ -1,0 +1,30 @@
+"""Type names that every room uses: arrays, sparse ratings, and the two sides of the ratings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+Array: TypeAlias = npt.NDArray[Any]
+"""An array in host memory, of any type."""
+
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+"""An array of float32 or float64 in host memory."""
+
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+"""An array of whole numbers in host memory."""
+
+DeviceArray: TypeAlias = npt.NDArray[Any]
+"""An array of a backend's `xp`: NumPy's or CuPy's, which has no annotations and answers to the same calls."""
+
+Ratings: TypeAlias = sp.csr_matrix
+"""Sparse ratings in host memory, CSR: stored entries are the observed ratings, a stored zero is a rating."""
+
+IdLike: TypeAlias = npt.ArrayLike
+"""One id or several: whole numbers, or text."""
+
+SideName: TypeAlias = Literal["user", "item"]
+"""A side of the ratings: the rows are users, or items."""
