@@ -191,24 +191,24 @@ def checked_ratings(matrix: Any, dtype: str) -> sp.csr_matrix:
     RatingsError
         When a rating is not finite in `dtype`, or a pair occurs twice; the text names row and column.
     """
-    matrix = sp.csr_matrix(matrix)
+    csr: sp.csr_matrix = sp.csr_matrix(matrix)
     with np.errstate(over="ignore"):
-        finite = np.isfinite(matrix.data.astype(dtype, copy=False))
+        finite = np.isfinite(csr.data.astype(dtype, copy=False))
     if not finite.all():
-        row, column, value = _entry(matrix, int(np.flatnonzero(~finite)[0]))
+        row, column, value = _entry(csr, int(np.flatnonzero(~finite)[0]))
         raise RatingsError(
             f"ratings must be finite in {dtype}, but row {row}, column {column} has {value!r}: mend it"
         )
-    if not matrix.has_sorted_indices:
-        matrix = matrix.sorted_indices()
-    if not matrix.has_canonical_format:
-        same = np.flatnonzero(np.diff(matrix.indices) == 0)
-        row_ends = set((matrix.indptr[1:-1] - 1).tolist())
-        row, column, _ = _entry(matrix, next(int(e) for e in same if int(e) not in row_ends))
+    if not csr.has_sorted_indices:
+        csr = csr.sorted_indices()
+    if not csr.has_canonical_format:
+        same = np.flatnonzero(np.diff(csr.indices) == 0)
+        row_ends = set((csr.indptr[1:-1] - 1).tolist())
+        row, column, _ = _entry(csr, next(int(e) for e in same if int(e) not in row_ends))
         raise RatingsError(
             f"each pair must be rated once, but row {row}, column {column} occurs twice: keep one"
         )
-    return matrix
+    return csr
 
 
 def _entry(matrix: sp.csr_matrix, entry: int) -> tuple[int, int, float]:

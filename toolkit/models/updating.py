@@ -133,7 +133,8 @@ def put_rows(matrix: sp.csr_matrix, rows: Rows, values: sp.csr_matrix) -> sp.csr
     source = np.full(len(rows.ids), -1)
     source[: matrix.shape[0]] = np.arange(matrix.shape[0])
     source[rows.at] = matrix.shape[0] + np.arange(len(rows.at))
-    return sp.vstack([matrix, values], format="csr")[source]
+    updated: sp.csr_matrix = sp.vstack([matrix, values], format="csr")[source]
+    return updated
 
 
 def with_titles_of(titles: Any, n_items: int) -> Any:

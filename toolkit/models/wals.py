@@ -202,7 +202,9 @@ class WALS(Model):
             items=items,
             item_counts=data.item_counts,
             # A copy of what may change, in the type of what is computed with it.
-            rated=train.sorted_indices().astype(self.options.dtype, copy=self.dataset_digest is None),
+            rated=sp.csr_matrix(
+                train.sorted_indices().astype(self.options.dtype, copy=self.dataset_digest is None)
+            ),
         )
         return self
 
