@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows, checked_ratings
+from toolkit.backends.rows import RatingRows
 from toolkit.errors import ConfigError
 from toolkit.evaluation.metrics import item_weights
+from toolkit.inputs import checked_ratings
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
 from toolkit.solver.normal import row_equations

@@ -9,10 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows, checked_ratings
+from toolkit.backends.rows import RatingRows
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
 from toolkit.evaluation.metrics import item_weights
+from toolkit.inputs import checked_ratings
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
 from toolkit.solver.normal import solve_rows
