@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.recommending import Rule, every_user, ranking, recommend_to_file
 
 N_USERS, N_ITEMS = 60, 40

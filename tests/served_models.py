@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.ensemble import Ensemble
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Ensemble
 from toolkit.serving.mlflow_model import write_mlflow_model
 
 N_USERS, N_ITEMS = 15, 11

@@ -16,8 +16,7 @@ import yaml
 from served_models import made, write_all
 
 from toolkit.errors import ModelError
-from toolkit.models.base import Model
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Model
 from toolkit.serving.mlflow_model import load_served, write_mlflow_model
 
 

@@ -20,7 +20,7 @@ from toolkit.commands import main
 from toolkit.engines import dask_cluster
 from toolkit.engines.dask_cluster import Cluster, cluster_at
 from toolkit.errors import BackendError, ConfigError, ModelError
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.recommending import Rule, every_user, job, ranking, recommend_to_file, tasks
 from toolkit.recommending.tasks import Order, identity, rank_part
 from toolkit.serving.mlflow_model import write_mlflow_model

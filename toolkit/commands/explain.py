@@ -14,7 +14,7 @@ from toolkit.commands.shown import Items, model_argument, plain, titles_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from toolkit.models.explaining import Explanation
+    from toolkit.models import Explanation
 
 # What a prediction may differ by and look the same.
 _SHOWN = 0.005

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from toolkit.models.base import Model
+    from toolkit.models import Model
 
 model_argument = click.argument("model", metavar="MODEL")
 titles_option = click.option(

@@ -13,7 +13,7 @@ from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
 
 if TYPE_CHECKING:
-    from toolkit.models.wals import Progress
+    from toolkit.models import Progress
 
 
 @click.command()
@@ -43,8 +43,7 @@ def train(
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
     from toolkit.datasets.dataset import RatingsDataset
-    from toolkit.models.files import check_target
-    from toolkit.models.wals import WALS
+    from toolkit.models import WALS, check_target
 
     check_target(out, overwrite=overwrite)
     model = WALS(config_from(preset, values), run_options_from(values))

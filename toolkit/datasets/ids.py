@@ -104,7 +104,7 @@ class IdTable:
             )
         return rows
 
-    def find(self, ids: IdLike) -> IntArray:
+    def find(self, ids: IdLike | Sequence[int | str | None]) -> IntArray:
         """Return the row numbers of ids, and -1 for each id that the table lacks; it lacks None.
 
         Returns
@@ -118,7 +118,7 @@ class IdTable:
         """
         return self._look_up(*self._cells(ids))
 
-    def _cells(self, ids: IdLike) -> tuple[Array, Array]:
+    def _cells(self, ids: IdLike | Sequence[int | str | None]) -> tuple[Array, Array]:
         """Return ids in the table's type, and which of them cannot be in it, whatever their cell holds."""
         wanted = np.atleast_1d(_as_array(ids, self.kind))
         if wanted.ndim > 1:
@@ -154,7 +154,7 @@ class IdTable:
         return rows
 
 
-def _as_array(ids: IdLike, kind: str) -> Array:
+def _as_array(ids: IdLike | Sequence[int | str | None], kind: str) -> Array:
     """Return ids as an array, and those of a list with text or truth values as an array of objects."""
     # NumPy makes 1 of True beside numbers, "1" of 1 beside text, and all texts as wide as the longest.
     if isinstance(ids, list | tuple):

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
 
-from toolkit.arrays import Array, FloatArray, IdLike, IntArray, Ratings
-from toolkit.backends.base import Backend
+from toolkit.arrays import AnySparse, Array, FloatArray, IdLike, IntArray, Ratings
+from toolkit.backends import Backend, Best
 from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import pairs_on, rmse
-from toolkit.evaluation.top_n import Best
+from toolkit.evaluation import pairs_on, rmse
 from toolkit.inputs import checked_ratings, checked_side
 from toolkit.models.best_items import best_items, most_similar
 from toolkit.models.explaining import Explanation, explanations
@@ -51,8 +49,8 @@ class AnsweringModel(StoredModel):
         clip : bool, default True
             Whether predictions are clipped to the rating scale, where the model was trained to (``clip``).
         unknown : {"refuse", "average"}, default "refuse"
-            What an id gets that was not in the ratings: an error, or the prediction of the average user, item,
-            or both.
+            What an id that was not in the ratings gets: an error, or the prediction of the average user,
+            item, or both.
 
         Returns
         -------
@@ -74,7 +72,7 @@ class AnsweringModel(StoredModel):
         rows, columns = np.broadcast_arrays(rows, columns)
         return predictions(self.factors, rows, columns, clip=clip)
 
-    def rmse(self, ratings: sp.sparray | sp.spmatrix) -> float | None:
+    def rmse(self, ratings: AnySparse) -> float | None:
         """Return the RMSE on ratings by row number, clipped as the model is; None where there is no rating.
 
         Parameters
@@ -91,7 +89,7 @@ class AnsweringModel(StoredModel):
         checked = checked_ratings(ratings)
         if checked.shape != self.rated.shape:
             raise ConfigError(f"ratings must have the shape {self.rated.shape}, but have {checked.shape}")
-        backend = Backend("numpy", self.options.threads)
+        backend = Backend(self.options.threads)
         return rmse(self.factors, *pairs_on(backend, checked), backend)
 
     def recommend(self, user: IdLike, n: int = 10, *, exclude_seen: bool = True) -> tuple[Array, FloatArray]:
@@ -189,7 +187,8 @@ class AnsweringModel(StoredModel):
             When shapes do not fit the model, or `n` is not a whole number from 1.
         """
         side = checked_side(users, self.factors.items.factors.shape[1])
-        return best_items(self.factors, side, n, hidden, self._backend(len(side.bias), backend))
+        backend = self._backend(len(side.bias), backend)
+        return best_items(self.factors, side, n, hidden=hidden, backend=backend)
 
     def similar_items(self, item: IdLike, n: int = 10) -> tuple[Array, FloatArray]:
         """Return the items whose factors point the same way, and the cosine, most similar first.
@@ -227,7 +226,7 @@ class AnsweringModel(StoredModel):
         Returns
         -------
         Explanation
-            It adds up to the prediction, not clipped, that the user's ratings give with the items as they are.
+            It adds up to the prediction that the user's ratings give with the items as they are, not clipped.
             This is the prediction of `predict`, but for what the last iteration changed with ``momentum``.
 
         Raises
@@ -261,7 +260,7 @@ class AnsweringModel(StoredModel):
         """
         return self._explain(self.rated[[self.users.row(user)]], self.items.rows(items))
 
-    def explain_ratings(self, ratings: sp.sparray | sp.spmatrix, item: IdLike) -> Explanation:
+    def explain_ratings(self, ratings: AnySparse, item: IdLike) -> Explanation:
         """Return which ratings of a new user make the prediction of an item what it is.
 
         Parameters

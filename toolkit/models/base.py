@@ -5,10 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Self
 
-import scipy.sparse as sp
-
-from toolkit.arrays import IdLike, Ratings, SideName
-from toolkit.backends.base import Backend
+from toolkit.arrays import AnySparse, IdLike, Ratings, SideName
+from toolkit.backends import Backend
 from toolkit.inputs import checked_ratings, require_columns
 from toolkit.models.answering import AnsweringModel
 from toolkit.predictor import Side
@@ -17,8 +15,8 @@ from toolkit.predictor import Side
 class Model(AnsweringModel):
     """A fitted model of any kind: one training (`toolkit.WALS`), or a mean of several (`toolkit.Ensemble`).
 
-    Users and items have ids outside, and row numbers inside: ``model.items.rows(ids)`` returns the row numbers
-    of ids, and ``model.items.ids[rows]`` the ids. Before `fit`, what only a fitted model has raises
+    Users and items have ids outside, and row numbers inside: ``model.items.rows(ids)`` returns row numbers,
+    and ``model.items.ids[rows]`` ids. Before `fit`, what only a fitted model has raises
     `toolkit.errors.NotFittedError`.
 
     Examples
@@ -43,7 +41,7 @@ class Model(AnsweringModel):
     def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
         """Solve users or items again, or for the first time, or change nothing."""
 
-    def fold_in(self, ratings: sp.sparray | sp.spmatrix, *, backend: Backend | None = None) -> Side:
+    def fold_in(self, ratings: AnySparse, *, backend: Backend | None = None) -> Side:
         """Return factors and biases of new users from their ratings; the model does not change.
 
         The normal equations are those of training, so a user's ratings in `rated` give the row that the user
@@ -73,7 +71,7 @@ class Model(AnsweringModel):
         checked = self._checked_rows(ratings, "user")
         return self._fold_in(checked, "user", self._backend(checked.shape[0], backend))
 
-    def fold_in_items(self, ratings: sp.sparray | sp.spmatrix, *, backend: Backend | None = None) -> Side:
+    def fold_in_items(self, ratings: AnySparse, *, backend: Backend | None = None) -> Side:
         """Return factors and biases of new items from the ratings they got; the model does not change.
 
         Parameters
@@ -100,7 +98,7 @@ class Model(AnsweringModel):
         checked = self._checked_rows(ratings, "item")
         return self._fold_in(checked, "item", self._backend(checked.shape[0], backend))
 
-    def partial_fit(self, ratings: sp.sparray | sp.spmatrix, *, user_ids: IdLike) -> Self:
+    def partial_fit(self, ratings: AnySparse, *, user_ids: IdLike) -> Self:
         """Solve some users again for all their ratings as they are now, and take new users in.
 
         Items, mean, rating scale and the weights of observed ratings stay those of the training. So these
@@ -131,7 +129,7 @@ class Model(AnsweringModel):
         """
         return self._partial_fit(ratings, user_ids, "user")
 
-    def partial_fit_items(self, ratings: sp.sparray | sp.spmatrix, *, item_ids: IdLike) -> Self:
+    def partial_fit_items(self, ratings: AnySparse, *, item_ids: IdLike) -> Self:
         """Solve some items again for all ratings that they have now, and take new items in.
 
         Users stay as they are, and so do mean and rating scale. The weight of an observed rating of these
@@ -161,12 +159,12 @@ class Model(AnsweringModel):
         """
         return self._partial_fit(ratings, item_ids, "item")
 
-    def _partial_fit(self, ratings: sp.sparray | sp.spmatrix, ids: IdLike, side: SideName) -> Self:
+    def _partial_fit(self, ratings: AnySparse, ids: IdLike, side: SideName) -> Self:
         checked = self._checked_rows(ratings, side)
         self._update(checked, ids, side, self._backend(checked.shape[0]))
         return self
 
-    def _checked_rows(self, ratings: sp.sparray | sp.spmatrix, side: SideName) -> Ratings:
+    def _checked_rows(self, ratings: AnySparse, side: SideName) -> Ratings:
         factors = self.factors
         checked = checked_ratings(ratings, str(factors.items.factors.dtype))
         other: SideName = "item" if side == "user" else "user"

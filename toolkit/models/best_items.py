@@ -7,49 +7,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray, Ratings
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend, Best, at_most, largest
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best, at_most, largest, top_n
 from toolkit.inputs import checked_number
 from toolkit.predictor import Predictor, Side
 
-# Fewer rows are ready sooner than compiled loops are loaded.
-FEW = 64
-
 
 def best_items(
-    factors: Predictor, users: Side, n: int, hidden: Sequence[Ratings], backend: Backend | None, threads: int
+    factors: Predictor, users: Side, n: int, *, hidden: Sequence[Ratings], backend: Backend
 ) -> Best:
     """Return the n best items of users by their factors.
 
     Parameters
     ----------
     factors : Predictor
-        Whose items and mean are used, in host memory.
+        Gives the items and the mean, in host memory.
     users : Side
         Factors, shape (n_users, k), and biases, shape (n_users,), in host memory.
     n : int
-        How many items.
+        How many items for each user.
     hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
-        Items that are stored in a user's row are left out.
-    backend : Backend or None
-        Where it is computed; None chooses by the number of users.
-    threads : int
-        CPU threads of the backend that is chosen.
+        Items that are stored in a user's row are left out for this user.
+    backend : Backend
+        Where it is computed.
 
     Returns
     -------
     Best
         Row numbers of items, and predicted ratings, shape (n_users, n).
+
+    Raises
+    ------
+    ConfigError
+        When `n` is not a whole number from 1, or `hidden` has another shape.
     """
     n = checked_number("n", n, 1)
     shape = (len(users.bias), len(factors.items.bias))
     for matrix in hidden:
         if matrix.shape != shape:
             raise ConfigError(f"hidden items must have the shape {shape}, but have {matrix.shape}")
-    backend = backend or Backend.prefer("numpy" if shape[0] < FEW else "numba", threads)
-    own, items = (Side(*map(backend.asarray, side)) for side in (users, factors.items))
-    return top_n(own, items, n, mean=factors.mean, hidden=hidden, backend=backend)
+    own, items = backend.side(users), backend.side(factors.items)
+    return backend.top_n(own, items, n, mean=factors.mean, hidden=hidden)
 
 
 def most_similar(item_factors: Array, row: int, n: int) -> tuple[IntArray, FloatArray]:

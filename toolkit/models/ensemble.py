@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IdLike, IntArray, Ratings, SideName
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
+from toolkit.config import RunOptions
 from toolkit.errors import ConfigError, ModelError
 from toolkit.inputs import checked_type, checked_weights
 from toolkit.models import files
@@ -20,9 +20,9 @@ from toolkit.models.base import Model
 from toolkit.models.fitted import Fitted
 from toolkit.models.training import Progress
 from toolkit.models.updating import padded_titles, updated
-from toolkit.models.wals import WALS
+from toolkit.models.wals import WALS, run_words
 from toolkit.predictor import Predictor, Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 _MEMBERS = "members"
 # The most by which the sum of weights that are fractions may differ from 1.
@@ -84,9 +84,9 @@ class Ensemble(Model, words=(_MEMBERS, "weights", "trainings")):
         if n == 0:
             raise ConfigError("an ensemble needs at least one member")
         self.weights = checked_weights([1 / n] * n if weights is None else weights, n, _ROUNDING)
-        first = chosen[0]._state
+        first = chosen[0].state
         for at, member in enumerate(chosen[1:], 1):
-            if not _same_ratings(first, member._state):
+            if not _same_ratings(first, member.state):
                 raise ConfigError(
                     "members must be trained on the same ratings of the same users and items, "
                     f"but member {at} and member 0 were not"
@@ -100,7 +100,7 @@ class Ensemble(Model, words=(_MEMBERS, "weights", "trainings")):
         return [member.history for member in self.members]
 
     def _hold(self, members: list[WALS], titles: Array | None, digest: str | None) -> None:
-        self.members, first = members, members[0]._state
+        self.members, first = members, members[0].state
         self._fitted = Fitted(
             combine([member.factors for member in members], self.weights),
             first.users,
@@ -113,18 +113,19 @@ class Ensemble(Model, words=(_MEMBERS, "weights", "trainings")):
         )
 
     def _fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
-        return _beside([member._fold_in(ratings, side, backend) for member in self.members], self.weights)
+        return _beside([m.state.fold_in(ratings, side, backend) for m in self.members], self.weights)
 
     def _contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
-        parts = [member._contributions(rated, items) for member in self.members]
+        parts = [member.state.contributions(rated, items) for member in self.members]
         mean: FloatArray = np.average(parts, axis=0, weights=self.weights)
         return mean
 
     def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
-        trainings = updated([member._state for member in self.members], ratings, ids, side, backend)
-        members = [copy.copy(member) for member in self.members]
-        for member, training in zip(members, trainings, strict=True):
-            member._fitted = training
+        trainings = updated([member.state for member in self.members], ratings, ids, side, backend)
+        members = [
+            WALS.holding(training, options=member.options, history=member.history)
+            for member, training in zip(self.members, trainings, strict=True)
+        ]
         titles = padded_titles(self.titles, len(trainings[0].items))
         self._hold(members, titles, self.dataset_digest)
 
@@ -132,14 +133,14 @@ class Ensemble(Model, words=(_MEMBERS, "weights", "trainings")):
         return {
             _MEMBERS: len(self.members),
             "weights": self.weights,
-            "trainings": [member._training_words() for member in self.members],
+            "trainings": [run_words(member) for member in self.members],
         }
 
     def _save_factors(self, folder: Path) -> None:
         for at, member in enumerate(self.members):
             own = folder / _MEMBERS / str(at)
             own.mkdir(parents=True)
-            member._save_factors(own)
+            member.factors.save(own)
 
     @classmethod
     def _read(cls, path: Path, header: dict[str, Any]) -> Self:
@@ -157,9 +158,10 @@ class Ensemble(Model, words=(_MEMBERS, "weights", "trainings")):
                     f"member 0, but is of {users} and {items}: train the model again"
                 )
         shared = files.read_training(path, header, factors[0])
+        trainings = [shared.with_changes(factors=own) for own in factors]
         members = [
-            WALS._of(replace(shared, factors=own), words)
-            for own, words in zip(factors, header["trainings"], strict=True)
+            WALS.holding(training, options=RunOptions(**run["options"]), history=run["history"])
+            for training, run in zip(trainings, header["trainings"], strict=True)
         ]
         return cls(members, list(header["weights"]))
 

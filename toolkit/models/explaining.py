@@ -17,12 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray, Ratings
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows
-from toolkit.evaluation.metrics import item_weights
-from toolkit.predictor import Predictor, Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import row_equations
+from toolkit.backends import Backend
+from toolkit.models.folding import fold_in_users, user_half_step
+from toolkit.predictor import Predictor
+from toolkit.solver import Factors, observation_weights, row_equations
 
 
 class Explanation(NamedTuple):
@@ -111,26 +109,27 @@ def contributions(
     SolverError
         When the user's equations have no finite solution.
     """
-    config = factors.config
-    y, bias = np.asarray(factors.items.factors, np.float64), np.asarray(factors.items.bias, np.float64)
     if not rated.nnz:
         return np.empty((len(items), 0))
-    weight = item_weights(np.asarray(weight_counts), config)
-    pattern = None if factors.item_pattern is None else np.asarray(factors.item_pattern, np.float64)
-    left, _ = row_equations(
-        RatingRows(rated, Backend("numpy", 1), "float64"),
-        Side(y, bias),
-        mean=factors.mean,
-        config=config,
-        column_weight=weight,
-        pattern=pattern,
+    backend, config = Backend(threads=1), factors.config
+    # What cannot be folded in cannot be explained.
+    fold_in_users(factors, rated, weight_counts, gram=gram, backend=backend)
+    step = user_half_step(factors, rated, weight_counts, gram=gram, backend=backend, dtype="float64")
+    left, _ = row_equations(step)
+    ones = step.unknowns - config.factors
+    z, targets = (
+        _with_ones(np.asarray(factors.items.factors[rows], np.float64), ones)
+        for rows in (rated.indices, items)
     )
-    ones = np.ones((len(y), left.shape[0] - y.shape[1]))
-    j = rated.indices
-    z = np.hstack([y[j], ones[j]])  # (n, unknowns)
-    direction = np.linalg.solve(left, np.hstack([y[items], ones[items]]).T).T  # (m, unknowns)
-    residual = (config.unobserved_weight + weight[j]) * (rated.data - factors.mean - bias[j])
-    found: np.ndarray = residual * (direction @ z.T)
-    if pattern is not None:
-        found += config.pattern_weight * (direction[:, : y.shape[1]] @ pattern[j].T)
-    return found
+    direction = np.linalg.solve(left, targets.T).T  # (m, unknowns)
+    weight = config.unobserved_weight + observation_weights(weight_counts[rated.indices], config)
+    residual = rated.data - factors.mean - factors.items.bias[rated.indices]
+    parts: FloatArray = weight * residual * (direction @ z.T)
+    if factors.item_pattern is not None:
+        pattern = np.asarray(factors.item_pattern[rated.indices], np.float64)
+        parts += config.pattern_weight * (direction[:, : config.factors] @ pattern.T)
+    return parts
+
+
+def _with_ones(factors: FloatArray, columns: int) -> FloatArray:
+    return np.hstack([factors, np.ones((len(factors), columns))])

@@ -17,7 +17,7 @@ from toolkit.files import atomic
 from toolkit.inputs import structure_problem
 from toolkit.models.fitted import Fitted, Training
 from toolkit.predictor import Predictor
-from toolkit.solver.factors import Factors, read_array, read_meta
+from toolkit.solver import Factors, read_array, read_meta
 
 HEADER = "model.json"
 # Words of the header that every kind of model has.
@@ -133,8 +133,8 @@ def read_training(path: Path, header: Mapping[str, Any], factors: Factors) -> Tr
     for name, array in arrays.items():
         if array.shape != (sizes[name],):
             raise ModelError(
-                f"{path / name}.npy must have shape ({sizes[name]},) for {n_users} users and {n_items} items, "
-                f"but has {array.shape}: {_AGAIN}"
+                f"{path / name}.npy must have shape ({sizes[name]},) for {n_users} users and {n_items} "
+                f"items, but has {array.shape}: {_AGAIN}"
             )
     counts = arrays["item_counts"]
     return Training(

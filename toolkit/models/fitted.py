@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from toolkit.arrays import Array, FloatArray, IntArray, Ratings
+from toolkit.arrays import Array, FloatArray, IntArray, Ratings, SideName
+from toolkit.backends import Backend
 from toolkit.datasets.ids import IdTable
-from toolkit.models.folding import item_gram
-from toolkit.predictor import Predictor
-from toolkit.solver.factors import Factors
+from toolkit.models.explaining import contributions
+from toolkit.models.folding import fold_in_items, fold_in_users, item_gram
+from toolkit.predictor import Predictor, Side
+from toolkit.solver import Factors
 
 P_co = TypeVar("P_co", bound=Predictor, covariant=True)
 
@@ -47,6 +49,10 @@ class Fitted(Generic[P_co]):
     titles: Array | None = None
     dataset_digest: str | None = None
 
+    def with_changes(self, **changes: Any) -> Self:
+        """Return a copy with some attributes replaced."""
+        return replace(self, **changes)
+
 
 @dataclass(frozen=True, eq=False)
 class Training(Fitted[Factors]):
@@ -56,3 +62,21 @@ class Training(Fitted[Factors]):
     def item_gram(self) -> FloatArray | None:
         """The sums over all items that folding a user in needs; they are computed once."""
         return item_gram(self.factors)
+
+    def fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
+        """Return factors and biases of new users or items; see `toolkit.models.folding`."""
+        if side == "item":
+            return fold_in_items(self.factors, ratings, self.rated, backend=backend)
+        return fold_in_users(self.factors, ratings, self.weight_counts, gram=self.item_gram, backend=backend)
+
+    def contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
+        """Return what each rating of a user adds to predictions; see `toolkit.models.explaining`."""
+        return contributions(self.factors, rated, items, self.weight_counts, gram=self.item_gram)
+
+    def with_changes(self, **changes: Any) -> Self:
+        """Return a copy with some attributes replaced; while the items are the same, so are their sums."""
+        new = super().with_changes(**changes)
+        old, now = self.factors, new.factors
+        if old.items is now.items and old.item_pattern is now.item_pattern and "item_gram" in vars(self):
+            vars(new)["item_gram"] = self.item_gram
+        return new

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.arrays import FloatArray, IntArray
-from toolkit.evaluation.metrics import predict_pairs, predict_rows
-from toolkit.predictor import Predictor, Side
+from toolkit.predictor import Predictor, Side, predict_pairs, predict_rows
 
 
 def rows_or_average(side: Side, rows: IntArray, average: Side) -> Side:

@@ -9,18 +9,16 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import IdLike, Ratings
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.arrays import AnySparse, IdLike, Ratings
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import pairs_on, rmse
+from toolkit.evaluation import pairs_on, rmse
 from toolkit.inputs import checked_number, checked_ratings, require_callable
 from toolkit.models.fitted import Training
-from toolkit.solver import stopping
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Trainer, TrainingData, stopping
 
 
 class Progress(TypedDict):
@@ -55,8 +53,8 @@ class TrainingInput(NamedTuple):
 
 
 def checked_input(
-    ratings: RatingsDataset | sp.sparray | sp.spmatrix,
-    valid: sp.sparray | sp.spmatrix | None,
+    ratings: RatingsDataset | AnySparse,
+    valid: AnySparse | None,
     user_ids: IdLike | None,
     item_ids: IdLike | None,
     dtype: str,
@@ -75,7 +73,7 @@ def checked_input(
     if isinstance(ratings, RatingsDataset):
         if user_ids is not None or item_ids is not None:
             raise ConfigError(
-                "a dataset brings its own ids: leave user_ids and item_ids out, or fit on dataset.train with them"
+                "a dataset brings its own ids: leave user_ids and item_ids out, or fit dataset.train"
             )
         user_ids, item_ids, digest = ratings.user_ids, ratings.item_ids, ratings.digest
         # A dataset checks its ratings when it reads them.

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from toolkit.arrays import Array, IdLike, IntArray, Ratings, SideName
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
 from toolkit.models.fitted import Training
-from toolkit.models.folding import fold_in_items, fold_in_users, item_pattern
+from toolkit.models.folding import item_pattern
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 
 class RowNumbers(NamedTuple):
@@ -69,9 +69,12 @@ def updated(
         raise ConfigError(
             f"each row of ratings needs an id, but got {len(numbers.rows)} for {ratings.shape[0]}"
         )
-    factors = [_with_solved_rows(training, ratings, numbers, side, backend) for training in trainings]
+    solved = [_solved(training, ratings, numbers, side, backend) for training in trainings]
     shared = _with_ratings(first, ratings, numbers, side)
-    return [replace(shared, factors=own) for own in factors]
+    return [
+        training.with_changes(factors=factors, **shared)
+        for training, factors in zip(trainings, solved, strict=True)
+    ]
 
 
 def row_numbers(table: IdTable, ids: IdLike) -> RowNumbers:
@@ -100,17 +103,14 @@ def padded_titles(titles: Array | None, n_items: int) -> Array | None:
     return None if titles is None else np.append(titles, np.full(n_items - len(titles), "", "U1"))
 
 
-def _with_solved_rows(
+def _solved(
     training: Training, ratings: Ratings, numbers: RowNumbers, side: SideName, backend: Backend
 ) -> Factors:
-    factors = training.factors
+    """Return the factors of a training with some rows solved for new ratings."""
+    factors, solved = training.factors, training.fold_in(ratings, side, backend)
     if side == "user":
-        solved = fold_in_users(
-            factors, ratings, training.weight_counts, gram=training.item_gram, backend=backend
-        )
         # The users' pattern factors follow from the items' factors, and are computed when they are needed.
         return replace(factors, users=_with_rows_of(factors.users, numbers, solved), user_pattern=None)
-    solved = fold_in_items(factors, ratings, training.rated, backend=backend)
     pattern = factors.item_pattern
     if pattern is not None:
         pattern = with_rows(pattern, numbers, item_pattern(factors, ratings, backend=backend))
@@ -118,7 +118,10 @@ def _with_solved_rows(
     return replace(factors, items=items, item_pattern=pattern, user_pattern=None)
 
 
-def _with_ratings(training: Training, ratings: Ratings, numbers: RowNumbers, side: SideName) -> Training:
+def _with_ratings(
+    training: Training, ratings: Ratings, numbers: RowNumbers, side: SideName
+) -> dict[str, Any]:
+    """Return what changes of a training beside its factors; trainings of the same ratings share it."""
     new = sp.csr_matrix(ratings, copy=True).astype(training.rated.dtype, copy=False)
     users, items, weight_counts = training.users, training.items, training.weight_counts
     if side == "user":
@@ -127,15 +130,14 @@ def _with_ratings(training: Training, ratings: Ratings, numbers: RowNumbers, sid
         items = numbers.table
         rated = with_sparse_rows(training.rated.T.tocsr(), numbers, new).T.tocsr()
         weight_counts = with_rows(weight_counts, numbers, np.diff(new.indptr))
-    return replace(
-        training,
-        users=users,
-        items=items,
-        rated=rated,
-        item_counts=np.bincount(rated.indices, minlength=len(items)),
-        weight_counts=weight_counts,
-        titles=padded_titles(training.titles, len(items)),
-    )
+    return {
+        "users": users,
+        "items": items,
+        "rated": rated,
+        "item_counts": np.bincount(rated.indices, minlength=len(items)),
+        "weight_counts": weight_counts,
+        "titles": padded_titles(training.titles, len(items)),
+    }
 
 
 def _with_rows_of(side: Side, numbers: RowNumbers, solved: Side) -> Side:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
-import scipy.sparse as sp
 
-from toolkit.arrays import FloatArray, IdLike, IntArray, Ratings, SideName
-from toolkit.backends.base import Backend
+from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.inputs import checked_ratings, checked_type
+from toolkit.inputs import checked_type
 from toolkit.models import files
 from toolkit.models.base import Model
-from toolkit.models.explaining import contributions
 from toolkit.models.fitted import Training
-from toolkit.models.folding import fold_in_items, fold_in_users
 from toolkit.models.training import Progress, checked_input, train
 from toolkit.models.updating import updated
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 
 class WALS(Model, words=("config", "options", "history")):
@@ -54,8 +50,7 @@ class WALS(Model, words=("config", "options", "history")):
 
     Examples
     --------
-    >>> import scipy.sparse as sp
-    >>> from toolkit import WALS, WALSConfig
+    >>>     >>> from toolkit import WALS, WALSConfig
     >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
     >>> model = WALS(WALSConfig(factors=4, iterations=5)).fit(ratings)
     >>> items, scores = model.recommend(7, n=3)
@@ -77,7 +72,7 @@ class WALS(Model, words=("config", "options", "history")):
     def from_factors(
         cls,
         factors: Factors,
-        rated: sp.sparray | sp.spmatrix,
+        rated: AnySparse,
         *,
         user_ids: IdLike | None = None,
         item_ids: IdLike | None = None,
@@ -103,7 +98,7 @@ class WALS(Model, words=("config", "options", "history")):
         RatingsError
             When `rated` is not a matrix of finite ratings, each pair once.
         """
-        config = checked_type("factors", factors, Factors, "what a Trainer holds").config
+        checked_type("factors", factors, Factors, "what a Trainer holds")
         given = checked_input(rated, None, user_ids, item_ids, str(factors.items.factors.dtype))
         shape = (len(factors.users.bias), len(factors.items.bias))
         if given.ratings.shape != shape:
@@ -111,18 +106,36 @@ class WALS(Model, words=("config", "options", "history")):
                 f"rated must have the shape of the factors, {shape}, but has {given.ratings.shape}"
             )
         counts = np.bincount(given.ratings.indices, minlength=shape[1])
-        model = cls(config, options)
-        model._fitted = Training(factors, given.users, given.items, given.ratings, counts, counts)
+        training = Training(factors, given.users, given.items, given.ratings, counts, counts)
+        return cls.holding(training, options=options)
+
+    @classmethod
+    def holding(
+        cls, training: Training, *, options: RunOptions | None = None, history: Sequence[Progress] = ()
+    ) -> Self:
+        """Return a fitted model of what a training left.
+
+        Parameters
+        ----------
+        training : Training
+        options : RunOptions, optional
+            Where and how the model runs.
+        history : sequence of Progress
+            Figures of the training's iterations.
+        """
+        model = cls(training.factors.config, options)
+        model._fitted, model.history = training, list(history)
         return model
 
     @property
-    def _state(self) -> Training:
-        return cast("Training", super()._state)
+    def state(self) -> Training:
+        """All that the model knows, as one object that does not change."""
+        return cast("Training", super().state)
 
     @property
     def factors(self) -> Factors:
         """The fitted numbers, in host memory."""
-        return self._state.factors
+        return self.state.factors
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - scikit-learn's signature
         """Return what the model was made with, in the form of scikit-learn, whose `clone` works.
@@ -162,9 +175,9 @@ class WALS(Model, words=("config", "options", "history")):
 
     def fit(
         self,
-        ratings: RatingsDataset | sp.sparray | sp.spmatrix,
+        ratings: RatingsDataset | AnySparse,
         *,
-        valid: sp.sparray | sp.spmatrix | None = None,
+        valid: AnySparse | None = None,
         user_ids: IdLike | None = None,
         item_ids: IdLike | None = None,
         patience: int = 0,
@@ -209,36 +222,26 @@ class WALS(Model, words=("config", "options", "history")):
         return self
 
     def _fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
-        known = self._state
-        if side == "item":
-            return fold_in_items(known.factors, ratings, known.rated, backend=backend)
-        return fold_in_users(
-            known.factors, ratings, known.weight_counts, gram=known.item_gram, backend=backend
-        )
+        return self.state.fold_in(ratings, side, backend)
 
     def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
-        (self._fitted,) = updated([self._state], ratings, ids, side, backend)
+        (self._fitted,) = updated([self.state], ratings, ids, side, backend)
 
     def _contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
-        known = self._state
-        return contributions(known.factors, rated, items, known.weight_counts, gram=known.item_gram)
-
-    def _training_words(self) -> dict[str, object]:
-        return {"options": dataclasses.asdict(self.options), "history": self.history}
+        return self.state.contributions(rated, items)
 
     def _header(self) -> dict[str, object]:
-        return {"config": self.config.to_dict(), **self._training_words()}
+        return {"config": self.config.to_dict(), **run_words(self)}
 
     def _save_factors(self, folder: Path) -> None:
         self.factors.save(folder)
 
     @classmethod
     def _read(cls, path: Path, header: dict[str, Any]) -> Self:
-        return cls._of(files.read_training(path, header, Factors.load(path)), header)
+        training = files.read_training(path, header, Factors.load(path))
+        return cls.holding(training, options=RunOptions(**header["options"]), history=header["history"])
 
-    @classmethod
-    def _of(cls, training: Training, words: dict[str, Any]) -> Self:
-        """Return the model of a training, with what a header says of how it ran."""
-        model = cls(training.factors.config, RunOptions(**words["options"]))
-        model._fitted, model.history = training, words["history"]
-        return model
+
+def run_words(model: WALS) -> dict[str, object]:
+    """Return what a header says of how a training ran."""
+    return {"options": dataclasses.asdict(model.options), "history": model.history}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.recommending.execution import ranking
+from toolkit.recommending.engine import ranking
 from toolkit.recommending.job import Report, check_target, recommend_to_file
 from toolkit.recommending.ranker import FEW_RATINGS, Ranker, Rule
 from toolkit.recommending.users import Asked, every_user, read_users

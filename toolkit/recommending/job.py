@@ -13,8 +13,8 @@ import numpy as np
 from toolkit import __version__
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
-from toolkit.models.base import Model
-from toolkit.recommending.execution import Rank
+from toolkit.models import Model
+from toolkit.recommending.engine import Rank
 from toolkit.recommending.ranker import FEW_RATINGS, Rule
 from toolkit.recommending.table import Table, check_format
 

@@ -13,7 +13,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from toolkit.errors import WalslabError
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.serving import guard
 from toolkit.serving.answers import Answers
 

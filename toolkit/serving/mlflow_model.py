@@ -16,7 +16,7 @@ from typing import Any
 import toolkit
 from toolkit.errors import ModelError
 from toolkit.files import atomic
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.serving.requests import PARAMS
 
 _FLAVOR = "python_function"

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from toolkit.errors import ModelError
 from toolkit.files.address import said
 from toolkit.files.masking import mask
-from toolkit.models.base import Model
+from toolkit.models import Model
 
 _REGISTRY = "models:/"
 _SQLITE = "sqlite:///"

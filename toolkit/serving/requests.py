@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.errors import ConfigError
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.serving import limits
 
 Id = int | str

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backends.base import Backend, BackendName
+from toolkit.backends import Backend, BackendName, Best
 from toolkit.engines.dask_cluster import cluster_at
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best
 from toolkit.files.masking import mask
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.recommending.ranker import Ranker, Rule
 from toolkit.recommending.tasks import WORDS, Order, identity, on_cluster
 from toolkit.serving.opening import is_registered, model_directory
