@@ -159,6 +159,8 @@ def _from_compressed(matrix: Any, kind: str, name: str) -> Ratings:
 
 
 def _from_coordinates(coo: Any, name: str) -> Ratings:
+    if not len(coo.row) == len(coo.col) == len(coo.data):
+        raise RatingsError(f"{name} are damaged: COO must have a value for each pair; make them again")
     for axis, positions, length in zip(("rows", "columns"), (coo.row, coo.col), coo.shape, strict=True):
         if len(positions) and (positions.min() < 0 or positions.max() >= length):
             raise RatingsError(

@@ -12,7 +12,7 @@ from toolkit.arrays import AnySparse, Array, FloatArray, IdLike, IntArray, Ratin
 from toolkit.backends import Backend, Best
 from toolkit.errors import ConfigError
 from toolkit.evaluation import pairs_on, rmse
-from toolkit.inputs import checked_ratings, checked_side
+from toolkit.inputs import checked_ratings, checked_side, checked_type
 from toolkit.models.best_items import best_items, most_similar
 from toolkit.models.explaining import Explanation, explanations
 from toolkit.models.predicting import predictions
@@ -31,7 +31,9 @@ class AnsweringModel(StoredModel):
         """Return what each rating of a user adds to predictions; see `explaining.contributions`."""
 
     def _backend(self, n_rows: int, wanted: Backend | None = None) -> Backend:
-        return wanted or Backend.prefer("numpy" if n_rows < _FEW else "numba", self.options.threads)
+        if wanted is not None:
+            return checked_type("backend", wanted, Backend, "Backend.require('numpy')")
+        return Backend.prefer("numpy" if n_rows < _FEW else "numba", self.options.threads)
 
     def predict(
         self,
