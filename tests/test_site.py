@@ -82,10 +82,19 @@ def test_plots_are_those_of_the_results():
 @pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
 def test_figures_and_commands_of_benchmarks_stand_in_the_results(name):
     results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
-    page = re.sub(r"\(3.11 to 3.13\)", "", (ROOT / name).read_text(encoding="utf-8"))
-    found = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", page) + re.findall(r"(?m)^    (python .*)$", page)
-    assert len(found) >= 12
-    assert [each for each in found if each not in results] == []
+    page = (ROOT / name).read_text(encoding="utf-8").replace("(3.11 to 3.13)", "")
+    number = r"(?<![\w.])\d+\.\d+(?![\w.])"
+    figures, commands = re.findall(number, page), re.findall(r"(?m)^    (python .*)$", page)
+    assert len(figures) + len(commands) >= 12
+    assert sorted(set(figures) - set(re.findall(number, results))) == []
+    assert [command for command in commands if command not in results] == []
+
+
+def test_scripts_that_print_the_figures_of_the_readme_have_commands_in_the_results():
+    results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    scripts = re.findall(r"(?m)^\|.* `(\w+\.py)` \|$", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(scripts) >= 4
+    assert [script for script in scripts if f"python benchmarks/{script} " not in results] == []
 
 
 class Site(HTMLParser):
