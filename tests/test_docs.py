@@ -1,4 +1,4 @@
-"""The README and the documents say what is true of the commands and the files."""
+"""The README and the pages agree with the commands and with the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation builds without a warning; its commands, links and plots are right."""
+"""The documentation builds without a warning, and its commands, links and plots are right."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def blocks(text, language):
 
 
 def command_lines():
-    """Return (page, line) of every `walslab` command in a block of shell."""
-    found = []
+    """Return every `walslab` command in a shell block of a page, as a parameter that names the page."""
+    lines = []
     for page in PAGES:
         shell = "\n".join(blocks(page.read_text(encoding="utf-8"), "sh")).replace("\\\n", " ")
         for line in re.findall(r"(?m)^\s*walslab (?!-)(.*?)(?: +#.*)?$", shell):
-            # What follows is the shell's: the next command, a pipe, a file.
+            # The shell reads what follows: the next command, a pipe, a file.
             own = re.split(r" (?:&&|\||>|;) ", line)[0].replace(" …", "")
-            found.append(pytest.param(own, id=f"{page.stem}: {own}"))
-    return found
+            lines.append(pytest.param(own, id=f"{page.stem}: {own}"))
+    return lines
 
 
 @pytest.mark.parametrize("line", command_lines())
@@ -98,7 +98,7 @@ def test_scripts_that_print_the_figures_of_the_readme_have_commands_in_the_resul
 
 
 class Site(HTMLParser):
-    """What a page links to, which places it has, and what it would load from elsewhere."""
+    """Collects the links of a page, its anchors, its elements, and the files that it loads."""
 
     def __init__(self, path):
         super().__init__()
@@ -173,7 +173,7 @@ def test_formulas_are_mathml(site):
     text = (out / "objective.html").read_text(encoding="utf-8")
     assert [left for left in ("arithmatex", "\\(", "\\[", "$$", "<mi>&</mi>", "merror") if left in text] == []
     assert text.count("<math") > 60
-    # What the converter does not know it writes as text.
+    # The converter writes a command that it does not know as text.
     assert re.findall(r"<m[ion][^>]*>\\[a-z]+", text) == []
 
 
@@ -193,8 +193,8 @@ def test_every_public_name_is_in_the_reference(site):
     import tune
 
     pages, out = site
-    places = pages["reference/toolkit.html"].ids | pages["reference/tune.html"].ids
-    known = {place.rpartition(".")[2] for place in places}
+    anchors = pages["reference/toolkit.html"].ids | pages["reference/tune.html"].ids
+    known = {anchor.rpartition(".")[2] for anchor in anchors}
     public = {*toolkit.__all__, *tune.__all__} - {"__version__", "PRESETS", "WalslabError"}
     assert public - known == set()
     text = (out / "reference/toolkit.html").read_text(encoding="utf-8")
