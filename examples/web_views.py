@@ -3,8 +3,8 @@
 Each client likes two topics. The script writes three files into the current folder. The same seed gives the
 same files.
 
-- views.csv: clientId, contentId, seconds. Each line is one event. The lines have no order, and a pair occurs as
-  often as the client looked at the article.
+- views.csv: clientId, contentId, seconds. Each line is one event. The lines have no order, and a pair occurs
+  as often as the client looked at the article.
 - contents.csv: contentId, title, topic.
 - clients.csv: clientId and the two topics that the client likes. You need it only to judge the result.
 """
@@ -29,8 +29,8 @@ TOPICS = {
     "technology": ("browser", "battery", "robot", "satellite", "password", "keyboard"),
 }
 FORMS = ("The {} nobody expected", "What the {} leaves behind", "One more {}", "A {} in ten pictures")
-# Most views are of a topic that the client likes, and last for minutes. The others end in seconds. Both have a
-# long tail: a tab that stays open counts for hours.
+# Most views are of a topic that the client likes, and last for minutes. The others end in seconds. Both have
+# a long tail: a tab that stays open counts for hours.
 LIKED_SHARE, LIKED_SECONDS, OTHER_SECONDS, SPREAD = 0.75, 70.0, 8.0, 1.1
 AGAIN = 0.25
 LONGEST = 6 * 3600
