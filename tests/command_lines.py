@@ -10,8 +10,8 @@ from cluster.cli import main
 def parameters(words, group=main):
     """Return the parameters that a command gets from the words of a line.
 
-    The words begin with the name of the command, not of its group. The command is parsed within its group: Click
-    caches the help option, and a command that is first parsed alone would know ``--help`` and not ``-h``.
+    The words begin with the name of the command, not of its group. The command is parsed within its group,
+    because Click caches the help option: parsed alone first, a command would know ``--help`` and not ``-h``.
     """
     parent = click.Context(group, **group.context_settings)
     name, *arguments = words
