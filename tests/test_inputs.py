@@ -169,7 +169,7 @@ def test_ratings_are_refused_at_every_door(model, ratings, door, bad):
 @pytest.mark.parametrize("door", ["fold_in", "fold_in_items", "partial_fit", "explain_ratings", "rmse"])
 @pytest.mark.parametrize("shape", [(15, 12), (11, 16), (15, 0), (0, 0)])
 def test_ratings_of_another_width_are_refused_at_every_door(model, door, shape):
-    with pytest.raises(ConfigError, match="must have|must be a row"):
+    with pytest.raises(ConfigError, match=r"must have|must be a row"):
         DOORS[door](model, sp.csr_matrix(shape))
 
 
@@ -284,12 +284,12 @@ def test_other_arguments_of_fit_are_refused_before_training(ratings, arguments, 
     ("make", "text"),
     [
         (
-            lambda m: WALS({"factors": 3}),
+            lambda _: WALS({"factors": 3}),
             r"config must be a WALSConfig, but got .*give WALSConfig\(factors=32\)",
         ),
         (lambda _: WALS(options={"seed": 1}), "options must be a RunOptions"),
         (lambda _: WALS().set_params(config={"factors": 3}), "config must be a WALSConfig"),
-        (lambda m: Ensemble(m), "members must be a list of WALS"),
+        (Ensemble, "members must be a list of WALS"),
         (lambda m: Ensemble([m, "model"]), "a member must be a WALS"),
         (lambda m: Ensemble([Ensemble([m])]), "a member must be a WALS"),
         (lambda m: Ensemble([m], "1"), "weights must be 1, one for each member"),
