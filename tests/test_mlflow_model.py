@@ -13,27 +13,11 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 import yaml
-from served_models import made, write_all
+from served_models import models_fixture, ratings_fixture, written_fixture  # noqa: F401 - fixtures
 
 from toolkit.errors import ModelError
 from toolkit.models import WALS, Model
 from toolkit.serving.mlflow_model import load_served, write_mlflow_model
-
-
-@pytest.fixture(scope="module")
-def ratings(made_up_ratings):
-    return made_up_ratings(whole=True)
-
-
-@pytest.fixture(scope="module")
-def models(ratings):
-    return made(ratings)
-
-
-@pytest.fixture(scope="module")
-def written(models, tmp_path_factory):
-    return write_all(models, tmp_path_factory)
-
 
 # What lies in it
 

@@ -13,26 +13,11 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from scipy.sparse import csr_matrix
-from served_models import CONFIGS, ITEMS, fitted, made, write_all
+from served_models import CONFIGS, ITEMS, fitted, models_fixture, ratings_fixture, written_fixture  # noqa: F401 - fixtures
 
 from toolkit.errors import ConfigError
 from toolkit.serving import limits
 from toolkit.serving.answers import Answers
-
-
-@pytest.fixture(scope="module")
-def ratings(made_up_ratings):
-    return made_up_ratings(whole=True)
-
-
-@pytest.fixture(scope="module")
-def models(ratings):
-    return made(ratings)
-
-
-@pytest.fixture(scope="module")
-def written(models, tmp_path_factory):
-    return write_all(models, tmp_path_factory)
 
 
 @pytest.fixture(scope="module", params=["numbers", "text", "titled", "ensemble"])

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from toolkit.commands.cli import console, emit, json_option
-from toolkit.commands.shown import Items, model_argument, plain, titles_option
+from toolkit.commands.items import Items, model_argument, plain, titles_option
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.commands.cli import console, emit, json_option
-from toolkit.commands.shown import model_argument
+from toolkit.commands.items import model_argument
 
 
 @click.command()

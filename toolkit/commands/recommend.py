@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.items import Items, model_argument, plain, titles_option
 from toolkit.commands.progress import progress
-from toolkit.commands.shown import Items, model_argument, plain, titles_option
 
 if TYPE_CHECKING:
     from toolkit.backends import BackendName
@@ -112,7 +112,7 @@ def recommend(
         )
     if explain and user is None:
         raise click.UsageError("--explain goes with --user; `walslab explain` says more of one prediction.")
-    rule = Rule(n, include_seen=include_seen, min_ratings=min_ratings)
+    rule = Rule(n, exclude_seen=not include_seen, min_ratings=min_ratings)
     if user is not None:
         _show(open_model(model), user, rule, titles, explain=explain, as_json=as_json)
     elif out is not None:

@@ -1,4 +1,4 @@
-"""The best items of many users, or of all, as one file: in bounded memory, here or on a Dask cluster."""
+"""Recommendations to many users, or to all, as one file: in bounded memory, here or on a Dask cluster."""
 
 from __future__ import annotations
 
