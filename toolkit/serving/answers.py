@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +14,9 @@ from toolkit.models import Model, rows_or_average
 from toolkit.predictor import Side, predict_rows
 from toolkit.serving import limits
 from toolkit.serving.requests import Requests, read
+
+Answer: TypeAlias = dict[str, Any]
+"""The answer to one row of a table, as JSON has it."""
 
 
 class Answers:
@@ -33,9 +36,7 @@ class Answers:
         self({"user": model.users.ids[:1].tolist(), "item": [None], "ratings": [None]}, {})
         self._fold_in(sp.csr_matrix((1, len(model.items))))
 
-    def __call__(
-        self, columns: Mapping[str, Sequence[Any]], params: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+    def __call__(self, columns: Mapping[str, Sequence[Any]], params: Mapping[str, object]) -> list[Answer]:
         """Return the answer to each row of a table.
 
         Parameters
@@ -79,8 +80,8 @@ class Answers:
         return self.model.fold_in(ratings, backend=Backend(threads=1))
 
     @staticmethod
-    def _who(requests: Requests, row: int) -> dict[str, Any]:
-        answer: dict[str, Any] = {
+    def _who(requests: Requests, row: int) -> Answer:
+        answer: Answer = {
             "user": requests.users[row],
             "user_is": "known" if requests.user_rows[row] >= 0 else "unknown",
         }
@@ -88,9 +89,7 @@ class Answers:
             answer["ignored"] = requests.ignored[row]
         return answer
 
-    def _predict(
-        self, requests: Requests, rows: IntArray, users: Side, answers: list[dict[str, Any]]
-    ) -> None:
+    def _predict(self, requests: Requests, rows: IntArray, users: Side, answers: list[Answer]) -> None:
         f = self.model.factors
         columns = requests.item_columns[rows]
         ratings = predict_rows(users.at(rows), rows_or_average(f.items, columns, f.average_item), f, np)
@@ -101,9 +100,7 @@ class Answers:
                 "rating": rating,
             }
 
-    def _recommend(
-        self, requests: Requests, rows: IntArray, users: Side, answers: list[dict[str, Any]]
-    ) -> None:
+    def _recommend(self, requests: Requests, rows: IntArray, users: Side, answers: list[Answer]) -> None:
         model = self.model
         new = np.full(len(answers), -1)
         new[requests.new] = np.arange(len(requests.new))
@@ -122,7 +119,7 @@ class Answers:
             for number, row in enumerate(part.tolist()):
                 answers[row]["items"] = lists[number if source is not None else 0]
 
-    def _entries(self, columns: IntArray, scores: FloatArray) -> list[dict[str, Any]]:
+    def _entries(self, columns: IntArray, scores: FloatArray) -> list[Answer]:
         real = columns >= 0
         columns, model = columns[real], self.model
         entries = {"item": model.items.ids[columns].tolist(), "score": scores[real].tolist()}
