@@ -50,7 +50,8 @@ class WALS(Model, words=("config", "options", "history")):
 
     Examples
     --------
-    >>>     >>> from toolkit import WALS, WALSConfig
+    >>> import scipy.sparse as sp
+    >>> from toolkit import WALS, WALSConfig
     >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
     >>> model = WALS(WALSConfig(factors=4, iterations=5)).fit(ratings)
     >>> items, scores = model.recommend(7, n=3)
