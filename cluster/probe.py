@@ -18,7 +18,7 @@ import tune.doctor
 from cluster import handover
 from toolkit.commands.machine import Check
 from toolkit.errors import DatasetError, StudyError
-from toolkit.files.address import located, without_file
+from toolkit.files.address import as_path, strip_file_scheme
 from toolkit.files.masking import handed_over, mask
 
 MARK = "walslab-probe "
@@ -91,7 +91,7 @@ def _must_be_usable(gpu: Check) -> Check:
 
 def _writable(studies: str) -> Check:
     def write() -> None:
-        folder = located(without_file(studies), StudyError)
+        folder = as_path(strip_file_scheme(studies), StudyError)
         if isinstance(folder, Path):
             folder.mkdir(parents=True, exist_ok=True)
         file = folder / f".walslab-{uuid.uuid4().hex}"
@@ -103,7 +103,7 @@ def _writable(studies: str) -> Check:
 
 def _readable(dataset: str) -> Check:
     def read() -> None:
-        json.loads((located(dataset, DatasetError) / "manifest.json").read_bytes())
+        json.loads((as_path(dataset, DatasetError) / "manifest.json").read_bytes())
 
     return _tried("dataset", dataset, read)
 

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from toolkit.datasets.manifest import FORMAT, FORMAT_VERSION, INT32_MAX, SHARDS, mistakes_of, shards_of
 from toolkit.errors import DatasetError
-from toolkit.files.address import is_address, located, reaching
+from toolkit.files.address import as_path, is_address, store_errors
 
 _AGAIN = "ingest the ratings again"
 _REACH = "check the address, and the store's variables in this process's environment"
@@ -68,9 +68,9 @@ class RatingsDataset:
             When it is no dataset, of another format version, its manifest contradicts itself, or a file is
             missing or changed.
         """
-        path = located(path, DatasetError)
+        path = as_path(path, DatasetError)
         try:
-            with reaching(path, DatasetError, _REACH):
+            with store_errors(path, DatasetError, _REACH):
                 manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DatasetError(
@@ -97,7 +97,7 @@ class RatingsDataset:
         for entry in manifest["files"]:
             dataset._check_size(entry)
             if verify:
-                with reaching(path, DatasetError, _REACH):
+                with store_errors(path, DatasetError, _REACH):
                     found_sum = sha256_of(path / entry["path"])
                 dataset._check_sum(entry, found_sum)
         return dataset
@@ -274,14 +274,14 @@ class RatingsDataset:
     def _read(self, entry: dict[str, Any]) -> bytes:
         """Read a file once: what is used is what was compared with the checksum."""
         self._check_size(entry)
-        with reaching(self.path, DatasetError, _REACH), (self.path / entry["path"]).open("rb") as file:
+        with store_errors(self.path, DatasetError, _REACH), (self.path / entry["path"]).open("rb") as file:
             raw: bytes = file.read(entry["bytes"] + 1)
         self._check_sum(entry, hashlib.sha256(raw).hexdigest())
         return raw
 
     def _check_size(self, entry: dict[str, Any]) -> None:
         file = self.path / entry["path"]
-        with reaching(self.path, DatasetError, _REACH):
+        with store_errors(self.path, DatasetError, _REACH):
             if is_address(self.path):
                 size = self._listed.get(entry["path"])
             else:

@@ -19,12 +19,12 @@ def is_address(path: str | Path) -> bool:
     return "://" in str(path)
 
 
-def without_file(path: str | Path) -> str | Path:
+def strip_file_scheme(path: str | Path) -> str | Path:
     """Return a ``file://`` address as the path that it is; others as they are."""
     return unquote(urlsplit(str(path)).path) if str(path).startswith("file://") else path
 
 
-def located(path: str | Path, error: type[WalslabError]) -> Path:
+def as_path(path: str | Path, error: type[WalslabError]) -> Path:
     """Return a local path as a `Path`, and an address as what behaves like one.
 
     Parameters
@@ -53,7 +53,7 @@ def located(path: str | Path, error: type[WalslabError]) -> Path:
 
 
 def file_system(address: str, error: type[WalslabError]) -> tuple[Any, str]:
-    """Return the fsspec file system of an address, and the path within; `error` as in `located`."""
+    """Return the fsspec file system of an address, and the path within; `error` as in `as_path`."""
     import fsspec
 
     try:
@@ -64,7 +64,7 @@ def file_system(address: str, error: type[WalslabError]) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def reaching(path: str | Path, error: type[WalslabError], way_out: str) -> Iterator[None]:
+def store_errors(path: str | Path, error: type[WalslabError], way_out: str) -> Iterator[None]:
     """Name an address in whatever goes wrong while it is used; a local path's own errors pass.
 
     Parameters
@@ -84,10 +84,12 @@ def reaching(path: str | Path, error: type[WalslabError], way_out: str) -> Itera
     except (WalslabError, FileNotFoundError, NotADirectoryError):
         raise
     except Exception as problem:  # each store has errors of its own
-        raise error(f"{mask(str(path))} cannot be used: {said(problem, str(path))}; {way_out}") from problem
+        raise error(
+            f"{mask(str(path))} cannot be used: {error_text(problem, str(path))}; {way_out}"
+        ) from problem
 
 
-def said(error: BaseException, path: str) -> str:
+def error_text(error: BaseException, path: str) -> str:
     """Return an error's text in one line, without the secrets of an address."""
     # Some errors have no text of their own, some have several lines, and some quote a part of the address.
     text = mask(" ".join(str(error).split())) or type(error).__name__
@@ -99,4 +101,4 @@ def said(error: BaseException, path: str) -> str:
 def _unreadable(address: str, problem: Exception) -> str:
     scheme = address.partition("://")[0]
     way = f"pip install {_EXTRAS[scheme]}" if scheme in _EXTRAS else "check the part before ://"
-    return f"{said(problem, address)}; {way}"
+    return f"{error_text(problem, address)}; {way}"
