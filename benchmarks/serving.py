@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import usable_processors
+from toolkit.backends import usable_processors
 from toolkit.config import PRESETS, RunOptions
 from toolkit.datasets.ids import IdTable
 from toolkit.models.wals import WALS
 from toolkit.predictor import Side
 from toolkit.serving.mlflow_model import write_mlflow_model
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 # Kinds of requests, and how many of a hundred.
 MIX = {"recommend, known user": 65, "predict, known user": 15, "recommend, new user": 15, "unknown user": 5}

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import settings
 
-from toolkit.backends.base import GPU_BACKENDS, Backend, cupy_problem
+from toolkit.backends import GPU_BACKENDS, Backend, cupy_problem
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends import device
-from toolkit.backends.base import Backend, cupy_problem
+from toolkit.backends import CupyBackend, cupy_problem, device
 from toolkit.backends.device import (
     RESERVE,
     DeviceMemoryError,
@@ -23,10 +22,9 @@ from toolkit.backends.device import (
     is_out_of_memory,
     keep_kernels_locally,
 )
-from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError, WalslabError
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Trainer, TrainingData
 
 GIB = 1 << 30
 
@@ -40,15 +38,15 @@ def pool(monkeypatch):
 
 @pytest.mark.parametrize(("gpu", "part"), [(0.25, 2), (0.5, 4), (1, 8), (2, 8), (0, 8)])
 def test_pool_is_limited_to_the_share_less_the_reserve(pool, gpu, part):
-    share = DeviceShare(Backend("cupy"), gpu)
+    share = DeviceShare(CupyBackend(), gpu)
     assert share.limit == pool.get_limit() == part * GIB - RESERVE
 
 
 def test_share_says_how_large_it_is_and_of_what(pool):
-    share = DeviceShare(Backend("cupy"), 0.25)
+    share = DeviceShare(CupyBackend(), 0.25)
     assert str(share) == "1.5 GiB (resources.gpu 0.25 of 8 GiB, less 512 MiB for CUDA)"
     assert share.device == "Stand-in GPU, 0.25 of it"
-    assert DeviceShare(Backend("cupy"), 1).device == "Stand-in GPU"
+    assert DeviceShare(CupyBackend(), 1).device == "Stand-in GPU"
 
 
 @pytest.mark.parametrize(("said", "limit"), [("1000000", 10**6), ("25%", 2 * GIB), ("0", 8 * GIB)])
@@ -56,7 +54,7 @@ def test_limit_of_the_environment_goes_before(monkeypatch, said, limit):
     monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", said)
     pool = cupy_stand_in.install(monkeypatch, total=8 * GIB)
     before = pool.get_limit()
-    share = DeviceShare(Backend("cupy"), 0.01)
+    share = DeviceShare(CupyBackend(), 0.01)
     assert share.limit == limit
     assert pool.get_limit() == before
     assert "CUPY_GPU_MEMORY_LIMIT" in str(share)
@@ -69,15 +67,15 @@ def test_share_that_the_reserve_eats_is_refused_with_the_least_that_is_not(monke
     with pytest.raises(
         BackendError, match=r"^resources\.gpu must leave room beside the 512 MiB .*"
     ) as caught:
-        DeviceShare(Backend("cupy"), RESERVE / total)
+        DeviceShare(CupyBackend(), RESERVE / total)
     least = float(str(caught.value).rpartition("set it to ")[2].removesuffix(" or more"))
-    assert DeviceShare(Backend("cupy"), least).limit > 0
+    assert DeviceShare(CupyBackend(), least).limit > 0
     with pytest.raises(BackendError):
-        DeviceShare(Backend("cupy"), max(least - 0.01, 0.001))
+        DeviceShare(CupyBackend(), max(least - 0.01, 0.001))
 
 
 def test_batches_are_made_to_fit_the_share(pool):
-    small, large = Backend("cupy"), Backend("cupy")
+    small, large = CupyBackend(), CupyBackend()
     DeviceShare(small, 0.08)
     DeviceShare(large, 1)
     assert small.batch_bytes < large.batch_bytes
@@ -111,7 +109,7 @@ CHANGES = [
 @pytest.mark.parametrize("changes", CHANGES, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_need_is_a_lower_bound_of_what_a_training_takes(pool, shape, changes, patience):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     data = TrainingData(SHAPES[shape], backend=backend)
     config = WALSConfig(**{"factors": 40, "iterations": 4} | changes)
     before = pool.used_bytes()
@@ -144,7 +142,7 @@ def test_need_grows_with_all_that_it_depends_on():
 
 
 def test_training_that_cannot_fit_is_refused_with_the_knobs(pool):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 0.25)
     ratings = backend.asarray(np.zeros(1 << 20, "float32"))
     share.require(WALSConfig(factors=50), 138_493, 26_744)
@@ -163,7 +161,7 @@ def test_training_that_cannot_fit_is_refused_with_the_knobs(pool):
 def test_what_the_ratings_take_is_no_room(monkeypatch):
     monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", str(1 << 20))
     cupy_stand_in.install(monkeypatch)
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 0.25)
     config = WALSConfig(factors=8, bias="none")
     need = device_bytes(config, 1000, 1000)
@@ -178,7 +176,7 @@ def test_what_the_ratings_take_is_no_room(monkeypatch):
 
 
 def test_most_that_was_taken_is_known_and_what_is_cached_is_given_back(pool):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 1)
     array = backend.asarray(np.zeros(5000, "int8"))
     del array
@@ -190,7 +188,7 @@ def test_most_that_was_taken_is_known_and_what_is_cached_is_given_back(pool):
 
 
 def test_device_that_computes_no_more_is_noticed(pool):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 1)
     share.require_alive()
 
@@ -345,7 +343,7 @@ def gpu(request):
         pytest.skip("another backend was asked for")
     if problem := cupy_problem():
         (pytest.fail if request.config.getoption("--backend") == "cupy" else pytest.skip)(problem)
-    backend = Backend("cupy")
+    backend = CupyBackend()
     real = backend.xp.get_default_memory_pool()
     limit = real.get_limit()
     yield backend

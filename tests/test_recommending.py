@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from recommending_models import N_ITEMS, N_USERS, fitted, names, same, text_model, wanted, write
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.commands import main
 from toolkit.errors import ConfigError
 from toolkit.models.ensemble import Ensemble
@@ -55,7 +55,7 @@ def test_ranker_says_what_the_model_says(model, backend):
 
 
 def test_neighbours_are_ranked_as_others(model):
-    ranker = Ranker(model, Rule(), Backend("numpy", 1))
+    ranker = Ranker(model, Rule(), Backend(1))
     together, apart = ranker.best(np.arange(20)), ranker.best(np.arange(20)[::-1])
     np.testing.assert_array_equal(together.items, apart.items[::-1])
 

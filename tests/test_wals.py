@@ -9,12 +9,12 @@ import pytest
 import scipy.sparse as sp
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
 from toolkit.models.wals import WALS
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ def test_unknown_ids_get_the_average(model):
 
 
 def test_many_users_get_what_each_gets_alone(model):
-    for backend in (None, Backend("numpy", 2), Backend.require("numba", 2)):
+    for backend in (None, Backend(2), Backend.require("numba", 2)):
         best = model.recommend_many(USER_IDS, 5, backend=backend)
         for row, user in enumerate(USER_IDS):
             items, scores = model.recommend(user, 5)

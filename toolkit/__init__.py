@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from toolkit.backends.base import Backend
+    from toolkit.backends import Backend
     from toolkit.config import PRESETS, RunOptions, WALSConfig
     from toolkit.datasets.dataset import RatingsDataset
     from toolkit.errors import WalslabError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from toolkit.models.base import Model
     from toolkit.models.ensemble import Ensemble
     from toolkit.models.wals import WALS
-    from toolkit.solver.trainer import Trainer
+    from toolkit.solver import Trainer
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {

@@ -23,6 +23,9 @@ DeviceArray: TypeAlias = npt.NDArray[Any]
 Ratings: TypeAlias = sp.csr_matrix
 """Sparse ratings in host memory, CSR: stored entries are the observed ratings, a stored zero is a rating."""
 
+AnySparse: TypeAlias = sp.coo_matrix | sp.coo_array | sp.csr_matrix | sp.csr_array
+"""Sparse ratings by row and column number, in whichever of the common formats."""
+
 IdLike: TypeAlias = npt.ArrayLike
 """One id or several: whole numbers, or text."""
 

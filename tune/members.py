@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.evaluation.metrics import predict_pairs
 from toolkit.models.ensemble import common_scale
 from toolkit.models.wals import WALS
+from toolkit.predictor import predict_pairs
 from tune.results import TrialResult, loss
 from tune.selection import greedy
 from tune.study import Study

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.backends.base import GPU_BACKENDS, Backend
+from toolkit.backends import GPU_BACKENDS, Backend
 from toolkit.backends.device import keep_kernels_locally
 from toolkit.errors import StudyError
 from toolkit.files.masking import mask

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from toolkit.backends.base import GPU_BACKENDS
+from toolkit.backends import GPU_BACKENDS
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import SpecError
 from tune.early_stopping import EarlyStopping

@@ -19,7 +19,7 @@ from toolkit.errors import StudyError, did_you_mean
 from toolkit.files import atomic
 from toolkit.files.address import as_path, is_address, store_errors
 from toolkit.files.masking import mask
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 from tune.journal import Journal
 from tune.place import Place, place_of
 from tune.results import TrialResult, best_first, loss

@@ -14,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.backends.base import Backend
+from toolkit.backends.cupy import CupyBackend
 from toolkit.errors import BackendError, WalslabError
 
 if TYPE_CHECKING:
-    from toolkit.backends.base import Backend
     from toolkit.config import WALSConfig
 
 # A context takes 0.2 to 0.4 GB, and the handles some 0.1 GB, in every process.
@@ -33,6 +34,19 @@ class DeviceMemoryError(WalslabError, MemoryError):
     """A training needs more device memory than there is for it."""
 
     exit_code = 1
+
+
+def device_share(backend: Backend, gpu: float) -> DeviceShare | None:
+    """Return this process's share of its GPU, kept from now on; None where the backend has no GPU.
+
+    Parameters
+    ----------
+    backend : Backend
+        Its batches are made to fit the share.
+    gpu : float
+        The share of one GPU, from 0 to 1; 0 is a GPU that nobody shares out.
+    """
+    return DeviceShare(backend, gpu) if isinstance(backend, CupyBackend) else None
 
 
 class DeviceShare:
@@ -62,7 +76,7 @@ class DeviceShare:
         When the share is no larger than the reserve.
     """
 
-    def __init__(self, backend: Backend, gpu: float) -> None:
+    def __init__(self, backend: CupyBackend, gpu: float) -> None:
         self._backend = backend
         self._runtime = backend.xp.cuda.runtime
         self._pool = backend.xp.get_default_memory_pool()
@@ -100,9 +114,8 @@ class DeviceShare:
         DeviceMemoryError
             When it cannot: `device_bytes` is a lower bound, so what fits is never refused.
         """
-        kernels = self._backend.kernels
         # Scratch memory serves this training, too.
-        taken = int(self._pool.used_bytes()) - (kernels.arena.nbytes if kernels else 0)
+        taken = int(self._pool.used_bytes()) - self._backend.scratch_bytes
         need, room = device_bytes(config, n_users, n_items, patience=patience), self.limit - taken
         if need > room:
             raise DeviceMemoryError(

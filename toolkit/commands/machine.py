@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
-from toolkit.backends.base import cupy_problem, usable_processors
+from toolkit.backends import cupy_problem, usable_processors
 
 
 class Check(TypedDict):

@@ -14,7 +14,7 @@ from toolkit.commands.progress import progress
 from toolkit.commands.shown import Items, model_argument, plain, titles_option
 
 if TYPE_CHECKING:
-    from toolkit.backends.base import BackendName
+    from toolkit.backends import BackendName
     from toolkit.models.base import Model
     from toolkit.recommending import Asked, Report, Rule
 
@@ -120,11 +120,11 @@ def recommend(
 
 
 def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain: bool, as_json: bool) -> None:
-    from toolkit.backends.base import Backend
+    from toolkit.backends import Backend
     from toolkit.recommending import Ranker
 
     at = fitted.users.rows(user)
-    best = Ranker(fitted, rule, Backend("numpy", fitted.options.threads)).best(at)
+    best = Ranker(fitted, rule, Backend(fitted.options.threads)).best(at)
     shown = Items(fitted, titles)
     real = best.items[0] >= 0
     found = list(zip(best.items[0][real].tolist(), best.scores[0][real].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""How well a model ranks: recall, NDCG and coverage of its best items, against ratings that were held out."""
+"""Recall, NDCG and coverage of the best items, measured on ratings that were held out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import top_n
 from toolkit.predictor import Predictor
 
 
@@ -46,7 +45,7 @@ def rank(
     relevant: float | None = None,
     backend: Backend | None = None,
 ) -> Ranking:
-    """Compare each user's k best items with the ratings that were held out.
+    """Return how well the k best items of each user agree with the ratings that were held out.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ def rank(
     """
     if k < 1:
         raise ConfigError(f"k must be at least 1, but got {k}")
-    backend = backend or Backend("numpy", 1)
+    backend = backend or Backend(threads=1)
     wanted = sp.csr_matrix(held_out)
     if relevant is not None:
         wanted = _at_least(wanted, relevant)
@@ -95,7 +94,7 @@ def rank(
     for begin in range(0, len(users), step):
         part = users[begin : begin + step]
         own = factors.users.at(backend.asarray(part))
-        best = top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden], backend=backend).items
+        best = backend.top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden]).items
         real = best >= 0
         recommended[best[real]] = True
         truth = np.zeros((len(part), n_items), np.bool_)

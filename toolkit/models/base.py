@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend, Best, at_most, largest
 from toolkit.config import RunOptions
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError, ModelError
-from toolkit.evaluation.metrics import pairs_on, predict_pairs, predict_rows, rmse
-from toolkit.evaluation.top_n import Best, at_most, largest, top_n
+from toolkit.evaluation import pairs_on, rmse
 from toolkit.models import files as model_files
 from toolkit.models.explaining import Explanation, explanations
 from toolkit.models.updating import FEW
-from toolkit.predictor import Predictor, Side
+from toolkit.predictor import Predictor, Side, predict_pairs, predict_rows
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -112,7 +111,7 @@ class Model(ABC):
 
     def rmse(self, ratings: sp.coo_matrix | sp.coo_array) -> float | None:
         """Return the RMSE on ratings by row and column number, clipped as the model is; None for none."""
-        backend = Backend("numpy", self.options.threads)
+        backend = Backend(self.options.threads)
         return rmse(self.factors, *pairs_on(backend, ratings), backend)
 
     def recommend(
@@ -196,7 +195,7 @@ class Model(ABC):
         few = len(users.bias) < FEW
         backend = backend or Backend.prefer("numpy" if few else "numba", self.options.threads)
         own, items = (Side(*map(backend.asarray, side)) for side in (users, self.factors.items))
-        return top_n(own, items, n, mean=self.factors.mean, hidden=hidden, backend=backend)
+        return backend.top_n(own, items, n, mean=self.factors.mean, hidden=hidden)
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Return which of a user's ratings make the prediction of an item what it is.

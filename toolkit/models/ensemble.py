@@ -14,7 +14,7 @@ from toolkit.models.base import Model
 from toolkit.models.updating import Kind, fold_in, update, with_titles_of
 from toolkit.models.wals import WALS, Progress
 from toolkit.predictor import Predictor, Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 # What weights that are fractions may differ from 1 by when they are added up.
 _ROUNDING = 1e-6

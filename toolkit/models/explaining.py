@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows
+from toolkit.backends import Backend
 from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import item_weights
 from toolkit.inputs import checked_ratings
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import row_equations
+from toolkit.solver import Factors, observation_weights
+from toolkit.solver.normal import half_step, row_equations
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -105,16 +103,19 @@ def contributions(
     y, bias = np.asarray(factors.items.factors, np.float64), np.asarray(factors.items.bias, np.float64)
     if not rated.nnz:
         return np.empty((len(items), 0))
-    weight = item_weights(np.asarray(item_counts), config)
+    weight = observation_weights(np.asarray(item_counts), config)
     pattern = None if factors.item_pattern is None else np.asarray(factors.item_pattern, np.float64)
-    left, _ = row_equations(
-        RatingRows(rated, Backend("numpy", 1), "float64"),
+    backend = Backend(threads=1)
+    step = half_step(
+        backend.rows(rated, "float64"),
         Side(y, bias),
+        backend=backend,
         mean=factors.mean,
         config=config,
         column_weight=weight,
         pattern=pattern,
     )
+    left, _ = row_equations(step)
     ones = np.ones((len(y), left.shape[0] - y.shape[1]))
     j = rated.indices
     z = np.hstack([y[j], ones[j]])  # (n, unknowns)

@@ -14,7 +14,7 @@ from toolkit.config import RunOptions
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ModelError
 from toolkit.files import atomic
-from toolkit.solver.factors import Factors, read_array, read_meta
+from toolkit.solver import Factors, read_array, read_meta
 
 if TYPE_CHECKING:
     from toolkit.models.base import Model

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows
+from toolkit.backends import Backend
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import item_weights
 from toolkit.inputs import checked_ratings
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import solve_rows
-from toolkit.solver.pattern import solve_pattern
+from toolkit.solver import Factors, observation_weights, solve_pattern
+from toolkit.solver.normal import half_step, solve
 
 if TYPE_CHECKING:
     from toolkit.models.wals import WALS
@@ -78,19 +75,21 @@ def solve_new(
             f"ratings must have {len(fixed.bias)} columns, one per {other}, but have {matrix.shape[1]}"
         )
     backend = Backend.prefer("numba" if matrix.shape[0] >= FEW else "numpy", threads)
-    rows = RatingRows(matrix, backend, str(dtype))
+    rows = backend.rows(matrix, str(dtype))
     counts = np.asarray(item_counts) if kind == "user" else rows.host_counts
-    weight = item_weights(counts, factors.config).astype(dtype)
+    weight = observation_weights(counts, factors.config).astype(dtype)
     pattern = factors.item_pattern if kind == "user" else user_pattern
-    return solve_rows(
+    step = half_step(
         rows,
         Side(np.asarray(fixed.factors), np.asarray(fixed.bias)),
+        backend=backend,
         mean=factors.mean,
         config=factors.config,
         column_weight=weight if kind == "user" else None,
         row_weight=weight if kind == "item" else None,
         pattern=pattern,
     )
+    return solve(step, backend=backend)
 
 
 class Rows(NamedTuple):
@@ -149,8 +148,9 @@ def fold_in(model: WALS, ratings: Any, kind: Kind) -> Side:
     pattern = None
     if kind == "item" and factors.config.pattern_weight:
         # Training solves it at the beginning of each iteration, for the items before it.
-        rated = RatingRows(model.rated, Backend("numpy", threads), str(factors.items.factors.dtype))
-        pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config)
+        backend = Backend(threads)
+        rated = backend.rows(model.rated, str(factors.items.factors.dtype))
+        pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config, backend=backend)
     return solve_new(factors, ratings, kind, model.item_counts, user_pattern=pattern, threads=threads)
 
 
@@ -175,8 +175,10 @@ def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
         counts = put(counts, rows, np.diff(new.indptr))
         model.titles = with_titles_of(model.titles, len(items))
     if kind == "item" and factors.item_pattern is not None:
-        by_item = RatingRows(new, Backend("numpy", 1), str(factors.items.factors.dtype))
-        explained = solve_pattern(by_item, np.asarray(factors.users.factors), factors.config)
+        backend = Backend(threads=1)
+        by_item = backend.rows(new, str(factors.items.factors.dtype))
+        users_factors = np.asarray(factors.users.factors)
+        explained = solve_pattern(by_item, users_factors, factors.config, backend=backend)
         changes["item_pattern"] = put(factors.item_pattern, rows, explained)
     model.take(
         replace(factors, **changes),

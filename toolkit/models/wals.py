@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.evaluation.metrics import pairs_on, rmse
+from toolkit.evaluation import pairs_on, rmse
 from toolkit.models.base import Model
 from toolkit.models.explaining import contributions
 from toolkit.models.updating import Kind, fold_in, update
 from toolkit.predictor import Side
-from toolkit.solver import stopping
-from toolkit.solver.factors import Factors
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Factors, Trainer, TrainingData, stopping
 
 if TYPE_CHECKING:
     from toolkit.datasets.dataset import RatingsDataset

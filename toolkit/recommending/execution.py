@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backends.base import Backend, BackendName
+from toolkit.backends import Backend, BackendName, Best
 from toolkit.engines.dask_cluster import cluster_at
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best
 from toolkit.files.masking import mask
 from toolkit.models.base import Model
 from toolkit.recommending.ranker import Ranker, Rule

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend, Best
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best, top_n
 from toolkit.models.base import Model
 from toolkit.predictor import Side
 
@@ -84,12 +83,11 @@ class Ranker:
         together = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         chosen: Any = slice(int(rows[0]), int(rows[0]) + len(rows)) if together else rows
         own = Side(*map(np.asarray, model.factors.users.at(chosen)))
-        best = top_n(
+        best = self.backend.top_n(
             Side(*map(self.backend.asarray, own)),
             self._items,
             self.rule.n,
             mean=model.factors.mean,
             hidden=[] if self.rule.include_seen else [model.rated[chosen]],
-            backend=self.backend,
         )
         return Best(best.items.astype(np.int32), best.scores.astype(np.float32))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from toolkit.backends import Best
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best
 from toolkit.ingest.reading.arrow import array_of
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.backends.base import Backend, BackendName
+from toolkit.backends import Backend, BackendName, Best
 from toolkit.engines.dask_cluster import Cluster, Words
 from toolkit.errors import ModelError
-from toolkit.evaluation.top_n import Best
 from toolkit.models.base import Model
 from toolkit.recommending.ranker import Ranker, Rule
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backends.base import Backend
-from toolkit.evaluation.metrics import predict_rows
+from toolkit.backends import Backend
 from toolkit.models.base import Model, taken
-from toolkit.predictor import Side
+from toolkit.predictor import Side, predict_rows
 from toolkit.serving import limits
 from toolkit.serving.folding import FoldIn
 from toolkit.serving.requests import Requests, read
@@ -30,7 +29,7 @@ class Answers:
         self.model = model
         self._fold_in = FoldIn(model)
         # Not the compiled loops, which take seconds to load where they are.
-        self._backend = Backend("numpy", model.options.threads)
+        self._backend = Backend(model.options.threads)
         # Averages and files: nobody's first request waits for them.
         warm = {"user": model.users.ids[:1].tolist(), "item": [None], "ratings": [None]}
         self(warm, {})

@@ -8,22 +8,19 @@ items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows
-from toolkit.evaluation.metrics import item_weights
+from toolkit.backends import Backend
 from toolkit.models.base import Model
 from toolkit.models.ensemble import Ensemble, combine
 from toolkit.models.wals import WALS
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import solve_rows
+from toolkit.solver import Factors, observation_weights
+from toolkit.solver.normal import half_step, solve
 
 _Array = np.ndarray[Any, Any]
 # Rows that are summed at once.
@@ -68,28 +65,20 @@ class FoldIn:
             matrix = sp.csr_matrix((ratings.data, narrow, ratings.indptr), shape=shape)
             matrix.sort_indices()
             dtype = small.items.factors.dtype
-            users = solve_rows(
-                RatingRows(matrix, _InPlace("numpy", 1), str(dtype)),
+            backend = Backend(threads=1)
+            step = half_step(
+                backend.rows(matrix, str(dtype)),
                 small.items,
+                backend=backend,
                 mean=small.mean,
                 config=small.config,
-                column_weight=item_weights(counts, small.config).astype(dtype),
+                column_weight=observation_weights(counts, small.config).astype(dtype),
                 pattern=small.item_pattern,
             )
+            users = solve(step, backend=backend)
             # Their items differ in number, and are not asked for.
             solved.append(replace(small, users=users, items=users))
         return combine(solved, self._weights).users
-
-
-class _InPlace(Backend):
-    """NumPy on the thread of the request, without a look for BLAS at each step, which takes milliseconds.
-
-    Not the compiled loops either: they take seconds to load, and where they are, the last digit is another.
-    """
-
-    def each(self, work: Callable[[Any], None], batches: Sequence[Any], *, blas: bool | None = None) -> None:
-        for batch in batches:
-            work(batch)
 
 
 def _sums(factors: Factors) -> tuple[_Array | None, _Array | None]:
@@ -113,7 +102,7 @@ def _narrowed(
     k = 0 if gram is None and pattern_gram is None else y.shape[1]
     pattern = None
     if pattern_gram is not None:
-        q = np.asarray(factors.item_pattern[columns])
+        q = np.asarray(factors.item_pattern[columns])  # type: ignore[index]
         pattern = np.vstack([q, _root_of_rest(pattern_gram, q)])
     rest = np.zeros((k, y.shape[1]), y.dtype) if gram is None else _root_of_rest(gram, y)
     bias = np.append(factors.items.bias[columns], np.zeros(k, factors.items.bias.dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 # Shared memory that a block may have on every GPU that is compiled for; beyond 48 KiB it must be asked for.
 SHARED_LIMIT = 64 << 10
@@ -14,9 +14,6 @@ _NARROW = 48
 _WARP = 32
 # Threads of a block of short rows.
 _SHORT_BLOCK = 128
-
-Product = Literal["float32", "tf32", "tf32x3"]
-PRODUCTS: dict[Product, int] = {"float32": 0, "tf32": 1, "tf32x3": 3}
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,6 @@ class Shape:
         Latent factors, k.
     biased : bool
         Whether the last unknown of a row is its bias.
-    product : {"float32", "tf32", "tf32x3"}
-        How the ratings of a row are multiplied: by ordinary arithmetic, or on tensor cores, in one product or
-        in three.
     exact : bool
         Whether it is the double-precision variant, for rows that single precision cannot solve.
     tile : int
@@ -44,34 +38,26 @@ class Shape:
 
     factors: int
     biased: bool
-    product: Product
     exact: bool
     tile: int
     chunk: int
     in_shared: bool
 
     @classmethod
-    def of(
-        cls, factors: int, *, biased: bool, product: Product = "float32", exact: bool = False
-    ) -> Shape | None:
+    def of(cls, factors: int, *, biased: bool, exact: bool = False) -> Shape | None:
         """Return the shape for a rank, or None where a row's tiles are too many for one block."""
-        if exact:
-            product = "float32"  # by the arithmetic of `real`, which is double
-        narrow = factors + biased + 1 <= _NARROW
-        # The instructions of tensor cores bring 8 columns at a time.
-        tile = 4 if narrow and product == "float32" else 8
-        base = cls(factors, biased, product, exact, tile, 16 if exact else 32, in_shared=not exact)
+        tile = 4 if factors + biased + 1 <= _NARROW else 8
+        base = cls(factors, biased, exact, tile, 16 if exact else 32, in_shared=not exact)
         if base.group > _MOST_THREADS:
             return None
         if base.shared_bytes <= SHARED_LIMIT:
             return base
-        # Tensor cores hand their sums over in shared memory, which these do not fit.
-        return cls(factors, biased, "float32", exact, tile, 16, in_shared=False)
+        return cls(factors, biased, exact, tile, 16, in_shared=False)
 
     @classmethod
     def of_factors(cls, factors: int) -> Shape:
         """Return the shape for kernels that go through factors and solve nothing."""
-        return cls(factors, biased=False, product="float32", exact=False, tile=4, chunk=4, in_shared=True)
+        return cls(factors, biased=False, exact=False, tile=4, chunk=4, in_shared=True)
 
     @property
     def unknowns(self) -> int:
@@ -123,8 +109,7 @@ class Shape:
     def shared_bytes(self) -> int:
         """Shared memory of a row, in bytes."""
         panels = self.packed if self.in_shared else 2 * self.tile * self.width
-        handed_over = self.triangle if self.product != "float32" else 0
-        work = max(self.chunk * self.width, panels, handed_over)
+        work = max(self.chunk * self.width, panels)
         return (work + 2 * self.width + -(-self.bands // 4) * 4 + 4) * self.real_bytes
 
     @property
@@ -139,7 +124,6 @@ class Shape:
             "BIASED": int(self.biased),
             "REAL": "double" if self.exact else "float",
             "EXACT": int(self.exact),
-            "PRODUCT": PRODUCTS[self.product],
             "TILE": self.tile,
             "CHUNK": self.chunk,
             "GROUP": self.group,

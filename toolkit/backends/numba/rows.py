@@ -1,8 +1,9 @@
-"""The normal equations of the solver, row after row: gathered, multiplied and solved in the cache.
+"""The normal equations of a half-step, row after row: gathered, multiplied and solved in the cache.
 
 The ratings of a row are gathered a few at a time, with their weighted residual as one more column. So one
-product of the gathered columns with themselves brings the matrix and the right-hand side, half of it as it is
-symmetric, and the Cholesky factorization of both does the forward substitution on its way.
+product of the gathered columns with themselves brings both the matrix and the right-hand side. Only the upper
+half is computed, as the matrix is symmetric. The Cholesky factorization of both does the forward substitution
+on its way.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A half-step is a handful of launches, none of which waits for the host: the table of the fixed side, long
 rows in parts, whole rows and short rows, and at last, in double precision, the rows that single precision
-could not solve. What has no solution at all is read by `SideSolver.unsolved`, when somebody asks.
+could not solve. What has no solution at all is read by `RowSolver.unsolved`, when somebody asks.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.arrays import DeviceArray, IntArray
 from toolkit.backends.cuda.arena import Arena, Layout, layout_bytes
 from toolkit.backends.cuda.launcher import Kernel, Launcher
 from toolkit.backends.cuda.plan import PARTIAL_BYTES, Rows, plan_rows
-from toolkit.backends.cuda.shape import Product, Shape
+from toolkit.backends.cuda.shape import Shape
+from toolkit.backends.half_step import HalfStep
 from toolkit.predictor import Side
 
 # Threads of a block of the kernels without shapes of their own.
@@ -28,7 +30,7 @@ _SLOTS = 2
 _WITHOUT = 2
 
 
-class SideSolver:
+class RowSolver:
     """Solves the rows of one orientation of the ratings, for any hyperparameters.
 
     Parameters
@@ -53,9 +55,9 @@ class SideSolver:
         self,
         launch: Launcher,
         arena: Arena,
-        indptr: np.ndarray[Any, Any],
-        columns: Any,
-        values: Any,
+        indptr: IntArray,
+        columns: DeviceArray,
+        values: DeviceArray,
         *,
         n_columns: int,
         wave_bytes: int = PARTIAL_BYTES,
@@ -76,7 +78,6 @@ class SideSolver:
             xp.asarray(a) for a in (plan.long.firsts, plan.long.starts, plan.long.counts)
         )
         self._starts = xp.asarray(np.asarray(indptr, np.int64))
-        self._counts = xp.asarray(np.diff(indptr).astype(np.int32))
         self._state = xp.zeros(self.n_rows, np.int32)
         # For sums over rows a part is a part of a long row, which goes to its place, or a whole row.
         rest = [plan.whole, plan.short]
@@ -91,9 +92,9 @@ class SideSolver:
             )
         ]
 
-    def scratch_bytes(self, factors: int, *, biased: bool, product: Product = "float32") -> int:
+    def scratch_bytes(self, factors: int, *, biased: bool) -> int:
         """Return the bytes of the arena that `solve` and `sum_rated` take for a rank."""
-        shape = Shape.of(factors, biased=biased, product=product)
+        shape = Shape.of(factors, biased=biased)
         solving = layout_bytes(self._layout(shape)) if shape else 0
         return max(solving, layout_bytes(self._sums(factors)))
 
@@ -107,88 +108,46 @@ class SideSolver:
         slots = 0 if shape.in_shared else self._launch.multiprocessors * _SLOTS * shape.packed
         return {
             "table": ((self.n_columns, shape.stride), np.float32),
-            "penalty": ((self.n_rows,), np.float64),
             "weight_sum": ((self.n_rows, 2), np.float64),
             "partial": ((parts, shape.triangle), np.float32),
             # Of float32 and of float64 in turn: rows are mended when all others are solved.
             "slots": ((max(mending, -(-slots // 2)),), np.float64),
         }
 
-    def solve(
-        self,
-        fixed: Side,
-        *,
-        mean: float,
-        biased: bool,
-        regularization: float,
-        regularization_exponent: float,
-        unobserved_weight: float,
-        row_weight: Any = None,
-        column_weight: Any = None,
-        gram: Any = None,
-        pull: Any = None,
-        visible: float = 0.0,
-        product: Product = "float32",
-    ) -> Side | None:
-        """Return the solution of every row, without waiting for it; or None where no block can hold a row.
+    def solve(self, step: HalfStep) -> Side | None:
+        """Return the solution of every row, without waiting for it; None where no block can hold a row.
 
         Parameters
         ----------
-        fixed : Side
-            Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side, float32.
-        mean : float
-            Taken off the ratings.
-        biased : bool
-            Whether biases are fitted.
-        regularization, regularization_exponent, unobserved_weight : float
-            λ, ν and w0.
-        row_weight, column_weight : array of float32, shape (n_rows,) or (n_columns,), optional
-            c as a property of the row or of the column: one of them. A column's must be large enough to
-            divide by its root.
-        gram : array of float32, shape (k, k), optional
-            What is added to the matrix of every row.
-        pull : array of float32, shape (n_rows, k), optional
-            What is added to the right-hand side of each row.
-        visible : float
-            A row with fewer ratings than unknowns is solved in double precision when its penalty, and what
-            `gram` adds on average, are below this share of the trace.
-        product : {"float32", "tf32", "tf32x3"}
-            How ratings are multiplied.
+        step : HalfStep
+            Of float32. One can divide by the root of its column weights.
         """
-        xp, k, w0 = self._launch.xp, fixed.factors.shape[1], unobserved_weight
-        shape = Shape.of(k, biased=biased, product=product)
-        exact = Shape.of(k, biased=biased, exact=True)
-        # What is no matter of the product need not be compiled again for another.
-        plain = Shape.of(k, biased=biased)
-        if shape is None or exact is None or plain is None:
+        xp, config, fixed = self._launch.xp, step.config, self._contiguous(step.fixed)
+        k, w0 = config.factors, config.unobserved_weight
+        shape = Shape.of(k, biased=step.biased)
+        exact = Shape.of(k, biased=step.biased, exact=True)
+        if shape is None or exact is None:
             return None
         at = self._arena.views(self._layout(shape))
-        make_table = self._kernel("table", "make_table", plain)
-        make_table(
+        self._kernel("table", "make_table", shape)(
             -(-self.n_columns * shape.stride // _BLOCK),
             _BLOCK,
-            *(np.int64(self.n_columns), fixed.factors, fixed.bias, column_weight),
-            *(np.float32(mean), np.float32(w0), at["table"]),
-        )
-        make_penalties = self._kernel("table", "make_penalties", plain)
-        make_penalties(
-            -(-self.n_rows // _BLOCK),
-            _BLOCK,
-            *(np.int32(self.n_rows), self._counts),
-            *(np.float64(regularization), np.float64(regularization_exponent), at["penalty"]),
+            *(np.int64(self.n_columns), fixed.factors, fixed.bias, step.column_weight),
+            *(np.float32(step.mean), np.float32(w0), at["table"]),
         )
         weight_sum = None
-        if biased and w0 and column_weight is not None:
+        if step.biased and w0 and step.column_weight is not None:
             weight_sum = at["weight_sum"]
-            sum_weights = self._kernel("table", "sum_weights", plain)
-            sum_weights(
+            self._kernel("table", "sum_weights", shape)(
                 -(-self.n_rows * _WARP // _BLOCK),
                 _BLOCK,
                 *(np.int32(self.n_rows), self._starts, self._columns, self._values),
-                *(column_weight, fixed.bias, np.float64(mean), np.float64(w0), weight_sum),
+                *(step.column_weight, fixed.bias, np.float64(step.mean), np.float64(w0), weight_sum),
             )
         floor = None
+        gram, pull = (None if a is None else xp.asarray(a, np.float32) for a in (step.gram, step.pull))
         if gram is not None:
+            # Stays on the device, unlike `HalfStep.floor`.
             floor = (gram.trace() / shape.unknowns).astype(np.float32).reshape(1)
         solution = Side(xp.zeros((self.n_rows, k), np.float32), xp.zeros(self.n_rows, np.float32))
         self._state.fill(0)
@@ -196,9 +155,9 @@ class SideSolver:
         def system(slots: Any) -> tuple[Any, ...]:
             # In the order of SYSTEM_PARAMETERS.
             return (
-                *(self._columns, self._values, at["table"], row_weight, weight_sum, gram, pull),
-                *(at["penalty"], floor, fixed.factors, fixed.bias, column_weight, slots),
-                *(*solution, self._state, np.float64(mean), np.float32(w0), np.float32(visible)),
+                *(self._columns, self._values, at["table"], step.row_weight, weight_sum, gram, pull),
+                *(step.penalty, floor, fixed.factors, fixed.bias, step.column_weight, slots),
+                *(*solution, self._state, np.float64(step.mean), np.float32(w0), np.float32(step.visible)),
             )
 
         self._solve_all(shape, system(at["slots"].view(np.float32)), at["partial"])
@@ -210,6 +169,9 @@ class SideSolver:
             shared=exact.shared_bytes + 4 * exact.group,
         )
         return solution
+
+    def _contiguous(self, side: Side) -> Side:
+        return Side(*(self._launch.xp.ascontiguousarray(each) for each in side))
 
     def _kernel(self, file: str, name: str, shape: Shape) -> Callable[..., None]:
         return partial(self._launch, Kernel(file, name, shape, self._column))
@@ -252,13 +214,13 @@ class SideSolver:
         without = self._state == _WITHOUT
         return int(without.argmax()) if bool(without.any()) else None
 
-    def sum_rated(self, table: Any, factor: float = 1.0) -> Any:
-        """Return the sum, times a factor, of the lines of a table that stand for the columns of each row.
+    def sum_rated(self, table: DeviceArray) -> DeviceArray:
+        """Return for each row the sum of the lines of a table that stand for the columns it has rated.
 
         Parameters
         ----------
         table : array of float32, shape (n_columns, k)
-        factor : float
+            C-contiguous.
 
         Returns
         -------
@@ -266,7 +228,7 @@ class SideSolver:
         """
         xp, k = self._launch.xp, table.shape[1]
         shape = Shape.of_factors(k)
-        out = xp.zeros((self.n_rows, k), np.float32)
+        out: DeviceArray = xp.zeros((self.n_rows, k), np.float32)
         sums = self._arena.views(self._sums(k))["sums"]
         n, n_long = len(self._sum_parts[0]), len(self._long_rows)
         sum_parts, join_sums = (self._kernel("table", name, shape) for name in ("sum_parts", "join_sums"))
@@ -274,11 +236,11 @@ class SideSolver:
         if n:
             sum_parts(
                 *(-(-n * _WARP // _BLOCK), _BLOCK),
-                *(np.int32(n), *self._sum_parts, self._columns, table, np.float32(factor), sums, out),
+                *(np.int32(n), *self._sum_parts, self._columns, table, sums, out),
             )
         if n_long:
             join_sums(
                 *(-(-n_long * k // _BLOCK), _BLOCK),
-                *(np.int32(n_long), self._long_rows.rows, self._firsts, np.float32(factor), sums, out),
+                *(np.int32(n_long), self._long_rows.rows, self._firsts, sums, out),
             )
         return out
