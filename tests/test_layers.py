@@ -20,6 +20,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 # What `cluster` may know of the other two: commands, checks for `walslab doctor`, the common ground.
 KNOWN_TO_CLUSTER = {
     "toolkit",
+    "toolkit.files",
     "toolkit.files.address",
     "toolkit.commands.cli",
     "toolkit.commands",

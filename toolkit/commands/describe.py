@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.cli import console, emit, json_option
+from toolkit.files import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,6 +239,4 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _size(value: Any) -> str:
-    from rich.filesize import decimal
-
-    return decimal(value) if isinstance(value, int) else "unknown size"
+    return size_text(value) if isinstance(value, int) else "unknown size"
