@@ -245,7 +245,7 @@ def test_a_name_that_no_backend_has_is_refused(choose, name):
 
 
 def test_the_nearest_name_is_offered():
-    with pytest.raises(ConfigError, match="got 'nubma' .did you mean 'numba'"):
+    with pytest.raises(ConfigError, match=r"got 'nubma' \(did you mean 'numba'"):
         Backend.require("nubma")
 
 
