@@ -17,6 +17,12 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 """An array of whole numbers in host memory."""
 
+ArrayModule: TypeAlias = Any
+"""NumPy or CuPy: a module, whose functions a checker cannot know without knowing which of the two it is."""
+
+DType: TypeAlias = npt.DTypeLike
+"""What NumPy takes as the type of the elements of an array."""
+
 DeviceArray: TypeAlias = npt.NDArray[Any]
 """An array of a backend's `xp`: NumPy's or CuPy's, which has no annotations and answers to the same calls."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.arrays import DeviceArray
+from toolkit.arrays import ArrayModule, DeviceArray
 
 # Pairs gathered at once, so that two factor rows for each of them are the only large temporaries.
 _CHUNK = 1 << 16
@@ -62,7 +62,7 @@ def _average(side: Side) -> Side:
 
 
 def predict_pairs(
-    predictor: Predictor, users: DeviceArray, items: DeviceArray, xp: Any, *, clip: bool = True
+    predictor: Predictor, users: DeviceArray, items: DeviceArray, xp: ArrayModule, *, clip: bool = True
 ) -> DeviceArray:
     """Return the predicted ratings of pairs.
 
@@ -90,7 +90,7 @@ def predict_pairs(
 
 
 def predict_rows(
-    users: Side, items: Side, predictor: Predictor, xp: Any, *, clip: bool = True
+    users: Side, items: Side, predictor: Predictor, xp: ArrayModule, *, clip: bool = True
 ) -> DeviceArray:
     """Return the predicted ratings of users and items that lie beside each other.
 

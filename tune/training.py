@@ -142,7 +142,8 @@ class TrialWorker:
                 f"the ratings must fit into the GPU memory of a trial, {self.share}, but: {error}; give each "
                 "trial a larger share (resources.gpu)"
             ) from error
-        self._matrices = ratings["train"], ratings["valid"].tocsr() if settings.metric.k else None
+        # A ranking reads them row by row.
+        self._matrices = ratings["train"], ratings["valid"].tocsr()
 
     def begin(self, config: WALSConfig) -> None:
         """Take up another configuration."""

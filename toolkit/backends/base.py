@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from typing import Any, ClassVar, Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from toolkit.arrays import Array, DeviceArray, Ratings
+from toolkit.arrays import Array, ArrayModule, DeviceArray, DType, Ratings
 from toolkit.backends.best import Best, BestColumns, Partition, at_most, stored
 from toolkit.backends.blas import one_blas_thread
 from toolkit.backends.equations import EquationBuilder
@@ -23,6 +24,7 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import BackendError, ConfigError
 from toolkit.predictor import Predictor, Side, predict_pairs
 
+_T = TypeVar("_T")
 BackendName = Literal["auto", "numpy", "numba", "cupy", "cuda"]
 # What is tried, in this order, before NumPy, where a name is only preferred.
 _PREFERRED: dict[str, tuple[str, ...]] = {
@@ -84,7 +86,7 @@ class Backend:
 
     def __init__(self, threads: int = 0) -> None:
         threads = RunOptions(threads=threads).threads
-        self.xp: Any = np
+        self.xp: ArrayModule = np
         self.threads = threads or usable_processors()
         # A batch should stay in the cache.
         self.batch_entries, self.batch_rows = 1 << 15, 1 << 9
@@ -141,7 +143,7 @@ class Backend:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(threads={self.threads})"
 
-    def asarray(self, array: Any, dtype: Any = None) -> DeviceArray:
+    def asarray(self, array: npt.ArrayLike, dtype: DType | None = None) -> DeviceArray:
         """Return `array` on the device of this backend, without a copy where none is needed."""
         return self.xp.asarray(array, dtype=dtype)  # type: ignore[no-any-return]
 
@@ -149,7 +151,7 @@ class Backend:
         """Return `array` in host memory."""
         return np.asarray(array)
 
-    def side(self, side: Side, dtype: Any = None) -> Side:
+    def side(self, side: Side, dtype: DType | None = None) -> Side:
         """Return factors and biases on the device of this backend."""
         return Side(self.asarray(side.factors, dtype), self.asarray(side.bias, dtype))
 
@@ -364,15 +366,13 @@ class Backend:
         self.each(rank, batches, blas_threads=len(batches) <= 1)
         return Best(best, scores)
 
-    def _best_columns(self, rows: int, n: int, dtype: Any) -> BestColumns:
+    def _best_columns(self, rows: int, n: int, dtype: DType) -> BestColumns:
         """Return what keeps the n best columns of some rows of scores."""
         return Partition(rows, n, dtype, self.xp)
 
     # ------------------------------------------------------------------------------------ threads
 
-    def each(
-        self, work: Callable[[Any], None], batches: Sequence[Any], *, blas_threads: bool = False
-    ) -> None:
+    def each(self, work: Callable[[_T], None], batches: Sequence[_T], *, blas_threads: bool = False) -> None:
         """Call `work` with every batch, on `threads` threads where there are several batches.
 
         Parameters
@@ -393,7 +393,7 @@ class Backend:
                 for _ in pool.map(work, batches):
                     pass
 
-    def one_blas_thread(self) -> Any:
+    def one_blas_thread(self) -> AbstractContextManager[None]:
         """Return a context in which BLAS does not start threads of its own."""
         return one_blas_thread()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from toolkit.arrays import Array, DeviceArray, FloatArray, IntArray, Ratings
+from toolkit.arrays import Array, ArrayModule, DeviceArray, DType, FloatArray, IntArray, Ratings
 from toolkit.errors import ConfigError
 
 
@@ -59,7 +59,7 @@ class Partition:
         ``numpy`` or ``cupy``.
     """
 
-    def __init__(self, rows: int, n: int, dtype: Any, xp: Any) -> None:
+    def __init__(self, rows: int, n: int, dtype: DType, xp: ArrayModule) -> None:
         self._n, self._xp = n, xp
         self._columns: DeviceArray = xp.empty((rows, 0), np.int64)
         self._values: DeviceArray = xp.empty((rows, 0), dtype)
@@ -83,7 +83,7 @@ class Partition:
         return self._columns, self._values
 
 
-def largest(scores: DeviceArray, n: int, xp: Any) -> tuple[DeviceArray, DeviceArray]:
+def largest(scores: DeviceArray, n: int, xp: ArrayModule) -> tuple[DeviceArray, DeviceArray]:
     """Return the columns and values of the n largest of each row, the largest first, equal ones by column.
 
     Parameters

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from contextlib import nullcontext
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
 
 from toolkit.arrays import Array, DeviceArray
 from toolkit.backends.base import Backend
@@ -86,6 +86,6 @@ class CupyBackend(Backend):
         with cupyx.errstate(linalg="raise"):
             return importlib.import_module("cupyx.lapack").posv(matrices, vectors)  # type: ignore[no-any-return]
 
-    def one_blas_thread(self) -> Any:
+    def one_blas_thread(self) -> AbstractContextManager[None]:
         """Return a context that changes nothing: the BLAS of the GPU has no threads."""
         return nullcontext()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from toolkit.arrays import DeviceArray
+from toolkit.arrays import DeviceArray, DType
 from toolkit.backends.half_step import HalfStep
 from toolkit.backends.rows import Batch
 
@@ -52,7 +52,7 @@ class EquationBuilder:
             self._column_weight[:-1] = step.column_weight
         self._diagonal = xp.arange(step.unknowns)
 
-    def build(self, batch: Batch, precision: Any) -> Equations:
+    def build(self, batch: Batch, precision: DType) -> Equations:
         """Return the equations of a batch.
 
         Parameters

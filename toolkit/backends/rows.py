@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from toolkit.arrays import DeviceArray, IntArray, Ratings
+from toolkit.arrays import ArrayModule, DeviceArray, IntArray, Ratings
 
 # Rows share a batch while the longest is at most this much longer than the shortest: padding stays below it.
 _MAX_STRETCH = 1.2
@@ -77,7 +76,7 @@ class RatingRows:
     """
 
     def __init__(
-        self, matrix: Ratings, xp: Any, dtype: str = "float32", *, batch_entries: int, batch_rows: int
+        self, matrix: Ratings, xp: ArrayModule, dtype: str = "float32", *, batch_entries: int, batch_rows: int
     ) -> None:
         self.xp = xp
         self.n_rows, self.n_columns = matrix.shape

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import DeviceArray, IntArray, Ratings
+from toolkit.arrays import AnySparse, DeviceArray, IntArray, Ratings
 from toolkit.backends import Backend
 from toolkit.errors import RatingsError
 from toolkit.inputs import checked_ratings
@@ -46,7 +45,12 @@ class TrainingData:
     """
 
     def __init__(
-        self, by_user: Any, by_item: Any = None, *, backend: Backend, dtype: str = "float32"
+        self,
+        by_user: AnySparse,
+        by_item: AnySparse | None = None,
+        *,
+        backend: Backend,
+        dtype: str = "float32",
     ) -> None:
         by_user = checked_ratings(by_user, dtype)
         if by_user.nnz == 0:

@@ -1,8 +1,8 @@
 """The rows of one side, solved by kernels of our own.
 
 A half-step is a handful of launches, none of which waits for the host: the table of the fixed side, long
-rows in parts, whole rows and short rows, and at last, in double precision, the rows that single precision
-could not solve. What has no solution at all is read by `RowSolver.unsolved`, when somebody asks.
+rows in parts, whole rows, and short rows. A last launch solves in double precision the rows that single
+precision could not solve. `RowSolver.unsolved` waits for all of them and names a row without a solution.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from toolkit.backends.cuda.shape import Shape
 from toolkit.backends.half_step import HalfStep
 from toolkit.predictor import Side
 
-# Threads of a block of the kernels without shapes of their own.
+# Threads of a block of the kernels that are not cut by tiles.
 _BLOCK = 256
 _WARP = 32
-# Rows of a launch that are in work at once, for each multiprocessor, where each needs a slot.
+# Rows that a multiprocessor solves at once, where each needs a slot.
 _SLOTS = 2
-# What solution.cu says of a row without a solution.
+# The state that solution.cu gives a row without a solution.
 _WITHOUT = 2
 
 
@@ -36,9 +36,9 @@ class RowSolver:
     Parameters
     ----------
     launch : Launcher
-        Where.
+        Launches the kernels.
     arena : Arena
-        Scratch, which solvers that take turns may share.
+        Scratch memory; solvers that take turns may share it.
     indptr : numpy array of int, shape (n_rows + 1,)
         Where the ratings of each row begin.
     columns : array of int32 or int64, shape (nnz,)
@@ -46,9 +46,11 @@ class RowSolver:
     values : array of float32, shape (nnz,)
         Ratings, on the device.
     n_columns : int
-        Columns.
-    part, short, wave_bytes : int, optional
-        As `toolkit.backends.cuda.plan`.
+        Number of columns.
+    wave_bytes : int, optional
+        Bytes that the sums of one wave of long rows take at most.
+    part, short : int, optional
+        Ratings of a part of a long row, and of a short row, at most; see `plan_rows`.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class RowSolver:
         )
         self._starts = xp.asarray(np.asarray(indptr, np.int64))
         self._state = xp.zeros(self.n_rows, np.int32)
-        # For sums over rows a part is a part of a long row, which goes to its place, or a whole row.
+        # Sums over rows are taken in parts: a part of a long row, whose sum has a place, or a whole row.
         rest = [plan.whole, plan.short]
         n_parts = len(plan.long.counts)
         self._sum_parts = [
@@ -93,7 +95,7 @@ class RowSolver:
         ]
 
     def scratch_bytes(self, factors: int, *, biased: bool) -> int:
-        """Return the bytes of the arena that `solve` and `sum_rated` take for a rank."""
+        """Return the bytes of scratch memory that `solve` and `sum_rated` take for a rank."""
         shape = Shape.of(factors, biased=biased)
         solving = layout_bytes(self._layout(shape)) if shape else 0
         return max(solving, layout_bytes(self._sums(factors)))
@@ -110,7 +112,7 @@ class RowSolver:
             "table": ((self.n_columns, shape.stride), np.float32),
             "weight_sum": ((self.n_rows, 2), np.float64),
             "partial": ((parts, shape.triangle), np.float32),
-            # Of float32 and of float64 in turn: rows are mended when all others are solved.
+            # Float32 at first and float64 later: rows are mended when all others are solved.
             "slots": ((max(mending, -(-slots // 2)),), np.float64),
         }
 
@@ -120,7 +122,7 @@ class RowSolver:
         Parameters
         ----------
         step : HalfStep
-            Of float32. One can divide by the root of its column weights.
+            In float32, with column weights whose root one can divide by.
         """
         xp, config, fixed = self._launch.xp, step.config, self._contiguous(step.fixed)
         k, w0 = config.factors, config.unobserved_weight
@@ -147,7 +149,7 @@ class RowSolver:
         floor = None
         gram, pull = (None if a is None else xp.asarray(a, np.float32) for a in (step.gram, step.pull))
         if gram is not None:
-            # Stays on the device, unlike `HalfStep.floor`.
+            # It stays on the device, which `HalfStep.floor` does not.
             floor = (gram.trace() / shape.unknowns).astype(np.float32).reshape(1)
         solution = Side(xp.zeros((self.n_rows, k), np.float32), xp.zeros(self.n_rows, np.float32))
         self._state.fill(0)
@@ -177,7 +179,7 @@ class RowSolver:
         return partial(self._launch, Kernel(file, name, shape, self._column))
 
     def _solve_all(self, shape: Shape, system: tuple[Any, ...], sums: Any) -> None:
-        """Launch what solves the rows, the longest first."""
+        """Launch the kernels that solve the rows, the longest rows first."""
 
         def blocks(n: int, together: int) -> int:
             wanted = -(-n // together)
@@ -210,7 +212,7 @@ class RowSolver:
                 )
 
     def unsolved(self) -> int | None:
-        """Return the first row that has no finite solution after the last `solve`, or None; waits for it."""
+        """Wait for the last `solve`; return the first row that it found no finite solution for, or None."""
         without = self._state == _WITHOUT
         return int(without.argmax()) if bool(without.any()) else None
 
@@ -232,7 +234,7 @@ class RowSolver:
         sums = self._arena.views(self._sums(k))["sums"]
         n, n_long = len(self._sum_parts[0]), len(self._long_rows)
         sum_parts, join_sums = (self._kernel("table", name, shape) for name in ("sum_parts", "join_sums"))
-        # A launch of no block is an error.
+        # CUDA refuses a launch of no block.
         if n:
             sum_parts(
                 *(-(-n * _WARP // _BLOCK), _BLOCK),

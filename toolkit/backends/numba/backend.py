@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from toolkit.arrays import DeviceArray
+from toolkit.arrays import DeviceArray, DType
 from toolkit.backends.base import Backend
 from toolkit.backends.best import BestColumns
 from toolkit.backends.half_step import HalfStep
@@ -66,7 +66,7 @@ class NumbaBackend(Backend):
 
         return squared_error(predictor, users, items, ratings)
 
-    def _best_columns(self, rows: int, n: int, dtype: Any) -> BestColumns:
+    def _best_columns(self, rows: int, n: int, dtype: DType) -> BestColumns:
         from toolkit.backends.numba.heap import Heap
 
         return Heap(rows, n, dtype)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from toolkit.arrays import FloatArray, IntArray
+from toolkit.arrays import DType, FloatArray, IntArray
 from toolkit.backends.numba.rows import compiled
 
 # Scores looked at together: few of them hold one of the n best, and the others are passed over by vectors.
@@ -24,7 +22,7 @@ class Heap:
         Type of the scores.
     """
 
-    def __init__(self, rows: int, n: int, dtype: Any) -> None:
+    def __init__(self, rows: int, n: int, dtype: DType) -> None:
         self._columns: IntArray = np.full((rows, n), -1, np.int64)
         self._values: FloatArray = np.full((rows, n), -np.inf, dtype)
 
