@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.files import size_text
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.fetching import CATALOG, DownloadProgress, find
 from toolkit.fetching import fetch as fetch_set
 from toolkit.files import size_text

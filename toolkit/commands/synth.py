@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.progress import progress
 
 
