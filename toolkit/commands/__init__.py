@@ -1,4 +1,4 @@
-"""The commands of `toolkit`: ratings in, factors out."""
+"""Commands of the command line, one file each, and what they share: options, output, progress, checks."""
 
 from __future__ import annotations
 
