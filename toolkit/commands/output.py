@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,13 +28,13 @@ def console(*, as_json: bool) -> Console:
     return Console(stderr=as_json, soft_wrap=False, highlight=False, markup=False, emoji=False)
 
 
-def emit(result: Mapping[str, Any]) -> None:
+def emit(result: Mapping[str, object]) -> None:
     """Print `result` as one line of JSON, the last line of standard output; NaN and infinity become null."""
     sys.stdout.flush()
     click.echo(json.dumps(_finite(result), allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

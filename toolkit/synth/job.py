@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, TypeVar
 import numpy as np
 
 from toolkit.arrays import Array
+from toolkit.config import Range
 from toolkit.datasets.statistics import gini
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
@@ -27,7 +28,15 @@ ORDERS: tuple[Order, ...] = ("user", "random")
 # Takes the name of a stage, how many steps of it have ended, and how many there are.
 StepProgress = Callable[[str, int, int], None]
 _T = TypeVar("_T")
-_INT32_MAX = 2**31 - 1
+_INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
+_VALID = {
+    "ratings": Range(1, _INT64_MAX, integer=True),
+    "users": Range(1, _INT32_MAX, integer=True),
+    "items": Range(1, _INT32_MAX, integer=True),
+    "seed": Range(0, math.inf, integer=True),
+    "rank": Range(0, _INT32_MAX, integer=True),
+    "noise": Range(0, 1e6),
+}
 _RECORD = np.dtype([("user", "<i4"), ("item", "<i4"), ("half_stars", "u1"), ("time", "<i4")])
 
 
@@ -142,10 +151,13 @@ def write_ratings(
 
 
 def _check(order: str, **numbers: float | None) -> None:
-    for name, value in numbers.items():
-        least = 1 if name in {"ratings", "users", "items"} else 0
-        if value is not None and not (value >= least and math.isfinite(value)):
-            raise ConfigError(f"--{name} must be at least {least}, but got {value}")
+    problems = [
+        f"--{name} {problem}"
+        for name, value in numbers.items()
+        if value is not None and (problem := _VALID[name].problem(value))
+    ]
+    if problems:
+        raise ConfigError("; ".join(problems))
     if order not in ORDERS:
         raise ConfigError(f"--order must be one of {', '.join(ORDERS)}, but got {order!r}")
 
