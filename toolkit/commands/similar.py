@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.shown import Items, model_argument, titles_option
 
 

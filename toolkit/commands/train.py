@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
+from toolkit.commands.output import console, emit, json_option
 
 if TYPE_CHECKING:
     from toolkit.models.wals import Progress
