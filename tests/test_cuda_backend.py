@@ -19,7 +19,7 @@ from toolkit.backends import Backend, CudaBackend
 from toolkit.backends.cuda import kernels
 from toolkit.backends.cuda.launcher import CuPyLauncher, Kernel
 from toolkit.backends.cuda.shape import Shape
-from toolkit.backends.device import DeviceShare
+from toolkit.backends.device_share import DeviceShare
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import SolverError
 from toolkit.evaluation import rmse

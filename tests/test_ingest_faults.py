@@ -133,8 +133,7 @@ def ingests(repo_root):
         def run(ratings, out, *, overwrite=False, after, seconds=0.0):
             process.stdin.write(f"{ratings}|{out}|{overwrite}\n")
             child = int(process.stdout.readline())
-            folder = out.with_name(f".{out.name}.partial-{child}") / work.FOLDER
-            while len(notes(folder)) < after and not select.select([process.stdout], [], [], 0.001)[0]:
+            while len(notes(out.parent)) < after and not select.select([process.stdout], [], [], 0.001)[0]:
                 pass
             time.sleep(seconds)
             with contextlib.suppress(ProcessLookupError):  # it was done before
@@ -146,8 +145,8 @@ def ingests(repo_root):
 
 
 def notes(folder):
-    """Return the names of the tasks that have ended."""
-    return {path.name for path in folder.glob("*-*.done")}
+    """Return the names of the tasks that have ended, of the work folders in a folder."""
+    return {path.name for path in folder.glob(f".*.partial-*/new/{work.FOLDER}/*-*.done")}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -168,7 +167,7 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
         after = min(int(share * len(every)), len(every))
         ingests(ratings, out, overwrite=overwrite, after=after, seconds=0.02 * rng.random())
         left = [path for path in folder.iterdir() if path != out]
-        kept = {note for path in left for note in notes(path / work.FOLDER)}
+        kept = notes(folder)
         digest = RatingsDataset.open(out, verify=True).digest if out.exists() else None
         if digest != undisturbed.digest:
             assert digest == (before.digest if overwrite else None)
@@ -236,8 +235,8 @@ def test_another_output_leaves_it_alone(killed, ratings, tmp_path):
 def test_a_dataset_that_was_being_replaced_is_put_back_and_not_overwritten_unasked(
     killed, ratings, undisturbed, tmp_path
 ):
-    replaced = killed.name.replace("partial", "replaced")
-    shutil.copytree(undisturbed.path, tmp_path / replaced)
+    shutil.copytree(killed, tmp_path / killed.name)
+    shutil.copytree(undisturbed.path, tmp_path / killed.name / "old")
     done = walslab("ingest", ratings, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert "exists already" in done.stderr
@@ -251,7 +250,7 @@ def test_a_replacement_that_is_interrupted_puts_the_old_one_back(ratings, undist
     rename = Path.rename
 
     def interrupt(self, target):
-        if Path(target) == out and ".partial-" in self.name:
+        if Path(target) == out and self.name == "new":
             raise KeyboardInterrupt
         return rename(self, target)
 
@@ -368,7 +367,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(disk, ratings, undisturbe
         return reached[-1]
 
     failed = set()
-    for leave in range(0, 720_001, 40_000):
+    for leave in range(0, 800_001, 40_000):
         fill(disk, leave)
         failed.add(fail())
     assert {"", "reading", "numbering", "sorting"} <= failed
@@ -429,7 +428,7 @@ def test_no_file_is_cut_short_by_a_full_disk_unnoticed(tmp_path, file):
 
     def progress(stage, done, total):
         if not told:
-            (folder,) = tmp_path.glob(".out.partial-*")
+            (folder,) = tmp_path.glob(".out.partial-*/new")
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).symlink_to("/dev/full")
         told.append(stage)

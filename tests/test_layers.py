@@ -45,10 +45,12 @@ LEVELS = {
 # What `cluster` may know of the other two: commands, checks for `walslab doctor`, the common ground.
 KNOWN_TO_CLUSTER = {
     "toolkit",
+    "toolkit.files",
     "toolkit.files.address",
-    "toolkit.commands.cli",
+    "toolkit.commands.command_group",
+    "toolkit.commands.output",
     "toolkit.commands",
-    "toolkit.commands.machine",
+    "toolkit.commands.machine_checks",
     "toolkit.errors",
     "toolkit.files.masking",
     "tune",

@@ -15,7 +15,7 @@ from tune.selection import greedy
 from tune.study import Study
 
 if TYPE_CHECKING:
-    from toolkit.commands.progress import Tell
+    from toolkit.commands.progress import StepProgress
     from toolkit.datasets.dataset import RatingsDataset
 
 # Predictions of so many trials are in memory at once.
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     retrained: list[str]
 
 
-def choose(study: Study, data: RatingsDataset, n: int, tell: Tell) -> Choice:
+def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Choice:
     """Choose up to `n` trials of a search for the least RMSE, as `tune.selection.greedy` does.
 
     Parameters

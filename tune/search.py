@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from toolkit.backends import GPU_BACKENDS, Backend
-from toolkit.backends.device import keep_kernels_locally
+from toolkit.backends.kernel_cache import keep_kernels_locally
 from toolkit.errors import StudyError
 from toolkit.files.masking import mask
 from tune import warmstart

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from toolkit.backends import GPU_BACKENDS, Backend, BackendName
-from toolkit.backends.device import DeviceShare, device_share, is_out_of_memory, keep_kernels_locally
+from toolkit.backends.device_share import DeviceShare, device_share, is_out_of_memory
+from toolkit.backends.kernel_cache import keep_kernels_locally
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError, WalslabError
 from toolkit.evaluation import pairs_on, rank, rmse

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.items import Items, model_argument, plain, titles_option
+from toolkit.commands.output import console, emit, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table

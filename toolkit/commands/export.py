@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.items import model_argument
+from toolkit.commands.output import console, emit, json_option
 
 
 @click.command()

@@ -41,7 +41,7 @@ class Items:
         if titles is None:
             self.titles = model.titles
         else:
-            from toolkit.datasets.titles import read_titles
+            from toolkit.datasets import read_titles
 
             self.titles = read_titles(titles, model.items)
 

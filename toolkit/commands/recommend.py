@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.items import Items, model_argument, plain, titles_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.progress import progress
 
 if TYPE_CHECKING:

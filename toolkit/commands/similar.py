@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.items import Items, model_argument, titles_option
+from toolkit.commands.output import console, emit, json_option
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
+from toolkit.commands.output import console, emit, json_option
 
 if TYPE_CHECKING:
     from toolkit.models import Progress
@@ -42,7 +42,7 @@ def train(
     Example:
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from toolkit.models import WALS, check_target
 
     check_target(out, overwrite=overwrite)

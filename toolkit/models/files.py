@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.arrays import Array
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.errors import ModelError
 from toolkit.files import atomic
 from toolkit.inputs import structure_problem

@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from toolkit.arrays import Array, FloatArray, IntArray, Ratings, SideName
 from toolkit.backends import Backend
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.models.explaining import contributions
 from toolkit.models.folding import fold_in_items, fold_in_users, item_gram
 from toolkit.predictor import Predictor, Side

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from toolkit.arrays import Array, IntArray, Ratings
 from toolkit.config import RunOptions
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.errors import ModelError, NotFittedError
 from toolkit.inputs import checked_facts, checked_titles
 from toolkit.models import files

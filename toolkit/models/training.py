@@ -12,8 +12,7 @@ import scipy.sparse as sp
 from toolkit.arrays import AnySparse, IdLike, Ratings
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.datasets.dataset import RatingsDataset
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError
 from toolkit.evaluation import pairs_on, rmse
 from toolkit.inputs import checked_number, checked_ratings, require_callable

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from toolkit.arrays import Array, IdLike, IntArray, Ratings, SideName
 from toolkit.backends import Backend
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.errors import ConfigError
 from toolkit.models.fitted import Training
 from toolkit.models.folding import item_pattern

@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.inputs import checked_type
 from toolkit.models import files

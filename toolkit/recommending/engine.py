@@ -11,7 +11,7 @@ from toolkit.arrays import IntArray
 from toolkit.backends import Backend, BackendName, Best
 from toolkit.engines.dask_cluster import cluster_at
 from toolkit.errors import ConfigError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from toolkit.models import Model
 from toolkit.recommending.ranker import Ranker, Rule
 from toolkit.recommending.tasks import WORDS, RankingJob, model_checksum, on_cluster

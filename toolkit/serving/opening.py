@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from toolkit.errors import ModelError
-from toolkit.files.address import said
-from toolkit.files.masking import mask
+from toolkit.files import mask
+from toolkit.files.address import error_text
 from toolkit.models import Model
 
 _REGISTRY = "models:/"
@@ -79,7 +79,7 @@ def _from_registry(name: str) -> Model:
             path = download_artifacts(name, dst_path=folder, tracking_uri=uri)
         except Exception as error:  # stores and servers each have errors of their own
             raise ModelError(
-                f"{name} cannot be had from the MLflow store {mask(uri)}: {said(error, uri)}; set "
+                f"{name} cannot be had from the MLflow store {mask(uri)}: {error_text(error, uri)}; set "
                 "MLFLOW_TRACKING_URI to the store that has it, check name, alias and version (walslab refit "
                 "STUDY --register NAME makes one), or name a model directory"
             ) from error

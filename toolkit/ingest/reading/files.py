@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from toolkit.errors import RatingsError, did_you_mean
 from toolkit.files import address as addresses
-from toolkit.files.address import is_address, said
+from toolkit.files.address import error_text, is_address
 from toolkit.files.masking import mask
 
 # What a file begins with says what it is; its name may lie.
@@ -183,7 +183,8 @@ def reading(file: RatingsFile, how: str) -> Iterator[None]:
         raise
     except expected as error:
         raise RatingsError(
-            f"{file} cannot be read {how}: {said(error, file.path)}; if it was downloaded, download it again"
+            f"{file} cannot be read {how}: {error_text(error, file.path)}; if it was downloaded, "
+            "download it again"
         ) from error
 
 
@@ -249,7 +250,7 @@ def _listed_remotely(address: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(address)} cannot be listed: {said(error, address)}") from error
+        raise RatingsError(f"{mask(address)} cannot be listed: {error_text(error, address)}") from error
     if not path or path not in address:
         return [str(system.unstrip_protocol(name)) for name in names]
     # An address may carry what the plain name has lost: a user, a host, what it is read through.
@@ -281,7 +282,7 @@ def _identify(path: str) -> RatingsFile:
         with open_raw(path, ahead=8) as file:
             head = file.read(8)
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(path)} cannot be read: {said(error, path)}") from error
+        raise RatingsError(f"{mask(path)} cannot be read: {error_text(error, path)}") from error
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "plain")
     return _member(path, "") if kind == "zip" else RatingsFile(path, kind)
 
