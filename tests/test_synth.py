@@ -17,7 +17,7 @@ from toolkit.commands.synth import synth
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.synth import movielens_counts, write_ratings
 from toolkit.synth.counts import item_counts, user_counts
 from toolkit.synth.plan import CHUNK, Plan

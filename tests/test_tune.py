@@ -21,7 +21,7 @@ from cluster.cli import main
 from toolkit.backends import Backend
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.evaluation import rmse
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.solver import Factors
 from tune import record
 from tune.study import Study

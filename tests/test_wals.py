@@ -12,7 +12,7 @@ from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, 
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 
@@ -30,13 +30,10 @@ def model(ratings):
 def with_factors(item_factors, *, user_factors=((1.0, 0.0),), seen=()):
     """Return a model of one known user and of items with these factors, no biases."""
     x, y = np.array(user_factors), np.array(item_factors, float)
-    ratings = sp.csr_matrix(([1.0], ([0], [0])), shape=(len(x), len(y)))
-    model = WALS(WALSConfig(factors=2, iterations=1, bias="none"), OPTIONS).fit(ratings)
     users, items = Side(x, np.zeros(len(x))), Side(y, np.zeros(len(y)))
-    model.factors = Factors(users, items, 0.0, model.config, 1)
+    factors = Factors(users, items, 0.0, WALSConfig(factors=2, iterations=1, bias="none"), 1)
     stored = (np.ones(len(seen)), (np.zeros(len(seen), int), np.array(seen, int)))
-    model.rated = sp.csr_matrix(stored, shape=ratings.shape)
-    return model
+    return WALS.from_factors(factors, sp.csr_matrix(stored, shape=(len(x), len(y))), options=OPTIONS)
 
 
 # Predicting

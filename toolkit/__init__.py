@@ -14,22 +14,20 @@ if TYPE_CHECKING:
     from toolkit.errors import WalslabError
     from toolkit.ingest import ingest_ratings
     from toolkit.ingest.reading.source import RatingsSource
-    from toolkit.models.base import Model
-    from toolkit.models.ensemble import Ensemble
-    from toolkit.models.wals import WALS
+    from toolkit.models import WALS, Ensemble, Model
     from toolkit.solver import Trainer
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
     "Backend": "toolkit.backends.base",
-    "Ensemble": "toolkit.models.ensemble",
-    "Model": "toolkit.models.base",
+    "Ensemble": "toolkit.models",
+    "Model": "toolkit.models",
     "PRESETS": "toolkit.config",
     "RatingsDataset": "toolkit.datasets.dataset",
     "RatingsSource": "toolkit.ingest.reading.source",
     "RunOptions": "toolkit.config",
     "Trainer": "toolkit.solver.trainer",
-    "WALS": "toolkit.models.wals",
+    "WALS": "toolkit.models",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",
     "ingest_ratings": "toolkit.ingest",

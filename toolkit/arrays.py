@@ -29,7 +29,9 @@ DeviceArray: TypeAlias = npt.NDArray[Any]
 Ratings: TypeAlias = sp.csr_matrix
 """Sparse ratings in host memory, CSR: stored entries are the observed ratings, a stored zero is a rating."""
 
-AnySparse: TypeAlias = sp.coo_matrix | sp.coo_array | sp.csr_matrix | sp.csr_array
+AnySparse: TypeAlias = (
+    sp.coo_matrix | sp.coo_array | sp.csr_matrix | sp.csr_array | sp.csc_matrix | sp.csc_array
+)
 """Sparse ratings by row and column number, in whichever of the common formats."""
 
 IdLike: TypeAlias = npt.ArrayLike

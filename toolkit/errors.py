@@ -5,9 +5,10 @@
     WalslabError                    the base of all
     ├── ConfigError     ValueError  a hyperparameter or option is unknown or out of range
     ├── SpecError       ValueError  a search specification has mistakes (all of them listed)
-    ├── RatingsError    ValueError  a ratings file cannot be read as ratings
+    ├── RatingsError    ValueError  a file or a matrix does not hold ratings that can be used
     ├── DatasetError    ValueError  a dataset directory is missing, unfinished or corrupt
     ├── ModelError      ValueError  a model directory is missing, unfinished or corrupt
+    │   └── NotFittedError  AttributeError   a model is asked before it is fitted
     ├── UnknownIdError  KeyError    a user or item that the model has never seen
     ├── SolverError     ArithmeticError   the normal equations have no finite solution
     ├── BackendError    RuntimeError      an array backend was required and is not usable
@@ -53,7 +54,7 @@ class SpecError(WalslabError, ValueError):
 
 
 class RatingsError(WalslabError, ValueError):
-    """A ratings file cannot be read as ratings; the text names file, line, field and value."""
+    """A file or a matrix does not hold usable ratings; the text names file and line, or row and column."""
 
 
 class DatasetError(WalslabError, ValueError):
@@ -62,6 +63,10 @@ class DatasetError(WalslabError, ValueError):
 
 class ModelError(WalslabError, ValueError):
     """A model directory is missing, unfinished, corrupt, or of another format version."""
+
+
+class NotFittedError(ModelError, AttributeError):
+    """A model is asked for what only a fitted model has."""
 
 
 class UnknownIdError(WalslabError, KeyError):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.ensemble import common_scale
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, common_scale
 from toolkit.predictor import predict_pairs
 from tune.results import TrialResult, loss
 from tune.selection import greedy

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StudyError
 from toolkit.files.masking import mask
-from toolkit.models.base import Model
-from toolkit.models.ensemble import Ensemble
-from toolkit.models.files import check_target
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Ensemble, Model, check_target
 from tune.members import Choice, choose, model_of
 from tune.registering import Registered, Registry, Target
 from tune.results import TrialResult

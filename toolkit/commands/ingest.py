@@ -15,7 +15,7 @@ from toolkit.commands.progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from toolkit.ingest import RatingsSource
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
 
 _Array = np.ndarray[Any, Any]
