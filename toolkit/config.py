@@ -196,6 +196,10 @@ class WALSConfig(_Checked):
         return self.from_dict({**self.to_dict(), **changes})
 
 
+BACKENDS = ("auto", "numpy", "numba", "cupy", "cuda")
+GPU_BACKENDS = ("cupy", "cuda")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(_Checked):
     """Where and how a model is trained; no option identifies the model.
@@ -217,7 +221,7 @@ class RunOptions(_Checked):
     seed: int = _parameter(0, Range(0, 2**63 - 1, integer=True), "seed of the random start")
     backend: Literal["auto", "numpy", "numba", "cupy", "cuda"] = _parameter(
         "auto",
-        Choice(("auto", "numpy", "numba", "cupy", "cuda")),
+        Choice(BACKENDS),
         "array backend; auto takes cupy where a GPU is usable, or else numba; cuda is cupy with kernels of "
         "our own, which have not run on a device yet",
     )

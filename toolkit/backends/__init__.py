@@ -16,10 +16,7 @@ from toolkit.backends.numba import NumbaBackend
 from toolkit.backends.processors import usable_processors
 from toolkit.backends.rows import Batch, RatingRows
 
-GPU_BACKENDS = (CupyBackend.name, CudaBackend.name)
-
 __all__ = [
-    "GPU_BACKENDS",
     "Backend",
     "BackendName",
     "Batch",
