@@ -149,6 +149,7 @@ DOORS = {
     "explain_ratings": lambda m, bad: m.explain_ratings(bad, 100),
     "rmse": lambda m, bad: m.rmse(bad),
     "from_factors": lambda m, bad: WALS.from_factors(m.factors, bad),
+    "best_of": lambda m, bad: m.best_of(m.factors.users, hidden=[bad]),
     "TrainingData": lambda _, bad: TrainingData(bad, backend=Backend(1)),
 }
 

@@ -159,10 +159,11 @@ class AnsweringModel(StoredModel):
 
     def _best(self, rows: IntArray, n: int, *, exclude_seen: bool, backend: Backend | None = None) -> Best:
         hidden = [self.rated[rows]] if exclude_seen else []
-        return self.best_of(self.factors.users.at(rows), n, hidden=hidden, backend=backend)
+        users = self.factors.users.at(rows)
+        return best_items(self.factors, users, n, hidden=hidden, backend=self._backend(len(rows), backend))
 
     def best_of(
-        self, users: Side, n: int = 10, *, hidden: Sequence[Ratings] = (), backend: Backend | None = None
+        self, users: Side, n: int = 10, *, hidden: Sequence[AnySparse] = (), backend: Backend | None = None
     ) -> Best:
         """Return the best items of users that are given by their factors, which `fold_in` returns.
 
@@ -172,7 +173,7 @@ class AnsweringModel(StoredModel):
             Factors, shape (n_users, k), and biases, shape (n_users,), in host memory.
         n : int, default 10
             How many items for each user.
-        hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
+        hidden : sequence of scipy.sparse matrix, shape (n_users, n_items)
             Items that are stored in a user's row are left out for this user.
         backend : Backend, optional
             Where it is computed; by default NumPy for a few users, and otherwise what is usable here.
@@ -187,10 +188,13 @@ class AnsweringModel(StoredModel):
         ------
         ConfigError
             When shapes do not fit the model, or `n` is not a whole number from 1.
+        RatingsError
+            When a matrix of `hidden` is damaged.
         """
         side = checked_side(users, self.factors.items.factors.shape[1])
+        checked = [checked_ratings(matrix, name="hidden items") for matrix in hidden]
         backend = self._backend(len(side.bias), backend)
-        return best_items(self.factors, side, n, hidden=hidden, backend=backend)
+        return best_items(self.factors, side, n, hidden=checked, backend=backend)
 
     def similar_items(self, item: IdLike, n: int = 10) -> tuple[Array, FloatArray]:
         """Return the items whose factors point the same way, and the cosine, most similar first.

@@ -29,7 +29,7 @@ _MEMBERS = "members"
 _ROUNDING = 1e-6
 
 
-class Ensemble(Model, words=(_MEMBERS, "weights", "trainings")):
+class Ensemble(Model, header_words=(_MEMBERS, "weights", "trainings")):
     """Weighted mean of models that were trained on the same ratings.
 
     The mean of factor models is a factor model: its factors are those of the members side by side. So it

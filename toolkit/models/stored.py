@@ -26,11 +26,11 @@ class StoredModel(ABC):
     options: RunOptions
     _fitted: Fitted[Predictor] | None = None
 
-    def __init_subclass__(cls, *, words: Sequence[str] = (), **options: Any) -> None:
+    def __init_subclass__(cls, *, header_words: Sequence[str] = (), **options: Any) -> None:
         """Register a kind of model, with the words that only this kind writes into the header."""
         super().__init_subclass__(**options)
-        if words:
-            _KINDS[frozenset(words)] = cls
+        if header_words:
+            _KINDS[frozenset(header_words)] = cls
 
     @abstractmethod
     def _header(self) -> dict[str, object]:

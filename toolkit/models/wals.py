@@ -24,7 +24,7 @@ from toolkit.predictor import Side
 from toolkit.solver import Factors
 
 
-class WALS(Model, words=("config", "options", "history")):
+class WALS(Model, header_words=("config", "options", "history")):
     """Weighted alternating least squares for explicit ratings.
 
     Parameters
@@ -64,8 +64,10 @@ class WALS(Model, words=("config", "options", "history")):
     _fitted: Training | None
 
     def __init__(self, config: WALSConfig | None = None, options: RunOptions | None = None) -> None:
-        self.config = checked_type("config", config or WALSConfig(), WALSConfig, "WALSConfig(factors=32)")
-        self.options = checked_type("options", options or RunOptions(), RunOptions, "RunOptions(seed=0)")
+        config = WALSConfig() if config is None else config
+        options = RunOptions() if options is None else options
+        self.config = checked_type("config", config, WALSConfig, "WALSConfig(factors=32)")
+        self.options = checked_type("options", options, RunOptions, "RunOptions(seed=0)")
         self.history: list[Progress] = []
         self.backend_name: str | None = None
 
