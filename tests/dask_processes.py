@@ -10,7 +10,7 @@ import sys
 from processes import end, wait_for
 
 from toolkit.errors import BackendError
-from toolkit.ingest.connection import connect
+from toolkit.ingest.engine_choice import connect
 
 # By default Dask spends half a minute on a worker that is gone.
 QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}

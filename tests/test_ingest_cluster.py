@@ -15,7 +15,7 @@ from processes import wait_for
 from toolkit.engines import dask_cluster
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.connection import connect
+from toolkit.ingest.engine_choice import connect
 
 pytestmark = pytest.mark.integration
 

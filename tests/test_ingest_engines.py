@@ -27,7 +27,7 @@ from toolkit.engines.dask_cluster import Cluster
 from toolkit.engines.threads import Threads
 from toolkit.errors import BackendError, ConfigError, RatingsError
 from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.connection import WORDS, connect
+from toolkit.ingest.engine_choice import WORDS, connect
 from toolkit.ingest.reading.source import RatingsSource
 
 N_RATINGS = 1500

@@ -21,7 +21,8 @@ from ingesting import names, walslab
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.engines.threads import Threads
 from toolkit.errors import DatasetError, RatingsError
-from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks, work
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks
+from toolkit.ingest import checkpoints as work
 
 # Some eighty tasks.
 SMALL = {"block_bytes": 2000, "shard_ratings": 400}
@@ -32,7 +33,7 @@ STAGES = ("reading", "numbering", "sorting", "writing by user", "writing by item
 INGESTS = """
 import os, sys, time, traceback
 import dask.threaded, pyarrow.csv, pyarrow.parquet
-from toolkit.ingest import RatingsSource, ingest_ratings, work
+from toolkit.ingest import RatingsSource, ingest_ratings, checkpoints as work
 
 once = work._once
 
@@ -63,7 +64,7 @@ import signal, sys, time
 # Where the tests run in the background, they and their children ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from toolkit.commands import main
-from toolkit.ingest import work
+from toolkit.ingest import checkpoints as work
 
 once = work._once
 

@@ -140,7 +140,7 @@ def ingest(
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-    from toolkit.ingest.connection import connect
+    from toolkit.ingest.engine_choice import connect
     from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()

@@ -17,10 +17,11 @@ from toolkit.engines.dask_cluster import Cluster
 from toolkit.engines.threads import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError, RatingsError
 from toolkit.files import atomic
-from toolkit.ingest import manifest_entries as manifest
+from toolkit.ingest import manifest_content as manifest
 from toolkit.ingest import memory, tasks
+from toolkit.ingest import pair_check as places
+from toolkit.ingest.checkpoints import FOLDER, Progress, Work
 from toolkit.ingest.reading import diagnosis as badrows
-from toolkit.ingest.reading import row_locations as places
 from toolkit.ingest.reading.blocks import Unit, units
 from toolkit.ingest.reading.diagnosis import Rejections
 from toolkit.ingest.reading.source import IdKind, RatingsSource
@@ -31,7 +32,6 @@ from toolkit.ingest.sorting.transform import TRANSFORMS, Transform
 from toolkit.ingest.splitting import cuts
 from toolkit.ingest.splitting.rule import SPLITS, TRAIN, SplitRule
 from toolkit.ingest.tasks import Splitting, UnitResult
-from toolkit.ingest.work import FOLDER, Progress, Work
 from toolkit.ingest.writing import SHARD_RATINGS, RowShards, ranges, write_columns
 from toolkit.ingest.writing import write_ids as write_id_table
 

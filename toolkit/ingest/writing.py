@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.ingest.reading.arrow import array_of
+from toolkit.ingest.sorting.array_files import put
 from toolkit.ingest.sorting.counting import stable_order
-from toolkit.ingest.sorting.disk import put
 from toolkit.ingest.sorting.merging import Part
 from toolkit.ingest.splitting.rule import SPLITS, TRAIN
+from toolkit.tables.arrow import array_of
 
 # Small enough that a few at once take little memory, large enough that a dataset is not a crowd of files.
 SHARD_RATINGS = 1 << 19

@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.errors import ConfigError
 from toolkit.evaluation.top_n import Best
-from toolkit.ingest.reading.arrow import array_of
+from toolkit.tables.arrow import array_of
 
 if TYPE_CHECKING:
     from toolkit.models.base import Model

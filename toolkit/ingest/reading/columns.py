@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow import array_of, numbers
+from toolkit.tables.arrow import array_of, numbers
 
 _Array = np.ndarray[Any, Any]
 # A table from id to code is used where it is at most this many times as long as the column.

@@ -11,12 +11,12 @@ import numpy as np
 
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.arrow import reads
 from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
 from toolkit.ingest.reading.columns import Columns
 from toolkit.ingest.reading.parsing import closes_quotes, parse
 from toolkit.ingest.reading.source import DELIMITERS, SPLIT_NAMES, RatingsSource, number, split_line
 from toolkit.ingest.splitting.rule import SPLITS
+from toolkit.tables.arrow import reads
 
 SAMPLES = 5
 _SHOWN = 80

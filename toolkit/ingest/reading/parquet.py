@@ -11,13 +11,13 @@ import numpy as np
 
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.arrow import array_of, flags, numbers
 from toolkit.ingest.reading.blocks import Unit
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, of_integers, of_words
 from toolkit.ingest.reading.diagnosis import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.files import RatingsFile, open_raw, reading
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.ingest.splitting.rule import SPLITS
+from toolkit.tables.arrow import array_of, flags, numbers
 
 _BYTES_PER_ROW = 24
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")

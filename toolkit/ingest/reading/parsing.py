@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.arrow import numbers
 from toolkit.ingest.reading.blocks import BOM, count_lines
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_integers, of_words
 from toolkit.ingest.reading.source import RatingsSource, split_line
 from toolkit.ingest.splitting.rule import SPLITS
+from toolkit.tables.arrow import numbers
 
 # Control characters, of which one that is not in the data stands for a delimiter of several bytes: the CSV
 # reader cannot cut at that.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow import numbers, reads
+from toolkit.tables.arrow import numbers, reads
 
 KINDS = ("integer", "number", "time", "zoned time")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from toolkit.ingest.sorting.array_files import put
 from toolkit.ingest.sorting.counting import order_pairs
-from toolkit.ingest.sorting.disk import put
 from toolkit.ingest.sorting.runs import Run
 from toolkit.ingest.sorting.transform import Transform, transformed
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow import numbers
 from toolkit.ingest.reading.columns import as_text
-from toolkit.ingest.sorting.disk import put
+from toolkit.ingest.sorting.array_files import put
 from toolkit.ingest.sorting.runs import Run
+from toolkit.tables.arrow import numbers
 
 _Array = np.ndarray[Any, Any]
 # Ids that wait to be merged into the list, at least.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from toolkit.ingest.reading.columns import Columns, Ids, as_text
+from toolkit.ingest.sorting.array_files import append, put
 from toolkit.ingest.sorting.counting import stable_order
-from toolkit.ingest.sorting.disk import append, put
 
 _Array = np.ndarray[Any, Any]
 # Columns of a run, in the order of the file; the last two where they are read.
