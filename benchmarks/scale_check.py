@@ -19,7 +19,7 @@ from toolkit.datasets.dataset import RatingsDataset
 from toolkit.evaluation.metrics import pairs_on, rmse
 from toolkit.evaluation.ranking import rank
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.writing import SHARD_RATINGS
+from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.solver.trainer import Trainer
 from toolkit.synth import write_ratings
 from toolkit.synth.counts import movielens_counts

@@ -23,8 +23,7 @@ from toolkit.commands.describe import describe
 from toolkit.commands.ingest import ingest
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
-from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 
 
 def read(root, files, *, name="r.csv", valid=0.0, test=0.0, seed=0, split="random", detect=None, **options):
@@ -329,7 +328,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("toolkit.ingest.writing.sp.save_npz", fail)
+    monkeypatch.setattr("toolkit.ingest.dataset_files.sp.save_npz", fail)
     with pytest.raises(OSError, match="disk full"):
         read(tmp_path, GOOD)
     assert [p.name for p in tmp_path.iterdir()] == ["0r.csv"]
@@ -338,8 +337,8 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
 def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, repo_root):
     (tmp_path / "r.csv").write_bytes(GOOD)
     program = """
-import sys, time, toolkit.ingest as ingest, toolkit.ingest.writing as writing
-from toolkit.ingest.reading.source import RatingsSource
+import sys, time, toolkit.ingest as ingest, toolkit.ingest.dataset_files as writing
+from toolkit.ingest import RatingsSource
 write = writing.sp.save_npz
 def slow(path, *args, **options):
     write(path, *args, **options)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import RatingsError
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource
 
 
 @pytest.fixture

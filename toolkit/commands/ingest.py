@@ -140,7 +140,7 @@ def ingest(
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-    from toolkit.ingest.engine_choice import connect
+    from toolkit.ingest.engine_choice import chosen_engine
     from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()
@@ -169,14 +169,14 @@ def ingest(
     )
     screen = console(as_json=as_json)
     screen.print(_told(source), soft_wrap=True)
-    with connect(dask_scheduler, dask) as engine, progress() as tell:
+    with chosen_engine(dask_scheduler, dask) as engine, progress() as tell:
         data = ingest_ratings(
             source,
             out,
             split=rule,
             duplicates=duplicates,  # type: ignore[arg-type]
             transform=transform,  # type: ignore[arg-type]
-            bad_rows=bad_rows,
+            bad_rows=bad_rows,  # type: ignore[arg-type]
             memory_bytes=budget,
             engine=engine,
             overwrite=overwrite,

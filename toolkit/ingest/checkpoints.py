@@ -1,38 +1,39 @@
-"""The stages of an ingest on disk: what a task has finished is not done again after a kill."""
+"""The stages of an ingest on disk: a task that has finished is not done again after a kill."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import pickle
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
-from toolkit.engines.threads import Engine
+from toolkit.engines import Engine
+from toolkit.ingest.notes import read_note, write_note
 
-# Told the stage, the tasks that are done, and all tasks.
 Progress = Callable[[str, int, int], None]
-_T = TypeVar("_T")
+"""Called with the name of a stage, the number of its tasks that have ended, and the number of all."""
+_Value = TypeVar("_Value")
 FOLDER = ".work"
 _PLAN = "plan.sha256"
 
 
-class Work:
-    """The scratch directory of one ingest.
+class Checkpoints:
+    """The scratch directory of one ingest, which only its user may enter.
 
     Parameters
     ----------
     folder : Path
-        Made here, or left by an ingest of the same plan that was killed.
+        Made here, or left by an ingest of the same plan that was killed (`can_resume`).
     plan : dict
-        All that decides what tasks do.
+        Everything that decides what the tasks do.
     engine : Engine
-        Where they run.
+        Runs them.
     progress : callable
-        Told how far they are.
+        Called as each task ends.
     """
 
     def __init__(self, folder: Path, plan: dict[str, Any], engine: Engine, progress: Progress) -> None:
@@ -40,16 +41,8 @@ class Work:
         self.engine = engine
         self.progress = progress
         if not folder.exists():
-            folder.mkdir()
-            (folder / _PLAN).write_text(_text(plan), encoding="utf-8")
-
-    @staticmethod
-    def fits(folder: Path, plan: dict[str, Any]) -> bool:
-        """Tell whether a directory that was left behind is of this plan."""
-        try:
-            return (folder / _PLAN).read_text(encoding="utf-8") == _text(plan)
-        except (OSError, UnicodeDecodeError):
-            return False
+            folder.mkdir(mode=0o700)
+            (folder / _PLAN).write_text(_hash(plan), encoding="utf-8")
 
     def run(self, stage: str, label: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Return what each call returns, in order.
@@ -57,14 +50,14 @@ class Work:
         Parameters
         ----------
         stage : str
-            Names the files that say which tasks have ended.
+            Beginning of the names of the notes on tasks that have ended.
         label : str
-            What is done, for people.
+            Name of the stage for people.
         calls : sequence of tuple
-            A function of a module, and its arguments; it may run in another process, and again after it was
+            A function of a module, and its arguments. It may run in another process, and again after it was
             interrupted.
         """
-        results = {at: self.result(stage, at) for at in range(len(calls)) if self._note(stage, at).exists()}
+        results = {at: self.result(stage, at) for at in range(len(calls)) if self.has_ended(stage, at)}
         done = len(results)
         self.progress(label, done, len(calls))
 
@@ -75,25 +68,24 @@ class Work:
 
         rest = [at for at in range(len(calls)) if at not in results]
         tasks = [(self._note(stage, at), calls[at]) for at in rest]
-        found = self.engine.map(_once, tasks, tick) if rest else []
-        results.update(zip(rest, found, strict=True))
+        results.update(zip(rest, self.engine.map(_once, tasks, tick) if rest else [], strict=True))
         return [results[at] for at in range(len(calls))]
 
-    def once(self, step: str, make: Callable[[], _T]) -> _T:
-        """Return what `make` returns, or returned before the ingest was killed: what it read may be gone."""
+    def once(self, step: str, make: Callable[[], _Value]) -> _Value:
+        """Return what `make` returns, or returned before a kill: its input may be gone by now."""
         note = self.folder / f"{step}.done"
         if not note.exists():
-            _write(note, make())
-        found: _T = _read(note)
-        return found
+            write_note(note, make())
+        value: _Value = read_note(note)
+        return value
 
-    def done(self, stage: str, at: int) -> bool:
+    def has_ended(self, stage: str, at: int) -> bool:
         """Tell whether a task has ended well."""
         return self._note(stage, at).exists()
 
     def result(self, stage: str, at: int) -> Any:
-        """Return what a task that has ended returned."""
-        return _read(self._note(stage, at))
+        """Return the result of a task that has ended."""
+        return read_note(self._note(stage, at))
 
     def forget(self, pattern: str) -> None:
         """Remove files that no later stage needs."""
@@ -101,50 +93,40 @@ class Work:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove everything: the dataset is complete."""
+        """Remove the directory: the dataset is complete."""
+        # Without its plan, what is left by a kill in the middle of this is not gone on with.
+        (self.folder / _PLAN).unlink()
         shutil.rmtree(self.folder)
 
     def _note(self, stage: str, at: int) -> Path:
         return self.folder / f"{stage}-{at:06d}.done"
 
 
+def can_resume(folder: Path, plan: dict[str, Any]) -> bool:
+    """Tell whether a scratch directory is of this plan and of nobody but this user.
+
+    Another user may put a directory under any name beside the output. Its files would become a part of this
+    user's dataset.
+    """
+    try:
+        for path in (folder.parent, folder):
+            facts = path.lstat()
+            if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+                return False
+        if stat.S_IMODE(facts.st_mode) & 0o077:
+            return False
+        return (folder / _PLAN).read_text(encoding="utf-8") == _hash(plan)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _once(task: tuple[Path, tuple[Any, ...]]) -> Any:
     note, (function, *arguments) = task
     result = function(*arguments)
-    _write(note, result)
+    write_note(note, result)
     return result
 
 
-def _write(note: Path, result: Any) -> None:
-    # Of a worker's own, as a cluster may run a task that it believes lost a second time.
-    part = note.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as file:
-        _Pickler(file).dump(result)
-    part.replace(note)
-
-
-def _read(note: Path) -> Any:
-    with note.open("rb") as file:
-        return _Unpickler(file, note.parent).load()
-
-
-class _Pickler(pickle.Pickler):
-    """Leaves open which the scratch directory is: who goes on with it has given it another name."""
-
-    def persistent_id(self, obj: Any) -> str | None:
-        return FOLDER if isinstance(obj, Path) and obj.name == FOLDER else None
-
-
-class _Unpickler(pickle.Unpickler):
-    # Reads what this program has written for this user, in a directory of its own.
-    def __init__(self, file: BinaryIO, folder: Path) -> None:
-        super().__init__(file)
-        self.folder = folder
-
-    def persistent_load(self, pid: str) -> Path:
-        return self.folder
-
-
-def _text(plan: dict[str, Any]) -> str:
-    # Not the plan itself: addresses in it may carry passwords.
+def _hash(plan: dict[str, Any]) -> str:
+    # The plan itself is not kept, as addresses in it may carry passwords.
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()

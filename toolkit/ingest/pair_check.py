@@ -1,63 +1,63 @@
-"""File and line of what is wrong, found out when something is."""
+"""Pairs that cannot be kept: the error that names user and item, and file and line."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from toolkit.errors import RatingsError
-from toolkit.ingest.reading import parquet
-from toolkit.ingest.reading.blocks import Unit, pieces
-from toolkit.ingest.reading.diagnosis import check, numbered
-from toolkit.ingest.reading.source import RatingsSource, split_line
+from toolkit.ingest.reading import RatingsSource
+from toolkit.ingest.reading.blocks import Unit
+from toolkit.ingest.reading.line_numbers import pairs_with_lines
 from toolkit.ingest.sorting.merging import Part
 from toolkit.ingest.sorting.runs import Run
+from toolkit.tables.arrow import DistinctIds
 
 
-def lines_before(source: RatingsSource, unit: Unit) -> int:
-    """Return how many lines, or rows, of its file come before a unit."""
-    if unit.begin == 0:
-        return 0
-    file = source.files[unit.file]
-    if file.kind == "parquet":
-        return parquet.rows_before(file, unit.begin)
-    count = 0
-    with file.open() as stream:
-        left = unit.begin
-        while left > 0 and (data := stream.read(min(left, 1 << 20))):
-            count += data.count(b"\n")
-            left -= len(data)
-        # The line that was begun before the unit belongs to the one before.
-        stream.seek(unit.begin - 1)
-        return count + (stream.read(1) != b"\n")
+@dataclass(frozen=True)
+class ReadInput:
+    """The input, and the runs that were read from it.
+
+    Attributes
+    ----------
+    source : RatingsSource
+        The input.
+    units : list of Unit
+        Its parts.
+    runs : list of Run
+        The runs, in the order of the input.
+    block_bytes : int
+        Bytes that were read at once.
+    """
+
+    source: RatingsSource
+    units: Sequence[Unit]
+    runs: Sequence[Run]
+    block_bytes: int
+
+    def rows(self, run: Run) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Yield file and line, and user and item, of the ratings of a run in the order of the input."""
+        return pairs_with_lines(self.source, self.units[run.unit], run.piece, self.block_bytes)
 
 
-def check_pairs(
-    source: RatingsSource,
-    units: Sequence[Unit],
-    runs: Sequence[Run],
-    parts: Sequence[Part],
-    block_bytes: int,
-    ids: tuple[Any, Any],
-) -> None:
+def check_pairs(read: ReadInput, parts: Sequence[Part], ids: tuple[DistinctIds, DistinctIds]) -> None:
     """Refuse pairs that cannot be kept.
 
     Parameters
     ----------
-    source, units, block_bytes
-        The input.
-    runs, parts : sequence
-        What was read from it, and merged.
+    read : ReadInput
+        The input and its runs.
+    parts : sequence of Part
+        The merged ratings.
     ids : tuple
         All users and all items, ascending.
 
     Raises
     ------
     RatingsError
-        Naming user and item, and where they are.
+        Naming user and item, and file and line.
     """
     conflict = next((part.conflict for part in parts if part.conflict), None)
     if conflict:
@@ -75,33 +75,46 @@ def check_pairs(
         )
     negative = next((part.negative for part in parts if part.negative), None)
     if negative:
-        named = _named(negative[:2], ids)
-        holder = next(run for run in runs if _holds(run, *negative[:2]))
-        place = next(place for place, pair in _rows(source, units, holder, block_bytes) if pair == named)
-        raise RatingsError(
-            f"the rating of item {named[1]} by user {named[0]}, first at {place}, comes to {negative[2]:g}, "
-            "but --transform log1p takes logarithms of ratings that are 0 or more: mend the file, or leave "
-            "--transform out"
-        )
-    again = [part.repeats for part in parts if part.repeats]
-    if not again:
-        return
-    first = min(found.run for found in again)
-    here = [found for found in again if found.run == first]
-    wanted: dict[tuple[str, str], int] = {}
-    for found in here:
-        for user, item, before in zip(found.users, found.items, found.before, strict=True):
-            # Of a pair that comes often in the run, what is before the first of them.
-            wanted.setdefault(_named((int(user), int(item)), ids), int(before))
-    where, pair, earlier = _first_repeat(source, units, runs, first, wanted, block_bytes)
-    count = sum(part.duplicates for part in parts)
-    raise RatingsError(
-        f"{where}: user {pair[0]} rates item {pair[1]} again, after {earlier} ({count:,} such lines in all): "
+        raise _negative_error(read, negative, ids)
+    repeated = [part for part in parts if part.repeats]
+    if repeated:
+        raise _repeat_error(read, repeated, sum(part.duplicates for part in parts), ids)
+
+
+def _negative_error(
+    read: ReadInput, negative: tuple[int, int, float], ids: tuple[DistinctIds, DistinctIds]
+) -> RatingsError:
+    *pair, rating = negative
+    user, item = _named((pair[0], pair[1]), ids)
+    run = next(run for run in read.runs if _holds(run, pair[0], pair[1]))
+    line = next(line for line, other in read.rows(run) if other == (user, item))
+    return RatingsError(
+        f"the rating of item {item} by user {user}, first at {line}, comes to {rating:g}, "
+        "but --transform log1p takes logarithms of ratings that are 0 or more: mend the file, or leave "
+        "--transform out"
+    )
+
+
+def _repeat_error(
+    read: ReadInput, parts: Sequence[Part], count: int, ids: tuple[DistinctIds, DistinctIds]
+) -> RatingsError:
+    """Return the error that names the first repeated pair of the input, and the rating before it."""
+    repeats = [part.repeats for part in parts if part.repeats]
+    first = min(some.run for some in repeats)
+    # For each pair that is repeated in the first such run, the run of the rating before its first repeat.
+    run_before: dict[tuple[str, str], int] = {}
+    for some in repeats:
+        if some.run == first:
+            for user, item, before in zip(some.users, some.items, some.before, strict=True):
+                run_before.setdefault(_named((int(user), int(item)), ids), int(before))
+    line, pair, earlier = _first_repeat(read, first, run_before)
+    return RatingsError(
+        f"{line}: user {pair[0]} rates item {pair[1]} again, after {earlier} ({count:,} such lines in all): "
         "mend the file, or say which counts with --duplicates last, mean or sum"
     )
 
 
-def _named(pair: tuple[int, int], ids: tuple[Any, Any]) -> tuple[str, str]:
+def _named(pair: tuple[int, int], ids: tuple[DistinctIds, DistinctIds]) -> tuple[str, str]:
     return str(ids[0][pair[0]]), str(ids[1][pair[1]])
 
 
@@ -116,41 +129,17 @@ def _holds(run: Run, user: int, item: int) -> bool:
 
 
 def _first_repeat(
-    source: RatingsSource,
-    units: Sequence[Unit],
-    runs: Sequence[Run],
-    run: int,
-    wanted: dict[tuple[str, str], int],
-    block_bytes: int,
+    read: ReadInput, run: int, run_before: dict[tuple[str, str], int]
 ) -> tuple[str, tuple[str, str], str]:
-    """Return place and pair of the first repeat in a run, and the place of the rating before it."""
+    """Return line and pair of the first repeat in a run, and the line of the rating before it."""
     seen: dict[tuple[str, str], str] = {}
-    for place, pair in _rows(source, units, runs[run], block_bytes):
-        before = wanted.get(pair)
+    for line, pair in read.rows(read.runs[run]):
+        before = run_before.get(pair)
         if before is None:
             continue
         if before != run:
-            rows = _rows(source, units, runs[before], block_bytes)
-            return place, pair, [earlier for earlier, other in rows if other == pair][-1]
+            return line, pair, [one for one, other in read.rows(read.runs[before]) if other == pair][-1]
         if pair in seen:
-            return place, pair, seen[pair]
-        seen[pair] = place
+            return line, pair, seen[pair]
+        seen[pair] = line
     raise RatingsError("a file was written while it was read: ingest it again when it is complete")
-
-
-def _rows(
-    source: RatingsSource, units: Sequence[Unit], run: Run, block_bytes: int
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield place, and user and item, of the ratings of a run in input order."""
-    unit = units[run.unit]
-    file, before = source.files[unit.file], lines_before(source, unit)
-    if source.parquet:
-        for row, user, item in parquet.pairs(unit, source, block_bytes, run.piece):
-            yield f"{file}, row {before + row}", (user, item)
-        return
-    piece = next(itertools.islice(pieces(unit, source, block_bytes), run.piece, None))
-    for at, line in numbered(piece.data, before + piece.line):
-        if not check(line, at, source):
-            fields = split_line(line.decode("utf-8", "surrogateescape"), source.delimiter)
-            user, item = (fields[position].strip() for position in source.columns[:2])
-            yield f"{file}, line {at}", (user, item)

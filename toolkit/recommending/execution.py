@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.backends.base import Backend, BackendName
-from toolkit.engines.dask_cluster import cluster_at
+from toolkit.engines import cluster_at
 from toolkit.errors import ConfigError
 from toolkit.evaluation.top_n import Best
 from toolkit.files.masking import mask

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.backends.base import Backend, BackendName
-from toolkit.engines.dask_cluster import Cluster, Words
+from toolkit.engines import Cluster, Words
 from toolkit.errors import ModelError
 from toolkit.evaluation.top_n import Best
 from toolkit.models.base import Model
