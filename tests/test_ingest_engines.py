@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -22,7 +23,7 @@ from processes import end, wait_for
 
 from toolkit.commands import progress as shown
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection
+from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection, processors
 from toolkit.errors import BackendError, ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.ingest.engine_choice import WORDS, chosen_engine
@@ -152,6 +153,71 @@ def test_an_interrupt_waits_for_what_runs(two_at_once, tmp_path):
     ]
     time.sleep(0.6)
     assert names(tmp_path) == before
+
+
+def test_few_tasks_are_begun_before_their_turn():
+    begun, gate = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item == 0:
+            gate.wait(10)
+        return item
+
+    engine, ticks = Threads(2), []
+
+    def tick():
+        ticks.append(max(begun))
+        if len(ticks) == 50:
+            gate.set()
+
+    assert engine.map(work, range(10_000), tick) == list(range(10_000))
+    # In their order, but for two that begin at the same time.
+    assert all(abs(item - at) < 4 for at, item in enumerate(begun))
+    assert max(at - done for done, at in enumerate(ticks)) < 8
+
+
+def test_threads_serve_again_after_an_error():
+    engine = Threads(2)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            engine.map(lambda item: 1 // item, [1, 0, 1], lambda: None)
+        assert engine.map(abs, [-1, -2, -3], lambda: None) == [1, 2, 3]
+    assert engine.map(abs, [], lambda: None) == []
+
+
+def test_an_ordinary_ingest_imports_neither_dask_nor_pandas(ratings, tmp_path):
+    program = """
+import sys
+from toolkit import RatingsSource, ingest_ratings
+ingest_ratings(RatingsSource.detect([sys.argv[1]]), sys.argv[2])
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"dask", "distributed", "pandas"}))
+"""
+    command = [sys.executable, "-c", program, str(ratings), str(tmp_path / "out")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "900000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+    ],
+)
+def test_processors_of_a_container(tmp_path, monkeypatch, files, count):
+    monkeypatch.setattr(processors, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert processors.usable_processors() == count
 
 
 # A cluster

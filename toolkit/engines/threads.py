@@ -62,28 +62,29 @@ class Threads:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        # One pool for all lists of tasks: its threads reuse the memory that they freed, as new ones would
+        # not.
+        self._pool = ThreadPoolExecutor(workers)
 
     def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], tick: Tick) -> list[_Result]:
         """Return ``function(item)`` for each item, in order; see `Engine.map`."""
         results: dict[int, _Result] = {}
         todo = enumerate(items)
         running: dict[Future[_Result], int] = {}
-        pool = ThreadPoolExecutor(self.workers)
         try:
             while True:
                 # Few tasks wait in the pool at a time: memory does not grow with their number.
                 for at, item in islice(todo, self.workers * _AHEAD - len(running)):
-                    running[pool.submit(function, item)] = at
+                    running[self._pool.submit(function, item)] = at
                 if not running:
                     return [results[at] for at in range(len(items))]
-                for future in sorted(
-                    wait(running, return_when=FIRST_COMPLETED).done, key=running.__getitem__
-                ):
+                ended = wait(running, return_when=FIRST_COMPLETED).done
+                for future in sorted(ended, key=running.__getitem__):
                     results[running.pop(future)] = future.result()
                     tick()
         finally:
             # Tasks that run write files, and must end before the files are removed.
-            pool.shutdown(wait=True, cancel_futures=True)
+            wait([future for future in running if not future.cancel()])
 
     def check(self, folder: Path, paths: Sequence[Any]) -> None:
         """Do nothing: threads see the files of their process."""

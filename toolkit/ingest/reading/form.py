@@ -89,7 +89,7 @@ def text_form(
     words = columns if columns is not None and any(map(is_word, columns)) else ()
     first = [name.strip().strip('"') for name in rows[0]]
     if header is None:
-        header = any(word in first for word in words) or not any(map(is_number, rows[0]))
+        header = any(is_word(word) and word in first for word in words) or not any(map(is_number, rows[0]))
     names = first if header else names_of_fields(file, rows, words) if words else []
     return Form(file, delimiter, header, names, rows, {})
 

@@ -130,7 +130,8 @@ class RatingsSource:
             columns = some_of("columns", columns, (str, int), '["user", "item", "rating"]')
         one_of("--ids", ids, ID_KINDS)
         _check_arguments(delimiter, header, split_column)
-        files, given = _with_split_files(find_files(paths), _checked_split_files(split_files))
+        held_out = _checked_split_files(split_files)
+        files, given = _with_split_files(find_files(paths), held_out)
         parquet = files[0].kind == "parquet"
         odd = next((file for file in files if (file.kind == "parquet") != parquet), None)
         if odd:
