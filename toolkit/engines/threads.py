@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 Tick = Callable[[], None]
 _Item = TypeVar("_Item")
@@ -86,5 +86,5 @@ class Threads:
             # Tasks that run write files, and must end before the files are removed.
             wait([future for future in running if not future.cancel()])
 
-    def check(self, folder: Path, paths: Sequence[Any]) -> None:
+    def check(self, folder: Path, paths: Sequence[str]) -> None:
         """Do nothing: threads see the files of their process."""

@@ -5,7 +5,7 @@ Arrow's own conversions import pandas, which takes a second and 100 MB; those of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def can_be_read_as(text: str, kind: pa.DataType) -> bool:
         data = text.strip(" \t").encode()
         # From buffers, because Arrow imports pandas to look at an object of Python.
         buffers = [None, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data)]
-        value: Any = pa.Array.from_buffers(pa.string(), 1, buffers).cast(kind)
+        value = pa.Array.from_buffers(pa.string(), 1, buffers).cast(kind)
     except ValueError:
         return False
     return not pa.types.is_floating(kind) or bool(np.isfinite(numbers(value)).all())

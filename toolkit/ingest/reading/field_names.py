@@ -68,14 +68,14 @@ def names_of_fields(file: RatingsFile, rows: list[list[str]], words: Sequence[st
 def _check_readings(file: RatingsFile, rows: list[list[str]], names: list[str]) -> None:
     """Refuse names that are fewer than the fields unless the first fields fit them and the last do not."""
     missing = len(rows[0]) - len(names)
-    told = f"{file}: --columns names {len(names)} of {len(rows[0])} fields, {','.join(names)}"
+    named = f"{file}: --columns names {len(names)} of {len(rows[0])} fields, {','.join(names)}"
     if not _fits(rows, names):
         rating = rows[0][find_column(names, "rating") or 0]
         raise RatingsError(
-            f"{told}, but the first fields do not fit: the rating would be {rating[:80]!r}; {_WAY_OUT}"
+            f"{named}, but the first fields do not fit: the rating would be {rating[:80]!r}; {_WAY_OUT}"
         )
     if _fits([row[missing:] for row in rows], names):
-        raise RatingsError(f"{told}, and both the first and the last fields fit: {_WAY_OUT}")
+        raise RatingsError(f"{named}, and both the first and the last fields fit: {_WAY_OUT}")
 
 
 def _fits(rows: list[list[str]], names: list[str]) -> bool:
