@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 from toolkit.config import PRESETS, RunOptions
-from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.models import WALS
 
 # What the tutorial reports for its defaults and for its tuned values, which were tuned on the test set.

@@ -53,7 +53,7 @@ from scale_model import (
 )
 
 from toolkit.backends.device_share import RESERVE
-from toolkit.ingest.writing import SHARD_RATINGS
+from toolkit.ingest.shards import SHARD_RATINGS
 
 RATINGS = (20_000_000, 100_000_000, 1_000_000_000, 10_000_000_000)
 RANKS = (34, 64, 128)

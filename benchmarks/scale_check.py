@@ -17,7 +17,7 @@ from toolkit.config import WALSConfig
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.evaluation import pairs_on, rank, rmse
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.writing import SHARD_RATINGS
+from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.solver import Trainer, TrainingData
 from toolkit.synth import write_ratings
 from toolkit.synth.counts import movielens_counts

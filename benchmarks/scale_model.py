@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from toolkit.backends.device_share import RESERVE
 from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
-from toolkit.ingest.memory import plan
-from toolkit.ingest.writing import SHARD_RATINGS
+from toolkit.ingest.memory import capacity
+from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.synth.counts import movielens_counts
 
 # Measured, benchmarks/RESULTS.md of 2026-11-24, on 2 cores.
@@ -137,7 +137,7 @@ def pieces(shape: Shape) -> float:
     Ranges have half a million ratings, and blocks 64 MiB at most, so that pieces grow with the square.
     """
     text = int(TEXT_BYTES * shape.ratings)
-    block = plan(8 << 30, input_bytes=text, shard_ratings=SHARD_RATINGS, most_workers=2).block_bytes
+    block = capacity(8 << 30, input_bytes=text, shard_ratings=SHARD_RATINGS, most_workers=2).block_bytes
     return shape.ratings / SHARD_RATINGS * (text / block + shape.train / SHARD_RATINGS)
 
 

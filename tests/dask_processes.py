@@ -10,7 +10,7 @@ import sys
 from processes import end, wait_for
 
 from toolkit.errors import BackendError
-from toolkit.ingest.connection import connect
+from toolkit.ingest.engine_choice import chosen_engine
 
 # By default Dask spends half a minute on a worker that is gone.
 QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
@@ -70,7 +70,7 @@ class DaskProcesses:
 def failure_to_connect(address):
     """Return what is said of a cluster that cannot be used, and nothing of one that can."""
     try:
-        with connect(address):
+        with chosen_engine(address):
             return ""
     except BackendError as error:
         return str(error)

@@ -14,8 +14,7 @@ from command_lines import parameters
 
 from cluster.cli import main
 from toolkit.config import WALSConfig
-from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from tune.spec import SearchSpec
 
 ROOT = Path(__file__).resolve().parent.parent

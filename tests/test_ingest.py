@@ -23,8 +23,8 @@ from toolkit.commands.describe import describe
 from toolkit.commands.ingest import ingest
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
-from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.ingest.reading.ratings_file import RatingsFile
 
 
 def read(root, files, *, name="r.csv", valid=0.0, test=0.0, seed=0, split="random", detect=None, **options):
@@ -310,6 +310,88 @@ def test_options_out_of_range(tmp_path, options):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"shard_ratings": 0}, "shard_ratings must be at least 1, but got 0"),
+        ({"shard_ratings": 2.5}, "shard_ratings must be a whole number"),
+        ({"shard_ratings": 2**31}, "shard_ratings must be at most 2147483647"),
+        ({"block_bytes": 0}, "block_bytes must be at least 1, but got 0"),
+        ({"block_bytes": "1MB"}, "block_bytes must be a whole number"),
+        ({"memory_bytes": -1}, "memory_bytes must be at least 1, but got -1"),
+        ({"memory_bytes": "512MiB"}, "memory_bytes must be a whole number"),
+        ({"memory_bytes": 1}, "--memory must be at least"),
+        ({"split": "temporal"}, r"split must be a SplitRule, such as SplitRule\(kind="),
+        (
+            {"split": SplitRule(kind="tempral")},
+            "--split must be one of .* but got 'tempral' .did you mean 'temporal'",
+        ),
+        ({"split": SplitRule(kind=["random"])}, "--split must be one of"),
+        ({"split": SplitRule(valid="0.1")}, "--valid must be a share"),
+        ({"split": SplitRule(test=None)}, "--test must be a share"),
+        ({"split": SplitRule(seed=1.5)}, "--seed must be a whole number, but got 1.5"),
+        ({"split": SplitRule(seed=2**64)}, r"--seed must be at least 0 and below 2\*\*64"),
+        ({"duplicates": "lst"}, "--duplicates must be one of .* .did you mean 'last'"),
+        ({"duplicates": ["last"]}, "--duplicates must be one of"),
+        ({"bad_rows": True}, "--bad-rows must be one of error, drop, but got True"),
+        ({"engine": 2}, "engine must be an engine"),
+        ({"progress": True}, "progress must be a function"),
+        ({"overwrite": "yes"}, "overwrite must be True or False, but got 'yes'"),
+        ({"source": ["r.csv"]}, r"source must be RatingsSource.detect\(\[...\]\)"),
+        ({"out": 3}, "out must be a path, but got 3"),
+    ],
+)
+def test_natural_mistakes_in_python_are_refused_before_a_file_is_touched(tmp_path, options, text):
+    gone = RatingsSource(
+        files=(RatingsFile(str(tmp_path / "gone.csv")),),
+        delimiter=",",
+        header=False,
+        columns=(0, 1, 2),
+        fields=3,
+    )
+    arguments = {"source": gone, "out": tmp_path / "out", **options}
+    if options == {"memory_bytes": 1}:  # the size of the input is a part of this one
+        (tmp_path / "gone.csv").touch()
+    with pytest.raises(ConfigError, match=text):
+        ingest_ratings(**arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    options = {"shard_ratings": np.int64(40), "block_bytes": np.int32(100), "memory_bytes": np.int64(1 << 30)}
+    made = read(tmp_path, GOOD, seed=np.int64(3), **options)
+    assert made.manifest["split"]["seed"] == 3
+
+
+def test_a_good_line_never_meets_the_diagnosis(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("a block was looked at line by line")
+
+    monkeypatch.setattr("toolkit.ingest.reading.diagnosis.salvage", fail)
+    assert read(tmp_path, GOOD * 100, block_bytes=50, bad_rows="drop").counts["ratings"] == 1
+    with pytest.raises(AssertionError):
+        read(tmp_path, GOOD + b"1,2,x\n", bad_rows="drop", overwrite=True)
+
+
+def test_a_file_without_a_header_from_the_command_line(tmp_path):
+    path = tmp_path / "r.dat"
+    path.write_text(
+        "".join(
+            f"{item}::{user}::{user % 5 + 1}::{user + item}\n"
+            for user in range(9)
+            for item in range(97, 98 + user % 3)
+        )
+    )
+    words = [str(path), "--out", str(tmp_path / "out"), "--columns", "item,user,rating,timestamp"]
+    done = CliRunner().invoke(ingest, [*words, "--split", "temporal"])
+    assert done.exit_code == 0, done.output
+    assert (
+        "delimiter '::', no header, user, item, rating and timestamp in columns 2, 1, 3, 4 of 4\n"
+        in done.stdout
+    )
+    assert RatingsDataset.open(tmp_path / "out").user_ids.tolist() == list(range(9))
+
+
 def test_a_dataset_is_replaced_on_request_only_and_nothing_else_ever(tmp_path):
     first = read(tmp_path, b"1,2,3\n4,5,6\n")
     with pytest.raises(DatasetError, match=r"exists already: .* --overwrite"):
@@ -329,7 +411,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("toolkit.ingest.writing.sp.save_npz", fail)
+    monkeypatch.setattr("toolkit.ingest.dataset_files.sp.save_npz", fail)
     with pytest.raises(OSError, match="disk full"):
         read(tmp_path, GOOD)
     assert [p.name for p in tmp_path.iterdir()] == ["0r.csv"]
@@ -338,8 +420,8 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
 def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, repo_root):
     (tmp_path / "r.csv").write_bytes(GOOD)
     program = """
-import sys, time, toolkit.ingest as ingest, toolkit.ingest.writing as writing
-from toolkit.ingest.reading.source import RatingsSource
+import sys, time, toolkit.ingest as ingest, toolkit.ingest.dataset_files as writing
+from toolkit.ingest import RatingsSource
 write = writing.sp.save_npz
 def slow(path, *args, **options):
     write(path, *args, **options)

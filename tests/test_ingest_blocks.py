@@ -13,8 +13,8 @@ from ratings_files import TEXT, digest_of_all, put, read, refused, source_of
 
 from toolkit.ingest import SplitRule
 from toolkit.ingest.reading.blocks import count_lines, cut_lines, pieces, units
-from toolkit.ingest.reading.files import RatingsFile
-from toolkit.ingest.reading.row_locations import lines_before
+from toolkit.ingest.reading.line_numbers import lines_before
+from toolkit.ingest.reading.ratings_file import RatingsFile
 
 LINES = st.lists(st.text("ab,é\r", max_size=9), max_size=12).map(lambda lines: "\n".join(lines).encode())
 

@@ -15,7 +15,7 @@ from processes import wait_for
 from toolkit.engines import dask_cluster
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.connection import connect
+from toolkit.ingest.engine_choice import chosen_engine
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +51,7 @@ def ratings(tmp_path):
 
 
 def ingest(ratings, out, address, progress):
-    with connect(address) as workers:
+    with chosen_engine(address) as workers:
         return ingest_ratings(
             RatingsSource.detect([ratings]),
             out,
@@ -120,7 +120,7 @@ def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_p
 
 
 def test_a_long_task_is_no_lack_of_workers(cluster, impatient):
-    with connect(cluster.address) as workers:
+    with chosen_engine(cluster.address) as workers:
         assert workers.map(time.sleep, [3.0, 0.1], lambda: None) == [None, None]
 
 

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -22,13 +23,10 @@ from processes import end, wait_for
 
 from toolkit.commands import progress as shown
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.engines import dask_cluster
-from toolkit.engines.dask_cluster import Cluster
-from toolkit.engines.threads import Threads
+from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection, processors
 from toolkit.errors import BackendError, ConfigError, RatingsError
-from toolkit.ingest import SplitRule, ingest_ratings
-from toolkit.ingest.connection import WORDS, connect
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.ingest.engine_choice import WORDS, chosen_engine
 
 N_RATINGS = 1500
 SMALL = {"block_bytes": 1000, "shard_ratings": 300, "split": SplitRule(kind="temporal")}
@@ -157,13 +155,78 @@ def test_an_interrupt_waits_for_what_runs(two_at_once, tmp_path):
     assert names(tmp_path) == before
 
 
+def test_few_tasks_are_begun_before_their_turn():
+    begun, gate = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item == 0:
+            gate.wait(10)
+        return item
+
+    engine, ticks = Threads(2), []
+
+    def tick():
+        ticks.append(max(begun))
+        if len(ticks) == 50:
+            gate.set()
+
+    assert engine.map(work, range(10_000), tick) == list(range(10_000))
+    # In their order, but for two that begin at the same time.
+    assert all(abs(item - at) < 4 for at, item in enumerate(begun))
+    assert max(at - done for done, at in enumerate(ticks)) < 8
+
+
+def test_threads_serve_again_after_an_error():
+    engine = Threads(2)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            engine.map(lambda item: 1 // item, [1, 0, 1], lambda: None)
+        assert engine.map(abs, [-1, -2, -3], lambda: None) == [1, 2, 3]
+    assert engine.map(abs, [], lambda: None) == []
+
+
+def test_an_ordinary_ingest_imports_neither_dask_nor_pandas(ratings, tmp_path):
+    program = """
+import sys
+from toolkit import RatingsSource, ingest_ratings
+ingest_ratings(RatingsSource.detect([sys.argv[1]]), sys.argv[2])
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"dask", "distributed", "pandas"}))
+"""
+    command = [sys.executable, "-c", program, str(ratings), str(tmp_path / "out")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "900000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+    ],
+)
+def test_processors_of_a_container(tmp_path, monkeypatch, files, count):
+    monkeypatch.setattr(processors, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert processors.usable_processors() == count
+
+
 # A cluster
 
 
 @pytest.mark.integration
 def test_a_cluster_makes_the_bytes_that_threads_make(cluster, ratings, wanted, tmp_path):
     steps = []
-    with connect(str(cluster.file)) as workers:
+    with chosen_engine(str(cluster.file)) as workers:
         source = RatingsSource.detect([ratings], timestamp=True)
         made = ingest_ratings(
             source, tmp_path / "out", engine=workers, progress=lambda *step: steps.append(step), **SMALL
@@ -218,7 +281,7 @@ def test_an_ingest_outlives_its_workers(cluster, ratings, wanted, tmp_path):
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
-    with connect(cluster.address) as workers:
+    with chosen_engine(cluster.address) as workers:
         source = RatingsSource.detect([ratings], timestamp=True)
         made = ingest_ratings(source, tmp_path / "out", engine=workers, progress=progress, **SMALL)
     assert len(killed) == 2
@@ -272,6 +335,7 @@ def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
 def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, monkeypatch):
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
     monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
+    monkeypatch.setattr(dask_connection, "_TIMEOUT", "3s")
     ingest = ["ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler"]
     with DaskProcesses(tmp_path_factory.mktemp("frail"), repo_root, **settings) as processes:
         processes.start_scheduler()
@@ -284,7 +348,7 @@ def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, 
 
         processes.start("worker", "--nworkers", "1", "--nthreads", "1")
         wait_for(lambda: "no workers" not in failure_to_connect(address))
-        with connect(address) as workers:
+        with chosen_engine(address) as workers:
             with pytest.raises(
                 BackendError, match="Dask workers died of a task, perhaps for want of memory: "
             ):
@@ -306,7 +370,7 @@ def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, 
     "scheduler", ["tcp://127.0.0.1:1", "localhost", "spam://head:8786", "[]", '{"id": "x"}', "?"]
 )
 def test_a_scheduler_that_does_not_answer(tmp_path, ratings, scheduler, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_ANSWER", "1s")
+    monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
     if scheduler[0] in "[{?":
         (tmp_path / "scheduler.json").write_text(scheduler)
         scheduler = str(tmp_path / "scheduler.json")
@@ -387,9 +451,9 @@ def test_two_clusters_are_one_too_many(ratings, tmp_path):
     )
     assert done.exit_code == 2
     assert "--dask-scheduler names a cluster, and --dask starts one: give one of them" in done.stderr
-    with pytest.raises(ConfigError), connect("tcp://h:1", "cuda"):
+    with pytest.raises(ConfigError), chosen_engine("tcp://h:1", "cuda"):
         pytest.fail("the block must not run")
-    with connect() as nothing:
+    with chosen_engine() as nothing:
         assert nothing is None
 
 

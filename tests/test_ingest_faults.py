@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import pickle
 import select
 import shutil
 import signal
@@ -19,9 +20,9 @@ import pytest
 from ingesting import names, walslab
 
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.engines.threads import Threads
+from toolkit.engines import Threads
 from toolkit.errors import DatasetError, RatingsError
-from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, tasks, work
+from toolkit.ingest import RatingsSource, SplitRule, checkpoints, ingest_ratings, tasks
 
 # Some eighty tasks.
 SMALL = {"block_bytes": 2000, "shard_ratings": 400}
@@ -31,16 +32,16 @@ STAGES = ("reading", "numbering", "sorting", "writing by user", "writing by item
 # Forks an ingest for each line it is told, so that the imports, which take longest, are done once.
 INGESTS = """
 import os, sys, time, traceback
-import dask.threaded, pyarrow.csv, pyarrow.parquet
-from toolkit.ingest import RatingsSource, ingest_ratings, work
+import pyarrow.csv, pyarrow.parquet
+from toolkit.ingest import RatingsSource, ingest_ratings, checkpoints
 
-once = work._once
+once = checkpoints._once
 
 def slow(task):
     time.sleep(0.005)
     return once(task)
 
-work._once = slow
+checkpoints._once = slow
 for line in sys.stdin:
     ratings, out, overwrite = line.rstrip().split("|")
     child = os.fork()
@@ -63,16 +64,16 @@ import signal, sys, time
 # Where the tests run in the background, they and their children ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from toolkit.commands import main
-from toolkit.ingest import work
+from toolkit.ingest import checkpoints
 
-once = work._once
+once = checkpoints._once
 
 def slow(task):
     print(task[0].name, flush=True)
     time.sleep(0.3)
     return once(task)
 
-work._once = slow
+checkpoints._once = slow
 main(prog_name="walslab")
 """
 
@@ -108,13 +109,13 @@ def undisturbed(ratings, tmp_path_factory):
 def ran(monkeypatch):
     """The tasks that run from here on, by the names of their notes."""
     found = []
-    once = work._once
+    once = checkpoints._once
 
     def told(task):
         found.append(task[0].name)
         return once(task)
 
-    monkeypatch.setattr(work, "_once", told)
+    monkeypatch.setattr(checkpoints, "_once", told)
     return found
 
 
@@ -144,9 +145,20 @@ def ingests(repo_root):
         process.stdin.close()
 
 
+def work_folders(folder):
+    """Return the folders of checkpoints of the ingests that did not end in a folder."""
+    return folder.glob(f".*.partial-*/new/{checkpoints.FOLDER}")
+
+
 def notes(folder):
-    """Return the names of the tasks that have ended, of the work folders in a folder."""
-    return {path.name for path in folder.glob(f".*.partial-*/new/{work.FOLDER}/*-*.done")}
+    """Return the names of the tasks that have ended, of the ingests that did not."""
+    return {path.name for work in work_folders(folder) for path in work.glob("*-*.done")}
+
+
+def kept_notes(folder):
+    """Return the names of the tasks that need not run again; none of a folder that was being removed."""
+    works = [work for work in work_folders(folder) if (work / "plan.sha256").exists()]
+    return {path.name for work in works for path in work.glob("*-*.done")}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -158,6 +170,7 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
     every = set(ran)
     wanted = contents(undisturbed.path)
     rng = np.random.default_rng(overwrite)
+    resumed = 0
     for number, share in enumerate((np.arange(KILLS) + rng.random(KILLS)) / (KILLS - 1)):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -167,12 +180,13 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
         after = min(int(share * len(every)), len(every))
         ingests(ratings, out, overwrite=overwrite, after=after, seconds=0.02 * rng.random())
         left = [path for path in folder.iterdir() if path != out]
-        kept = notes(folder)
+        kept = kept_notes(folder)
         digest = RatingsDataset.open(out, verify=True).digest if out.exists() else None
         if digest != undisturbed.digest:
             assert digest == (before.digest if overwrite else None)
             assert len(left) == 1
-            assert after <= len(kept) or after == len(every)
+            assert after <= len(kept) or after == len(every) or not kept
+            resumed += bool(kept)
             ran.clear()
             made = ingest_ratings(source, out, overwrite=overwrite, **SMALL)
             assert made.digest == undisturbed.digest
@@ -180,6 +194,7 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
             assert sorted(ran) == sorted(every - kept)
         assert contents(out) == wanted
         assert names(folder) == ["out"]
+    assert resumed > KILLS // 2
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +239,67 @@ def test_what_another_file_left_is_not_gone_on_with(killed, ratings, ran, tmp_pa
     assert {"read-000000.done", "read-000001.done"} <= set(ran)
     assert 1.0 in made.train.data
     assert names(tmp_path) == ["out", "r.csv"]
+
+
+class Touching:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def loosened(folder):
+    folder.chmod(0o750)
+
+
+def linked(folder):
+    elsewhere = folder.with_name("elsewhere")
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("change", [loosened, linked])
+def test_what_others_may_have_written_is_not_gone_on_with(
+    killed, ratings, undisturbed, *, ran, tmp_path, change
+):
+    shutil.copytree(killed, tmp_path / killed.name)
+    change(tmp_path / killed.name / "new" / checkpoints.FOLDER)
+    made = ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
+    assert contents(made.path) == contents(undisturbed.path)
+    assert {"read-000000.done", "read-000001.done"} <= set(ran)
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_another_user_left_is_not_gone_on_with(killed, ratings, ran, tmp_path, monkeypatch):
+    shutil.copytree(killed, tmp_path / killed.name)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
+    assert "read-000000.done" in ran
+
+
+@pytest.mark.parametrize("note", ["read-000001", "number-000000", "merge-000000", "merged", "rows-000000"])
+def test_a_planted_file_runs_no_code(killed, ratings, tmp_path, note):
+    shutil.copytree(killed, tmp_path / killed.name)
+    planted = tmp_path / killed.name / "new" / checkpoints.FOLDER / f"{note}.done"
+    planted.write_bytes(pickle.dumps(Touching(tmp_path / "ran")))
+    with pytest.raises(DatasetError, match=rf"{note}\.done is no note of this version .* ingest again"):
+        ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
+    assert names(tmp_path) == []
+    ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
+    assert names(tmp_path) == ["out"]
+
+
+def test_only_its_user_may_enter_the_scratch_folder(ratings, tmp_path):
+    modes = set()
+
+    def progress(stage, done, total):
+        modes.update(
+            path.stat().st_mode & 0o777 for path in tmp_path.glob(f".out.partial-*/new/{checkpoints.FOLDER}")
+        )
+
+    ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", progress=progress, **SMALL)
+    assert modes == {0o700}
 
 
 def test_another_output_leaves_it_alone(killed, ratings, tmp_path):
@@ -479,7 +555,7 @@ def test_a_bad_row_that_is_gone_when_it_is_looked_for(ratings, tmp_path, monkeyp
     def bad(*arguments):
         raise tasks.BadInputError("a row is bad")
 
-    monkeypatch.setattr(tasks, "read_unit", bad)
+    monkeypatch.setattr(tasks, "sort_unit", bad)
     with pytest.raises(RatingsError, match=r"r\.csv: a file was written while it was read"):
         ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
     assert names(tmp_path) == []

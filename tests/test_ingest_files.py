@@ -16,7 +16,7 @@ from ratings_files import PACKED, PARTS, ROWS, TEXT, digest_of_all, put, read, r
 
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, SplitRule
-from toolkit.ingest.reading.files import find_files
+from toolkit.ingest.reading.file_listing import find_files
 
 
 @pytest.fixture(scope="module")

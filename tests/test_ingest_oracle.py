@@ -15,13 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ingesting import usual
 
-from toolkit.engines.threads import Threads
+from toolkit.engines import Threads
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.ingest.reading.blocks import BOM, Piece
-from toolkit.ingest.reading.diagnosis import SAMPLES, check, read_piece
-from toolkit.ingest.reading.files import RatingsFile, find_files
+from toolkit.ingest.reading.diagnosis import check_line
+from toolkit.ingest.reading.file_listing import find_files
 from toolkit.ingest.reading.parsing import parse
+from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.ingest.reading.reader import read_piece
+from toolkit.ingest.reading.rejections import SAMPLES
 
 SPLITS = ("train", "valid", "test")
 NAMES = {"train": ("train", "BASE"), "valid": ("valid", " Val"), "test": ("test", "holdout ")}
@@ -402,7 +405,7 @@ def test_what_the_checker_lets_pass_the_reader_takes_and_nothing_else(data):
         line = source.delimiter.join(cells).encode("utf-8", "surrogateescape")
         if line.strip():
             lines.append(line + b"\n")
-            verdicts.append(check(line, len(lines), source))
+            verdicts.append(check_line(line, len(lines), source))
     for line, bad in zip(lines, verdicts, strict=True):
         if bad is None:
             assert len(parse(line, source)) == 1

@@ -13,7 +13,8 @@ from ratings_files import PACKED, PARTS, TEXT, digest_of_all, read, refused, sou
 
 from toolkit.ingest import RatingsSource
 from toolkit.ingest.reading.blocks import pieces, units
-from toolkit.ingest.reading.files import RatingsFile, find_files
+from toolkit.ingest.reading.file_listing import find_files
+from toolkit.ingest.reading.ratings_file import RatingsFile
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from toolkit.commands.ingest import ingest
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.ingest.reading.blocks import Unit, pieces, units
-from toolkit.ingest.reading.files import RatingsFile, find_files
+from toolkit.ingest.reading.file_listing import find_files
+from toolkit.ingest.reading.ratings_file import RatingsFile
 
 
 @pytest.fixture(scope="module")

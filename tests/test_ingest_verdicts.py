@@ -15,7 +15,7 @@ from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.ingest.memory import parse_size
-from toolkit.ingest.reading import diagnosis as badrows
+from toolkit.ingest.reading import diagnosis
 
 GOOD = b"1,2,3\n4,5,6\n"
 # More lines than the form is found from.
@@ -288,9 +288,9 @@ def test_a_header_is_guessed_in_line_1_alone(tmp_path, text):
 
 def test_many_bad_rows_cost_no_more_than_a_few_readings(tmp_path, monkeypatch):
     parsed = []
-    parse = badrows.parse
+    parse = diagnosis.parse
     monkeypatch.setattr(
-        badrows, "parse", lambda data, source: parsed.append(len(data)) or parse(data, source)
+        diagnosis, "parse", lambda data, source: parsed.append(len(data)) or parse(data, source)
     )
     lines = [b"%d,%d,3.5" % (n % 991, n) if n < 20_000 or n % 100 else b"4,5" for n in range(40_000)]
     (tmp_path / "r.csv").write_bytes(b"\n".join(lines))

@@ -17,8 +17,7 @@ from processes import wait_for
 from recommending_models import model_fixture, names, saved_fixture, small_parts_fixture, write  # noqa: F401 - fixtures
 
 from toolkit.commands import main
-from toolkit.engines import dask_cluster
-from toolkit.engines.dask_cluster import Cluster, cluster_at
+from toolkit.engines import Cluster, cluster_at, dask_cluster
 from toolkit.errors import BackendError, ConfigError, ModelError
 from toolkit.models import Model
 from toolkit.recommending import Rule, every_user, ranking, recommend_to_file, tasks

@@ -25,6 +25,8 @@ TEXTS = IdTable(["ann", "bob", "7"], "user")
         ("u.csv", "user\n30\n10\n20\n"),
         ("U.CSV", "score, user \n1,30\n2,10\n3,20\n"),
         ("u.csv", 'id,name\n"30","a, b"\n10,\n\n20,c\n'),
+        ("u.csv", "\ufeffscore;clientId\r\n1;30\r\n2;10\r\n3;20\r\n"),
+        ("u.csv", "customer\tcity\n30\tx, y\n10\tz\n20\t\n"),
     ],
 )
 def test_users_come_in_the_order_of_the_file(tmp_path, name, content):
@@ -38,6 +40,7 @@ def test_users_come_in_the_order_of_the_file(tmp_path, name, content):
         ({"user": [30, 10, 20]}, TABLE),
         ({"id": pa.array([30, 10, 20], pa.int32())}, TABLE),
         ({"score": [1.0, 2.0, 3.0], "user": ["30", "10", "20"]}, TABLE),
+        ({"score": [1.0, 2.0, 3.0], "userId": ["30", "10", "20"]}, TABLE),
         ({"user": pa.array(["7", "ann", "bob"]).dictionary_encode()}, TEXTS),
     ],
 )

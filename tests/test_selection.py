@@ -17,8 +17,7 @@ from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ModelError, StudyError
-from toolkit.ingest import ingest_ratings
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.models import WALS, Ensemble, Model
 from tune.refitting import refit_best
 from tune.selection import greedy

@@ -20,8 +20,7 @@ from cluster.cli import main
 from toolkit.backends import Backend
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.evaluation import rmse
-from toolkit.ingest import ingest_ratings
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.solver import Factors
 
 pytestmark = pytest.mark.integration

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from toolkit.errors import RatingsError
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.errors import ConfigError, RatingsError
+from toolkit.ingest import RatingsSource
 
 
 @pytest.fixture
@@ -47,6 +48,146 @@ def test_what_is_given_is_not_guessed(detect):
     assert (named.header, named.columns) == (True, (2, 1, 0))
     assert detect(b"9,3,1,2\n", columns=["4", "3", "2"]).columns == (3, 2, 1)
     assert detect(b"a,b,c\nx,y,z\n", header=False).columns == (0, 1, 2)
+
+
+ML_1M = b"1::1193::5::978300760\n1::661::3::978302109\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "positions"),
+    [
+        (b"1,1193,5\n1,661,3\n", "user,item,rating", (0, 1, 2)),
+        (b"1193,1,5\n661,1,3\n", "item,user,rating", (1, 0, 2)),
+        (b"5\talice\tx1\n3\tbob\tx2\n", "rating,userId,movieId", (1, 2, 0)),
+        (b"1,Drama,1193,5\n1,War,661,3\n", "user,genre,item,rating", (0, 2, 3)),
+        (ML_1M, "user,item,rating,timestamp", (0, 1, 2, 3)),
+        (ML_1M, "User_ID,Product_ID,Score,Date", (0, 1, 2, 3)),
+        (b"978300760,1,1193,5\n978302109,1,661,3\n", "time,user,item,rating", (1, 2, 3, 0)),
+        # Fewer names than fields: those of the first.
+        (ML_1M, "user,item,rating", (0, 1, 2)),
+        (ML_1M, "item,user,rating", (1, 0, 2)),
+        (b"1,1193,5,fine\n1,661,3,\n", "user,item,rating", (0, 1, 2)),
+        (b"1,2,3.5,978300760,x,y\n", "user,item,rating,ts", (0, 1, 2, 3)),
+    ],
+)
+@pytest.mark.parametrize("header", [None, False])
+def test_names_of_fields_without_a_header(detect, data, names, positions, header):
+    source = detect(data, columns=names.split(","), header=header)
+    assert source.header is False
+    assert (*source.columns, *([] if source.timestamp is None else [source.timestamp])) == positions
+    assert source.fields == len(
+        data.splitlines()[0].decode().replace("::", ",").replace("\t", ",").split(",")
+    )
+
+
+def test_names_of_fields_serve_the_split_as_well(detect):
+    named = detect(
+        b"1,2,3,test\n4,5,6,train\n", columns=["user", "item", "stars", "fold"], split_column="fold"
+    )
+    assert (named.columns, named.split_column) == ((0, 1, 2), 3)
+    timed = detect(ML_1M, columns=["item", "user", "rating"], timestamp=True)
+    assert (timed.columns, timed.timestamp) == ((1, 0, 2), 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "text"),
+    [
+        (
+            b"1,2,3\n",
+            "u,i,r",
+            "no header to find u, i, r in, and none .* the user or the item or the rating: name",
+        ),
+        (b"1,2,3\n", "user,item,stern", "none of these names says which field is the rating"),
+        (b"1,2,3\n", "user,item,rating,time", "names 4 fields, .* but the first line has 3: name all fields"),
+        (b"1,2,3\n", "user,user,rating", "must name different columns"),
+        (b"1,2,3\n", "user,item,3", "mixes names and positions, user,item,3: give either"),
+        # The last three may be meant as well: pandas reads them like that.
+        (
+            b"7,1,2,3\n8,4,5,6\n",
+            "user,item,rating",
+            "3 of 4 fields, .* both the first and the last fields fit",
+        ),
+        (
+            b"978300760,1,1193,5\n",
+            "user,item,rating",
+            "both the first and the last fields fit: name all fields",
+        ),
+        (
+            b"x7,1,y1,3\nx8,4,y2,6\n",
+            "user,item,rating",
+            "first fields do not fit: the rating would be 'y1'; name",
+        ),
+        # What has a header is not named, but looked up.
+        (
+            b"userId,movieId,rating\n1,2,3\n",
+            "userId,movieid,rating",
+            "no column 'movieid' .did you mean 'movieId'",
+        ),
+        (b"userId,movieId,rating\n1,2,3\n", "user,item,rating", "no column 'user' .did you mean 'userId'"),
+        (b"user,item,2015\n1,2,3\n", "user,items,2015", "no column 'items' .did you mean 'item'"),
+    ],
+)
+def test_names_that_leave_open_which_field_is_which(detect, data, names, text):
+    with pytest.raises(RatingsError, match=text):
+        detect(data, columns=names.split(","))
+
+
+def test_a_header_is_what_the_user_says(detect):
+    assert (
+        detect(b"user,item,rating\n1,2,3\n", columns=["user", "item", "rating"], header=False).header is False
+    )
+    with pytest.raises(RatingsError, match="has no column 'user': its header has 1, 2, 3"):
+        detect(b"1,2,3\n4,5,6\n", columns=["user", "item", "rating"], header=True)
+
+
+@pytest.mark.parametrize(
+    ("paths", "given", "text"),
+    [
+        ("r.csv", {}, r"paths must be a list such as \[\"ratings.csv\"\], but got 'r.csv'"),
+        (Path("r.csv"), {}, "paths must be a list"),
+        (None, {}, "paths must be a list"),
+        ([3], {}, "paths must be a list .* but holds 3"),
+        (
+            ["r.csv"],
+            {"columns": "user,item,rating"},
+            "columns must be a list such as .* but got 'user,item,rating'",
+        ),
+        (["r.csv"], {"columns": [0.5, 1, 2]}, "columns must be a list .* but holds 0.5"),
+        (["r.csv"], {"delimiter": ""}, "--delimiter must be one ASCII character"),
+        (["r.csv"], {"delimiter": "\n"}, "--delimiter must be one ASCII character"),
+        (["r.csv"], {"delimiter": 3}, "--delimiter must be one ASCII character"),
+        (["r.csv"], {"header": 0}, "header must be True, False or None"),
+        (["r.csv"], {"split_column": 1.5}, "split_column must be a name or a position"),
+        (["r.csv"], {"split_files": ["test.csv"]}, "split_files must be as"),
+        (["r.csv"], {"split_files": {"test": "test.csv"}}, r"split_files\['test'\] must be a list"),
+        (["r.csv"], {"split_files": {"train": ["r.csv"]}}, "must be valid=FILE or test=FILE, but got train="),
+        (["r.csv"], {"ids": "int"}, "--ids must be one of auto, integer, text, but got 'int'"),
+    ],
+)
+def test_natural_mistakes_in_python_are_refused_before_any_file_is_looked_for(paths, given, text):
+    with pytest.raises(ConfigError, match=text):
+        RatingsSource.detect(paths, **given)
+
+
+@pytest.mark.parametrize(
+    ("data", "delimiter"),
+    [
+        # Each of these has other characters that cut all lines alike.
+        (b"1::2::3::a,b,c,d,e\n4::5::6::f,g,h,i,j\n", "::"),
+        (b"1\t2\t3\ta|b|c|d|e\n4\t5\t6\tf|g|h|i|j\n", "\t"),
+        (b"1;2;3,5;0,5;0,5\n4;5;6,5;0,5;0,5\n", ";"),
+        (b"1,2,3,Thu Mar 5 12:00:00 2015\n4,5,6,Fri Mar 6 12:00:00 2015\n", ","),
+    ],
+)
+def test_the_delimiter_is_found_among_others(detect, data, delimiter):
+    assert detect(data).delimiter == delimiter
+
+
+@pytest.mark.parametrize(
+    "names", ["client,article,score", "customer_id,content_id,value", "uid,bookId,stars"]
+)
+def test_columns_are_recognised_by_one_list_of_names(detect, names):
+    assert detect(names.encode() + b"\na,b,3\n").columns == (0, 1, 2)
 
 
 def test_patterns_are_expanded_in_order(tmp_path):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import ConfigError
-from toolkit.ingest.splitting.rule import (
+from toolkit.ingest import SplitRule
+from toolkit.ingest.splitting.assignment import (
     Cut,
-    SplitRule,
     assign,
     assign_by_user,
     hash_pairs,

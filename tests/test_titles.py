@@ -45,6 +45,8 @@ def read(tmp_path, data, items=NUMBERS, name="titles"):
         'sku\tshown\n1\t"Alpha (1995)"\n5\tMisérables, Les\n',
         "1\tAlpha (1995)\n5\tMisérables, Les",
         "name\tproduct_id\n Alpha (1995) \t 1 \nMisérables, Les\t5\n\n",
+        # A tab, although other characters find as many fields or more.
+        "1\tAlpha (1995)\tDrama|War|a;b\n5\tMisérables, Les\tDrama|Crime|c;d\n",
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

@@ -15,6 +15,8 @@ from toolkit.commands.progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from toolkit.datasets import RatingsDataset
     from toolkit.ingest import RatingsSource
 
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
 @click.option(
     "--columns",
     help="User, item, rating and perhaps timestamp: names of the header (client,article,score) or positions "
-    "(1,2,3,4).",
+    "(1,2,3,4). Without a header, names of the fields in their order (item,user,rating).",
 )
 @click.option(
     "--ids",
     type=click.Choice(["auto", "integer", "text"]),
     default="auto",
     show_default=True,
-    help="What ids are. auto: integers where all are; integer: any other is a bad row.",
+    help="The kind of ids. auto: integers where all are, otherwise text; integer: any other is a bad row.",
 )
 @click.option(
     "--split",
@@ -135,19 +137,18 @@ def ingest(
     Examples:
       walslab ingest data/ml-100k/u.data --out data/ml-100k/dataset
       walslab ingest ratings-*.csv --columns client,article,score --out mine
+      walslab ingest no-header.csv --columns item,user,rating --out mine
       walslab ingest ratings.csv --split temporal --bad-rows drop --out by-time
       walslab ingest u1.base --split-file test=u1.test --out published
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-    from toolkit.ingest.connection import connect
+    from toolkit.ingest.engine_choice import chosen_engine
     from toolkit.ingest.memory import keep_freed_memory, parse_size
 
     began = time.perf_counter()
     keep_freed_memory()
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
-    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii()) and delimiter != "::":
-        raise ConfigError(f"--delimiter must be one ASCII character, tab, or '::', but got {delimiter!r}")
     given = bool(split_column or split_files)
     if given and split:
         raise ConfigError(
@@ -156,31 +157,32 @@ def ingest(
     rule = SplitRule(kind="given" if given else split or "random", valid=valid, test=test, seed=seed)  # type: ignore[arg-type]
     rule.check()
     budget = parse_size(memory) if memory else None
-    named = _absolute if dask_scheduler else str
+    # Workers of a cluster are in folders of their own.
+    written = _absolute if dask_scheduler else str
     source = RatingsSource.detect(
-        [named(path) for path in ratings],
+        [written(path) for path in ratings],
         delimiter=delimiter,
         header=header,
         columns=[name.strip() for name in columns.split(",")] if columns else None,
         timestamp=rule.needs_times,
         split_column=split_column,
-        split_files={name: [*map(named, paths)] for name, paths in _by_split(split_files).items()},
+        split_files={name: [*map(written, paths)] for name, paths in _by_split(split_files).items()},
         ids=ids,  # type: ignore[arg-type]
     )
     screen = console(as_json=as_json)
-    screen.print(_told(source), soft_wrap=True)
-    with connect(dask_scheduler, dask) as engine, progress() as tell:
+    screen.print(_form_line(source), soft_wrap=True)
+    with chosen_engine(dask_scheduler, dask) as engine, progress() as show:
         data = ingest_ratings(
             source,
             out,
             split=rule,
             duplicates=duplicates,  # type: ignore[arg-type]
             transform=transform,  # type: ignore[arg-type]
-            bad_rows=bad_rows,
+            bad_rows=bad_rows,  # type: ignore[arg-type]
             memory_bytes=budget,
             engine=engine,
             overwrite=overwrite,
-            progress=tell,
+            progress=show,
         )
     seconds = time.perf_counter() - began
     _report(data, seconds, screen)
@@ -204,11 +206,11 @@ def ingest(
 def _absolute(path: str) -> str:
     from toolkit.files.address import is_address
 
-    # Workers are in folders of their own.
     return path if is_address(path) else os.path.abspath(path)  # noqa: PTH100 - a pattern is no Path
 
 
 def _by_split(given: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the files of each split, from texts such as ``test=u1.test``."""
     files: dict[str, list[str]] = {}
     for text in given:
         name, equals, path = text.partition("=")
@@ -218,25 +220,26 @@ def _by_split(given: tuple[str, ...]) -> dict[str, list[str]]:
     return files
 
 
-def _told(source: RatingsSource) -> str:
-    """Return how the files are read, in a line."""
+def _form_line(source: RatingsSource) -> str:
+    """Return the line that says how the files are read."""
     files = source.paths[0] if len(source.paths) == 1 else f"{len(source.paths)} files"
     form = (
         "Parquet"
         if source.parquet
         else f"delimiter {source.delimiter!r}, {'a' if source.header else 'no'} header"
     )
-    places = [*source.columns] + ([] if source.timestamp is None else [source.timestamp])
+    positions = [*source.columns] + ([] if source.timestamp is None else [source.timestamp])
     names = "user, item and rating" if source.timestamp is None else "user, item, rating and timestamp"
-    return f"{files}: {form}, {names} in columns {', '.join(str(c + 1) for c in places)} of {source.fields}"
+    numbers = ", ".join(str(position + 1) for position in positions)
+    return f"{files}: {form}, {names} in columns {numbers} of {source.fields}"
 
 
-def _split_told(split: dict[str, Any]) -> str:
+def _split_line(split: dict[str, Any]) -> str:
     parts = [part for part in ("valid", "test") if f"{part}_from" in split]
     return ", ".join([split["kind"], *(f"{part} from {split[f'{part}_from']}" for part in parts)])
 
 
-def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
+def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
     counts, manifest = data.counts, data.manifest
     repeated = (
         f", {counts['duplicates']:,} duplicates ({manifest['duplicates']})" if counts["duplicates"] else ""
@@ -248,15 +251,15 @@ def _report(data: RatingsDataset, seconds: float, screen: Any) -> None:
         f"{counts['ratings']:,} ratings of {counts['users']:,} users "
         f"and {counts['items']:,} items{repeated}\n"
         f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   "
-        f"({_split_told(manifest['split'])})   in {seconds:.1f} s",
+        f"({_split_line(manifest['split'])})   in {seconds:.1f} s",
         soft_wrap=True,
     )
     if counts["rejected"]:
         screen.print(f"{counts['rejected']:,} bad rows left out:", soft_wrap=True)
-        place = "line" if manifest["source"]["delimiter"] else "row"
+        unit = "line" if manifest["source"]["delimiter"] else "row"
         for reason, count in manifest["rejections"]["reasons"].items():
             first = next(s for s in manifest["rejections"]["samples"] if s["reason"] == reason)
-            example = f"{first['file']}, {place} {first['line']}: {first['text']!r}"
+            example = f"{first['file']}, {unit} {first['line']}: {first['text']!r}"
             screen.print(
                 f"  {count:,} × {reason}, such as {example}",
                 soft_wrap=True,

@@ -6,44 +6,35 @@ import csv
 import gzip
 import io
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from toolkit.arrays import Array
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
 from toolkit.files.address import as_path, error_text
 from toolkit.files.masking import mask
+from toolkit.tables import find_column, find_delimiter, lines_of, split_line, split_plainly
 
-_Array = np.ndarray[Any, Any]
-# Names of columns in lower case; of several that a header has, the first of this list is taken.
-_ID_NAMES = (
-    *("item", "item_id", "itemid", "movie", "movieid", "movie_id", "content", "contentid", "content_id"),
-    *("product", "productid", "product_id", "article", "articleid", "article_id", "book_id", "iid", "id"),
-)
-_TITLE_NAMES = (
-    *("title", "movie_title", "item_title", "content_title", "product_title", "article_title"),
-    *("name", "item_name", "movie_name", "product_name", "headline"),
-)
-# Between the last two, a field in quotes may hold the delimiter and go over several lines.
+# Between the last two, a field in quotes may hold the delimiter and go over several lines. Between the others
+# quotes are a part of the title.
 _PLAIN, _QUOTED = ("::", "\t", "|"), (",", ";")
 _SAMPLE_LINES = 50
-# An array of text is as wide as its longest element.
+# Titles are cut to so many characters, as an array of text is as wide as its longest element.
 _LONGEST = 500
 _EXPECTED = "u.item, movies.dat or movies.csv of MovieLens, or a table with an id and a title in each line"
-# What a terminal would obey instead of showing it: control characters, and marks that turn the direction of
-# text around. Those that only part words become a blank.
+# Characters that a terminal obeys instead of showing them: control characters, and marks that turn the
+# direction of text around. Those that only part words become a blank.
 _OBEYED = (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
 _REPLACED = {code: " " if chr(code).isspace() else "\ufffd" for code in _OBEYED}
 
 
-def read_titles(path: str | Path, items: IdTable) -> _Array:
+def read_titles(path: str | Path, items: IdTable) -> Array:
     """Return the title of each item of a model.
 
-    The form is found out from the file: text with ``::``, tabs, ``|``, commas or semicolons between fields,
+    The file shows its form: text with ``::``, tabs, ``|``, commas or semicolons between fields,
     plain or compressed by gzip, or Parquet. A first line that names a column of ids (item_id, movieId,
     contentId and others) or of titles (title, movie_title, name and others) is a header; where none does, ids
     come first and titles second. A file that is not UTF-8 is taken as Latin-1.
@@ -71,8 +62,8 @@ def read_titles(path: str | Path, items: IdTable) -> _Array:
     titles: dict[str, str] = {}
     for key, title in _of_parquet(data, name) if data.startswith(b"PAR1") else _of_text(data, name, items):
         titles[key] = titles.get(key) or title
-    found = [_shown(titles[key]) if key in titles else None for key in map(str, items.ids.tolist())]
-    if all(title is None for title in found):
+    matched = [_harmless(titles[key]) if key in titles else None for key in map(str, items.ids.tolist())]
+    if all(title is None for title in matched):
         theirs, ours = (
             ", ".join(repr(str(key)[:40]) for key in itertools.islice(keys, 3))
             for keys in (titles, items.ids)
@@ -82,10 +73,11 @@ def read_titles(path: str | Path, items: IdTable) -> _Array:
             f"the model has {ours}; choose the file that belongs to the ratings, or name its columns in a "
             "first line, item_id and title"
         )
-    return np.array([title or "" for title in found])
+    return np.array([title or "" for title in matched])
 
 
-def _shown(title: str) -> str:
+def _harmless(title: str) -> str:
+    """Return a title that a terminal shows as it is, cut to `_LONGEST` characters."""
     text = " ".join(title.translate(_REPLACED).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
@@ -113,15 +105,15 @@ def _of_parquet(data: bytes, name: str) -> Iterator[tuple[str, str]]:
         if len(columns) < 2:
             raise ConfigError(f"{name} must have a column of ids and one of titles, but has {columns}")
         chosen = _columns(columns) or (0, 1)
-        held = [file.read(columns=[columns[at]]).column(0).to_pylist() for at in chosen]
+        ids, titles = (file.read(columns=[columns[at]]).column(0).to_pylist() for at in chosen)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
             f"{name} cannot be read as Parquet: {error_text(error, name)}; write it again"
         ) from error
-    for key, title in zip(*held, strict=True):
-        # Whole numbers beside missing ones are kept as floating-point by some programs.
+    for key, title in zip(ids, titles, strict=True):
+        # Some programs keep whole numbers beside missing ones as floating-point numbers.
         whole = int(key) if isinstance(key, float) and key.is_integer() else key
         yield _text(whole).strip(), _text(title)
 
@@ -136,8 +128,7 @@ def _of_text(data: bytes, name: str, items: IdTable) -> Iterator[tuple[str, str]
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
-    # Not splitlines: a title may hold one of the other characters that end a line in Unicode.
-    lines = re.split("\r\n|\n|\r", text)
+    lines = lines_of(text)
     delimiter = _delimiter(lines, name)
     width, chosen = 0, (0, 1)
     for number, row in _rows(lines, text, delimiter, name):
@@ -157,14 +148,11 @@ def _of_text(data: bytes, name: str, items: IdTable) -> Iterator[tuple[str, str]
 
 
 def _delimiter(lines: Sequence[str], name: str) -> str:
-    """Return what cuts most of the first lines into as many fields as the first of them, two at least."""
     sample = [line for line in lines if line.strip()][:_SAMPLE_LINES]
     if not sample:
         raise ConfigError(f"{name} is empty: give {_EXPECTED}")
-    widths = {d: [len(_cut(line, d)) for line in sample] for d in (*_PLAIN, *_QUOTED)}
-    # Of several that cut all lines alike, as commas in titles may, the one that finds most fields.
-    best = max(widths, key=lambda d: (widths[d].count(widths[d][0]) * (widths[d][0] > 1), widths[d][0]))
-    if widths[best][0] < 2:
+    best = find_delimiter(sample, least=2, candidates=(*_PLAIN, *_QUOTED), cut=_cut)
+    if len(_cut(sample[0], best)) < 2:
         raise ConfigError(
             f"{name}, line 1 must hold an id and a title, with '::', a tab, '|', ',' or ';' between them, "
             f"but is {sample[0][:80]!r}: give {_EXPECTED}"
@@ -192,23 +180,13 @@ def _rows(lines: Sequence[str], text: str, delimiter: str, name: str) -> Iterato
 
 def _cut(line: str, delimiter: str) -> list[str]:
     if delimiter in _QUOTED and '"' in line:
-        return next(csv.reader([line], delimiter=delimiter))
-    return [_unquoted(field) for field in line.split(delimiter)]
-
-
-def _unquoted(field: str) -> str:
-    """Return a field without the quotes that a program put around it; quotes of a title's own stay."""
-    inner = field[1:-1].replace('""', "")
-    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inner
-    return field[1:-1].replace('""', '"') if quoted else field
+        return split_line(line, delimiter)
+    return split_plainly(line, delimiter)
 
 
 def _columns(names: Sequence[str]) -> tuple[int, int] | None:
     """Return the positions of ids and titles in a header, or None where it names neither."""
-    # RecBole writes the type behind the name: item_id:token.
-    lower = [name.strip().lower().partition(":")[0] for name in names]
-    ids = next((lower.index(name) for name in _ID_NAMES if name in lower), None)
-    titles = next((lower.index(name) for name in _TITLE_NAMES if name in lower), None)
+    ids, titles = find_column(names, "item", also=["id"]), find_column(names, "title")
     if ids is None and titles is None:
         return None
     if ids is None:
@@ -218,7 +196,7 @@ def _columns(names: Sequence[str]) -> tuple[int, int] | None:
     return ids, titles
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)

@@ -1,1 +1,19 @@
-"""Where a list of tasks runs: on threads of this process, or on the workers of a Dask cluster."""
+"""Engines: here lists of tasks run, on threads of this process or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+from toolkit.engines.dask_cluster import Cluster, Words
+from toolkit.engines.dask_connection import cluster_at, cluster_of_gpus
+from toolkit.engines.processors import usable_processors
+from toolkit.engines.threads import Engine, Threads, Tick
+
+__all__ = [
+    "Cluster",
+    "Engine",
+    "Threads",
+    "Tick",
+    "Words",
+    "cluster_at",
+    "cluster_of_gpus",
+    "usable_processors",
+]

@@ -1,11 +1,10 @@
-"""Many tasks on a Dask cluster, or on one worker a GPU."""
+"""Many tasks on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import itertools
-import os
 import queue
 import threading
 import time
@@ -13,38 +12,41 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from toolkit.engines.threads import Tick, task_keys
+from toolkit.engines.dask_tasks import attempt, holds_tasks, lacks, next_result, nothing, result_of
+from toolkit.engines.threads import Tick
 from toolkit.errors import BackendError, WalslabError
 from toolkit.files.masking import mask
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-_T = TypeVar("_T")
-# What a shared file system or a worker that goes down spoils may go well the next time: a task writes its own
-# files and can simply run again. The tasks of a worker that died are run again by Dask itself.
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+# How often a task that failed is tried again, as a shared file system may do better the next time: a task
+# writes files of its own and can simply run again. Dask itself runs the tasks of a dead worker again.
 _RETRIES = 3
+# How long the scheduler may take to answer.
 _ANSWER = "10s"
-# For tasks to end that cannot be interrupted, in seconds.
+# How long to wait for tasks that cannot be interrupted to end, in seconds.
 _PATIENCE = 30.0
-# How long a cluster may be without any worker while there is work, and how long nothing is heard of it before
-# it is looked after, in seconds. Dask itself would wait for ever.
+# How long a cluster may be without any worker while there is work, and how long without news before it is
+# looked at, in seconds. Dask itself would wait for ever.
 _WITHOUT_WORKERS, _LOOK = 60.0, 2.0
 
 
 class Words(NamedTuple):
-    """How a job speaks of itself in errors.
+    """The words of a job for its errors.
 
     Attributes
     ----------
     again : str
         What to do when the cluster is back.
     less : str
-        What its tasks need less memory with, after a comma.
+        What makes its tasks need less memory; it follows a comma.
     share : str
-        Where to put what a worker does not see.
+        Where to put files that a worker does not see.
     """
 
     again: str
@@ -60,7 +62,7 @@ class Cluster:
     client : distributed.Client
         Connected to it.
     words : Words
-        How the job speaks of itself.
+        The words of the job for its errors.
     """
 
     def __init__(self, client: Client, words: Words) -> None:
@@ -69,60 +71,67 @@ class Cluster:
         self.workers = sum(client.nthreads().values())
         self._address = mask(getattr(client.scheduler, "address", ""))
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], tick: Tick) -> list[Any]:
-        """See `Engine`."""
+    def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], tick: Tick) -> list[_Result]:
+        """Return ``function(item)`` for each item, in order; see `toolkit.engines.Engine.map`."""
         name = f"walslab-{uuid.uuid4().hex}"
-        keys = task_keys(name, len(items))
-        found: dict[Any, Any] = {}
+        # Of tasks that wait for nothing Dask begins with the last by name. With these names it begins with
+        # the first item, so that a bad row is found early, and a file is read forwards.
+        keys = [f"{name}-{len(items) - at:09d}" for at in range(len(items))]
+        results: dict[str, _Result] = {}
         with self._explained():
-            attempt = functools.partial(_attempt, function)
-            futures = self.client.map(attempt, items, key=keys, retries=_RETRIES)
+            futures = self.client.map(functools.partial(attempt, function), items, key=keys, retries=_RETRIES)
             try:
-                ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+                ended: queue.SimpleQueue[Future[_Result | WalslabError]] = queue.SimpleQueue()
                 for future in futures:
                     future.add_done_callback(ended.put)
                 for left in range(len(futures), 0, -1):
                     future = self._await(functools.partial(ended.get, timeout=_LOOK), left)
-                    # What a task returned is gone with its worker, and comes when the task has run again.
-                    found[future.key] = self._await(functools.partial(_result_of, future), left)
+                    # A result is lost with its worker, and comes when the task has run again.
+                    get = functools.partial(result_of, future, _WITHOUT_WORKERS)
+                    results[str(future.key)] = self._await(get, left)
                     tick()
             except BaseException:
                 self._stop(futures, name)
                 raise
-        return [found[key] for key in keys]
+        return [results[key] for key in keys]
 
-    def stream(self, function: Callable[[Any], Any], items: Sequence[Any], *, ahead: int) -> Generator[Any]:
-        """Yield ``function(item)`` for each item, in order; raise what a task raises when it is its turn.
+    def stream(
+        self, function: Callable[[_Item], _Result], items: Sequence[_Item], *, ahead: int
+    ) -> Generator[_Result]:
+        """Yield ``function(item)`` for each item, in order; a task's error is raised in its turn.
 
-        Results wait with the workers: this process holds one. No task runs any more when it ends.
+        The workers keep the other results: this process holds one. No task runs any more when it ends.
 
         Parameters
         ----------
-        function, items
-            As `Engine.map`.
+        function : callable
+            A task.
+        items : sequence
+            Its arguments.
         ahead : int
-            Tasks that the cluster has at once, with those that are done and whose turn has not come.
+            Tasks that the cluster has at once, those included that are done and whose turn has not come.
         """
         name = f"walslab-{uuid.uuid4().hex}"
-        attempt = functools.partial(_attempt, function)
+        task = functools.partial(attempt, function)
         todo = enumerate(items)
-        turn: deque[Future[Any]] = deque()
+        turn: deque[Future[_Result | WalslabError]] = deque()
         with self._explained():
             try:
                 for given in range(len(items)):
                     for at, item in itertools.islice(todo, ahead - len(turn)):
                         key = f"{name}-{at:09d}"
-                        turn.append(self.client.submit(attempt, item, key=key, retries=_RETRIES))
+                        turn.append(self.client.submit(task, item, key=key, retries=_RETRIES))
                     ended = threading.Event()
                     turn[0].add_done_callback(lambda _, ended=ended: ended.set())
-                    yield self._await(functools.partial(_in_turn, turn[0], ended), len(items) - given)
+                    get = functools.partial(next_result, turn[0], ended, _LOOK, _WITHOUT_WORKERS)
+                    yield self._await(get, len(items) - given)
                     turn.popleft()
             except BaseException:
                 self._stop(turn, name)
                 raise
 
-    def _await(self, get: Callable[[], _T], left: int) -> _T:
-        """Return what `get` gives when it is no longer empty, as long as there is a worker to bring it."""
+    def _await(self, get: Callable[[], _Result], left: int) -> _Result:
+        """Return what `get` returns; call it again while it raises `queue.Empty` and the cluster works."""
         at_work = time.monotonic()
         while True:
             with contextlib.suppress(queue.Empty):
@@ -138,21 +147,22 @@ class Cluster:
                 )
 
     def _lack(self) -> str:
-        """Return what keeps the cluster from working, or an empty string."""
+        """Return what keeps the cluster from working, or an empty text."""
         try:
             return "" if self.client.nthreads(callback_timeout=_ANSWER) else "has had no workers"
-        except Exception:  # noqa: BLE001 - of a scheduler that is gone; the tasks are then cancelled
+        except Exception:  # noqa: BLE001 - Dask raises many kinds for a scheduler that is gone
             return "has not answered"
 
-    def _stop(self, futures: Iterable[Future[Any]], name: str) -> None:
-        """Cancel tasks, and wait for those that run: they write files, which are cleared away next."""
+    def _stop(self, futures: Iterable[Future[_Result]], name: str) -> None:
+        """Cancel tasks, and wait for those that run: they write files, which are removed next."""
         until = time.monotonic() + _PATIENCE
-        with contextlib.suppress(Exception):  # of a scheduler that is gone: it has nothing more to tell
-            self.client.nthreads(callback_timeout=_ANSWER)  # to cancel would wait for an answer without end
+        with contextlib.suppress(Exception):  # the scheduler may be gone
+            # Cancelling would wait for its answer without end; this does not.
+            self.client.nthreads(callback_timeout=_ANSWER)
             self.client.cancel([*futures], force=True)
             while time.monotonic() < until:
-                time.sleep(0.1)  # the workers have to hear of it first
-                if not any(self.client.run(_holds, name, on_error="ignore").values()):
+                time.sleep(0.1)  # the news has to reach the workers first
+                if not any(self.client.run(holds_tasks, name, on_error="ignore").values()):
                     break
 
     def check(self, folder: Path, paths: Sequence[str]) -> None:
@@ -171,20 +181,20 @@ class Cluster:
             Naming the scheduler or the workers, and what they lack.
         """
         for path in paths:
-            # It might name another file there.
+            # Workers are in folders of their own, where it might name another file.
             if not Path(path).is_absolute():
                 raise BackendError(f"on a Dask cluster the path of ratings must be absolute, but got {path}")
         with self._explained():
             try:
-                self.client.run_on_scheduler(_nothing)  # it reads what tasks are sent
+                self.client.run_on_scheduler(nothing)  # it unpickles the tasks that it passes on
             except ModuleNotFoundError as error:
                 raise BackendError(
                     f"the Dask scheduler {self._address} has no walslab: install the same version there "
                     f"({error})"
                 ) from error
-            seen = self.client.run(_lacks, str(folder), list(paths), on_error="return")
-        for worker, lack in seen.items():
-            # What cannot travel comes as the text of an exception.
+            answers = self.client.run(lacks, str(folder), list(paths), on_error="return")
+        for worker, lack in answers.items():
+            # An exception that cannot be pickled comes as a text.
             if "ModuleNotFoundError" in repr(lack):
                 raise BackendError(
                     f"the Dask worker {worker} has no walslab: install the same version there ({lack})"
@@ -196,7 +206,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say in our words what Dask says when a cluster breaks down."""
+        """Turn the errors of a cluster that breaks down into the house's own."""
         from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError
 
@@ -212,122 +222,3 @@ class Cluster:
             raise BackendError(
                 f"the Dask cluster is gone: {reason}; {self.words.again} when it is back"
             ) from error
-
-
-def _attempt(function: Callable[[Any], Any], item: Any) -> Any:
-    try:
-        return function(item)
-    except WalslabError as error:
-        # Returned, because Dask would try again what it is raised by, and log each of the tries.
-        return error
-
-
-def _result_of(future: Future[Any]) -> Any:
-    try:
-        result = future.result(timeout=_WITHOUT_WORKERS)
-    except TimeoutError:
-        if future.status != "error":
-            raise queue.Empty from None
-        result = future.result()  # the task itself took too long for something, and says so
-    if isinstance(result, WalslabError):
-        raise result
-    return result
-
-
-def _in_turn(future: Future[Any], ended: threading.Event) -> Any:
-    if not ended.wait(_LOOK):
-        raise queue.Empty
-    return _result_of(future)
-
-
-def _holds(name: str, dask_worker: Any) -> bool:
-    return any(str(key).startswith(name) for key in dask_worker.state.tasks)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _lacks(folder: str, paths: list[str]) -> str:
-    return next((path for path in [folder, *paths] if not os.access(path, os.R_OK)), "")
-
-
-@contextlib.contextmanager
-def cluster_at(scheduler: str, words: Words) -> Iterator[Cluster]:
-    """Yield the cluster of a running Dask scheduler.
-
-    Parameters
-    ----------
-    scheduler : str
-        Its address, such as ``tcp://head:8786``, or the path of its file.
-    words : Words
-        How the job speaks of itself.
-
-    Raises
-    ------
-    BackendError
-        When it does not answer or has no workers.
-    """
-    with _client(scheduler) as client:
-        yield Cluster(client, words)
-
-
-@contextlib.contextmanager
-def cluster_of_gpus(words: Words) -> Iterator[Cluster]:
-    """Yield a cluster of a worker on each GPU of this machine, for as long as this lasts.
-
-    Raises
-    ------
-    BackendError
-        When there is no GPU, or dask-cuda is not installed.
-    """
-    with _cuda_cluster() as cluster, cluster_at(cluster.scheduler_address, words) as found:
-        yield found
-
-
-@contextlib.contextmanager
-def _client(address: str) -> Iterator[Client]:
-    from distributed import Client
-
-    client = Client.__new__(Client)
-    try:
-        from_file = Path(address).is_file()
-        where = {"scheduler_file": address} if from_file else {"address": address}
-        Client.__init__(client, **where, timeout=_ANSWER, set_as_default=False)
-    except Exception as error:  # an address, a file and a server that are none of Dask's each have their own
-        # Left to its finalizer it waits for 20 s at the end of the program, and for ever where that comes
-        # while another one is being started.
-        with contextlib.suppress(Exception):
-            client.close()
-        raise BackendError(
-            f"the Dask scheduler {mask(address)} does not answer: {str(error) or type(error).__name__}; "
-            "start one with `dask scheduler`, or leave --dask-scheduler out"
-        ) from error
-    try:
-        if not client.nthreads():
-            raise BackendError(
-                f"the Dask scheduler {mask(address)} has no workers: start some with "
-                f"`dask worker {'--scheduler-file ' if from_file else ''}{mask(address)}`"
-            )
-        yield client
-    finally:
-        client.close()
-
-
-@contextlib.contextmanager
-def _cuda_cluster() -> Iterator[Any]:
-    try:
-        from dask_cuda import LocalCUDACluster
-    except ImportError as error:
-        raise BackendError(
-            f"--dask cuda needs dask-cuda: {error}; pip install 'walslab[gpu]', or leave it out for threads"
-        ) from error
-    try:
-        # A free port, for this machine alone; None would be the port that another cluster may have.
-        cluster = LocalCUDACluster(dashboard_address="127.0.0.1:0")
-    except Exception as error:  # NVML, CUDA and Dask each have errors of their own
-        raise BackendError(
-            f"--dask cuda found no GPU to use: {str(error) or type(error).__name__}; leave it out for threads"
-        ) from error
-    with cluster:
-        yield cluster

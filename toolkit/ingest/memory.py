@@ -1,4 +1,4 @@
-"""How much memory an ingest may take, and what follows from it: tasks at once, and the size of a block."""
+"""The memory of an ingest, and what it allows: tasks at once, and the size of a block."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
-# Measured by benchmarks/ingest.py: the interpreter with NumPy, SciPy, Arrow and Dask.
+# Measured by benchmarks/ingest.py: the interpreter with NumPy, SciPy and Arrow.
 _INTERPRETER = 140 << 20
-# Of mallopt(3).
+# Numbers of two knobs of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# A task reads a block, or brings the ratings of one shard together; the larger of both.
+# Bytes that a task takes when it reads a block, and when it merges the ratings of one shard.
 _PER_BLOCK_BYTE = 6
 _PER_SHARD_RATING = 72
 _LARGEST_BLOCK, _SMALLEST_BLOCK = 64 << 20, 1 << 20
 BLOCK_BYTES = 4 << 20
-# More blocks than this only make more files; larger ones then take their place.
+# More blocks than this only make more files: blocks of larger inputs are larger.
 _MANY_BLOCKS = 1 << 11
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a budget allows.
+class Capacity:
+    """What an amount of memory allows.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ def parse_size(text: str) -> int:
     ConfigError
         When the text is no size.
     """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?", text.strip().lower())
-    if not found:
+    size = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    if not size:
         raise ConfigError(f"--memory must be a size such as 512MiB or 2GB, but got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
+    return int(float(size[1]) * _UNITS[size[2] or ""])
 
 
 def default_budget() -> int:
-    """Return a quarter of the memory of this machine, or of the container it runs in, in bytes."""
+    """Return a quarter of the memory of this machine, or of its container, in bytes."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         path = Path(limit)
@@ -76,9 +76,9 @@ def default_budget() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep memory that it frees, for the next block: to get it anew costs page faults.
+    """Let this process keep the memory that it frees for the next block; new memory costs page faults.
 
-    For a process that does nothing else; where the C library has no such knob, nothing changes.
+    It is meant for a process that does nothing else. Without the knobs of glibc nothing changes.
     """
     with contextlib.suppress(OSError, AttributeError):
         tune = ctypes.CDLL(None).mallopt
@@ -86,18 +86,11 @@ def keep_freed_memory() -> None:
             tune(what, size)
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    from dask.system import CPU_COUNT
+def capacity(budget: int, *, input_bytes: int, shard_ratings: int, most_workers: int) -> Capacity:
+    """Return how many tasks may run at once, and how much each may read.
 
-    return int(CPU_COUNT)
-
-
-def plan(budget: int, *, input_bytes: int, shard_ratings: int, most_workers: int) -> Plan:
-    """Return how many tasks run at once, and how much each reads.
-
-    Tables of ids, 12 bytes for an integer id and more for text, come on top: no model of so many users and
-    items could be held without them.
+    Tables of ids come on top, 12 bytes for an integer id and more for text. A model of as many users and
+    items needs more than they do.
 
     Parameters
     ----------
@@ -125,4 +118,4 @@ def plan(budget: int, *, input_bytes: int, shard_ratings: int, most_workers: int
     block = min(_LARGEST_BLOCK, max(BLOCK_BYTES, input_bytes // _MANY_BLOCKS))
     room = budget - _INTERPRETER
     workers = max(1, min(most_workers, room // max(shard, min(block, BLOCK_BYTES) * _PER_BLOCK_BYTE)))
-    return Plan(workers, max(_SMALLEST_BLOCK, min(block, room // workers // _PER_BLOCK_BYTE)))
+    return Capacity(workers, max(_SMALLEST_BLOCK, min(block, room // workers // _PER_BLOCK_BYTE)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.arrays import IntArray
 from toolkit.backends import Backend, BackendName, Best
-from toolkit.engines.dask_cluster import cluster_at
+from toolkit.engines import cluster_at
 from toolkit.errors import ConfigError
 from toolkit.files import mask
 from toolkit.models import Model

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolkit.arrays import IntArray
 from toolkit.backends import Backend, BackendName, Best
-from toolkit.engines.dask_cluster import Cluster, Words
+from toolkit.engines import Cluster, Words
 from toolkit.errors import ModelError
 from toolkit.models import Model
 from toolkit.recommending.ranker import Ranker, Rule

@@ -1,4 +1,4 @@
-"""For whom: a file of user ids, or every user of the model."""
+"""The users to recommend for: those of a file, or every user of the model."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import csv
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TextIO
 
 import numpy as np
 
+from toolkit.arrays import Array
 from toolkit.datasets import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
+from toolkit.tables import find_column, find_delimiter, split_line
 
-_Array = np.ndarray[Any, Any]
 _AT_ONCE = 1 << 16
 _SHOWN = 5
 _COLUMN = "user"
-# What else such a column of a .csv is called, in lower case.
-_NAMES = (_COLUMN, "user_id", "userid", "client", "client_id", "clientid", "customer_id", "id")
+_DELIMITERS = (",", "\t", ";", "|")
+_SAMPLE_LINES = 50
 
 
 class Asked(NamedTuple):
-    """The users that are asked for.
+    """Users to recommend for.
 
     Attributes
     ----------
@@ -34,7 +35,7 @@ class Asked(NamedTuple):
         Ids that were named before.
     """
 
-    rows: _Array
+    rows: Array
     unknown: int = 0
     repeated: int = 0
 
@@ -45,15 +46,15 @@ def every_user(users: IdTable) -> Asked:
 
 
 def read_users(path: str | Path, users: IdTable, *, unknown: Literal["error", "drop"] = "error") -> Asked:
-    """Return the users that a file names; one that it names twice counts once, at its first place.
+    """Return the users that a file names, each at its first occurrence.
 
-    Eight bytes a user are kept, and the file is read in pieces.
+    The file is read in pieces; eight bytes a user are kept.
 
     Parameters
     ----------
     path : str or Path
-        One id a line; ``.csv``, with a header and the ids in its column ``user``, or its first; or
-        ``.parquet``, with a column ``user``, or one column.
+        One id a line; ``.csv``, with a header that names a column ``user``, ``user_id``, ``clientId`` or
+        another of `toolkit.tables.ALIASES`, or names one column; or ``.parquet``, with such columns.
     users : IdTable
         The users of the model.
     unknown : {"error", "drop"}
@@ -62,28 +63,28 @@ def read_users(path: str | Path, users: IdTable, *, unknown: Literal["error", "d
     Raises
     ------
     UnknownIdError
-        When there is such an id and it is an error; the text counts them and names the first few.
+        When there are such ids and `unknown` is ``error``; the text counts them and names the first few.
     ConfigError
         When the file cannot be read as ids, or no user is left.
     """
     path = Path(path)
     seen = np.zeros(len(users), bool)
-    kept: list[_Array] = []
+    kept: list[Array] = []
     strange: list[str] = []
     total = n_strange = 0
-    for places, ids in _pieces(path, users):
+    for where, ids in _pieces(path, users):
         rows = users.find(ids)
         total += len(rows)
         new = np.flatnonzero(rows < 0)
         n_strange += len(new)
-        strange += [f"{ids[at]!s} ({places[at]})" for at in new[: _SHOWN - len(strange)]]
+        strange += [f"{ids[at]!s} ({where[at]})" for at in new[: _SHOWN - len(strange)]]
         rows = rows[rows >= 0]
-        # Of those that come twice in this piece the first, in the order of the piece.
+        # Each user of the piece at its first occurrence.
         rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
         rows = rows[~seen[rows]]
         seen[rows] = True
         kept.append(rows)
-    found = np.concatenate([np.empty(0, np.int64), *kept])
+    rows = np.concatenate([np.empty(0, np.int64), *kept])
     if n_strange and unknown == "error":
         more = ", …" if n_strange > len(strange) else ""
         raise UnknownIdError(
@@ -92,22 +93,22 @@ def read_users(path: str | Path, users: IdTable, *, unknown: Literal["error", "d
             f"{', '.join(str(v) for v in users.ids[:3])} (or have such users left out, counted, with "
             "--unknown drop)"
         )
-    if not len(found):
+    if not len(rows):
         why = f"none of its {total:,} ids is a user of the model" if total else "it holds no id"
         raise ConfigError(f"{path} names no user: {why}; give one id a line, or take --all-users")
-    return Asked(found, n_strange, total - n_strange - len(found))
+    return Asked(rows, n_strange, total - n_strange - len(rows))
 
 
-def _pieces(path: Path, users: IdTable) -> Iterator[tuple[list[str], list[Any]]]:
-    """Yield ids, and where each is, a piece of the file at a time."""
+def _pieces(path: Path, users: IdTable) -> Iterator[tuple[list[str], list[int | str]]]:
+    """Yield the ids of each piece of the file, and the line or row of each id."""
     try:
         if path.suffix.lower() == ".parquet":
             yield from _of_parquet(path)
             return
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            found = _of_csv(path, lines, users) if path.suffix.lower() == ".csv" else _of_text(lines)
-            while piece := list(itertools.islice(found, _AT_ONCE)):
-                yield [place for place, _ in piece], [id_ for _, id_ in piece]
+            every = _of_csv(path, lines, users) if path.suffix.lower() == ".csv" else _of_text(lines)
+            while piece := list(itertools.islice(every, _AT_ONCE)):
+                yield [where for where, _ in piece], [id_ for _, id_ in piece]
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path} is not UTF-8 text: give one id a line, a .csv with a header, or a .parquet"
@@ -116,19 +117,16 @@ def _pieces(path: Path, users: IdTable) -> Iterator[tuple[list[str], list[Any]]]
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _of_text(lines: Any) -> Iterator[tuple[str, str]]:
+def _of_text(lines: TextIO) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         if text := line.strip():
             yield f"line {number}", text
 
 
-def _of_csv(path: Path, lines: Any, users: IdTable) -> Iterator[tuple[str, str]]:
-    reader = csv.reader(lines)
+def _of_csv(path: Path, lines: TextIO, users: IdTable) -> Iterator[tuple[str, str]]:
+    reader = csv.reader(lines, delimiter=_delimiter(lines))
     header = [name.strip() for name in next(reader, [])]
-    named = [at for at, name in enumerate(header) if name.lower() in _NAMES]
-    if not named and len(header) > 1:
-        raise ConfigError(f"{path}, line 1 must name a column {_COLUMN!r}, but names {', '.join(header[:8])}")
-    at = header.index(_COLUMN) if _COLUMN in header else named[0] if named else 0
+    at = _user_column(path, header, "line 1 must name a column", "names")
     if header and users.find(header[at])[0] >= 0:
         raise ConfigError(
             f"{path}, line 1 must name the columns, but {header[at]!r} is a user: put a header such as "
@@ -144,7 +142,24 @@ def _of_csv(path: Path, lines: Any, users: IdTable) -> Iterator[tuple[str, str]]
         raise ConfigError(f"{path}, line {reader.line_num}: {error}; mend the line") from error
 
 
-def _of_parquet(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
+def _delimiter(lines: TextIO) -> str:
+    """Return what separates the columns of the header; a comma where there is one column."""
+    sample = [line.rstrip("\r\n") for line in itertools.islice(lines, _SAMPLE_LINES)]
+    lines.seek(0)
+    best = find_delimiter(sample, least=2, candidates=_DELIMITERS) if sample else ","
+    return best if sample and len(split_line(sample[0], best)) > 1 else ","
+
+
+def _user_column(path: Path, names: list[str], rule: str, has: str) -> int:
+    """Return the position of the column of users; of a table with one column, that column."""
+    at = find_column(names, "user", also=["id"])
+    if at is None and len(names) > 1:
+        separator = ", " if rule.startswith("line") else " "
+        raise ConfigError(f"{path}{separator}{rule} {_COLUMN!r}, but {has} {', '.join(names[:8])}")
+    return at or 0
+
+
+def _of_parquet(path: Path) -> Iterator[tuple[list[str], list[int | str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -154,10 +169,8 @@ def _of_parquet(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
         raise ConfigError(f"{path} cannot be read as Parquet: {error}") from error
     with file:
         names = file.schema_arrow.names
-        if _COLUMN not in names and len(names) != 1:
-            raise ConfigError(f"{path} must have a column {_COLUMN!r}, but has {', '.join(names)}")
-        name = _COLUMN if _COLUMN in names else names[0]
-        kind = file.schema_arrow.field(name).type
+        at = _user_column(path, names, "must have a column", "has")
+        name, kind = names[at], file.schema_arrow.field(at).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise ConfigError(f"{path}: the column {name!r} must hold integers or text, but holds {kind}")

@@ -15,9 +15,9 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.config import Range
 from toolkit.datasets.statistics import gini
+from toolkit.engines import usable_processors
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
-from toolkit.ingest.memory import processors
 from toolkit.synth.chunk import Chunk, make_chunk
 from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan
@@ -128,7 +128,7 @@ def write_ratings(
     _check(order, ratings=ratings, users=users, items=items, seed=seed, rank=rank, noise=noise)
     n_users, n_items = movielens_counts(ratings, users, items)
     _check_fit(ratings, n_users, n_items)
-    workers = workers or processors()
+    workers = workers or usable_processors()
     with atomic.file(out, overwrite=overwrite) as file:
         plan = Plan(ratings=ratings, users=n_users, items=n_items, seed=seed, rank=rank, noise=noise)
         job = _Job(plan, workers, progress or (lambda *_: None))

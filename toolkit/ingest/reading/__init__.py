@@ -1,1 +1,7 @@
-"""Ratings files to columns: where they lie, how they are cut, and what each field means."""
+"""Reading: here ratings files become columns. The room knows files, lines and fields, not numbers of ids."""
+
+from __future__ import annotations
+
+from toolkit.ingest.reading.source import ID_KINDS, IdKind, RatingsSource
+
+__all__ = ["ID_KINDS", "IdKind", "RatingsSource"]

@@ -1,4 +1,4 @@
-"""The input cut into units of work, and the whole lines of each."""
+"""Units of work: parts of the input that one task reads, and the whole lines of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.errors import RatingsError
-from toolkit.ingest.reading.files import RatingsFile, file_system, open_raw, reading
+from toolkit.ingest.reading.ratings_file import RatingsFile, file_system, open_raw, read_errors
 from toolkit.ingest.reading.source import RatingsSource
 
 BOM = b"\xef\xbb\xbf"
@@ -62,19 +62,19 @@ def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
     A plain text file is cut into blocks; a compressed one, which can be read from its beginning only, is one
     unit; a Parquet file has one unit a row group.
     """
-    found: list[Unit] = []
+    every: list[Unit] = []
     for number, file in enumerate(source.files):
         if file.kind == "parquet":
-            found += [Unit(len(found) + group, number, group, None) for group in range(_row_groups(file))]
+            every += [Unit(len(every) + group, number, group, None) for group in range(_row_groups(file))]
         elif file.streamed:
-            found.append(Unit(len(found), number, 0, None))
+            every.append(Unit(len(every), number, 0, None))
         else:
             size = file.size()
-            found += [
-                Unit(len(found) + at, number, begin, min(begin + block_bytes, size))
+            every += [
+                Unit(len(every) + at, number, begin, min(begin + block_bytes, size))
                 for at, begin in enumerate(range(0, size, block_bytes))
             ]
-    return found
+    return every
 
 
 def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piece]:
@@ -87,11 +87,11 @@ def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piec
     """
     file = source.files[unit.file]
     line = 1
-    with reading(file, "to its end"):
+    with read_errors(file, "to its end"):
         for number, data in enumerate(_chunks(file, unit, block_bytes)):
             lines = count_lines(data)
             if number == 0 and unit.begin == 0:
-                data = data.removeprefix(BOM)  # noqa: PLW2901 - the same data, less its mark
+                data = data.removeprefix(BOM)  # noqa: PLW2901 - the same lines without the mark
                 header = _header_end(data) if source.header else 0
                 above = count_lines(data[:header])
                 yield Piece(data[header:], line + above, lines - above)
@@ -101,7 +101,7 @@ def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piec
 
 
 def count_lines(data: bytes) -> int:
-    """Count lines, the last of which need not be ended."""
+    """Return the number of lines; the last of them need not be ended."""
     if b"\n" not in data:
         return len(data.splitlines())
     # NumPy counts without holding the interpreter lock.
@@ -110,7 +110,7 @@ def count_lines(data: bytes) -> int:
 
 
 def cut_lines(data: bytes, parts: int) -> list[bytes]:
-    """Cut data into at most `parts` runs of whole lines."""
+    """Return data in at most `parts` pieces of whole lines."""
     step = max(1, len(data) // parts)
     cuts = [0]
     while cuts[-1] < len(data):
@@ -143,8 +143,8 @@ def _stream(file: RatingsFile, block_bytes: int) -> Iterator[bytes]:
 
 def _local_range(file: RatingsFile, begin: int, end: int) -> bytes:
     with open_raw(file.path) as stream:
-        # A block owns the lines that begin in it; the first begins after the line that the block before it
-        # ends.
+        # A block holds the lines that begin in it. The one before it ends behind the first line end from
+        # here.
         stream.seek(max(begin - 1, 0))
         if begin:
             stream.readline()
@@ -156,7 +156,7 @@ def _local_range(file: RatingsFile, begin: int, end: int) -> bytes:
 
 
 def _remote_range(file: RatingsFile, begin: int, end: int) -> bytes:
-    """Read a range with as few requests as can be: one, and more where a line goes far over its end."""
+    """Return the lines that begin in a range, with one request unless a line goes far over its end."""
     system, path = file_system(file.path)
     start, reach = max(begin - 1, 0), end + _TAIL
     data: bytes = system.cat_file(path, start=start, end=reach)
@@ -174,7 +174,7 @@ def _remote_range(file: RatingsFile, begin: int, end: int) -> bytes:
 
 
 def _header_end(data: bytes) -> int:
-    # The first line with something in it; nearly always near the beginning.
+    # The header is the first line that is not blank; nearly always it ends near the beginning.
     for part in (data[:_TAIL], data):
         end = 0
         for line in part.splitlines(keepends=True):
@@ -187,5 +187,5 @@ def _header_end(data: bytes) -> int:
 def _row_groups(file: RatingsFile) -> int:
     import pyarrow.parquet as pq
 
-    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+    with read_errors(file, "as Parquet"), open_raw(file.path) as raw:
         return int(pq.read_metadata(raw).num_row_groups)

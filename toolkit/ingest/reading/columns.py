@@ -1,15 +1,19 @@
-"""The columns of a piece of the input, with ids as codes of the distinct ids in it."""
+"""The columns of a piece of the input, with each id as its position among the distinct ids of the piece."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow import array_of, numbers
+from toolkit.arrays import Array, FloatArray, IntArray
+from toolkit.tables.arrow import DistinctIds, array_of, numbers
 
-_Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KindOfIds = Literal["integer", "text"]
 # A table from id to code is used where it is at most this many times as long as the column.
 _TABLE_STRETCH = 8
 
@@ -26,11 +30,11 @@ class Ids:
         The ids that occur, ascending: integers by value, text by code point.
     """
 
-    codes: _Array
-    distinct: Any
+    codes: IntArray
+    distinct: DistinctIds
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> KindOfIds:
         """``integer`` or ``text``."""
         return "integer" if isinstance(self.distinct, np.ndarray) else "text"
 
@@ -42,40 +46,40 @@ class Columns:
     Attributes
     ----------
     users, items : Ids
-        Who rated what.
+        The user and the item of each rating.
     ratings : array of float32, shape (n,)
         Finite values.
     times : array of int64, shape (n,), or None
         Times of the ratings (`toolkit.ingest.reading.times.sortable`), where they are read.
     splits : array of uint8, shape (n,), or None
-        Positions in `toolkit.ingest.splitting.rule.SPLITS`, where the input says them.
+        Positions in `toolkit.datasets.splits.SPLITS`, where the input says them.
     """
 
     users: Ids
     items: Ids
-    ratings: _Array
-    times: _Array | None = None
-    splits: _Array | None = None
+    ratings: FloatArray
+    times: IntArray | None = None
+    splits: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.ratings)
 
     def with_split(self, split: int | None) -> Columns:
-        """Return the same, all of one split where one is given."""
+        """Return these columns with all ratings in one split, or as they are where the split is None."""
         return self if split is None else replace(self, splits=np.full(len(self), split, np.uint8))
 
     @classmethod
     def none(cls) -> Columns:
-        """Return columns of no rating."""
+        """Return columns without a rating."""
         empty = of_integers(np.zeros(0, np.int64))
         return cls(empty, empty, np.zeros(0, np.float32))
 
 
-def of_integers(values: _Array) -> Ids:
-    """Encode a column of int64.
+def of_integers(values: IntArray) -> Ids:
+    """Return a column of int64 as `Ids`.
 
-    A table serves where the ids lie close together, a hash where they have gaps: no array is ever as long as
-    the largest id.
+    Ids that lie close together are looked up in a table, ids with large gaps in a hash: no array is as long
+    as the largest id.
     """
     if len(values) == 0:
         return Ids(np.zeros(0, np.int32), np.zeros(0, np.int64))
@@ -93,26 +97,26 @@ def of_integers(values: _Array) -> Ids:
     return Ids(_inverse(order)[numbers(coded.indices)], distinct[order])
 
 
-def of_words(codes: _Array, words: Any) -> Ids:
-    """Encode a column of text from its codes and its distinct words, in any order."""
+def of_words(codes: IntArray, words: pa.StringArray) -> Ids:
+    """Return a column of text as `Ids`, from the distinct words and the position of each row's word."""
     import pyarrow.compute as pc
 
-    # By bytes of UTF-8, which is by code point.
+    # Arrow sorts by the bytes of UTF-8, which is the order of code points.
     order = numbers(pc.sort_indices(words)).astype(np.int64)
     return Ids(_inverse(order)[codes], words.take(array_of(order)))
 
 
-def as_text(distinct: Any) -> Any:
+def as_text(distinct: DistinctIds) -> pa.StringArray:
     """Return distinct ids as a pyarrow.StringArray, in the same order."""
     import pyarrow as pa
 
     return array_of(distinct).cast(pa.string()) if isinstance(distinct, np.ndarray) else distinct
 
 
-def as_integers(words: Any) -> _Array | None:
-    """Return words as int64, or None where not all of them are integers in their usual form.
+def as_integers(words: pa.StringArray) -> IntArray | None:
+    """Return words as int64, or None where some word is no integer in its usual form.
 
-    007 is not 7: who writes leading zeros means them.
+    The usual form of 7 is 7; 007 is another id, as people who write leading zeros mean them.
     """
     import pyarrow as pa
 
@@ -125,7 +129,7 @@ def as_integers(words: Any) -> _Array | None:
     return numbers(integers)
 
 
-def _inverse(order: _Array) -> _Array:
+def _inverse(order: Array) -> IntArray:
     inverse = np.empty(len(order), np.int32)
     inverse[order] = np.arange(len(order), dtype=np.int32)
     return inverse

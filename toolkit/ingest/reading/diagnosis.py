@@ -1,24 +1,23 @@
-"""Bad rows: found, named to the line and field, and dropped where that is asked for."""
+"""Bad lines: which of a block that the reader refused are bad, and why."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from toolkit.datasets.splits import SPLIT_NAMES, SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.arrow import reads
 from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
 from toolkit.ingest.reading.columns import Columns
 from toolkit.ingest.reading.parsing import closes_quotes, parse
-from toolkit.ingest.reading.source import DELIMITERS, SPLIT_NAMES, RatingsSource, number, split_line
-from toolkit.ingest.splitting.rule import SPLITS
+from toolkit.ingest.reading.rejections import BadRow, Rejections
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.tables import DELIMITERS, is_number, split_line
+from toolkit.tables.arrow import can_be_read_as
 
-SAMPLES = 5
 _SHOWN = 80
 _LARGEST = float(np.finfo(np.float32).max)
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,18}|0")
@@ -32,64 +31,20 @@ _USUAL_TIMES = {
     "time": _USUAL_TIME,
     "zoned time": _USUAL_TIME + "Z",
 }
-# Few enough lines to look at one by one; more are cut up first, so that one bad line costs little.
+# This many lines are looked at one by one; more are cut up first, so that one bad line costs little.
 _FEW_LINES = 1 << 11
 _CUTS = 16
 
 
-@dataclass(frozen=True)
-class BadRow:
-    """A row that is no rating.
+def salvage(piece: Piece, source: RatingsSource) -> tuple[Columns, Rejections]:
+    """Return the ratings of the good lines of a piece, and its bad lines.
 
-    Attributes
+    Parameters
     ----------
-    line : int
-        Number of the line, from 1, or of the row of a Parquet file.
-    reason : str
-        Which rule it breaks: one of a few words, for counting.
-    text : str
-        The beginning of the line.
-    message : str
-        What is wrong and the way out, to be put behind the name of file and line.
-    """
-
-    line: int
-    reason: str
-    text: str
-    message: str
-
-
-@dataclass
-class Rejections:
-    """How many rows were dropped, and some of them.
-
-    Attributes
-    ----------
-    reasons : Counter
-        Rows by reason.
-    samples : list of BadRow
-        The first few of each reason.
-    """
-
-    reasons: Counter[str] = field(default_factory=Counter)
-    samples: list[BadRow] = field(default_factory=list)
-
-    def add(self, row: BadRow) -> None:
-        """Count a row."""
-        self.reasons[row.reason] += 1
-        if self.reasons[row.reason] <= SAMPLES:
-            self.samples.append(row)
-
-    def merge(self, other: Rejections) -> None:
-        """Add what comes later in the input."""
-        for row in other.samples:
-            if sum(sample.reason == row.reason for sample in self.samples) < SAMPLES:
-                self.samples.append(row)
-        self.reasons.update(other.reasons)
-
-
-def read_piece(piece: Piece, source: RatingsSource) -> tuple[Columns, Rejections]:
-    """Read lines, and set the bad ones aside.
+    piece : Piece
+        Lines that `toolkit.ingest.reading.parsing.parse` refused.
+    source : RatingsSource
+        How to read them.
 
     Raises
     ------
@@ -97,17 +52,14 @@ def read_piece(piece: Piece, source: RatingsSource) -> tuple[Columns, Rejections
         When the lines cannot be read although none of them is bad.
     """
     rejections = Rejections()
-    try:
-        return parse(piece.data, source), rejections
-    except ValueError:
-        good = b"".join(_salvage(piece, source, rejections, _usual(source)))
-        return parse(good, source) if good else Columns.none(), rejections
+    good = b"".join(_good_lines(piece, source, rejections, _usual_line(source)))
+    return parse(good, source) if good else Columns.none(), rejections
 
 
-def numbered(data: bytes, line: int) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(data: bytes, line: int) -> Iterator[tuple[int, bytes]]:
     """Yield lines that are not blank, and their numbers.
 
-    A carriage return alone ends a line, too, but counts only where nothing else ends lines, as in
+    A carriage return alone ends a line, too. It counts only where no line feed ends a line, as in
     `toolkit.ingest.reading.blocks.count_lines`.
 
     Parameters
@@ -124,14 +76,14 @@ def numbered(data: bytes, line: int) -> Iterator[tuple[int, bytes]]:
                 yield at, text
 
 
-def _salvage(
+def _good_lines(
     piece: Piece, source: RatingsSource, rejections: Rejections, usual: re.Pattern[bytes]
 ) -> Iterator[bytes]:
-    """Yield the good lines of a piece that has others."""
+    """Yield the good lines of a piece, and add the bad ones to `rejections`."""
     parts = cut_lines(piece.data, _CUTS)
     if len(parts) < 2 or piece.lines <= _FEW_LINES:
-        for at, text in numbered(piece.data, piece.line):
-            bad = None if usual.fullmatch(text) else check(text, at, source)
+        for at, text in numbered_lines(piece.data, piece.line):
+            bad = None if usual.fullmatch(text) else check_line(text, at, source)
             if bad:
                 rejections.add(bad)
             else:
@@ -143,14 +95,14 @@ def _salvage(
         try:
             parse(data, source)
         except ValueError:
-            yield from _salvage(Piece(data, line, lines), source, rejections, usual)
+            yield from _good_lines(Piece(data, line, lines), source, rejections, usual)
         else:
             yield data if data.endswith(b"\n") else data + b"\n"
         line += lines
 
 
-def _usual(source: RatingsSource) -> re.Pattern[bytes]:
-    """Return a pattern of lines that are good without a closer look, as most are; it is ten times as fast."""
+def _usual_line(source: RatingsSource) -> re.Pattern[bytes]:
+    """Return a pattern that only good lines match, most of them; it is ten times as fast as a check."""
     if source.delimiter not in DELIMITERS or (source.delimiter == " " and source.time_kind.endswith("time")):
         return re.compile(rb"(?!)")
     fields = [rf'[^"{source.delimiter[0]}\x00-\x1f\x7f-\xff]*'] * source.fields
@@ -164,8 +116,8 @@ def _usual(source: RatingsSource) -> re.Pattern[bytes]:
     return re.compile(re.escape(source.delimiter).join(fields).encode())
 
 
-def check(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
-    """Return what is wrong with a line, if anything is.
+def check_line(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
+    """Return the mistake of a line, or None for a good line.
 
     Parameters
     ----------
@@ -202,8 +154,18 @@ def check(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
     return _bad(at, bad[0], line, bad[1]) if bad else None
 
 
-def error(source: RatingsSource, file: int, row: BadRow) -> RatingsError:
-    """Return the error that names a bad row."""
+def bad_row_error(source: RatingsSource, file: int, row: BadRow) -> RatingsError:
+    """Return the error that names a bad row.
+
+    Parameters
+    ----------
+    source : RatingsSource
+        The input.
+    file : int
+        Position of the row's file in the source.
+    row : BadRow
+        The row, its line counted from the beginning of the file.
+    """
     separator = "" if row.message.startswith(("has ", "holds ", "opens ", "is not UTF-8")) else ":"
     unit = "row" if source.parquet else "line"
     header = row.line == 1 and row.reason == "rating not a number" and not source.parquet
@@ -215,12 +177,12 @@ def error(source: RatingsSource, file: int, row: BadRow) -> RatingsError:
 
 
 def _bad(at: int, reason: str, line: bytes, message: str) -> BadRow:
-    # No character takes more than four bytes, and none is cut.
+    # A character takes four bytes at most, so that the cut goes through none that is shown.
     return BadRow(at, reason, line[: 4 * _SHOWN].decode("utf-8", "backslashreplace")[:_SHOWN], message)
 
 
 def _is_utf8(fields: list[str], source: RatingsSource) -> bool:
-    """Tell whether the fields that are read are; what others hold does not matter, here or to the reader."""
+    """Tell whether the fields that are read are UTF-8; the reader does not look at the others."""
     others = (position for position in (source.timestamp, source.split_column) if position is not None)
     try:
         "".join(fields[position] for position in (*source.columns, *others)).encode()
@@ -237,18 +199,16 @@ def _check_id(role: str, text: str, kind: str) -> tuple[str, str] | None:
     return None
 
 
-def _check_rating(field_: str) -> tuple[str, str] | None:
+def _check_rating(field: str) -> tuple[str, str] | None:
     import pyarrow as pa
 
-    # What is left to say is why the reader does not take it.
-    if reads(field_, pa.float32()):
+    if can_be_read_as(field, pa.float32()):
         return None
-    text = field_.strip()
-    value = number(text)
+    text = field.strip()
     rule = f"the rating must be a finite float32 number, but is {text[:_SHOWN]!r}"
     if re.fullmatch(r"-?\d+,\d+", text):
         rule += f"; write it with a point, {text.replace(',', '.')}"
-    if value is not None and not abs(value) <= _LARGEST:
+    if is_number(text) and not abs(float(text)) <= _LARGEST:
         return "rating not finite", rule
     return ("rating not a number" if text else "rating missing"), rule
 
@@ -256,7 +216,7 @@ def _check_rating(field_: str) -> tuple[str, str] | None:
 def _check_others(fields: list[str], source: RatingsSource) -> tuple[str, str] | None:
     if source.timestamp is not None:
         text = fields[source.timestamp]
-        if not reads(text, times.arrow_type(source.time_kind)):
+        if not can_be_read_as(text, times.arrow_type(source.time_kind)):
             rule = {"integer": "an integer", "number": "a number"}.get(
                 source.time_kind, f"a {source.time_kind} such as 2015-03-31 23:59:59"
             )
@@ -264,7 +224,7 @@ def _check_others(fields: list[str], source: RatingsSource) -> tuple[str, str] |
             return "bad timestamp", message
     if source.split_column is not None:
         text = fields[source.split_column]
-        if source.number_of_split(text) is None:
+        if split_number(text) is None:
             message = f"the split must be one of {', '.join(SPLITS)}, but is {text[:_SHOWN]!r}"
             return "unknown split", message
     return None

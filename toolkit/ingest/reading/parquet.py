@@ -5,35 +5,41 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from toolkit.arrays import Array, FloatArray, IntArray
+from toolkit.datasets.splits import SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.arrow import array_of, flags, numbers
 from toolkit.ingest.reading.blocks import Unit
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, of_integers, of_words
-from toolkit.ingest.reading.diagnosis import SAMPLES, BadRow, Rejections
-from toolkit.ingest.reading.files import RatingsFile, open_raw, reading
+from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
+from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.ingest.splitting.rule import SPLITS
+from toolkit.tables.arrow import array_of, flags, numbers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BYTES_PER_ROW = 24
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _NO_SPLIT = 255
-_Array = np.ndarray[Any, Any]
+_Batch: TypeAlias = "Mapping[int, pa.Array]"
+# Reason, message with a gap for the row, and which rows.
+_Problem = tuple[str, str, Array]
 
 
 def read_group(
     unit: Unit, source: RatingsSource, block_bytes: int
 ) -> Iterator[tuple[Columns, Rejections, int]]:
-    """Yield the ratings of a row group in batches, bad rows apart, and how many rows were read so far.
+    """Yield the ratings of a row group batch by batch, its bad rows, and the number of rows up to there.
 
     Raises
     ------
     RatingsError
-        When the file cannot be read, or a column is of a type that cannot be what it should.
+        When the file cannot be read, or a column is of a type that its role does not allow.
     """
     file = source.files[unit.file]
     for before, batch in _batches(unit, source, block_bytes):
@@ -45,7 +51,7 @@ def rows_before(file: RatingsFile, group: int) -> int:
     """Return the rows of a file before one of its row groups."""
     import pyarrow.parquet as pq
 
-    with reading(file, "as Parquet"), open_raw(file.path) as raw:
+    with read_errors(file, "as Parquet"), open_raw(file.path) as raw:
         metadata = pq.read_metadata(raw)
     return sum(metadata.row_group(at).num_rows for at in range(group))
 
@@ -60,13 +66,13 @@ def pairs(unit: Unit, source: RatingsSource, block_bytes: int, piece: int) -> It
         yield row, users[user], items[item]
 
 
-def _batches(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[tuple[int, Mapping[int, Any]]]:
-    """Yield the columns that are read, by position, of each batch of a row group, and the rows before it."""
+def _batches(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[tuple[int, _Batch]]:
+    """Yield the number of rows before each batch of a row group, and its columns by their position."""
     import pyarrow.parquet as pq
 
     file = source.files[unit.file]
     before = 0
-    with reading(file, "to its end"), open_raw(file.path) as raw:
+    with read_errors(file, "to its end"), open_raw(file.path) as raw:
         opened = pq.ParquetFile(raw)
         names = {position: opened.schema_arrow.names[position] for position in _positions(source)}
         _check_types(opened.schema_arrow, source, file)
@@ -85,8 +91,8 @@ def _positions(source: RatingsSource) -> list[int]:
     return [*source.columns, *(position for position in others if position is not None)]
 
 
-def _plain(column: Any) -> Any:
-    """Return a column without a dictionary, and text of any layout as that with offsets of 32 bits."""
+def _plain(column: pa.Array) -> pa.Array:
+    """Return a column without its dictionary, and text of any layout as `pyarrow.string`."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -94,13 +100,13 @@ def _plain(column: Any) -> Any:
     return column.cast(pa.string()) if _is_text(column.type) else column
 
 
-def _is_text(arrow_type: Any) -> bool:
+def _is_text(arrow_type: pa.DataType) -> bool:
     import pyarrow as pa
 
     return any(arrow_type == text for text in (pa.string(), pa.large_string(), pa.string_view()))
 
 
-def _check_types(schema: Any, source: RatingsSource, file: RatingsFile) -> None:
+def _check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> None:
     from pyarrow import types
 
     id_types = (types.is_integer, _is_text)
@@ -119,32 +125,29 @@ def _check_types(schema: Any, source: RatingsSource, file: RatingsFile) -> None:
             raise RatingsError(f"{file}: the {role} column {field.name} must hold {rule}, but holds {kind}")
 
 
-_Problem = tuple[str, str, _Array]
-
-
 def _columns(
-    batch: Mapping[int, Any], source: RatingsSource, file: RatingsFile, before: int
-) -> tuple[Columns, Rejections, _Array]:
+    batch: _Batch, source: RatingsSource, file: RatingsFile, before: int
+) -> tuple[Columns, Rejections, Array]:
     """Return the ratings of a batch, its bad rows, and which of its rows are good."""
     user, item, rating = (batch[position] for position in source.columns)
     time = None if source.timestamp is None else batch[source.timestamp]
     ratings = _ratings(rating)
-    splits = None if source.split_column is None else _splits(batch[source.split_column], source)
+    splits = None if source.split_column is None else _splits(batch[source.split_column])
     rejections = Rejections()
     good = np.ones(len(ratings), np.bool_)
     for reason, message, wrong in _problems(batch, source, ratings, splits):
         rows = np.flatnonzero(wrong & good)
         good &= ~wrong
         for row in rows[:SAMPLES].tolist():
-            text = ", ".join(_shown(batch[position], row) for position in _positions(source))[:80]
+            text = ", ".join(_field(batch[position], row) for position in _positions(source))[:80]
             rejections.add(BadRow(before + row + 1, reason, text, message.format(repr(text))))
-        # Those without a sample may be many, and are only counted.
+        # Rows beyond the samples are only counted, as there may be many.
         if len(rows) > SAMPLES:
             rejections.reasons[reason] += len(rows) - SAMPLES
     rejections.samples.sort(key=lambda row: row.line)
     chosen = None if good.all() else array_of(np.flatnonzero(good))
 
-    def kept(values: Any) -> Any:
+    def kept(values: pa.Array) -> pa.Array:
         return values if chosen is None else values.take(chosen)
 
     columns = Columns(
@@ -158,9 +161,9 @@ def _columns(
 
 
 def _problems(
-    batch: Mapping[int, Any], source: RatingsSource, ratings: _Array, splits: _Array | None
+    batch: _Batch, source: RatingsSource, ratings: FloatArray, splits: IntArray | None
 ) -> Iterator[_Problem]:
-    """Yield what may be wrong, in words with a place for the row, and with which rows."""
+    """Yield each mistake that a row may have, with the rows that have it."""
     for role, position in zip(("user", "item", "rating"), source.columns, strict=True):
         yield from _missing(role, batch[position])
     rule = "the rating must be a finite float32 number, but the row is {}"
@@ -176,17 +179,17 @@ def _problems(
         yield "unknown split", rule, splits == _NO_SPLIT
 
 
-def _shown(column: Any, row: int) -> str:
+def _field(column: pa.Array, row: int) -> str:
     import pyarrow as pa
 
     one = column.slice(row, 1)
     if pa.types.is_timestamp(one.type):
-        # By Arrow and in UTC: Python knows no year behind 9999, and some machines know no time zones.
+        # Arrow writes it, in UTC: Python has no year after 9999, and some machines have no time zones.
         one = one.cast(pa.timestamp(one.type.unit))
     return one.cast(pa.string())[0].as_py() or ""
 
 
-def _missing(role: str, column: Any) -> Iterator[_Problem]:
+def _missing(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow.compute as pc
 
     wrong = column.is_null()
@@ -197,17 +200,17 @@ def _missing(role: str, column: Any) -> Iterator[_Problem]:
     yield f"{role} missing", f"the {role} is missing; mend or remove the row", flags(wrong)
 
 
-def _ratings(column: Any) -> _Array:
-    """Return ratings as float32, and what is missing as 0."""
+def _ratings(column: pa.Array) -> FloatArray:
+    """Return ratings as float32; a missing one is 0."""
     import pyarrow as pa
 
-    # Not safe: an integer of more than 53 bits is rounded, as any number is when it becomes float32.
+    # Rounding is allowed: any number is rounded when it becomes float32.
     values = numbers(column.cast(pa.float64(), safe=False).fill_null(0.0))
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
-def _not_integer(role: str, column: Any) -> Iterator[_Problem]:
+def _not_integer(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -224,7 +227,7 @@ def _is_integer(word: str) -> bool:
     return bool(_INTEGER.fullmatch(word)) and -(2**63) <= int(word) < 2**63
 
 
-def _not_a_time(column: Any) -> Iterator[_Problem]:
+def _not_a_time(column: pa.Array) -> Iterator[_Problem]:
     import pyarrow as pa
 
     if pa.types.is_floating(column.type):
@@ -232,16 +235,15 @@ def _not_a_time(column: Any) -> Iterator[_Problem]:
         yield "bad timestamp", "the timestamp must be a finite number, but the row is {}", wrong
 
 
-def _splits(column: Any, source: RatingsSource) -> _Array:
-    """Return positions in `SPLITS` as uint8, and `_NO_SPLIT` for what is none."""
+def _splits(column: pa.Array) -> IntArray:
+    """Return positions in `SPLITS` as uint8, and `_NO_SPLIT` for words that name no split."""
     coded = column.dictionary_encode()
-    named = [source.number_of_split(word) for word in coded.dictionary.to_pylist()]
-    table = np.array([_NO_SPLIT if split is None else split for split in [*named, None]], np.uint8)
-    found: _Array = table[numbers(coded.indices.fill_null(len(named)))]
-    return found
+    splits = [split_number(word) for word in coded.dictionary.to_pylist()]
+    table = np.array([_NO_SPLIT if split is None else split for split in [*splits, None]], np.uint8)
+    return table[numbers(coded.indices.fill_null(len(splits)))]
 
 
-def _ids(column: Any, kind: str) -> Ids:
+def _ids(column: pa.Array, kind: str) -> Ids:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -255,10 +257,10 @@ def _ids(column: Any, kind: str) -> Ids:
     return of_integers(integers[codes])
 
 
-def _times(column: Any, kind: str, file: RatingsFile) -> _Array:
+def _times(column: pa.Array, kind: str, file: RatingsFile) -> IntArray:
     import pyarrow as pa
 
-    # Nanoseconds are cut off; what else does not fit is an error.
+    # Nanoseconds are cut off; any other time that does not fit is an error.
     finer = column.type == pa.timestamp("ns", getattr(column.type, "tz", None))
     try:
         return times.sortable(column.cast(times.arrow_type(kind), safe=not finer))

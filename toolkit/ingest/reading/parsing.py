@@ -1,27 +1,31 @@
-"""Lines of ratings to columns, by Arrow's CSV reader: all of them, or an error that says no line."""
+"""Lines of ratings to columns, by Arrow's CSV reader: all lines, or an error that names none of them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toolkit.arrays import IntArray
+from toolkit.datasets.splits import SPLITS, split_number
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.arrow import numbers
 from toolkit.ingest.reading.blocks import BOM, count_lines
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_integers, of_words
-from toolkit.ingest.reading.source import RatingsSource, split_line
-from toolkit.ingest.splitting.rule import SPLITS
+from toolkit.ingest.reading.source import RatingsSource
+from toolkit.tables import split_line
+from toolkit.tables.arrow import numbers
 
-# Control characters, of which one that is not in the data stands for a delimiter of several bytes: the CSV
-# reader cannot cut at that.
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Control characters. The CSV reader cannot cut at a delimiter of several bytes; one of these that is not in
+# the data takes its place.
 _UNITS = [bytes([unit]) for unit in (0x1F, *range(1, 0x1F)) if unit not in b"\t\n\r"]
-_Array = np.ndarray[Any, Any]
 _DIGIT_ZERO, _POINT, _MINUS = b"0.-"
 
 
 def parse(data: bytes, source: RatingsSource) -> Columns:
-    """Read lines of text, of which none is bad.
+    """Return the ratings of lines of text, none of which is bad.
 
     Parameters
     ----------
@@ -50,32 +54,28 @@ def parse(data: bytes, source: RatingsSource) -> Columns:
 
 
 def closes_quotes(line: str, delimiter: str) -> bool:
-    """Tell whether the last field of a line is at its end, and not open to go on in the next."""
-    # In an open field, one more delimiter begins no other.
+    """Tell whether the last field of a line ends with the line, instead of going on in the next line."""
+    # One more delimiter begins another field, unless a field is still open.
     return '"' not in line or len(split_line(line + delimiter, delimiter)) > len(split_line(line, delimiter))
 
 
-def _columns(table: Any, source: RatingsSource) -> Columns:
+def _columns(table: pa.Table, source: RatingsSource) -> Columns:
     roles = _roles(source)
-    found = {role: table.column(f"f{position}").combine_chunks() for role, position in roles.items()}
-    ratings = numbers(found["rating"])
-    if found["rating"].null_count or not np.isfinite(ratings).all():
+    held = {role: table.column(f"f{position}").combine_chunks() for role, position in roles.items()}
+    ratings = numbers(held["rating"])
+    if held["rating"].null_count or not np.isfinite(ratings).all():
         raise ValueError("a rating is missing or not a finite number")
-    given = None
-    if "timestamp" in found:
-        found["timestamp"] = _times(found["timestamp"], source)
-    if "split" in found:
-        given = _splits(found["split"], source)
     return Columns(
-        users=_ids(found["user"], source.ids[0]),
-        items=_ids(found["item"], source.ids[1]),
+        users=_ids(held["user"], source.ids[0]),
+        items=_ids(held["item"], source.ids[1]),
         ratings=ratings,
-        times=times.sortable(found["timestamp"]) if "timestamp" in found else None,
-        splits=given,
+        times=_times(held["timestamp"], source) if "timestamp" in held else None,
+        splits=_splits(held["split"]) if "split" in held else None,
     )
 
 
 def _roles(source: RatingsSource) -> dict[str, int]:
+    """Return the position of each column that is read."""
     roles = dict(zip(("user", "item", "rating"), source.columns, strict=True))
     if source.timestamp is not None:
         roles["timestamp"] = source.timestamp
@@ -84,15 +84,16 @@ def _roles(source: RatingsSource) -> dict[str, int]:
     return roles
 
 
-def _table(data: bytes, source: RatingsSource, integers: tuple[bool, ...]) -> Any:
+def _table(data: bytes, source: RatingsSource, integers: tuple[bool, ...]) -> pa.Table:
     """Return the columns that are read as an Arrow table.
 
-    Arrow, and not pandas, because it refuses a line with another number of fields than the others, which
-    pandas fills or cuts where only some columns are read.
+    Arrow refuses a line with another number of fields than the others. pandas fills or cuts such lines where
+    only some columns are read.
     """
     if source.delimiter == "::" and b'"' not in data:
         try:
-            # Three times as fast as to replace the delimiter: the columns between two colons are empty.
+            # Cutting at each colon, with an empty column between two of them, is three times as fast as to
+            # replace the delimiter.
             return _read(data, source, integers, b":", stride=2)
         except ValueError:
             pass  # a colon within a field, or a bad line
@@ -106,7 +107,7 @@ def _table(data: bytes, source: RatingsSource, integers: tuple[bool, ...]) -> An
 
 def _read(
     data: bytes, source: RatingsSource, integers: tuple[bool, ...], delimiter: bytes, stride: int = 1
-) -> Any:
+) -> pa.Table:
     lines = count_lines(data)
     table = None
     try:
@@ -118,7 +119,7 @@ def _read(
             raise
         table = _cut(b"\n".join(kept), source, integers, delimiter, stride)
     quoted = len(source.delimiter) == 1 and b'"' in data
-    # Where lines end in a way that is not counted, a row too many may hide a row too few.
+    # Where some line ends are not counted, a row too many may hide a row too few.
     if (table.num_rows != lines or (quoted and _lone_returns(data))) and table.num_rows != sum(
         1 for line in data.splitlines() if line.strip()
     ):
@@ -130,7 +131,7 @@ def _read(
 
 
 def _lone_returns(data: bytes) -> bool:
-    """Tell whether some carriage return is followed by something else than the line feed."""
+    """Tell whether a carriage return stands anywhere without a line feed behind it."""
     if b"\r" not in data:
         return False
     bytes_ = np.frombuffer(data, np.uint8)
@@ -145,12 +146,12 @@ def _last_line(data: bytes) -> str:
 
 def _cut(
     data: bytes, source: RatingsSource, integers: tuple[bool, ...], delimiter: bytes, stride: int
-) -> Any:
+) -> pa.Table:
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
     if data.startswith(BOM):
-        # Within a file it belongs to the field; at the beginning of its data the reader would drop it.
+        # Within a file this mark belongs to its field; the reader would drop it at the beginning of its data.
         data = b"\n" + data
     word = pa.dictionary(pa.int32(), pa.string())
     roles = _roles(source)
@@ -169,8 +170,8 @@ def _cut(
         types.update({name: pa.null() for name in names if name.startswith("gap")})
     return pacsv.read_csv(
         pa.BufferReader(data),
-        # Names are given so that the first line of a block is held to the number of fields, too. Several
-        # blocks side by side keep the processors busy; the reader needs no threads of its own.
+        # Names are given so that the reader counts the fields of the first line of a block, too. Several
+        # blocks side by side keep the processors busy, so that it needs no threads of its own.
         read_options=pacsv.ReadOptions(
             column_names=names, use_threads=False, block_size=min(len(data) + 1, 1 << 30)
         ),
@@ -186,8 +187,8 @@ def _cut(
     ).unify_dictionaries()
 
 
-def _ids(column: Any, kind: str) -> Ids:
-    """Return a column of ids, stripped of blanks; as integers where all are, unless text is asked for."""
+def _ids(column: pa.Array, kind: str) -> Ids:
+    """Return a column of ids without blanks around them: integers where all are, unless `kind` is text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -200,53 +201,50 @@ def _ids(column: Any, kind: str) -> Ids:
     if not stripped.equals(words):
         merged = stripped.dictionary_encode()
         codes, words = numbers(merged.indices)[codes], merged.dictionary
-    # Not by pc.index: Arrow brings in pandas to look at an object of Python.
+    # pc.index would import pandas, to look at an object of Python.
     if (numbers(pc.binary_length(words)) == 0).any():
         raise ValueError("an id is missing")
     integers = None if kind == "text" else as_integers(words)
     if integers is not None:
         order = np.argsort(integers)
-        place = np.empty(len(order), np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        return Ids(place[codes], integers[order])
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return Ids(rank[codes], integers[order])
     if kind == "integer":
         raise ValueError("an id is no integer")
     return of_words(codes, words)
 
 
-def _times(column: Any, source: RatingsSource) -> Any:
-    """Return a column of times as one of the types that sort."""
+def _times(column: pa.Array, source: RatingsSource) -> IntArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if column.null_count:
         raise ValueError("a time is missing")
     if pa.types.is_string(column.type):
-        return pc.utf8_trim(column, " \t").cast(times.arrow_type(source.time_kind))
+        column = pc.utf8_trim(column, " \t").cast(times.arrow_type(source.time_kind))
     if pa.types.is_floating(column.type) and not np.isfinite(numbers(column)).all():
         raise ValueError("a time is not finite")
-    return column
+    return times.sortable(column)
 
 
-def _splits(column: Any, source: RatingsSource) -> _Array:
-    named = [source.number_of_split(word) for word in column.dictionary.to_pylist()]
-    if None in named:
+def _splits(column: pa.DictionaryArray) -> IntArray:
+    splits = [split_number(word) for word in column.dictionary.to_pylist()]
+    if None in splits:
         raise ValueError(f"a split is none of {', '.join(SPLITS)}")
-    table = np.array(named, np.uint8)
-    found: _Array = table[numbers(column.indices)]
-    return found
+    return np.array(splits, np.uint8)[numbers(column.indices)]
 
 
 def _unusual_numbers(data: bytes) -> bool:
     """Tell whether some number is written as 007, -0 or 0x1f, which the reader would take for 7, 0 and 31.
 
-    Such an id is text. One pass over the bytes is much cheaper than to read every id as text; where another
-    column has such a number, no more is lost than this.
+    Such an id is text. This pass over the bytes is much cheaper than reading every id as text. Where only
+    another column has such a number, the ids are read the slower way, and come out the same.
     """
     bytes_ = np.frombuffer(data, np.uint8)
     step = 1 << 18  # stays in the processor's cache
     for begin in range(0, len(bytes_), step):
-        # One byte before and one behind.
+        # The part holds one byte before and one behind.
         part = bytes_[max(begin - 1, 0) : begin + step + 1]
         digit = (part - np.uint8(ord("0"))) < 10
         starts = part[1:] == _DIGIT_ZERO
@@ -259,7 +257,7 @@ def _unusual_numbers(data: bytes) -> bool:
         last = at + 1 >= len(part)
         odd = ((after - np.uint8(ord("0"))) < 10) | ((after | 32) == ord("x"))
         odd |= (at > 0) & (part[at - 1] == _MINUS) & (after != _POINT)
-        # What the last byte of a part is followed by is seen with the next part.
+        # The next part shows what follows the last byte of this one.
         if (odd & ~last).any():
             return True
     return data.endswith(b"-0")

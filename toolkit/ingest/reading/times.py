@@ -5,22 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow import numbers, reads
+from toolkit.arrays import IntArray
+from toolkit.tables.arrow import can_be_read_as, numbers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KINDS = ("integer", "number", "time", "zoned time")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
-_Array = np.ndarray[Any, Any]
+_ALL_BUT_SIGN = np.int64(2**63 - 1)
 
 
 def kind_of(texts: Sequence[str]) -> str:
-    """Return how these times are written, one of `KINDS`, or an empty string for another way.
+    """Return how these times are written, one of `KINDS`, or an empty text for another way.
 
-    Where some are written otherwise, most of them decide; the reader will name the others.
+    Most of the texts decide; the reader names the others as bad rows.
     """
     fits = {kind: sum(is_time(text, kind) for text in texts) for kind in KINDS}
     best = max(KINDS, key=lambda kind: fits[kind])
@@ -33,12 +37,12 @@ def is_time(text: str, kind: str) -> bool:
         return bool(_INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
     if kind == "number":
         return bool(_NUMBER.fullmatch(text)) and abs(float(text)) < 2.0**1000
-    # By the parser that will read it: whether a day exists, how many digits a second has, and what a zone is.
-    return reads(text, arrow_type(kind))
+    # The parser that will read it decides which days exist, how many digits a second has, and what a zone is.
+    return can_be_read_as(text, arrow_type(kind))
 
 
-def kind_of_type(arrow_type: Any) -> str:
-    """Return the kind of times that a Parquet column holds, or an empty string for none."""
+def kind_of_type(arrow_type: pa.DataType) -> str:
+    """Return the kind of times that a Parquet column holds, or an empty text for none."""
     import pyarrow as pa
 
     if pa.types.is_integer(arrow_type):
@@ -50,8 +54,8 @@ def kind_of_type(arrow_type: Any) -> str:
     return ""
 
 
-def arrow_type(kind: str) -> Any:
-    """Return the Arrow type that times of a kind are read as."""
+def arrow_type(kind: str) -> pa.DataType:
+    """Return the Arrow type in which times of a kind are read."""
     import pyarrow as pa
 
     return {
@@ -62,28 +66,31 @@ def arrow_type(kind: str) -> Any:
     }[kind]
 
 
-def sortable(column: Any) -> _Array:
+def sortable(column: pa.Array) -> IntArray:
     """Return a column without nulls, of one of the types of `arrow_type`, as int64 in the same order."""
     import pyarrow as pa
 
     if not pa.types.is_floating(column.type):
         return numbers(column.cast(pa.int64()))
-    bits = (numbers(column) + 0.0).view(np.int64)  # -0.0 becomes 0.0
-    # Positive floats sort as their bits do; of negative ones all bits but the sign are turned.
-    turned: _Array = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
-    return turned
+    return _turned((numbers(column) + 0.0).view(np.int64))  # -0.0 becomes 0.0
 
 
-def shown(value: int, kind: str) -> int | float | str:
-    """Return a time as it was written, from what `sortable` made of it."""
+def as_written(value: int, kind: str) -> int | float | str:
+    """Return a time as a file writes it, from the integer that `sortable` made of it."""
     if kind == "integer":
         return value
     if kind == "number":
-        bits = np.array([value], np.int64)
-        return float(np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits).view(np.float64)[0])
+        return float(_turned(np.array([value], np.int64)).view(np.float64)[0])
     try:
         moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=value)
     except OverflowError:
-        # Python has no year before 1 and none behind 9999.
+        # Python has no year before 1 and none after 9999.
         return str(np.datetime64(value, "us")) + ("+00:00" if kind == "zoned time" else "")
     return moment.isoformat() if kind == "zoned time" else moment.replace(tzinfo=None).isoformat()
+
+
+def _turned(bits: IntArray) -> IntArray:
+    # Positive floats sort as their bits do. In negative ones all bits but the sign are turned; to turn them
+    # again gives the float back.
+    turned: IntArray = np.where(bits < 0, bits ^ _ALL_BUT_SIGN, bits)
+    return turned

@@ -1,16 +1,14 @@
-"""Counting sorts: small integers in linear time, equal ones in the order they come."""
+"""Counting sorts: small integers in linear time; equal ones keep their order."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-_Array = np.ndarray[Any, Any]
+from toolkit.arrays import IntArray
 
 
-def stable_order(keys: _Array, n_keys: int) -> _Array:
+def stable_order(keys: IntArray, n_keys: int) -> IntArray:
     """Return the order that sorts small integers.
 
     Parameters
@@ -24,13 +22,13 @@ def stable_order(keys: _Array, n_keys: int) -> _Array:
     -------
     array of int32, shape (n,)
     """
-    order: _Array = _coordinates(keys, np.zeros(len(keys), np.int32), (n_keys, 1)).tocsr().data
+    order: IntArray = _coordinates(keys, np.zeros(len(keys), np.int32), (n_keys, 1)).tocsr().data
     return order
 
 
 def order_pairs(
-    rows: _Array, columns: _Array, n_rows: int, n_columns: int
-) -> tuple[_Array | None, _Array, _Array]:
+    rows: IntArray, columns: IntArray, n_rows: int, n_columns: int
+) -> tuple[IntArray | None, IntArray, IntArray]:
     """Sort pairs of small integers.
 
     Parameters
@@ -43,7 +41,8 @@ def order_pairs(
     Returns
     -------
     order : array of int32, shape (n,), or None
-        By row, then by column, then as they came; None where that is how they came, as in most files.
+        Sorts by row, then by column, and keeps the order of equal pairs; None where the pairs are sorted
+        already, as in most files.
     columns : array of int32, shape (n,)
         The columns in this order.
     indptr : array of int, shape (n_rows + 1,)
@@ -53,15 +52,15 @@ def order_pairs(
     if ((rows[1:] > rows[:-1]) | (same & (columns[1:] >= columns[:-1]))).all():
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
         return None, columns, indptr
-    # By column, and then by row, which keeps the order of columns within a row.
+    # Sorted by column, then by row; the second sort keeps the order of columns within a row.
     matrix = _coordinates(rows, columns, (n_rows, n_columns)).tocsc().tocsr()
     return matrix.data, matrix.indices, matrix.indptr
 
 
-def _coordinates(rows: _Array, columns: _Array, shape: tuple[int, int]) -> sp.coo_matrix:
+def _coordinates(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> sp.coo_matrix:
     # SciPy's conversions between sparse formats are counting sorts: compiled, stable, and without the
-    # interpreter lock. The numbers they carry along are places in the input.
+    # interpreter lock. The numbers that they carry along are positions in the input.
     matrix = sp.coo_matrix((np.arange(len(rows), dtype=np.int32), (rows, columns)), shape=shape)
-    # Not for SciPy to find out: it would add up the entries of a pair.
+    # Otherwise SciPy would look, and add up the entries of a pair.
     matrix.has_canonical_format = True
     return matrix

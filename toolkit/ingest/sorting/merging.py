@@ -1,4 +1,4 @@
-"""All ratings of a range of users, from all runs: sorted by user and item, each pair once."""
+"""The ratings of a range of users from all runs, sorted by user and item, each pair once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from toolkit.arrays import Array, IntArray
+from toolkit.ingest.sorting.array_files import read_array, write_array
 from toolkit.ingest.sorting.counting import order_pairs
-from toolkit.ingest.sorting.disk import put
 from toolkit.ingest.sorting.runs import Run
 from toolkit.ingest.sorting.transform import Transform, transformed
 
 Duplicates = Literal["last", "mean", "sum", "error"]
 DUPLICATES: tuple[Duplicates, ...] = ("last", "mean", "sum", "error")
-_Array = np.ndarray[Any, Any]
 _DTYPES = {
     "counts": np.int32,
     "items": np.int32,
@@ -28,20 +28,20 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Repeats:
-    """The pairs that are rated again in one run.
+    """Pairs of one run that were rated before.
 
     Attributes
     ----------
     run : int
-        Position of the run, the first of all that hold such ratings.
+        Position of the run: the first that holds such a pair.
     users, items, before : array of int, shape (n,)
         Row and column of each, and the position of the run that holds the rating before it.
     """
 
     run: int
-    users: _Array
-    items: _Array
-    before: _Array
+    users: Array
+    items: Array
+    before: Array
 
 
 @dataclass(frozen=True)
@@ -51,27 +51,27 @@ class Part:
     Attributes
     ----------
     folder : Path
-        Where its files are.
+        The folder of its files.
     name : str
         Beginning of their names.
     start, stop : int
         Range of users.
     n : int
-        Ratings, each pair once.
+        Ratings, one of each pair.
     duplicates : int
         Ratings that repeated a pair.
     columns : tuple of str
-        Which columns it has.
+        The columns that it has.
     low, high, total : float
         Smallest, largest and sum of the ratings.
     repeats : Repeats or None
-        With ``duplicates="error"`` those of the first run that has any.
+        With ``duplicates="error"``, the repeated pairs of the first run that has any.
     conflict : tuple of int or None
         Row and column of a pair that is in several of train, valid and test.
     overflow : tuple of int or None
         Row and column of a pair whose ratings add up to more than float32 holds.
     negative : tuple of int, int and float, or None
-        Row, column and rating of a pair that a logarithm is asked of, and has none.
+        Row, column and rating of a pair whose rating has no logarithm, although one is wanted.
     """
 
     folder: Path
@@ -89,12 +89,11 @@ class Part:
     overflow: tuple[int, int] | None = None
     negative: tuple[int, int, float] | None = None
 
-    def column(self, name: str) -> _Array:
-        """Return a column: `counts` by user, all others by rating."""
-        found: _Array = np.fromfile(f"{self.folder}/{self.name}.{name}", _DTYPES[name])
-        return found
+    def column(self, name: str) -> Array:
+        """Return a column; `counts` has an entry for each user, every other one for each rating."""
+        return read_array(f"{self.folder}/{self.name}.{name}", _DTYPES[name])
 
-    def users(self) -> _Array:
+    def users(self) -> IntArray:
         """Return the row of each rating, int32."""
         return np.repeat(np.arange(self.start, self.stop, dtype=np.int32), self.column("counts"))
 
@@ -103,13 +102,13 @@ def merge(
     folder: Path,
     name: str,
     runs: Sequence[Run],
-    cuts: _Array,
+    cuts: Array,
     span: tuple[int, int],
     n_items: int,
     duplicates: Duplicates,
     transform: Transform,
 ) -> Part:
-    """Bring the ratings of a range of users together.
+    """Write the ratings of a range of users, sorted, with one rating of each pair.
 
     Parameters
     ----------
@@ -120,15 +119,15 @@ def merge(
     runs : sequence of Run
         All runs, numbered, in input order.
     cuts : array of int64, shape (n_runs, 4)
-        Begin and end of the range among the distinct users of each run, and among its ratings.
+        For each run, begin and end of the range among its distinct users, then among its ratings.
     span : tuple of int
         First user of the range, and the one behind its last.
     n_items : int
-        All columns.
+        How many items there are.
     duplicates : {"last", "mean", "sum", "error"}
         What becomes of several ratings of a pair.
     transform : {"none", "log1p"}
-        What is done to the one rating that each pair then has.
+        What is done to the rating that each pair then has.
     """
     start, stop = span
     names = ("ratings", *(column for column in ("times", "splits") if column in runs[0].columns))
@@ -145,11 +144,11 @@ def merge(
     facts: dict[str, Any] = {}
     if repeats.any():
         if duplicates == "error":
-            places = np.arange(len(items)) if order is None else order
-            facts["repeats"] = _first_repeats(repeats, places, items, indptr, start, cuts)
+            positions = np.arange(len(items)) if order is None else order
+            facts["repeats"] = _first_repeats(repeats, positions, items, indptr, start, cuts)
         group = np.cumsum(~repeats) - 1
         facts["conflict"] = _conflict(columns, repeats, items, indptr, start)
-        # Every user has a rating, so that no two of them begin at the same place.
+        # Every user has a rating, so that no two of them begin at the same entry.
         counts = np.add.reduceat((~repeats).astype(np.int32), indptr[:-1])
         items = items[~repeats]
         columns = _combine(columns, repeats, group, "last" if duplicates == "error" else duplicates)
@@ -162,7 +161,7 @@ def merge(
         facts["negative"] = (*_pair(negative, items, indptr, start), float(columns["ratings"][negative]))
     counts = np.diff(indptr).astype(np.int32)
     for column, values in {"counts": counts, "items": items, **columns}.items():
-        put(f"{folder}/{name}.{column}", np.asarray(values, _DTYPES[column]))
+        write_array(f"{folder}/{name}.{column}", np.asarray(values, _DTYPES[column]))
     ratings = columns["ratings"]
     return Part(
         folder=folder,
@@ -179,8 +178,8 @@ def merge(
     )
 
 
-def _repeats(items: _Array, indptr: _Array) -> _Array:
-    """Tell which ratings have the pair of the one before them."""
+def _repeats(items: Array, indptr: Array) -> Array:
+    """Tell which ratings have the same pair as the rating before them."""
     repeats = np.zeros(len(items), np.bool_)
     repeats[1:] = items[1:] == items[:-1]
     firsts = indptr[:-1]
@@ -188,16 +187,14 @@ def _repeats(items: _Array, indptr: _Array) -> _Array:
     return repeats
 
 
-def _combine(
-    columns: dict[str, _Array], repeats: _Array, group: _Array, duplicates: str
-) -> dict[str, _Array]:
-    """Return the columns with one entry a pair."""
+def _combine(columns: dict[str, Array], repeats: Array, group: Array, duplicates: str) -> dict[str, Array]:
+    """Return the columns with one entry for each pair."""
     firsts = np.flatnonzero(~repeats)
     size = np.diff(np.append(firsts, len(repeats)))
     ratings, times = columns["ratings"], columns.get("times")
     last = firsts + size - 1
     if times is not None:
-        # The latest; of several at the same time the last of the input.
+        # The latest rating counts; of several at the same time, the last of the input.
         order = np.lexsort((np.arange(len(group)), times, group))
         last = order[last]
     chosen = {name: values[last] for name, values in columns.items()}
@@ -211,7 +208,7 @@ def _combine(
 
 
 def _first_repeats(
-    repeats: _Array, order: _Array, items: _Array, indptr: _Array, start: int, cuts: _Array
+    repeats: Array, order: Array, items: Array, indptr: Array, start: int, cuts: Array
 ) -> Repeats:
     ends = np.cumsum(cuts[:, 3] - cuts[:, 2])
     at = np.flatnonzero(repeats)
@@ -227,7 +224,7 @@ def _first_repeats(
 
 
 def _conflict(
-    columns: dict[str, _Array], repeats: _Array, items: _Array, indptr: _Array, start: int
+    columns: dict[str, Array], repeats: Array, items: Array, indptr: Array, start: int
 ) -> tuple[int, int] | None:
     splits = columns.get("splits")
     if splits is None:
@@ -237,5 +234,5 @@ def _conflict(
     return _pair(int(odd[0]), items, indptr, start) if len(odd) else None
 
 
-def _pair(entry: int, items: _Array, indptr: _Array, start: int) -> tuple[int, int]:
+def _pair(entry: int, items: Array, indptr: Array, start: int) -> tuple[int, int]:
     return start + int(np.searchsorted(indptr, entry, side="right")) - 1, int(items[entry])

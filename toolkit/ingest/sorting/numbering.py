@@ -1,35 +1,33 @@
-"""Rows and columns for ids: positions in the sorted list of all distinct ids of the input."""
+"""Rows and columns of ids: their positions in the sorted list of all distinct ids of the input."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow import numbers
-from toolkit.ingest.reading.columns import as_text
-from toolkit.ingest.sorting.disk import put
+from toolkit.arrays import IntArray
+from toolkit.ingest.reading.columns import KindOfIds, as_text
 from toolkit.ingest.sorting.runs import Run
+from toolkit.tables.arrow import DistinctIds, numbers
 
-_Array = np.ndarray[Any, Any]
-# Ids that wait to be merged into the list, at least.
+# This many ids wait at least before they are merged into the list.
 _BATCH = 1 << 20
 
 
-def kind_of_all(kinds: Iterable[str]) -> str:
+def kind_of_all(kinds: Iterable[KindOfIds]) -> KindOfIds:
     """Return ``integer`` where all runs have integers, and ``text`` otherwise."""
     return "text" if "text" in set(kinds) else "integer"
 
 
-def union(runs: Sequence[Run], read: Callable[[Run], Any]) -> Any:
-    """Return the distinct ids of all runs, ascending: int64, or pyarrow.StringArray by code point.
+def union(runs: Sequence[Run], read: Callable[[Run], DistinctIds]) -> DistinctIds:
+    """Return the distinct ids of all runs.
 
-    Memory is that of the result and of a batch beside it, however many runs there are.
+    It holds the result and one batch in memory, however many runs there are.
     """
-    merged: Any = None
-    waiting: list[Any] = []
+    merged: DistinctIds | None = None
+    waiting: list[DistinctIds] = []
     size = 0
     for run in runs:
         waiting.append(read(run))
@@ -39,7 +37,7 @@ def union(runs: Sequence[Run], read: Callable[[Run], Any]) -> Any:
     return _merge(merged, waiting)
 
 
-def _merge(merged: Any, waiting: list[Any]) -> Any:
+def _merge(merged: DistinctIds | None, waiting: list[DistinctIds]) -> DistinctIds:
     parts = waiting if merged is None else [merged, *waiting]
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.unique(np.concatenate(parts))
@@ -50,29 +48,7 @@ def _merge(merged: Any, waiting: list[Any]) -> Any:
     return words.take(pc.sort_indices(words))
 
 
-def write_ids(path: Path, ids: Any) -> None:
-    """Keep all ids of a kind where every task finds them."""
-    if isinstance(ids, np.ndarray):
-        put(path.with_suffix(".int64"), ids)
-        return
-    import pyarrow as pa
-
-    table = pa.table({"id": ids})
-    with pa.OSFile(str(path.with_suffix(".arrow")), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
-        out.write_table(table)
-
-
-def read_ids(path: Path) -> Any:
-    """Return what `write_ids` kept."""
-    if path.with_suffix(".int64").exists():
-        return np.fromfile(path.with_suffix(".int64"), np.int64)
-    import pyarrow as pa
-
-    with pa.OSFile(str(path.with_suffix(".arrow")), "rb") as file, pa.ipc.open_file(file) as reader:
-        return reader.read_all().column("id").combine_chunks()
-
-
-def number_run(run: Run, users: Any, items: Any) -> None:
+def number_run(run: Run, users: DistinctIds, items: DistinctIds) -> None:
     """Give each distinct user of a run its row, and each item its column.
 
     Parameters
@@ -82,17 +58,17 @@ def number_run(run: Run, users: Any, items: Any) -> None:
     users, items : array of int64, or pyarrow.StringArray
         All ids of the input, ascending.
     """
-    run.set_numbers(_places(run.user_ids(), users), _places(run.item_ids(), items))
+    run.set_numbers(_positions(run.user_ids(), users), _positions(run.item_ids(), items))
 
 
-def integers_among(ids: Any) -> dict[str, Any]:
-    """Return for the record what ids are, and how many of those that are text look like integers."""
+def facts_of_ids(ids: DistinctIds) -> dict[str, Any]:
+    """Return the kind of ids for the manifest; for text, also how many are integers, and one that is none."""
     if isinstance(ids, np.ndarray):
         return {"kind": "integer"}
     import pyarrow.compute as pc
 
     usual = pc.match_substring_regex(ids, r"^(0|-?[1-9][0-9]{0,17})$")
-    # Of numbers of as many digits, text has the same order; of negative ones the other.
+    # Among numbers of as many digits, text sorts as the numbers do, and among negative ones the other way.
     bounds = as_text(np.array([2**63 - 1, -(2**63)]))
     for pattern, bound in zip((r"^[1-9][0-9]{18}$", r"^-[1-9][0-9]{18}$"), bounds, strict=True):
         within = pc.and_(pc.match_substring_regex(ids, pattern), pc.less_equal(ids, bound))
@@ -105,10 +81,10 @@ def integers_among(ids: Any) -> dict[str, Any]:
     }
 
 
-def _places(some: Any, all_ids: Any) -> _Array:
-    """Return the position of each of some ids among all ids; both ascend."""
+def _positions(some: DistinctIds, every: DistinctIds) -> IntArray:
+    """Return the position of each of some ids among all ids, int32; both ascend."""
     if isinstance(some, np.ndarray):
-        return np.searchsorted(all_ids, some).astype(np.int32)
+        return np.searchsorted(every, some).astype(np.int32)
     import pyarrow.compute as pc
 
-    return numbers(pc.index_in(some, value_set=all_ids))
+    return numbers(pc.index_in(some, value_set=every))

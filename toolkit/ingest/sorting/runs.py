@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from toolkit.ingest.reading.columns import Columns, Ids, as_text
+from toolkit.arrays import IntArray
+from toolkit.ingest.reading.columns import Columns, KindOfIds
+from toolkit.ingest.sorting.array_files import append_array, read_array, read_ids, write_array, write_ids
 from toolkit.ingest.sorting.counting import stable_order
-from toolkit.ingest.sorting.disk import append, put
+from toolkit.tables.arrow import DistinctIds
 
-_Array = np.ndarray[Any, Any]
 # Columns of a run, in the order of the file; the last two where they are read.
 _DTYPES = {"items": np.int32, "ratings": np.float32, "times": np.int64, "splits": np.uint8}
 
@@ -24,11 +24,11 @@ class Run:
     Attributes
     ----------
     folder : Path
-        Where its files are.
+        The folder of its files.
     name : str
         Beginning of their names.
     unit, piece : int
-        Which unit of the input it comes from, and which piece of that.
+        The unit of the input that it comes from, and the piece of the unit.
     n : int
         Ratings.
     n_users : int
@@ -36,7 +36,7 @@ class Run:
     kinds : tuple of str
         ``integer`` or ``text``, for users and items.
     columns : tuple of str
-        Which columns it has.
+        The columns that it has.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Run:
     piece: int
     n: int
     n_users: int
-    kinds: tuple[str, str]
+    kinds: tuple[KindOfIds, KindOfIds]
     columns: tuple[str, ...]
 
     @property
@@ -53,50 +53,59 @@ class Run:
         """Beginning of the paths of its files."""
         return f"{self.folder}/{self.name}"
 
-    def counts(self, begin: int = 0, end: int | None = None) -> _Array:
+    def counts(self, begin: int = 0, end: int | None = None) -> IntArray:
         """Return the ratings of each distinct user, int32."""
-        return _read(f"{self.path}.counts", np.int32, begin, self.n_users if end is None else end)
+        return read_array(f"{self.path}.counts", np.int32, begin, end)
 
-    def item_counts(self) -> tuple[_Array, _Array]:
+    def item_counts(self) -> tuple[IntArray, IntArray]:
         """Return the columns of the distinct items, and the ratings of each."""
-        columns = np.fromfile(f"{self.path}.distinct-columns", np.int32)
-        return columns, np.fromfile(f"{self.path}.item-counts", np.int32)
+        columns = read_array(f"{self.path}.distinct-columns", np.int32)
+        return columns, read_array(f"{self.path}.item-counts", np.int32)
 
-    def user_ids(self) -> Any:
-        """Return the distinct users, ascending: int64, or pyarrow.StringArray."""
-        return _read_ids(f"{self.path}.users", self.kinds[0])
+    def user_ids(self) -> DistinctIds:
+        """Return the distinct users."""
+        return read_ids(f"{self.path}.users")
 
-    def item_ids(self) -> Any:
-        """Return the distinct items, ascending: int64, or pyarrow.StringArray."""
-        return _read_ids(f"{self.path}.items", self.kinds[1])
+    def item_ids(self) -> DistinctIds:
+        """Return the distinct items."""
+        return read_ids(f"{self.path}.items")
 
-    def column(self, name: str, begin: int = 0, end: int | None = None) -> _Array:
+    def column(self, name: str, begin: int = 0, end: int | None = None) -> IntArray:
         """Return entries ``begin <= at < end`` of a column."""
         before = 0
         for other in self.columns:
             if other == name:
                 break
             before += self.n * np.dtype(_DTYPES[other]).itemsize
-        return _read(f"{self.path}.rows", _DTYPES[name], begin, self.n if end is None else end, before)
+        return read_array(f"{self.path}.rows", _DTYPES[name], begin, self.n if end is None else end, before)
 
-    def set_numbers(self, users: _Array, items: _Array) -> None:
+    def set_numbers(self, users: IntArray, items: IntArray) -> None:
         """Keep the row of each distinct user and the column of each distinct item, both int32."""
-        put(f"{self.path}.user-rows", users)
-        put(f"{self.path}.distinct-columns", items)
+        write_array(f"{self.path}.user-rows", users)
+        write_array(f"{self.path}.distinct-columns", items)
 
-    def user_rows(self, begin: int = 0, end: int | None = None) -> _Array:
+    def user_rows(self, begin: int = 0, end: int | None = None) -> IntArray:
         """Return the row of each distinct user, ascending."""
-        return _read(f"{self.path}.user-rows", np.int32, begin, self.n_users if end is None else end)
+        return read_array(f"{self.path}.user-rows", np.int32, begin, end)
 
-    def item_columns(self, begin: int = 0, end: int | None = None) -> _Array:
+    def item_columns(self, begin: int = 0, end: int | None = None) -> IntArray:
         """Return the column of each rating."""
         columns, _ = self.item_counts()
-        found: _Array = columns[self.column("items", begin, end)]
-        return found
+        return columns[self.column("items", begin, end)]
 
 
 def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
-    """Sort a piece of the input by its users, keeping the order of the input within each, and write it."""
+    """Sort a piece of the input by its users, keep the order of the input within each, and write it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write.
+    unit, piece : int
+        The unit of the input, and the piece of the unit.
+    columns : Columns
+        The ratings.
+    """
     name = f"run-{unit:06d}-{piece:04d}"
     path = folder / name
     n_users = len(columns.users.distinct)
@@ -109,40 +118,15 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
         "times": columns.times,
         "splits": columns.splits,
     }
-    held = tuple(column for column, values in present.items() if values is not None)
+    held = {column: values for column, values in present.items() if values is not None}
     with Path(f"{path}.rows").open("wb") as file:
-        for column in held:
-            values = np.asarray(present[column], _DTYPES[column])
-            append(file, values if order is None else values[order])
-    put(f"{path}.counts", counts)
+        for column, entries in held.items():
+            values = np.asarray(entries, _DTYPES[column])
+            append_array(file, values if order is None else values[order])
+    write_array(f"{path}.counts", counts)
     items = np.bincount(columns.items.codes, minlength=len(columns.items.distinct))
-    put(f"{path}.item-counts", items.astype(np.int32))
-    _write_ids(f"{path}.users", columns.users)
-    _write_ids(f"{path}.items", columns.items)
+    write_array(f"{path}.item-counts", items.astype(np.int32))
+    write_ids(f"{path}.users", columns.users.distinct)
+    write_ids(f"{path}.items", columns.items.distinct)
     kinds = (columns.users.kind, columns.items.kind)
-    return Run(folder, name, unit, piece, len(columns), n_users, kinds, held)
-
-
-def _write_ids(path: str, ids: Ids) -> None:
-    if ids.kind == "integer":
-        put(path, ids.distinct)
-        return
-    import pyarrow as pa
-
-    table = pa.table({"id": as_text(ids.distinct)})
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def _read_ids(path: str, kind: str) -> Any:
-    if kind == "integer":
-        return np.fromfile(path, np.int64)
-    import pyarrow as pa
-
-    with pa.OSFile(path, "rb") as file, pa.ipc.open_file(file) as reader:
-        return reader.read_all().column("id").combine_chunks()
-
-
-def _read(path: str, dtype: Any, begin: int, end: int, before: int = 0) -> _Array:
-    at = before + begin * np.dtype(dtype).itemsize
-    return np.fromfile(path, dtype, count=end - begin, offset=at)
+    return Run(folder, name, unit, piece, len(columns), n_users, kinds, tuple(held))

@@ -1,35 +1,61 @@
-"""Where the ratings that are held out end, when two cuts through all of them decide."""
+"""The two cuts through all ratings behind which they are held out, found by counting part by part."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.engines.threads import Engine
-from toolkit.ingest import tasks
-from toolkit.ingest.reading.times import shown
+from toolkit.arrays import IntArray
+from toolkit.datasets.splits import SPLITS, TRAIN, VALID
+from toolkit.engines import Engine
+from toolkit.ingest.reading.times import as_written
 from toolkit.ingest.sorting.merging import Part
-from toolkit.ingest.splitting.rule import SPLITS, TRAIN, VALID, Cut, SplitRule, time_of_key
-from toolkit.ingest.splitting.selection import select
-from toolkit.ingest.tasks import Splitting
+from toolkit.ingest.splitting.assignment import Cut, assign, assign_by_user, hash_pairs, keys_of, time_of_key
+from toolkit.ingest.splitting.rule import SplitRule
+from toolkit.ingest.splitting.selection import Probe, probe, select
 
 
-def find(parts: Sequence[Part], rule: SplitRule, n_items: int, engine: Engine) -> Splitting:
-    """Return the cuts of a rule through the ratings of all parts; none where each user is split by himself.
+@dataclass(frozen=True)
+class Splitting:
+    """How the ratings are split: a rule, and what it comes to for these ratings.
+
+    Attributes
+    ----------
+    rule : SplitRule
+        The rule.
+    n_items : int
+        How many items there are.
+    valid, test : Cut or None
+        Ratings up to these are held out, where two cuts through all ratings decide.
+    """
+
+    rule: SplitRule
+    n_items: int
+    valid: Cut | None = None
+    test: Cut | None = None
+
+
+def find_cuts(parts: Sequence[Part], rule: SplitRule, n_items: int, engine: Engine) -> Splitting:
+    """Return the cuts of a rule through the ratings of all parts; none where each user is split apart.
 
     Parameters
     ----------
     parts : sequence of Part
         All ratings.
     rule : SplitRule
-        Which of them are held out.
+        The rule.
     n_items : int
-        All columns.
+        How many items there are.
     engine : Engine
-        Where the parts are counted.
+        Counts the parts.
+
+    Raises
+    ------
+    ConfigError
+        When the rule leaves no rating to train on.
     """
     splitting = Splitting(rule, n_items)
     if rule.by_user:
@@ -42,31 +68,65 @@ def find(parts: Sequence[Part], rule: SplitRule, n_items: int, engine: Engine) -
             return splitting
         n = int(given[TRAIN])
     n_valid, n_test = rule.totals(n)
-    found: dict[str, Cut | None] = {}
-    for name, k in (("test", n_test), ("valid", n_test + n_valid)):
-        found[name] = _cut(parts, splitting, k, n, engine) if k else None
-    return dataclasses.replace(splitting, valid=found["valid"] if n_valid else None, test=found["test"])
+    test = _cut(parts, splitting, n_test, n, engine) if n_test else None
+    valid = _cut(parts, splitting, n_test + n_valid, n, engine) if n_valid else None
+    return dataclasses.replace(splitting, valid=valid, test=test)
 
 
-def times(splitting: Splitting, time_kind: str) -> dict[str, Any]:
-    """Return for the record the times from which ratings are held out."""
+def splits_of_part(part: Part, splitting: Splitting) -> IntArray:
+    """Return the split of each rating of a part, uint8."""
+    keys, hashes = _keys(part, splitting)
+    rule = splitting.rule
+    if rule.by_user:
+        return assign_by_user(rule, keys, hashes, part.column("counts"), part.start)
+    assigned = assign(rule, keys, hashes, splitting.valid, splitting.test)
+    if rule.kind == "given":
+        given = part.column("splits")
+        assigned = np.where((given == TRAIN) & (assigned == VALID), np.uint8(VALID), given)
+    return assigned
+
+
+def probe_part(task: tuple[Part, Splitting, int, int, int | None]) -> Probe:
+    """Count the keys of a part in a range, or the hashes of its ratings with one key.
+
+    Parameters
+    ----------
+    task : tuple
+        The part, the splitting so far, lowest and highest number of the range, and the one key or None.
+    """
+    part, splitting, low, high, at_key = task
+    keys, hashes = _keys(part, splitting)
+    if splitting.rule.kind == "given":
+        keys = keys[part.column("splits") == TRAIN]
+    return probe(keys if at_key is None else hashes[keys == np.uint64(at_key)], low, high)
+
+
+def times_of_cuts(splitting: Splitting, time_kind: str) -> dict[str, int | float | str]:
+    """Return for the manifest the times from which ratings are held out; nothing without times."""
     if not splitting.rule.needs_times:
         return {}
-    found = {"valid_from": splitting.valid, "test_from": splitting.test}
-    return {name: shown(time_of_key(cut.key), time_kind) for name, cut in found.items() if cut}
+    cuts = {"valid_from": splitting.valid, "test_from": splitting.test}
+    return {name: as_written(time_of_key(cut.key), time_kind) for name, cut in cuts.items() if cut}
+
+
+def _keys(part: Part, splitting: Splitting) -> tuple[IntArray, IntArray]:
+    """Return keys and hashes of the ratings of a part."""
+    hashes = hash_pairs(part.users(), part.column("items"), splitting.n_items, splitting.rule.seed)
+    times = part.column("times") if splitting.rule.needs_times else None
+    return keys_of(splitting.rule, hashes, times), hashes
 
 
 def _cut(parts: Sequence[Part], splitting: Splitting, k: int, n: int, engine: Engine) -> Cut:
-    def ask(low: int, high: int, at_key: int | None = None) -> Any:
-        return engine.map(
-            tasks.probe_part, [(part, splitting, low, high, at_key) for part in parts], lambda: None
-        )
+    """Return the cut behind the k ratings with the smallest keys, of n."""
 
-    # Hashes are spread evenly: where the k-th lies is known but for a little.
+    def probes(low: int, high: int, at_key: int | None = None) -> list[Probe]:
+        return engine.map(probe_part, [(part, splitting, low, high, at_key) for part in parts], lambda: None)
+
+    # Hashes are spread evenly, so that the range of the k-th is known but for a little.
     middle, spread = int(k / n * 2.0**64), int(8 * 2.0**64 * (k * (n - k) / n**3 + 1 / n**2) ** 0.5)
     guess = (max(0, middle - spread), min(2**64 - 1, middle + spread))
-    found = select(k, ask) if splitting.rule.needs_times else select(k, ask, guess)
-    if found.below + found.equal == k:
-        return Cut(found.value)
-    tied = select(k - found.below, lambda low, high: ask(low, high, found.value))
-    return Cut(found.value, tied.value)
+    last = select(k, probes) if splitting.rule.needs_times else select(k, probes, guess)
+    if last.below + last.equal == k:
+        return Cut(last.value)
+    tied = select(k - last.below, lambda low, high: probes(low, high, last.value))
+    return Cut(last.value, tied.value)

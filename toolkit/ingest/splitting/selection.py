@@ -1,23 +1,23 @@
-"""The k-th smallest of numbers that lie in many parts, of which no two are in memory at once."""
+"""The k-th smallest number of many parts, of which one is in memory at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-_Array = np.ndarray[Any, Any]
+from toolkit.arrays import IntArray
+
 _LAST = 2**64 - 1
 _BINS = 1 << 10
-# Numbers that a part hands over instead of counting them.
+# A part hands over its numbers, instead of counting them, where they are no more than this.
 _FEW = 1 << 12
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What one part holds in and below a range.
+    """The numbers of one part in and below a range.
 
     Attributes
     ----------
@@ -30,20 +30,20 @@ class Probe:
     """
 
     below: int
-    bins: _Array
-    values: _Array | None
+    bins: IntArray
+    values: IntArray | None
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The number that was asked for.
+    """The k-th smallest number.
 
     Attributes
     ----------
     value : int
         The number.
     below, equal : int
-        How many are smaller, and how many are the same.
+        How many numbers are smaller, and how many are the same.
     """
 
     value: int
@@ -51,7 +51,7 @@ class Selected:
     equal: int
 
 
-def probe(numbers: _Array, low: int, high: int) -> Probe:
+def probe(numbers: IntArray, low: int, high: int) -> Probe:
     """Count the numbers, uint64, of one part in ``low <= number <= high``."""
     below = int(np.count_nonzero(numbers < np.uint64(low))) if low else 0
     inside = numbers[(numbers >= np.uint64(low)) & (numbers <= np.uint64(high))]
@@ -69,11 +69,11 @@ def select(
     Parameters
     ----------
     k : int
-        Which.
+        Its position among all numbers in ascending order.
     ask : callable
-        Given a range, returns what each part says of it (`probe`).
+        Takes a range, and returns the `probe` of each part.
     guess : tuple of int
-        A range to look into first.
+        The range to look into first.
     """
     low, high = guess
     while True:

@@ -1,4 +1,4 @@
-"""The manifest of a dataset: what it holds, what it was made of and how (`docs/dataset-format.md`)."""
+"""The manifest of a new dataset: its content, and how it came about (`docs/dataset-format.md`)."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.datasets.manifest import FORMAT, FORMAT_VERSION
-from toolkit.ingest.reading.diagnosis import Rejections
-from toolkit.ingest.reading.source import RatingsSource
+from toolkit.datasets.splits import SPLITS
+from toolkit.ingest.dataset_files import FileEntry, digest_of
+from toolkit.ingest.options import Options
+from toolkit.ingest.reading import RatingsSource
+from toolkit.ingest.reading.rejections import Rejections
 from toolkit.ingest.sorting.merging import Part
-from toolkit.ingest.sorting.numbering import integers_among
-from toolkit.ingest.splitting.rule import SPLITS
-from toolkit.ingest.writing import digest_of
+from toolkit.ingest.sorting.numbering import facts_of_ids
+from toolkit.tables.arrow import DistinctIds
 
-NAME = "manifest.json"
 _LIBRARIES = ("numpy", "scipy", "pyarrow", "dask")
 
 
-def of(
+def manifest_content(
     source: RatingsSource,
+    options: Options,
     *,
-    files: list[dict[str, Any]],
+    files: list[FileEntry],
     fingerprints: list[dict[str, Any]],
-    ids: tuple[Any, Any],
+    ids: tuple[DistinctIds, DistinctIds],
     parts: Sequence[Part],
     counts: Sequence[int],
     split: dict[str, Any],
-    duplicates: str,
-    transform: str,
-    bad_rows: str,
     rejections: Rejections,
     samples: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the content of a manifest.
+    """Return the content of the manifest.
 
     Parameters
     ----------
     source : RatingsSource
-        What was read.
+        The input.
+    options : Options
+        What became of the ratings.
     files, fingerprints : list of dict
-        What is said of each file written, and of each file read.
+        Entries of the files written, and of the files read.
     ids : tuple
         All users and all items.
     parts : sequence of Part
@@ -51,13 +52,11 @@ def of(
     counts : sequence of int
         Ratings of each split.
     split : dict
-        The rule, and what came of it.
-    duplicates, transform, bad_rows : str
-        What became of repeated pairs, of all ratings, and of bad rows.
+        The rule, and the times from which ratings are held out.
     rejections : Rejections
         Bad rows by reason.
     samples : list of dict
-        Some of them, with file and line.
+        Some bad rows, with file and line.
     """
     n = sum(counts)
     form = dataclasses.asdict(source)
@@ -81,12 +80,12 @@ def of(
             "max": max(part.high for part in parts),
             "mean": sum(part.total for part in parts) / n,
         },
-        "ids": {"users": integers_among(ids[0]), "items": integers_among(ids[1])},
+        "ids": {"users": facts_of_ids(ids[0]), "items": facts_of_ids(ids[1])},
         "split": split,
-        "duplicates": duplicates,
-        "transform": transform,
+        "duplicates": options.duplicates,
+        "transform": options.transform,
         "rejections": {
-            "policy": bad_rows,
+            "policy": options.bad_rows,
             "reasons": dict(sorted(rejections.reasons.items())),
             "samples": samples,
         },

@@ -1,12 +1,11 @@
-"""Where an ingest runs, as its user asks for it."""
+"""The engine of an ingest, as its user chooses it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-from toolkit.engines.dask_cluster import Words, cluster_at, cluster_of_gpus
-from toolkit.engines.threads import Engine
+from toolkit.engines import Engine, Words, cluster_at, cluster_of_gpus
 from toolkit.errors import ConfigError
 
 WORDS = Words(
@@ -18,15 +17,15 @@ WORDS = Words(
 
 
 @contextlib.contextmanager
-def connect(scheduler: str | None = None, dask: str | None = None) -> Iterator[Engine | None]:
-    """Yield the engine that is asked for, or None for threads of this process.
+def chosen_engine(scheduler: str | None = None, dask: str | None = None) -> Iterator[Engine | None]:
+    """Yield the engine that the user asks for, or None for threads of this process.
 
     Parameters
     ----------
     scheduler : str, optional
         Address of a running Dask scheduler, such as ``tcp://head:8786``, or the path of its file.
     dask : {"threads", "cuda"}, optional
-        cuda: a Dask worker on each GPU of this machine, for as long as this lasts.
+        cuda: a Dask worker on each GPU of this machine, until the block ends.
 
     Raises
     ------

@@ -1,0 +1,288 @@
+"""The stages of an ingest: reading, numbering, merging, splitting, and writing by user and by item."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.arrays import IntArray
+from toolkit.datasets.splits import SPLITS, TRAIN
+from toolkit.errors import ConfigError, RatingsError
+from toolkit.ingest import tasks
+from toolkit.ingest.checkpoints import Checkpoints
+from toolkit.ingest.dataset_files import FileEntry, write_id_table
+from toolkit.ingest.manifest_content import manifest_content
+from toolkit.ingest.options import Options
+from toolkit.ingest.pair_check import ReadInput, check_pairs
+from toolkit.ingest.reading import IdKind, RatingsSource
+from toolkit.ingest.reading.blocks import Unit, units
+from toolkit.ingest.reading.diagnosis import bad_row_error
+from toolkit.ingest.reading.line_numbers import lines_before
+from toolkit.ingest.reading.reader import first_bad_row
+from toolkit.ingest.reading.rejections import Rejections
+from toolkit.ingest.shards import RowShards, ranges, write_columns
+from toolkit.ingest.sorting.array_files import read_ids, write_ids
+from toolkit.ingest.sorting.merging import Part, merge
+from toolkit.ingest.sorting.numbering import kind_of_all, union
+from toolkit.ingest.sorting.runs import Run
+from toolkit.ingest.splitting.cuts import Splitting, find_cuts, times_of_cuts
+from toolkit.ingest.tasks import UnitResult
+from toolkit.tables.arrow import DistinctIds
+
+
+def changed_while_read(source: RatingsSource) -> RatingsError:
+    """Return the error of files that somebody wrote while they were read."""
+    return RatingsError(
+        f"{', '.join(source.paths)}: a file was written while it was read; "
+        "ingest it again when it is complete"
+    )
+
+
+@dataclass
+class Stages:
+    """One ingest, from files to a complete dataset directory.
+
+    Attributes
+    ----------
+    source : RatingsSource
+        The input.
+    folder : Path
+        The directory to fill.
+    checkpoints : Checkpoints
+        Its scratch directory.
+    options : Options
+        What becomes of the ratings.
+    block_bytes : int
+        Bytes of input that a task reads at once.
+    """
+
+    source: RatingsSource
+    folder: Path
+    checkpoints: Checkpoints
+    options: Options
+    block_bytes: int
+    units: list[Unit] = field(init=False)
+    runs: list[Run] = field(init=False)
+    ids: tuple[DistinctIds, DistinctIds] = field(init=False)
+    """All users and all items, ascending."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many users and items there are."""
+        return len(self.ids[0]), len(self.ids[1])
+
+    def run(self) -> None:
+        """Run all stages that have not ended yet."""
+        work = self.checkpoints
+        self.units = units(self.source, self.block_bytes)
+        fingerprints, results = self._read()
+        self.runs = [run for result in results for run in result.runs]
+        rejections, samples = self._rejections(results)
+        if not self.runs:
+            raise self._nothing_read(rejections, samples)
+        parts, column_spans = work.once("merged", self._merge)
+        work.forget("run-*")
+        self.ids = read_ids(work.folder / "users"), read_ids(work.folder / "items")
+        splitting, rows = work.once("split", lambda: self._split(parts, column_spans))
+        work.forget("part-*")
+        columns = work.run(
+            "columns",
+            "writing by item",
+            [
+                (write_columns, self.folder, at, span, [shards.run for shards in rows], self.shape[0])
+                for at, span in enumerate(column_spans)
+            ],
+        )
+        split = {**self.options.split.record(), **times_of_cuts(splitting, self.source.time_kind)}
+        content = manifest_content(
+            self.source,
+            self.options,
+            files=self._files(rows, columns),
+            fingerprints=fingerprints,
+            ids=self.ids,
+            parts=parts,
+            counts=np.sum([shards.counts for shards in rows], axis=0).tolist(),
+            split=split,
+            rejections=rejections,
+            samples=samples,
+        )
+        (self.folder / "manifest.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def _files(
+        self, rows: Sequence[RowShards], columns: Sequence[tuple[FileEntry, IntArray]]
+    ) -> list[FileEntry]:
+        """Write the id tables, and return the manifest entries of all files."""
+        of_users = np.concatenate([shards.n_train for shards in rows])
+        of_items = np.concatenate([n_train for _, n_train in columns])
+        return [
+            write_id_table(self.folder, "users", self.ids[0], of_users),
+            write_id_table(self.folder, "items", self.ids[1], of_items),
+            *(shards.entries[TRAIN] for shards in rows),
+            *(entry for entry, _ in columns),
+            *(shards.entries[at] for at in range(1, len(SPLITS)) for shards in rows),
+        ]
+
+    # Reading
+
+    def _read(self) -> tuple[list[dict[str, Any]], list[UnitResult]]:
+        """Return the fingerprints of the files, and the result of each unit."""
+        source = self.source
+        calls: list[tuple[Any, ...]] = [(tasks.fingerprint, file) for file in source.files]
+        calls += [self._reading(unit, source) for unit in self.units]
+        n_files = len(source.files)
+        try:
+            done = self.checkpoints.run("read", "reading", calls)
+        except tasks.BadInputError:
+            self._raise_first_bad_row()
+            raise changed_while_read(source) from None
+        fingerprints: list[dict[str, Any]] = done[:n_files]
+        results: list[UnitResult] = done[n_files:]
+        for split, facts in zip(source.given, fingerprints, strict=False):
+            facts["split"] = SPLITS[split]
+        kinds = [kind_of_all(run.kinds[role] for result in results for run in result.runs) for role in (0, 1)]
+        mixed = [
+            unit
+            for unit, result in zip(self.units, results, strict=True)
+            if any(run.kinds != tuple(kinds) for run in result.runs)
+        ]
+        if mixed:
+            # Some other unit has text. Integers become text, too, and then sort in another order.
+            ids: list[IdKind] = [
+                "text" if kind == "text" else asked for kind, asked in zip(kinds, source.ids, strict=True)
+            ]
+            as_text = dataclasses.replace(source, ids=(ids[0], ids[1]))
+            again = self.checkpoints.run(
+                "read-again", "reading", [self._reading(unit, as_text) for unit in mixed]
+            )
+            for unit, result in zip(mixed, again, strict=True):
+                results[unit.number] = result
+        return fingerprints, results
+
+    def _reading(self, unit: Unit, source: RatingsSource) -> tuple[Any, ...]:
+        drop = self.options.bad_rows == "drop"
+        return tasks.sort_unit, self.checkpoints.folder, unit, source, self.block_bytes, drop
+
+    def _raise_first_bad_row(self) -> None:
+        """Raise for the first bad row of the input; units end in no order."""
+        for unit in self.units:
+            if self.checkpoints.has_ended("read", len(self.source.files) + unit.number):
+                continue
+            bad = first_bad_row(unit, self.source, self.block_bytes)
+            if bad:
+                before = lines_before(self.source, unit)
+                row = dataclasses.replace(bad, line=before + bad.line)
+                raise bad_row_error(self.source, unit.file, row)
+
+    def _rejections(self, results: Sequence[UnitResult]) -> tuple[Rejections, list[dict[str, Any]]]:
+        """Return all bad rows that were left out, and samples of them with file and line."""
+        total = Rejections()
+        samples = []
+        lines = dict.fromkeys(range(len(self.source.files)), 0)
+        for unit, result in zip(self.units, results, strict=True):
+            known = len(total.samples)
+            total.merge(result.rejections)
+            samples += [
+                {
+                    "file": str(self.source.files[unit.file]),
+                    "line": lines[unit.file] + row.line,
+                    "reason": row.reason,
+                    "text": row.text,
+                }
+                for row in total.samples[known:]
+            ]
+            lines[unit.file] += result.lines
+        return total, samples
+
+    def _nothing_read(self, rejections: Rejections, samples: list[dict[str, Any]]) -> RatingsError:
+        why = "there is nothing below the header"
+        if samples:
+            first = samples[0]
+            why = (
+                f"all of its {rejections.reasons.total():,} rows are bad, such as {first['text']!r} "
+                f"({first['reason']})"
+            )
+        return RatingsError(f"{', '.join(self.source.paths)} holds no rating: {why}")
+
+    # Numbering and merging
+
+    def _number(self, role: int) -> DistinctIds:
+        name = ("users", "items")[role]
+        ids = union(self.runs, (Run.user_ids, Run.item_ids)[role])
+        if len(ids) >= 2**31:
+            raise RatingsError(
+                f"there are {len(ids):,} {name}, more than the 2,147,483,647 that can be numbered"
+            )
+        write_ids(self.checkpoints.folder / name, ids)
+        return ids
+
+    def _merge(self) -> tuple[list[Part], list[tuple[int, int]]]:
+        """Return the ratings by range of users, and the ranges of items."""
+        work, options = self.checkpoints, self.options
+        self.ids = (self._number(0), self._number(1))
+        work.run("number", "numbering", [(tasks.number, work.folder, run) for run in self.runs])
+        n_users, n_items = self.shape
+        per_user = np.zeros(n_users, np.int64)
+        per_item = np.zeros(n_items, np.int64)
+        for run in self.runs:
+            per_user[run.user_rows()] += run.counts()
+            columns, counts = run.item_counts()
+            per_item[columns] += counts
+        spans = ranges(per_user, options.shard_ratings)
+        bounds = np.array([start for start, _ in spans] + [n_users])
+        begins = np.stack([_begins(run, bounds) for run in self.runs])
+        parts = work.run(
+            "merge",
+            "sorting",
+            [
+                (
+                    merge,
+                    work.folder,
+                    f"part-{at:05d}",
+                    self.runs,
+                    # Begin and end among the users, then among the ratings, of each run.
+                    begins[:, at : at + 2].transpose(0, 2, 1).reshape(-1, 4),
+                    span,
+                    n_items,
+                    options.duplicates,
+                    options.transform,
+                )
+                for at, span in enumerate(spans)
+            ],
+        )
+        check_pairs(ReadInput(self.source, self.units, self.runs, self.block_bytes), parts, self.ids)
+        return parts, ranges(per_item, options.shard_ratings)
+
+    # Splitting and writing
+
+    def _split(
+        self, parts: Sequence[Part], column_spans: Sequence[tuple[int, int]]
+    ) -> tuple[Splitting, list[RowShards]]:
+        """Decide which ratings are held out, and write the shards by user."""
+        work = self.checkpoints
+        n_items = self.shape[1]
+        splitting = find_cuts(parts, self.options.split, n_items, work.engine)
+        starts = np.array([start for start, _ in column_spans] + [n_items])
+        rows: list[RowShards] = work.run(
+            "rows",
+            "writing by user",
+            [
+                (tasks.write_part, self.folder, work.folder, at, part, splitting, self.shape, starts)
+                for at, part in enumerate(parts)
+            ],
+        )
+        if not sum(shards.counts[TRAIN] for shards in rows):
+            raise ConfigError("the split leaves no rating to train on: hold fewer out")
+        return splitting, rows
+
+
+def _begins(run: Run, bounds: IntArray) -> IntArray:
+    """Return where each range of users begins among the users and the ratings of a run."""
+    users = np.searchsorted(run.user_rows(), bounds)
+    ratings = np.concatenate([[0], np.cumsum(run.counts(), dtype=np.int64)])[users]
+    return np.stack([users, ratings], axis=1)

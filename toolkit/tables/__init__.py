@@ -1,0 +1,24 @@
+"""Tables as text and in Arrow: here lives what every reader of a table needs, whatever the table holds.
+
+Three rooms read tables of users' own making: `toolkit.ingest.reading` ratings, `toolkit.datasets.titles`
+titles, and `toolkit.recommending.users` lists of users. This room lies below all three, and knows none of
+them.
+"""
+
+from __future__ import annotations
+
+from toolkit.tables.column_names import ALIASES, Role, bare_name, find_column
+from toolkit.tables.text import DELIMITERS, find_delimiter, is_number, lines_of, split_line, split_plainly
+
+__all__ = [
+    "ALIASES",
+    "DELIMITERS",
+    "Role",
+    "bare_name",
+    "find_column",
+    "find_delimiter",
+    "is_number",
+    "lines_of",
+    "split_line",
+    "split_plainly",
+]
