@@ -11,7 +11,7 @@ import toolkit
 
 EXPORTED = [getattr(toolkit, name) for name in toolkit.__all__]
 # Their examples are still to be written.
-WITHOUT = {"RatingsDataset", "RatingsSource", "RunOptions", "WALSConfig"}
+WITHOUT = {"RatingsSource"}
 CLASSES = [
     pytest.param(
         exported,
