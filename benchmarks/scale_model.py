@@ -13,7 +13,7 @@ from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
 from toolkit.ingest.memory import capacity
 from toolkit.ingest.shards import SHARD_RATINGS
-from toolkit.synth.counts import movielens_counts
+from toolkit.synth import movielens_counts
 
 # Measured, benchmarks/RESULTS.md of 2026-11-24, on 2 cores.
 # "Ingest": ratings, with wall (min) and processor seconds, and MiB of the process.

@@ -32,7 +32,7 @@ from toolkit.backends import usable_processors
 from toolkit.config import PRESETS
 from toolkit.models import WALS
 from toolkit.predictor import Side
-from toolkit.serving.mlflow_model import write_mlflow_model
+from toolkit.serving import write_mlflow_model
 from toolkit.solver import Factors
 
 # Kinds of requests, and how many of a hundred.

@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends import CupyBackend, cupy_problem
-from toolkit.backends.device_share import (
-    RESERVE,
-    DeviceMemoryError,
-    DeviceShare,
-    is_out_of_memory,
-)
+from toolkit.backends import CupyBackend, DeviceMemoryError, DeviceShare, cupy_problem, is_out_of_memory
+from toolkit.backends.device_share import RESERVE
 from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError, WalslabError

@@ -21,7 +21,7 @@ from ingesting import contents, usual
 
 from toolkit.commands.describe import describe
 from toolkit.commands.ingest import ingest
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.ingest.reading.ratings_file import RatingsFile

@@ -22,11 +22,11 @@ from ingesting import contents, names, walslab
 from processes import end, wait_for
 
 from toolkit.commands import progress as shown
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection, processors
 from toolkit.errors import BackendError, ConfigError, RatingsError
-from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.ingest.engine_choice import WORDS, chosen_engine
+from toolkit.ingest import RatingsSource, SplitRule, chosen_engine, ingest_ratings
+from toolkit.ingest.engine_choice import WORDS
 
 N_RATINGS = 1500
 SMALL = {"block_bytes": 1000, "shard_ratings": 300, "split": SplitRule(kind="temporal")}

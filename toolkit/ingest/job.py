@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import __version__
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.engines import Engine, Threads, usable_processors
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.files import atomic

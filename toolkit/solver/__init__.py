@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.solver import stopping
 from toolkit.solver.factors import Factors, read_array, read_meta
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve
 from toolkit.solver.objective import objective
@@ -24,4 +25,5 @@ __all__ = [
     "shared_gram",
     "solve",
     "solve_pattern",
+    "stopping",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from toolkit.arrays import Array
 from toolkit.config import Range
-from toolkit.datasets.statistics import gini
+from toolkit.datasets import statistics
 from toolkit.engines import usable_processors
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
@@ -144,7 +144,7 @@ def write_ratings(
         users=n_users,
         items=n_items,
         mean=job.half_stars / 2 / ratings,
-        item_gini=gini(job.item_counts),
+        item_gini=statistics.gini(job.item_counts),
         user_median=float(np.median(plan.degrees(0, n_users))),
         rmse_floor=math.sqrt(job.squared_error / ratings),
     )
