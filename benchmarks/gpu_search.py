@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from toolkit.datasets import RatingsDataset  # noqa: E402 - found by the line above
-from tune.search import create_study, run_study  # noqa: E402 - as above
-from tune.spec import SearchSpec  # noqa: E402 - as above
+from tune.lifecycle import create_study, run_study  # noqa: E402 - as above
+from tune.spec.search_spec import SearchSpec  # noqa: E402 - as above
 
 SPACE = {
     "factors": {"low": 8, "high": 64, "scale": "log"},

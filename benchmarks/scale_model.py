@@ -33,7 +33,7 @@ MEASURED_CORES = 2
 STUDY_FACTOR, SCORES_A_SECOND, PIECE_SECONDS = 1.55, 6.8e7, 63e-6
 # Measured (20M-row CSV of 517 MB, shared facts of the project), and docs/adr/0004.
 TEXT_BYTES, SCRATCH_BYTES = 517e6 / 20_000_263, 20
-# Of the default search, tune/default.yaml, and of the preset that trains the winner.
+# Of the default search, tune/spec/default.yaml, and of the preset that trains the winner.
 STUDY_ITERATIONS, TRAINING_ITERATIONS = 15, 20
 TRAIN, VALID, TEST = 0.8, 0.1, 0.1
 

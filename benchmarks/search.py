@@ -29,12 +29,13 @@ from typing import Any
 
 from toolkit.config import WALSConfig
 from toolkit.datasets import RatingsDataset
-from tune.proposing import Proposer
-from tune.running import StudyRun
-from tune.search import create_study, run_study
-from tune.spec import SearchSpec
-from tune.study import Study
-from tune.training import Segment, TrialSettings, TrialWorker
+from tune.executors.trial_worker import TrialWorker
+from tune.lifecycle import create_study, run_study
+from tune.search.proposer import Proposer
+from tune.search.segment import Segment, TrialSettings
+from tune.search.study_run import StudyRun
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 # Every contestant trains the same kind of trial in full: 15 iterations, 8 to 64 factors.
 SPACE = {
@@ -126,8 +127,8 @@ def loop(at_once: int, seconds: float, path: Path) -> None:
     """Print how a study of sleeping trials keeps up."""
     import ray
 
-    from tune.on_ray import run_on_ray
-    from tune.ray_session import connected
+    from tune.executors.on_ray import run_on_ray
+    from tune.executors.ray_session import connected
 
     trials = 20 * at_once
     spec = SearchSpec.from_dict(

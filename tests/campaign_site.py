@@ -86,9 +86,9 @@ record = {"_PATIENCE": 25.0}
 CHANGES = {"toolkit.solver.trainer": harm_trainer}
 if os.environ.get("WALSLAB_TEST_LIVE"):
     # Else no trial would be heard of, or shown, before it ends.
-    CHANGES["tune.training"] = setting(_SEGMENT_SECONDS=0.05)
+    CHANGES["tune.executors.trial_worker"] = setting(_SEGMENT_SECONDS=0.05)
     record["_LIVE_SECONDS"] = 0.05
-CHANGES["tune.record"] = setting(**record)
+CHANGES["tune.record.recorder"] = setting(**record)
 
 
 class Changes(importlib.abc.MetaPathFinder):

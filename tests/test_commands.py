@@ -17,7 +17,7 @@ import toolkit
 from cluster.cli import main
 from cluster.job import FORWARDED
 from toolkit.commands import LazyGroup, emit
-from tune.spec import default_text
+from tune.spec.search_spec import default_text
 
 COMMANDS = main.list_commands(click.Context(main))
 ADDRESS = "http://127.0.0.1:8265"
@@ -251,7 +251,11 @@ def test_json_holds_no_nan(capsys):
 def test_default_specification_is_printed_as_it_is(repo_root, folder):
     shown = run("tune", "--print-spec")
     assert shown.exit_code == 0
-    assert shown.stdout == default_text() == (repo_root / "tune" / "default.yaml").read_text(encoding="utf-8")
+    assert (
+        shown.stdout
+        == default_text()
+        == (repo_root / "tune" / "spec" / "default.yaml").read_text(encoding="utf-8")
+    )
     assert list(folder.iterdir()) == []
 
 

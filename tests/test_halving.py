@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from tune.halving import rungs, stops
+from tune.search.halving import rungs, stops
 
 FACTORS = [1.5, 2.0, 2.5, 3.0, 4.0, 7.3]
 

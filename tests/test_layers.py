@@ -43,7 +43,19 @@ LEVELS = {
         ("recommending",),
         ("fetching", "synth"),
         ("commands", "__main__"),
-    ]
+    ],
+    "tune": [
+        ("spec",),
+        ("study",),
+        ("search",),
+        ("executors",),
+        ("report",),
+        ("record",),
+        ("study_progress", "lifecycle"),
+        ("refit",),
+        ("doctor",),
+        ("commands", "__main__"),
+    ],
 }
 
 # What `cluster` may know of the other two: commands, checks for `walslab doctor`, the common ground.

@@ -25,11 +25,10 @@ from toolkit.errors import DatasetError, StudyError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.predictor import Side
 from toolkit.solver import Factors
-from tune import lease, mirror
-from tune.search import create_study, require_same
-from tune.spec import SearchSpec
-from tune.store import children, client_of
-from tune.study import Study
+from tune.lifecycle import create_study, require_same
+from tune.record.runs import children, client_of
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study, lease, mirror
 
 SPEC = SearchSpec.from_dict(
     {"space": {"factors": {"low": 2, "high": 6}, "iterations": 3}, "trials": 4, "concurrency": 1}
@@ -330,7 +329,7 @@ def test_bucket_that_is_not_there_is_told(object_store):
 
 
 def test_time_that_a_killed_study_ran_is_not_that_of_all_its_trials(address):
-    from tune.running import StudyRun
+    from tune.search.study_run import StudyRun
 
     spec = SearchSpec.from_dict({**SPEC.to_dict(), "max_seconds": 100})
     study = Study.create(address, spec=spec.to_dict(), digest="x", seconds=0.0)

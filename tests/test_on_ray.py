@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tune.running import StudyRun
-from tune.spec import SearchSpec
-from tune.study import Study
+from tune.search.study_run import StudyRun
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 pytestmark = pytest.mark.integration
 
@@ -26,9 +26,10 @@ def test_processes_are_started_once_however_short_the_trials(tmp_path, monkeypat
     import ray
     from ray.air.execution._internal import RayActorManager
 
-    from tune.on_ray import run_on_ray
-    from tune.ray_session import connected
-    from tune.training import Segment, TrialWorker
+    from tune.executors.on_ray import run_on_ray
+    from tune.executors.ray_session import connected
+    from tune.executors.trial_worker import TrialWorker
+    from tune.search.segment import Segment
 
     class Sleeper(TrialWorker):
         """Tells of the process that it runs in."""

@@ -77,7 +77,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
         # Manifests are for whoever has the repository.
         if not {"__pycache__", "manifests"} & set(path.parts)
     }
-    assert {f"{package}/py.typed" for package in PACKAGES} | {"tune/default.yaml"} <= wanted
+    assert {f"{package}/py.typed" for package in PACKAGES} | {"tune/spec/default.yaml"} <= wanted
     assert wanted - set(wheel.namelist()) == set()
 
 

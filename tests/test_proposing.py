@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import StudyError
-from tune.proposing import Proposer
-from tune.spec import SearchSpec
+from tune.search.proposer import Proposer
+from tune.spec.search_spec import SearchSpec
 
 SPACE = {
     "factors": {"low": 8, "high": 64, "scale": "log"},

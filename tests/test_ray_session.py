@@ -10,8 +10,8 @@ import ray._private.state
 from ray.core.generated import autoscaler_pb2
 
 from toolkit.errors import StudyError
-from tune.ray_session import concurrency, may_grow_to, room
-from tune.spec import SearchSpec
+from tune.executors.ray_session import concurrency, may_grow_to, room
+from tune.spec.search_spec import SearchSpec
 
 
 def spec(**keys):

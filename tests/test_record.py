@@ -14,14 +14,14 @@ from trials import end, result
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
 from toolkit.solver import Factors
-from tune import record
-from tune.parent import finish_parent, start_parent
-from tune.record import MlflowRecord
-from tune.running import RunningTrial
-from tune.spec import SearchSpec
-from tune.store import children, client_of, local_path, trial_factors
-from tune.study import Study
-from tune.tracking import Tracking
+from tune.record import recorder as record
+from tune.record.parent import finish_parent, start_parent
+from tune.record.recorder import MlflowRecord
+from tune.record.runs import children, client_of, local_path, trial_factors
+from tune.record.tracking import Tracking
+from tune.search.study_run import RunningTrial
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
 CONFIG = WALSConfig(factors=2)

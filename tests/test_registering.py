@@ -17,8 +17,8 @@ from cluster.cli import main
 from toolkit import WALS, Model, RatingsDataset, RunOptions, WALSConfig
 from toolkit.errors import ConfigError, StudyError
 from toolkit.serving import load_served
-from tune.registering import Comparison, Registry, Target, compare
-from tune.study import Study
+from tune.refit.registry import Comparison, Registry, Target, compare
+from tune.study.study import Study
 
 
 def invoke(*arguments, code=0):

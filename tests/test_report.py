@@ -17,9 +17,9 @@ from markup import Page
 from trials import FACTS, NOTHING, SPACE, made_up_trials, spec_of
 
 from toolkit.config import WALSConfig
-from tune.metric import SearchMetric
 from tune.report import drawing, html, table, write_report
-from tune.results import best_first
+from tune.spec.metric import SearchMetric
+from tune.study.trial import best_first
 
 
 def page_of(trials, spec, *, name="first", **facts):

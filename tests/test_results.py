@@ -13,9 +13,9 @@ from markup import Page
 from trials import FACTS, NOTHING, end, made_up_trials, spec_of
 
 from tune.commands import main
-from tune.metric import SearchMetric
 from tune.report import summary
-from tune.study import Study
+from tune.spec.metric import SearchMetric
+from tune.study.study import Study
 
 # Summary
 

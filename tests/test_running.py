@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tune.running import StudyRun
-from tune.spec import SearchSpec
-from tune.study import Study
-from tune.training import Segment
+from tune.search.segment import Segment
+from tune.search.study_run import StudyRun
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 SPACE = {"factors": {"low": 2, "high": 8}, "iterations": 9, "regularization": {"low": 0.01, "high": 1.0}}
 

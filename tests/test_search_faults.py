@@ -19,13 +19,13 @@ from trials import end, result
 
 from toolkit.datasets import RatingsDataset
 from toolkit.ingest import RatingsSource, ingest_ratings
-from tune.record import MlflowRecord
-from tune.running import StudyRun
-from tune.search import create_study, run_study
-from tune.spec import SearchSpec
-from tune.study import Study
-from tune.tracking import Tracking
-from tune.training import Segment
+from tune.lifecycle import create_study, run_study
+from tune.record.recorder import MlflowRecord
+from tune.record.tracking import Tracking
+from tune.search.segment import Segment
+from tune.search.study_run import StudyRun
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 TRIALS = 3
 SPEC = SearchSpec.from_dict(
@@ -221,7 +221,7 @@ def test_a_study_interrupted_before_it_began_leaves_neither_folder_nor_run(
 def test_a_kill_while_the_facts_are_written_leaves_nothing_behind(half_done):
     code = (
         "import os, pathlib, sys\n"
-        "from tune.study import Study\n"
+        "from tune.study.study import Study\n"
         "pathlib.Path.replace = lambda *_: os._exit(1)\n"
         "Study.open(sys.argv[1]).update(status='finished')"
     )
@@ -245,7 +245,7 @@ def test_a_kill_while_mlflow_makes_its_store_does_not_spoil_it(tmp_path, monkeyp
         "    if name == 'trace_info':\n"
         "        os._exit(3)\n"
         "op.create_table = make_and_die\n"
-        "from tune.tracking import Tracking\n"
+        "from tune.record.tracking import Tracking\n"
         "Tracking.from_environment().client()"
     )
     monkeypatch.chdir(tmp_path)
@@ -260,7 +260,7 @@ def test_a_kill_while_mlflow_makes_its_store_does_not_spoil_it(tmp_path, monkeyp
 
 def test_a_store_that_is_gone_is_not_made_anew(begun, data, tmp_path):
     (tmp_path / "mlflow.db").rename(tmp_path / "elsewhere.db")
-    code = "import sys, tune.store, tune.study\ntune.store.client_of(tune.study.Study.open(sys.argv[1]))"
+    code = "import sys, tune\nfrom tune.record import runs\nruns.client_of(tune.Study.open(sys.argv[1]))"
     # In a process of its own, where MLflow does not hold the store open.
     done = subprocess.run(
         [sys.executable, "-c", code, str(begun.path)],
@@ -309,7 +309,7 @@ def test_what_a_run_was_stopped_for_is_not_told_of_the_run_that_went_on(begun, d
 
 
 def test_a_trial_shown_while_its_process_dies_has_all_its_steps(begun, monkeypatch):
-    monkeypatch.setattr("tune.record._LIVE_SECONDS", 0.0)
+    monkeypatch.setattr("tune.record.recorder._LIVE_SECONDS", 0.0)
     shown = MlflowRecord._show
     going = StudyRun(begun, 1)
     record = MlflowRecord(begun)

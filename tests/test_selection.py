@@ -19,10 +19,10 @@ from toolkit.datasets import RatingsDataset
 from toolkit.errors import ModelError, StudyError
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.models import WALS, Ensemble, Model
-from tune.refitting import refit_best
-from tune.selection import greedy
-from tune.spec import SearchSpec
-from tune.study import Study
+from tune.refit.job import refit_best
+from tune.refit.selection import greedy
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 # Choosing
 
@@ -169,7 +169,7 @@ def trained(data):
 @pytest.fixture
 def study(data, trained, monkeypatch, tmp_path):
     """A finished study, as `refit_best` sees one, and the store it is recorded in."""
-    import tune.store
+    import tune.record.runs
 
     trials, factors = trained
     found = SimpleNamespace(
@@ -184,8 +184,10 @@ def study(data, trained, monkeypatch, tmp_path):
         kept=dict(factors),
     )
     found.update = found.facts.update
-    monkeypatch.setattr(tune.store, "client_of", lambda study: study.client)
-    monkeypatch.setattr(tune.store, "trial_factors", lambda study, trial: study.kept.get(trial["trial"]))
+    monkeypatch.setattr(tune.record.runs, "client_of", lambda study: study.client)
+    monkeypatch.setattr(
+        tune.record.runs, "trial_factors", lambda study, trial: study.kept.get(trial["trial"])
+    )
     return found
 
 
@@ -268,9 +270,9 @@ def test_factors_that_were_not_kept_are_trained_again(study, data, tmp_path):
 
 
 def test_no_more_candidates_than_fit_in_memory(study, data, tmp_path, monkeypatch):
-    import tune.members
+    import tune.refit.members
 
-    monkeypatch.setattr(tune.members, "_CANDIDATES", 2)
+    monkeypatch.setattr(tune.refit.members, "_CANDIDATES", 2)
     mean = refit_best(study, data, tmp_path / "model", ensemble=9).ensemble
     assert {trial["trial"] for trial, _ in mean.members} <= {t["trial"] for t in study.trials()[:2]}
 

@@ -12,9 +12,9 @@ import pytest
 from trials import end, result
 
 from toolkit.errors import StudyError
-from tune.spec import SearchSpec
-from tune.store import client_of
-from tune.study import Study
+from tune.record.runs import client_of
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
 
 SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
 
@@ -181,7 +181,7 @@ def test_lines_that_are_no_trials_are_passed_over(study, line):
 
 ADDING = """
 import itertools, sys
-from tune.study import Study
+from tune.study.study import Study
 sys.path.insert(0, sys.argv[1])
 from trials import end, result
 study = Study.open("first")

@@ -15,8 +15,9 @@ from processes import free_port
 
 from toolkit.errors import StudyError
 from toolkit.files import mask
-from tune import doctor, tracking
-from tune.tracking import Tracking, create_run, describe_run
+from tune import doctor
+from tune.record import tracking
+from tune.record.tracking import Tracking, create_run, describe_run
 
 
 @pytest.fixture(autouse=True)

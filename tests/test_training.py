@@ -15,9 +15,10 @@ from toolkit.config import WALSConfig
 from toolkit.errors import BackendError
 from toolkit.evaluation import rank, rmse
 from toolkit.solver import Trainer
-from tune import training
-from tune.metric import SearchMetric
-from tune.training import TrialSettings, TrialWorker, explain
+from tune.executors import trial_worker as training
+from tune.executors.trial_worker import TrialWorker, explain
+from tune.search.segment import TrialSettings
+from tune.spec.metric import SearchMetric
 
 CONFIG = WALSConfig(factors=3, iterations=6, regularization=0.1)
 SETTINGS = TrialSettings(metric=SearchMetric(), backend="numpy", threads=1, gpu=0, seed=0)

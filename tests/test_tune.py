@@ -23,8 +23,8 @@ from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import rmse
 from toolkit.models import WALS
 from toolkit.solver import Factors
-from tune import record
-from tune.study import Study
+from tune.record import recorder as record
+from tune.study.study import Study
 
 pytestmark = pytest.mark.integration
 
@@ -303,9 +303,12 @@ def test_budgets_of_time_and_failures_end_a_study(workshop):
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("tune.training", "mlflow optuna pandas dask pyarrow matplotlib sklearn rich ray click"),
+        (
+            "tune.executors.trial_worker",
+            "mlflow optuna pandas dask pyarrow matplotlib sklearn rich ray click",
+        ),
         # pandas, pyarrow and rich are Ray Tune's own.
-        ("tune.on_ray", "mlflow optuna dask matplotlib sklearn click"),
+        ("tune.executors.on_ray", "mlflow optuna dask matplotlib sklearn click"),
     ],
 )
 def test_trials_import_nothing_heavy(repo_root, module, heavy):

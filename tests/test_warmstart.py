@@ -10,9 +10,9 @@ import pytest
 
 from toolkit.config import PRESETS
 from toolkit.errors import StudyError
-from tune.results import best_first
-from tune.spec import SearchSpec
-from tune.warmstart import resolve
+from tune.search.starting_points import resolve
+from tune.spec.search_spec import SearchSpec
+from tune.study.trial import best_first
 
 SPACE = {
     "factors": {"low": 8, "high": 64, "scale": "log"},

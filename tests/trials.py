@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from tune.space import Choices, Fixed
-from tune.spec import SearchSpec
+from tune.spec.search_spec import SearchSpec
+from tune.spec.space import Choices, Fixed
 
 
 def result(trial="trial-001", valid_rmse=0.9, status="FINISHED", **changes):
-    """Return a trial that ended, as `tune.results.TrialResult` describes it."""
+    """Return a trial that ended, as `tune.study.trial.TrialResult` describes it."""
     number = int(trial.rpartition("-")[2]) if trial.rpartition("-")[2].isdigit() else 1
     return {
         "trial": trial,

@@ -6,18 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune.refitting import refit_best
-    from tune.search import create_study, run_study
-    from tune.spec import SearchSpec
-    from tune.study import Study
+    from tune.lifecycle import create_study, run_study
+    from tune.refit.job import refit_best
+    from tune.spec.search_spec import SearchSpec
+    from tune.study.study import Study
 
 # Resolved on first use: `walslab --help` must not wait for Ray and MLflow.
 _EXPORTS = {
-    "SearchSpec": "tune.spec",
-    "Study": "tune.study",
-    "create_study": "tune.search",
-    "refit_best": "tune.refitting",
-    "run_study": "tune.search",
+    "SearchSpec": "tune.spec.search_spec",
+    "Study": "tune.study.study",
+    "create_study": "tune.lifecycle",
+    "refit_best": "tune.refit.job",
+    "run_study": "tune.lifecycle",
 }
 __all__ = ["SearchSpec", "Study", "create_study", "refit_best", "run_study"]
 

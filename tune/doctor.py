@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 from toolkit.commands import Check, versions
-from tune.tracking import Tracking
+from tune.record.tracking import Tracking
 
 _PATIENCE = 3  # seconds
 

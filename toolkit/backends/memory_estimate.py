@@ -45,7 +45,8 @@ def device_bytes(
     n_users, n_items : int
         Rows of the factors.
     patience : int, default 0
-        If positive, the best iteration is kept beside the last, as `tune.training.TrialSettings` says.
+        If positive, the best iteration is kept beside the last, as
+        `tune.executors.trial_worker.TrialSettings` says.
     itemsize : int, default 4
         Bytes of a number: 4 for float32.
 

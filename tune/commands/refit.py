@@ -14,7 +14,7 @@ from toolkit.commands import console, emit, json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tune.refitting import Averaged, Refit
+    from tune.refit.job import Averaged, Refit
 
 
 @click.command()
@@ -66,9 +66,9 @@ def refit(
     """
     from toolkit.commands import progress
     from toolkit.datasets import RatingsDataset
-    from tune.refitting import refit_best
-    from tune.registering import Target
-    from tune.study import Study
+    from tune.refit.job import refit_best
+    from tune.refit.registry import Target
+    from tune.study.study import Study
 
     if alias and not register:
         raise click.UsageError("--alias is of a registered model: name it with --register")

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from toolkit.datasets import RatingsDataset
-    from tune.metric import SearchMetric
-    from tune.results import TrialResult
-    from tune.search import Executor
-    from tune.study import Study
+    from tune.lifecycle import Executor
+    from tune.spec.metric import SearchMetric
+    from tune.study.study import Study
+    from tune.study.trial import TrialResult
 
 
 _HEADING = 8  # characters
@@ -30,8 +30,8 @@ _LINE = 40  # characters of the line of the best so far
 def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as_json: bool) -> None:
     """Run a study's outstanding trials, then print its table, its next commands, and its JSON."""
     from toolkit.commands import console, emit
-    from tune.progress import StudyProgress
-    from tune.search import run_study
+    from tune.lifecycle import run_study
+    from tune.study_progress import StudyProgress
 
     run_study(study, data, executor=executor, progress=StudyProgress())
     screen = console(as_json=as_json)
@@ -78,7 +78,7 @@ def print_summary(screen: Console, study: Study) -> None:
 
 def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetric) -> None:
     from tune.report.summary import Spread, sparkline
-    from tune.results import best_so_far
+    from tune.study.trial import best_so_far
 
     spread = Spread.of(trials, metric)
     if spread is None:

@@ -10,7 +10,7 @@ import click
 from toolkit.commands import console, emit, json_option
 
 if TYPE_CHECKING:
-    from tune.study import Study
+    from tune.study.study import Study
 
 _SHOWN = 10
 _KEYS = ("trial", "run_id", "status", "valid_rmse", "iterations", "seconds", "config")
@@ -44,7 +44,7 @@ def results(
       walslab results first --report first.html
     """
     from tune.commands.report import print_summary, trial_table
-    from tune.study import Study
+    from tune.study.study import Study
 
     if everything and limit is not None:
         raise click.UsageError("-n and --all exclude each other: give one of them.")

@@ -25,7 +25,7 @@ def resume(study: str, dataset: str | None, *, in_process: bool, as_json: bool) 
     """
     from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
-    from tune.study import Study
+    from tune.study.study import Study
 
     found = Study.open(study)
     data = RatingsDataset.open(dataset or found.facts["dataset"])

@@ -13,7 +13,7 @@ from toolkit.errors import ConfigError
 from tune.commands.options import executor_option
 
 if TYPE_CHECKING:
-    from tune.search import Executor
+    from tune.lifecycle import Executor
 
 
 @click.command()
@@ -77,7 +77,7 @@ def tune(
       walslab tune data/ml-100k/dataset --trials 24 --name first
       walslab tune --extend 50 --name first
     """
-    from tune.spec import SearchSpec, default_text
+    from tune.spec.search_spec import SearchSpec, default_text
 
     executor: Executor = "in-process" if in_process else "ray"
 
@@ -100,8 +100,8 @@ def tune(
 
     from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
-    from tune.search import create_study, require_same
-    from tune.study import Study
+    from tune.lifecycle import create_study, require_same
+    from tune.study.study import Study
 
     data = RatingsDataset.open(dataset)
     name = name or f"{data.where.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -122,7 +122,7 @@ def _extend(
 ) -> None:
     from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
-    from tune.study import Study
+    from tune.study.study import Study
 
     if name is None:
         raise click.UsageError("--extend needs --name: which study gets more trials.")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.files import atomic
-from tune.results import TrialResult, best_first
-from tune.spec import SearchSpec
+from tune.spec.search_spec import SearchSpec
+from tune.study.trial import TrialResult, best_first
 
 
 def write_report(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tune.metric import SearchMetric
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, PAPER, TRIAL
 from tune.report.plots import direction, finite
-from tune.results import TrialResult, best_first, loss
+from tune.spec.metric import SearchMetric
+from tune.study.trial import TrialResult, best_first, loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,14 +12,14 @@ from html import escape
 from typing import Any
 
 from toolkit.files import mask, size_text
-from tune.metric import SearchMetric
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures
 from tune.report.scales import searched
 from tune.report.summary import Spread, failed, failures, is_number, shown, stops
 from tune.report.trial_rows import table
-from tune.results import TrialResult, best_first, value
-from tune.spec import SearchSpec
+from tune.spec.metric import SearchMetric
+from tune.spec.search_spec import SearchSpec
+from tune.study.trial import TrialResult, best_first, value
 
 _FACTS = ("dataset", "digest", "tracking_uri", "experiment", "parent_run_id")
 _DICTS = ("versions", "environment")

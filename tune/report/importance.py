@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tune.metric import SearchMetric
 from tune.report.scales import searched
-from tune.results import TrialResult, loss
-from tune.space import Domain
+from tune.spec.metric import SearchMetric
+from tune.spec.space import Domain
+from tune.study.trial import TrialResult, loss
 
 LEAST_TRIALS = 4
 _TREES = 32

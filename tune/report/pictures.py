@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tune.report import plots, space_plots
 from tune.report.curves import curves
 from tune.report.importance import importances
-from tune.results import TrialResult, best_so_far
-from tune.spec import SearchSpec
+from tune.spec.search_spec import SearchSpec
+from tune.study.trial import TrialResult, best_so_far
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

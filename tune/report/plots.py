@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tune.metric import SearchMetric
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, FAINT, INK, PAPER, TRIAL
 from tune.report.scales import title
-from tune.results import TrialResult, best_so_far, value
+from tune.spec.metric import SearchMetric
+from tune.study.trial import TrialResult, best_so_far, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tune.space import Choices, Domain, Fixed, Interval
+from tune.spec.space import Choices, Domain, Fixed, Interval
 
 _STEPS = (1, 2, 5)
 _CLOSE = 0.09  # ticks nearer than that have labels that touch

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tune.metric import SearchMetric
 from tune.report import drawing
 from tune.report.drawing import BEST, FAINT, INK, PAPER, STEPS
 from tune.report.plots import NOTHING_FINISHED, direction, dots, finite
 from tune.report.scales import Scale, searched, title
-from tune.results import TrialResult, best_first, loss, value
-from tune.space import Domain, Interval
+from tune.spec.metric import SearchMetric
+from tune.spec.space import Domain, Interval
+from tune.study.trial import TrialResult, best_first, loss, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tune.metric import SearchMetric
-from tune.results import TrialResult, loss, value
+from tune.spec.metric import SearchMetric
+from tune.study.trial import TrialResult, loss, value
 
 TOP = 10
 _BLOCKS = "▁▂▃▄▅▆▇█"

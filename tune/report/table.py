@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tune.metric import SearchMetric
-from tune.results import TrialResult
+from tune.spec.metric import SearchMetric
+from tune.study.trial import TrialResult
 
 _FIRST = ("trial", "number", "run_id", "status", "stopped", "source")
 _LAST = ("iterations", "seconds", "started", "ended", "attempts", "reason")

@@ -9,8 +9,8 @@ from typing import Any
 
 from tune.report.scales import searched
 from tune.report.summary import failed, is_number
-from tune.results import TrialResult
-from tune.spec import SearchSpec
+from tune.spec.search_spec import SearchSpec
+from tune.study.trial import TrialResult
 
 _TOOLS = """<div class="tools">
 <label>Find <input id="find" type="search" placeholder="trial, word or value"></label>

@@ -15,15 +15,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit.files import mask
-from tune.results import TrialResult
-from tune.store import children, client_of, hand_over
-from tune.study import Study
-from tune.tracking import create_run, log, log_dataset
+from tune.record.runs import children, client_of, hand_over
+from tune.record.tracking import create_run, log, log_dataset
+from tune.study.study import Study
+from tune.study.trial import TrialResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run, RunTag
 
-    from tune.running import RunningTrial, StudyRun
+    from tune.search.study_run import RunningTrial, StudyRun
 
 # A trial that takes longer shows in the UI while it runs; a shorter one is written in one go when it ends.
 _LIVE_SECONDS = 5.0
@@ -34,7 +34,7 @@ _PATIENCE = 60.0
 
 
 class MlflowRecord:
-    """Writes a study to MLflow while it runs; a `tune.running.Listener`.
+    """Writes a study to MLflow while it runs; a `tune.search.study_run.Listener`.
 
     Parameters
     ----------

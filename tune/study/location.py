@@ -11,7 +11,7 @@ from typing import Protocol
 
 from toolkit.errors import StudyError
 from toolkit.files import is_address, strip_file_scheme
-from tune.mirror import Mirror
+from tune.study.mirror import Mirror
 
 
 class Place(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune.reading import Reader, absent
+from tune.spec.reader import Reader, absent
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from toolkit.config import Range, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
-from tune.parsing import parse_space
-from tune.reading import refuse_unknown
+from tune.spec.reader import refuse_unknown
+from tune.spec.space_parser import parse_space
 
 # The tutorial's names of our hyperparameters.
 NAMES = {

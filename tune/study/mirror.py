@@ -20,7 +20,7 @@ from typing import Any
 
 from toolkit.errors import StudyError
 from toolkit.files import as_path, error_text, mask, store_errors
-from tune import lease
+from tune.study import lease
 
 _log = logging.getLogger(__name__)
 _REACH = "check the address, and the store's variables in this process's environment"

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tune.results import TrialResult, best_so_far, value
-from tune.store import children, client_of
-from tune.study import Study
-from tune.tracking import Tracking, create_run, describe_run, log
+from tune.record.runs import children, client_of
+from tune.record.tracking import Tracking, create_run, describe_run, log
+from tune.study.study import Study
+from tune.study.trial import TrialResult, best_so_far, value
 
 
 def start_parent(study: Study, tracking: Tracking) -> None:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.config import WALSConfig
 from toolkit.errors import StudyError
-from tune.halving import rungs, stops
-from tune.proposing import Known, Proposer
-from tune.results import TrialResult, loss
-from tune.training import Segment, TrialSettings
+from tune.search.halving import rungs, stops
+from tune.search.proposer import Known, Proposer
+from tune.search.segment import Segment, TrialSettings
+from tune.study.trial import TrialResult, loss
 
 if TYPE_CHECKING:
     from toolkit.solver import Factors
-    from tune.results import System
-    from tune.spec import SearchSpec
-    from tune.study import Study
+    from tune.spec.search_spec import SearchSpec
+    from tune.study.study import Study
+    from tune.study.trial import System
 
 # How often a trial is begun whose process dies under it.
 _ATTEMPTS = 3
@@ -37,7 +37,7 @@ class RunningTrial:
     Attributes
     ----------
     trial, number, sampled, source, attempts
-        As in `tune.results.TrialResult`.
+        As in `tune.study.trial.TrialResult`.
     config : WALSConfig
         What to train.
     started : float

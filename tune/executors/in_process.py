@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tune.training import TrialWorker
+from tune.executors.trial_worker import TrialWorker
 
 if TYPE_CHECKING:
-    from tune.running import StudyRun
-    from tune.training import TrialRatings
+    from tune.executors.trial_worker import TrialRatings
+    from tune.search.study_run import StudyRun
 
 
 def run_in_process(run: StudyRun, ratings: TrialRatings) -> None:

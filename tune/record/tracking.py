@@ -12,11 +12,12 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
 from toolkit.files import MASK, atomic, is_address, mask
+from tune.study.dataset_facts import DatasetFacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -218,14 +219,6 @@ def _make_store(file: Path) -> None:
         # Whoever else makes it at this moment may have been first.
         with contextlib.suppress(FileExistsError):
             os.link(made, file)
-
-
-class DatasetFacts(TypedDict):
-    """What a run says of its dataset: path, digest, and counts of ratings, users and items."""
-
-    dataset: str
-    digest: str
-    counts: dict[str, int]
 
 
 def create_run(

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypedDict
 
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import StudyError, did_you_mean
-from tune.results import TrialResult, loss
-from tune.spec import SearchSpec
+from tune.spec.search_spec import SearchSpec
+from tune.study.trial import TrialResult, loss
 
 # Of an earlier study whose figures do not hold here, so many of the best trials are tried again.
 _BEST = 3
@@ -40,7 +40,7 @@ class Start:
 
 
 class EarlierStudy(Protocol):
-    """What is read of an earlier study; `tune.study.Study` has it."""
+    """What is read of an earlier study; `tune.study.study.Study` has it."""
 
     facts: dict[str, Any]
 

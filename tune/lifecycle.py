@@ -19,16 +19,17 @@ from toolkit.backends import Backend, keep_kernels_locally
 from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files import mask
-from tune import warmstart
-from tune.node_ratings import ratings_for_ray, trial_ratings
-from tune.running import StudyRun
-from tune.spec import SearchSpec
-from tune.study import Study
-from tune.tracking import DatasetFacts, Tracking
+from tune.executors.node_ratings import ratings_for_ray, trial_ratings
+from tune.record.tracking import Tracking
+from tune.search import starting_points
+from tune.search.study_run import StudyRun
+from tune.spec.search_spec import SearchSpec
+from tune.study.dataset_facts import DatasetFacts
+from tune.study.study import Study
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
-    from tune.progress import StudyProgress
+    from tune.study_progress import StudyProgress
 
 Executor = Literal["ray", "in-process"]
 
@@ -45,7 +46,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         When the name is taken, the dataset has no validation ratings, a start point is not to be found, or
         the MLflow store is not usable.
     """
-    from tune.parent import start_parent
+    from tune.record.parent import start_parent
 
     if data.counts["valid"] == 0:
         raise StudyError(
@@ -57,7 +58,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         Backend.require(spec.backend)
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
-    start = warmstart.resolve(spec, data.digest, Study.open)
+    start = starting_points.resolve(spec, data.digest, Study.open)
     # The directory first: of two that want the name, the second gets no run.
     study = Study.create(
         path,
@@ -147,8 +148,8 @@ def run_study(
 def _run_locked(
     study: Study, data: RatingsDataset, executor: Executor, progress: StudyProgress | None
 ) -> None:
-    from tune.parent import reopen_parent
-    from tune.record import MlflowRecord
+    from tune.record.parent import reopen_parent
+    from tune.record.recorder import MlflowRecord
 
     reopen_parent(study)
     record = MlflowRecord(study)
@@ -161,18 +162,18 @@ def _run_locked(
         run = StudyRun(study, 1, listeners)
         # Of a study that has nothing left to run, only the record is completed: Ray takes seconds to start.
         if executor == "ray" and not run.over:
-            from tune.ray_session import concurrency, connected
+            from tune.executors.ray_session import concurrency, connected
 
             if progress:
                 progress.connecting(os.environ.get("RAY_ADDRESS"))
             with connected():
                 # Imported only now: Ray reads its environment when it is.
-                from tune.on_ray import run_on_ray
+                from tune.executors.on_ray import run_on_ray
 
                 run = StudyRun(study, concurrency(study.spec), listeners)
                 status = _execute(study, run, partial(run_on_ray, run, ratings_for_ray(data)), progress)
         else:
-            from tune.in_process import run_in_process
+            from tune.executors.in_process import run_in_process
 
             def execute() -> None:
                 # Only now are the ratings read: of a study that is through, they may not even fit here.
@@ -230,7 +231,7 @@ def _execute(
 
 def _close(study: Study, run_status: str, unrecorded: int, problem: str | None) -> None:
     """Close the parent run; where the store does not take that, say so only of a study that went well."""
-    from tune.parent import finish_parent
+    from tune.record.parent import finish_parent
 
     try:
         if not unrecorded:

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 from toolkit.errors import StudyError
 from toolkit.files import mask
 from toolkit.solver import Factors
-from tune.results import TrialResult
-from tune.study import Study
-from tune.tracking import Tracking
+from tune.record.tracking import Tracking
+from tune.study.study import Study
+from tune.study.trial import TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

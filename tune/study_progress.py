@@ -11,19 +11,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tune.results import TrialResult, value
+from tune.study.trial import TrialResult, value
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tune.record import MlflowRecord
-    from tune.running import RunningTrial, StudyRun
+    from tune.record.recorder import MlflowRecord
+    from tune.search.study_run import RunningTrial, StudyRun
 
 _ROWS = 8  # running trials shown
 
 
 class StudyProgress:
-    """Shows how a study goes; a `tune.running.Listener` that is also a context.
+    """Shows how a study goes; a `tune.search.study_run.Listener` that is also a context.
 
     Parameters
     ----------

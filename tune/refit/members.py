@@ -10,9 +10,9 @@ import numpy as np
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.models import WALS, common_scale
 from toolkit.predictor import predict_pairs
-from tune.results import TrialResult, loss
-from tune.selection import greedy
-from tune.study import Study
+from tune.refit.selection import greedy
+from tune.study.study import Study
+from tune.study.trial import TrialResult, loss
 
 if TYPE_CHECKING:
     from toolkit.commands import StepProgress
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
     members : list of (TrialResult, float)
         Trials and weights, most important first; the best trial alone where no mean is better.
     valid_rmse : float or None
-        Of the mean; optimistic, see `tune.selection.greedy`.
+        Of the mean; optimistic, see `tune.refit.selection.greedy`.
     retrained : list of str
         Trials that had to be trained once more, as the study had not kept their factors.
     """
@@ -41,7 +41,7 @@ class Choice(NamedTuple):
 
 
 def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Choice:
-    """Choose up to `n` trials of a search for the least RMSE, as `tune.selection.greedy` does.
+    """Choose up to `n` trials of a search for the least RMSE, as `tune.refit.selection.greedy` does.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Ch
     StudyError
         When the MLflow store, which has the factors, does not answer.
     """
-    from tune.store import trial_factors
+    from tune.record.runs import trial_factors
 
     metric, valid = study.spec.metric, data.valid
     candidates = [trial for trial in study.trials() if loss(trial, metric) < math.inf][:_CANDIDATES]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import StudyError
 from toolkit.files import mask
 from toolkit.models import WALS, Ensemble, Model, check_target
-from tune.members import Choice, choose, model_of
-from tune.registering import Registered, Registry, Target
-from tune.results import TrialResult
-from tune.study import Study
+from tune.refit.members import Choice, choose, model_of
+from tune.refit.registry import Registered, Registry, Target
+from tune.study.study import Study
+from tune.study.trial import TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,7 +30,7 @@ class Averaged:
     Attributes
     ----------
     members, valid_rmse, retrained
-        As `tune.members.Choice`, before training on the validation ratings.
+        As `tune.refit.members.Choice`, before training on the validation ratings.
     test_rmse, single_test_rmse : float or None
         On the test ratings, of the mean and of the best trial alone; None when there are none.
     kept : bool
@@ -117,7 +117,7 @@ def refit_best(
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
-    from tune.store import client_of
+    from tune.record.runs import client_of
 
     check_target(out, overwrite=overwrite)
     if data.digest != study.facts["digest"]:
@@ -191,7 +191,7 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
     """Write to the parent run and to the study what was saved in `out`."""
     from mlflow.entities import Metric
 
-    from tune.store import replace_artifacts
+    from tune.record.runs import replace_artifacts
 
     values: dict[str, float | None] = {"test_rmse": refit.test_rmse}
     if refit.ensemble:

@@ -1,8 +1,9 @@
 """Trials as Ray Tune runs them: many at once, in processes that are kept, on one machine or on a cluster.
 
 Ray Tune places, starts and watches the processes. What to try, who goes on and what is kept is the business
-of `tune.running`, to which the searcher, the scheduler, the stopper and the callback of this file hand
-everything on. So Ray's own snapshots, checkpoints and retries are off: a study is resumed by its journal.
+of `tune.search.study_run`, to which the searcher, the scheduler, the stopper and the callback of this file
+hand everything on. So Ray's own snapshots, checkpoints and retries are off: a study is resumed by its
+journal.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from toolkit.errors import StudyError
-from tune.node_ratings import RatingsAt
-from tune.ray_session import may_grow_to, room
-from tune.training import Segment, TrialWorker, explain
+from tune.executors.node_ratings import RatingsAt
+from tune.executors.ray_session import may_grow_to, room
+from tune.executors.trial_worker import TrialWorker, explain
+from tune.search.segment import Segment
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-    from tune.running import StudyRun
-    from tune.training import TrialRatings, TrialSettings
+    from tune.executors.trial_worker import TrialRatings
+    from tune.search.segment import TrialSettings
+    from tune.search.study_run import StudyRun
 
 # How long a study waits for a node that can run a trial while there is none, in seconds: where a node has to
 # come back, and where an autoscaler has to start one.

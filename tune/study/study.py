@@ -18,11 +18,11 @@ from typing import Any, cast
 from toolkit.errors import StudyError, did_you_mean
 from toolkit.files import as_path, atomic, is_address, mask, store_errors
 from toolkit.solver import Factors
-from tune.journal import Journal
-from tune.place import Place, place_of
-from tune.results import TrialResult, best_first, loss
-from tune.spec import SearchSpec
-from tune.tracking import DatasetFacts
+from tune.spec.search_spec import SearchSpec
+from tune.study.dataset_facts import DatasetFacts
+from tune.study.journal import Journal
+from tune.study.location import Place, place_of
+from tune.study.trial import TrialResult, best_first, loss
 
 # Where studies are kept, unless WALSLAB_STUDIES names another folder or an address.
 STUDIES = "studies"

@@ -9,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from toolkit.backends import (
@@ -24,8 +23,8 @@ from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError, WalslabError
 from toolkit.evaluation import pairs_on, rank, rmse
 from toolkit.solver import Factors, Trainer, TrainingData, stopping
-from tune.metric import SearchMetric
-from tune.results import System
+from tune.search.segment import Segment, TrialSettings
+from tune.study.trial import System
 
 # A trial is heard of at least so often, in seconds: what is asked in between is asked of the search's loop.
 _SEGMENT_SECONDS = 0.5
@@ -37,75 +36,6 @@ class TrialRatings(TypedDict):
     train: Any
     train_by_item: Any
     valid: Any
-
-
-@dataclass(frozen=True)
-class TrialSettings:
-    """What all trials of a study have in common.
-
-    Attributes
-    ----------
-    metric : SearchMetric
-        What they are judged by.
-    backend : {"auto", "numpy", "numba", "cupy", "cuda"}
-    threads : int
-        CPU threads of a trial; 0 is all.
-    gpu : float
-        The share of a GPU that a trial has.
-    seed : int
-        Of every trial's random start.
-    rungs : tuple of int
-        Iterations after which a trial waits for the verdict of successive halving.
-    patience : int
-        Iterations without progress after which a trial stops itself; 0 is never.
-    keep_factors : bool
-        Whether factors are handed over.
-    """
-
-    metric: SearchMetric
-    backend: Any
-    threads: int
-    gpu: float
-    seed: int
-    rungs: tuple[int, ...] = ()
-    patience: int = 0
-    keep_factors: bool = True
-
-
-@dataclass
-class Segment:
-    """The iterations of a trial since it was last heard of, and what it is worth now.
-
-    Attributes
-    ----------
-    history : dict of str to list of float
-        Figures after each of these iterations.
-    figures : dict of str to float
-        Those of the factors that it would end with now.
-    iterations : int
-        Iterations behind those factors.
-    done : bool
-        Whether the trial ended by itself: it is through, has stalled, or has failed.
-    stalled : bool
-        Whether it made no more progress.
-    reason : str or None
-        Why it failed; `trace` is the traceback.
-    fatal : bool
-        Whether no other trial would fare better.
-    factors : Factors or None
-        In host memory; only where the trial may end here.
-    """
-
-    history: dict[str, list[float]]
-    figures: dict[str, float] = field(default_factory=dict)
-    iterations: int = 0
-    done: bool = False
-    stalled: bool = False
-    reason: str | None = None
-    trace: str | None = None
-    fatal: bool = False
-    factors: Factors | None = None
-    system: System | None = None
 
 
 class TrialWorker:

@@ -14,7 +14,7 @@ from toolkit.errors import StudyError
 from toolkit.files import handed_over, is_address
 
 if TYPE_CHECKING:
-    from tune.training import TrialRatings
+    from tune.executors.trial_worker import TrialRatings
 
 # A reader may end between being found and being asked.
 _ATTEMPTS, _PAUSE = 5, 1.0

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.config import BACKENDS, PRESETS, WALSConfig
 from toolkit.errors import SpecError
-from tune.early_stopping import EarlyStopping
-from tune.metric import SearchMetric
-from tune.parsing import parse_space, parse_start
-from tune.reading import Reader, absent, refuse_unknown
-from tune.space import Domain, Fixed
+from tune.spec.early_stopping import EarlyStopping
+from tune.spec.metric import SearchMetric
+from tune.spec.reader import Reader, absent, refuse_unknown
+from tune.spec.space import Domain, Fixed
+from tune.spec.space_parser import parse_space, parse_start
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -43,7 +43,7 @@ _KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpec:
-    """What a study searches and how; ``tune/default.yaml`` explains every key and holds the defaults.
+    """What a study searches and how; ``tune/spec/default.yaml`` explains every key and holds the defaults.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class SearchSpec:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SpecError(f"{source} is neither YAML nor JSON: {error}") from error
         if isinstance(document, Mapping) and "trainingInput" in document:
-            from tune.aiplatform import translate
+            from tune.spec.aiplatform import translate
 
             document = translate(document, source)
         given = {key: value for key, value in overrides.items() if value is not None}
@@ -281,7 +281,7 @@ def _parsed(text: str) -> Any:
 
 def default_text() -> str:
     """Return the commented default specification."""
-    return importlib.resources.files("tune").joinpath("default.yaml").read_text(encoding="utf-8")
+    return importlib.resources.files("tune.spec").joinpath("default.yaml").read_text(encoding="utf-8")
 
 
 def _same(one: Any, other: Any) -> bool:

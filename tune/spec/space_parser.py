@@ -7,8 +7,8 @@ from typing import Any
 
 from toolkit.config import Choice, Range, WALSConfig
 from toolkit.errors import did_you_mean
-from tune.reading import exponent_hint, refuse_unknown
-from tune.space import SCALES, Choices, Domain, Fixed, Interval
+from tune.spec.reader import exponent_hint, refuse_unknown
+from tune.spec.space import SCALES, Choices, Domain, Fixed, Interval
 
 
 def parse_space(entries: Any, path: str, problems: list[str]) -> dict[str, Domain]:

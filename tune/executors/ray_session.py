@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolkit.errors import StudyError
-from tune.spec import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 # Read by Ray when it is imported or started, so they must be set before.
 _ENVIRONMENT = {

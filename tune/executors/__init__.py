@@ -1,0 +1,1 @@
+"""Where trials train: in processes of Ray Tune, or in this process."""

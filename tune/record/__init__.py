@@ -1,0 +1,1 @@
+"""The record of a study in MLflow: the store, the runs, and the one writer."""
