@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from toolkit import __version__
 from toolkit.datasets.dataset import RatingsDataset
@@ -135,10 +133,10 @@ def ingest_ratings(
     return RatingsDataset.open(out)
 
 
-def _check_objects(engine: Any, progress: Any) -> None:
-    if engine is not None and not callable(getattr(engine, "map", None)):
+def _check_objects(engine: object, progress: object) -> None:
+    if engine is not None and not all(callable(getattr(engine, name, None)) for name in ("map", "check")):
         raise ConfigError(f"engine must be an engine such as toolkit.engines.Threads(2), but got {engine!r}")
-    if progress is not None and not isinstance(progress, Callable):  # type: ignore[arg-type]
+    if progress is not None and not callable(progress):
         raise ConfigError(
             f"progress must be a function of stage, tasks done and all tasks, but got {progress!r}"
         )
