@@ -3,12 +3,11 @@
     python benchmarks/gpu_solver.py [--ratings 20000263] [--ranks 16,34,64,128,256] [--rounds 5] [--implicit]
     python benchmarks/gpu_solver.py --dry-run
 
-Made-up ratings of MovieLens 20M's shape. `cuda` are our kernels, in float32 and, where the card can, on
-tensor cores with one product of TF32 or three; `cupy` is the portable way. All train the same model, with
-biases. The device is warm; a time is the least of the rounds, by events on the device. Beside it: operations
-and bytes of the kernels a second, counted by `gpu_model.py`, as shares of what a large matrix product and a
-large copy reach on the same card, measured here; and the time of each kernel, alone. `--implicit` adds
-implicit's solver for GPUs, if its wheel runs.
+The ratings are made up, of MovieLens 20M's shape. `cuda` are our kernels; `cupy` is the portable way. Both
+train the same model, with biases. The device is warm; a time is the least of the rounds, by events on the
+device. Beside it stand operations and bytes of the kernels a second, counted by `gpu_model.py`, as shares of
+what a large matrix product and a large copy reach on the same card, measured here; and the time of each
+kernel, alone. `--implicit` adds implicit's solver for GPUs, if its wheel runs.
 
 `--dry-run` needs no device: it lays the ratings out, plans the launches and prints what they are predicted to
 take. NumPy, SciPy and CuPy are all that this needs.
@@ -32,11 +31,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from gpu_model import H200, iteration, least_seconds  # noqa: E402 - found by the line above
 
-from toolkit.backends.base import Backend  # noqa: E402 - as above
-from toolkit.backends.cuda.shape import PRODUCTS, Shape  # noqa: E402 - as above
-from toolkit.backends.rows import TrainingData  # noqa: E402 - as above
+from toolkit.backends import Backend, BackendName, CudaBackend  # noqa: E402 - as above
+from toolkit.backends.cuda.shape import Shape  # noqa: E402 - as above
 from toolkit.config import WALSConfig  # noqa: E402 - as above
-from toolkit.solver.trainer import Trainer  # noqa: E402 - as above
+from toolkit.solver import Trainer, TrainingData  # noqa: E402 - as above
 from toolkit.synth.chunk import make_chunk  # noqa: E402 - as above
 from toolkit.synth.counts import ML20M_RATINGS, movielens_counts  # noqa: E402 - as above
 from toolkit.synth.plan import Plan  # noqa: E402 - as above
@@ -119,33 +117,26 @@ def predicted(by_user: sp.csr_matrix, by_item: sp.csr_matrix, ranks: list[int]) 
         print(f"| {rank} | **all** |||||| **{1e3 * whole:.1f}**, at least {1e3 * least:.1f} |")
 
 
-def contestants(rank: int) -> list[str]:
+def contestants(rank: int) -> list[BackendName]:
     """Return who runs at a rank on this card."""
-    major = int(importlib.import_module("cupy").cuda.Device().compute_capability[:-1])
-    products = [
-        p for p in PRODUCTS if (s := Shape.of(rank, biased=True, product=p)) is not None and s.product == p
-    ]
-    # Older tensor cores know no TF32.
-    return [f"cuda {p}" for p in products if p == "float32" or major >= 8] + ["cupy"]
+    return ["cuda", "cupy"] if Shape.of(rank, biased=True) else ["cupy"]
 
 
 def measure(
-    by_user: sp.csr_matrix, by_item: sp.csr_matrix, rank: int, contestant: str, rounds: int
+    by_user: sp.csr_matrix, by_item: sp.csr_matrix, rank: int, contestant: BackendName, rounds: int
 ) -> tuple[float, dict[str, tuple[int, float]]]:
     """Return the seconds of an iteration, and launches and seconds of each of our kernels."""
-    backend = Backend.require("cupy" if contestant == "cupy" else "cuda")
-    if backend.kernels:
-        backend.kernels.product = contestant.split()[1]  # type: ignore[assignment]
+    backend = Backend.require(contestant)
     data = TrainingData(by_user, by_item, backend=backend)
     trainer = Trainer(data, WALSConfig(factors=rank, iterations=1000))
     trainer.step()
     seconds = min(timed(trainer.step) for _ in range(rounds))
-    if not backend.kernels:
+    if not isinstance(backend, CudaBackend):
         return seconds, {}
-    watch = Stopwatch(backend.kernels.launch)
+    watch = Stopwatch(backend.launch)
     for side in (data.users, data.items):
         # To look inside is what this is for.
-        side.kernels._launch = watch  # type: ignore[union-attr] # noqa: SLF001
+        side.solver._launch = watch  # type: ignore[attr-defined] # noqa: SLF001
     trainer.step()
     return seconds, watch.read()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from toolkit.config import PRESETS, RunOptions
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 
 # What the tutorial reports for its defaults and for its tuned values, which were tuned on the test set.
 REPORTED = {

@@ -24,13 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp  # noqa: TC002 - Split is a NamedTuple
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.backends import Backend
 from toolkit.config import PRESETS, WALSConfig
-from toolkit.evaluation.metrics import rmse
+from toolkit.evaluation import rmse
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.solver import Trainer, TrainingData
 from toolkit.solver.stopping import best, stalled
-from toolkit.solver.trainer import Trainer
 
 _ITERATIONS, _PATIENCE = 40, 3
 
@@ -184,7 +183,7 @@ def fit_cmfrec(
     """Return RMSE, clipped to the rating scale as ours is, and seconds of training."""
     from cmfrec import CMF
 
-    model = CMF(**chosen, nthreads=Backend("numpy").threads, random_state=seed + 1, verbose=False)
+    model = CMF(**chosen, nthreads=Backend().threads, random_state=seed + 1, verbose=False)
     matrix = ratings.tocoo()
     began = time.perf_counter()
     model.fit(matrix)

@@ -12,15 +12,13 @@ import numpy as np
 from scale_cells import number, size, table
 from scale_model import TEXT_BYTES, Shape, cpu_seconds, disk_bytes, host_bytes
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.backends import Backend
 from toolkit.config import WALSConfig
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.evaluation.metrics import pairs_on, rmse
-from toolkit.evaluation.ranking import rank
+from toolkit.evaluation import pairs_on, rank, rmse
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.ingest.shards import SHARD_RATINGS
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Trainer, TrainingData
 from toolkit.synth import write_ratings
 from toolkit.synth.counts import movielens_counts
 

@@ -1,14 +1,15 @@
 """What a large run takes, by arithmetic and by measured rates: its work and its memory.
 
 Every constant names its source; every formula is a function here, once. Memory of a training on a GPU is what
-`toolkit.backends.device` asks for before it takes the device. Nothing here was measured on a GPU.
+`toolkit.backends.device_share` asks for before it takes the device. Nothing here was measured on a GPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.backends.device import RESERVE, device_bytes
+from toolkit.backends.device_share import RESERVE
+from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
 from toolkit.ingest.memory import capacity
 from toolkit.ingest.shards import SHARD_RATINGS

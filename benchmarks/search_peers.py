@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.backends import Backend
 from toolkit.config import PRESETS
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.evaluation.metrics import pairs_on, rmse
-from toolkit.solver.trainer import Trainer
+from toolkit.evaluation import pairs_on, rmse
+from toolkit.solver import Trainer, TrainingData
 
 ITERATIONS = 15
 

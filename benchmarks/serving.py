@@ -28,13 +28,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import usable_processors
-from toolkit.config import PRESETS, RunOptions
-from toolkit.datasets.ids import IdTable
-from toolkit.models.wals import WALS
+from toolkit.backends import usable_processors
+from toolkit.config import PRESETS
+from toolkit.models import WALS
 from toolkit.predictor import Side
 from toolkit.serving.mlflow_model import write_mlflow_model
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 # Kinds of requests, and how many of a hundred.
 MIX = {"recommend, known user": 65, "predict, known user": 15, "recommend, new user": 15, "unknown user": 5}
@@ -52,23 +51,17 @@ def made_up(users: int, items: int, per_user: int, rank: int, preset: str) -> WA
     def draw(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape, np.float32) * np.float32(0.1)
 
-    model = WALS(PRESETS[preset].replace(factors=rank), RunOptions())
+    config = PRESETS[preset].replace(factors=rank)
     sides = [Side(draw(n, rank), draw(n)) for n in (users, items)]
-    pattern = draw(items, rank) if model.config.pattern_weight else None
-    factors = Factors(*sides, 3.5, model.config, 10, pattern, scale=(1.0, 5.0))
+    pattern = draw(items, rank) if config.pattern_weight else None
+    factors = Factors(*sides, 3.5, config, 10, pattern, scale=(1.0, 5.0))
     # Each user's items, ascending and different: one of each of as many equal parts.
     part = items // per_user
     columns = (np.arange(per_user) * part + rng.integers(0, part, (users, per_user))).astype(np.int32)
     values = rng.integers(1, 6, columns.size).astype(np.float32)
     ends = np.arange(users + 1, dtype=np.int32) * per_user
     rated = sp.csr_matrix((values, columns.ravel(), ends), shape=(users, items))
-    model.take(
-        factors,
-        users=IdTable(np.arange(users), "user"),
-        items=IdTable(np.arange(items), "item"),
-        item_counts=np.bincount(columns.ravel(), minlength=items),
-        rated=rated,
-    )
+    model = WALS.from_factors(factors, rated)
     model.titles = np.array([f"Title of item {n}" for n in range(items)])
     return model
 

@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp  # noqa: TC002 - read by people, in signatures
 
-from toolkit.backends.base import Backend, usable_processors
-from toolkit.backends.rows import TrainingData
+from toolkit.backends import Backend, usable_processors
 from toolkit.config import WALSConfig
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Trainer, TrainingData
 from toolkit.synth import write_ratings
 
 _SCALE = {"k": 1_000, "M": 1_000_000}

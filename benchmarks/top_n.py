@@ -33,8 +33,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend, usable_processors
-from toolkit.evaluation.top_n import largest, top_n
+from toolkit.backends import Backend, largest, usable_processors
 from toolkit.predictor import Side
 
 _ITEMS, _USERS, _RANK, _SEEN = 26_744, 138_493, 64, 144
@@ -92,7 +91,7 @@ def all_users(n_users: int, n: int, rounds: int) -> None:
 
     def ours(backend: Any) -> Answer:
         chosen = Backend.require(backend)
-        return lambda: top_n(users, items, n, hidden=[seen], backend=chosen).items
+        return lambda: chosen.top_n(users, items, n, hidden=[seen]).items
 
     contestants = {"walslab, heap in Numba": ours("numba"), "walslab, NumPy alone": ours("numpy")}
     if importlib.util.find_spec("implicit"):
@@ -149,14 +148,14 @@ def one_user(n_items: int, n_queries: int, n: int) -> None:
 
     def by(backend: Any) -> Callable[[int], np.ndarray[Any, Any]]:
         chosen = Backend.require(backend)
-        return lambda at: top_n(users.at(slice(at, at + 1)), items, n, backend=chosen).items[0]
+        return lambda at: chosen.top_n(users.at(slice(at, at + 1)), items, n).items[0]
 
     exact = np.stack([largest((x[at] @ y.T)[None], n, np)[0][0] for at in range(n_queries)])
     report("walslab, exact, heap in Numba", by("numba"), exact, 0.0, 0.0)
     report("walslab, exact, NumPy alone", by("numpy"), exact, 0.0, 0.0)
     chosen = Backend.require("numba")
     began = time.perf_counter()
-    top_n(users, items, n, backend=chosen)
+    chosen.top_n(users, items, n)
     took = (time.perf_counter() - began) / n_queries
     print(f"| the same, all {n_queries} users at once | 0 | 0 | {1e3 * took:.2f} | | 1.000 |", flush=True)
     for index in (hnswlib, faiss_ivf, usearch):

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cluster.errors import JobError
-from toolkit.files.address import said
+from toolkit.files.address import error_text
 from toolkit.files.masking import mask
 
 _PATIENCE = 10  # seconds that a job server has to answer
@@ -52,7 +52,7 @@ def prepare(address: str) -> None:
         if error.code not in {401, 403}:
             return  # it answers; whatever it objects to, Ray's client says better
     except (OSError, ValueError, http.client.HTTPException) as error:
-        where = f"{mask(address)} ({said(error, address)})"
+        where = f"{mask(address)} ({error_text(error, address)})"
         raise JobError(
             f"no Ray job server answers at {where}: see that the cluster runs, and "
             "that this is the address of its dashboard (port 8265, perhaps through `kubectl port-forward` or "

@@ -13,12 +13,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import toolkit.commands.machine
+import toolkit.commands.machine_checks
 import tune.doctor
 from cluster import handover
-from toolkit.commands.machine import Check
+from toolkit.commands.machine_checks import Check
 from toolkit.errors import DatasetError, StudyError
-from toolkit.files.address import located, without_file
+from toolkit.files.address import as_path, strip_file_scheme
 from toolkit.files.masking import handed_over, mask
 
 MARK = "walslab-probe "
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--studies")
     asked = parser.parse_args()
     handover.take()
-    driver = [*toolkit.commands.machine.checks(), *tune.doctor.checks()]
+    driver = [*toolkit.commands.machine_checks.checks(), *tune.doctor.checks()]
     worker, name = _of_a_worker(asked.dataset, asked.studies)
     found = {"driver": driver, "worker": worker, "worker_name": name}
     print(MARK + json.dumps(found))  # noqa: T201 - this is what it is for
@@ -69,7 +69,7 @@ def _checks_of_a_worker(
     dataset: str | None, studies: str | None, environment: dict[str, str], *, has_gpu: bool
 ) -> list[Check]:
     os.environ.update(environment)
-    found = [*toolkit.commands.machine.checks(), *toolkit.commands.machine.versions(["ray"])]
+    found = [*toolkit.commands.machine_checks.checks(), *toolkit.commands.machine_checks.versions(["ray"])]
     if has_gpu:
         found = [_must_be_usable(check) if check["name"] == "gpu" else check for check in found]
     if studies:
@@ -91,7 +91,7 @@ def _must_be_usable(gpu: Check) -> Check:
 
 def _writable(studies: str) -> Check:
     def write() -> None:
-        folder = located(without_file(studies), StudyError)
+        folder = as_path(strip_file_scheme(studies), StudyError)
         if isinstance(folder, Path):
             folder.mkdir(parents=True, exist_ok=True)
         file = folder / f".walslab-{uuid.uuid4().hex}"
@@ -103,7 +103,7 @@ def _writable(studies: str) -> Check:
 
 def _readable(dataset: str) -> Check:
     def read() -> None:
-        json.loads((located(dataset, DatasetError) / "manifest.json").read_bytes())
+        json.loads((as_path(dataset, DatasetError) / "manifest.json").read_bytes())
 
     return _tried("dataset", dataset, read)
 

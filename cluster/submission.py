@@ -12,7 +12,7 @@ from typing import Any
 from cluster import authentication, handover, working_dir
 from cluster.errors import JobError
 from cluster.job import Job
-from toolkit.files.address import said
+from toolkit.files.address import error_text
 
 # Between looks at a job whose log broke off, and how long it may be out of reach, in seconds.
 _PAUSE, _PATIENCE = 2.0, 120.0
@@ -67,7 +67,8 @@ class Submission:
             if pointer:
                 handover.withdraw(self._client, pointer)
             raise JobError(
-                f"the Ray job server at {job.shown_address} did not take the job: {said(error, job.address)}"
+                f"the Ray job server at {job.shown_address} did not take the job: "
+                f"{error_text(error, job.address)}"
             ) from error
 
     def follow(self, write: Callable[[str], None]) -> None:

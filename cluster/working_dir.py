@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from cluster.errors import JobError
+from toolkit.files import size_text
 
 _log = logging.getLogger(__name__)
 # Ray's server refuses more.
@@ -52,13 +53,13 @@ def check(folder: Path) -> str | None:
     size = sum(n for n, _ in files)
     if size <= _MUCH:
         return None
-    biggest = ", ".join(f"{path} ({n / 2**20:.1f} MiB)" for n, path in files[:_SHOWN])
-    what = f"the working directory {folder} would upload {size / 2**20:.0f} MiB in {len(files)} files"
+    biggest = ", ".join(f"{path} ({size_text(n)})" for n, path in files[:_SHOWN])
+    what = f"the working directory {folder} would upload {size_text(size)} in {len(files)} files"
     way = "leave them out by a line each in its .rayignore; data goes by path or address"
     if size > _MOST and (packed := _packed(folder, files)) > _MOST:
-        what += f", {packed / 2**20:.0f} MiB packed"
+        what += f", {size_text(packed)} packed"
         raise JobError(
-            f"{what}, and Ray takes {_MOST / 2**20:.0f}: the biggest are {biggest}; {way}", exit_code=2
+            f"{what}, and Ray takes {size_text(_MOST)}: the biggest are {biggest}; {way}", exit_code=2
         )
     return f"{what}; the biggest are {biggest}; {way}"
 

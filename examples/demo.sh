@@ -1,7 +1,7 @@
 #!/bin/sh
-# The main job on real ratings: MovieLens 100K in, a tuned and tested model out, on this machine alone.
+# Turns MovieLens 100K into a tuned and tested model, on this machine alone.
 #
-# Run in any folder with walslab installed; what it makes (data/, studies/, mlflow.db, mlruns/) stays there. The second run
+# Run it in any folder where walslab is installed. Its files stay there: data/, studies/, mlflow.db and mlruns/. A second run
 # keeps the downloaded ratings and the dataset, and makes a new study.
 set -eu
 
@@ -15,7 +15,7 @@ if [ ! -f "$dataset/manifest.json" ]; then
     step walslab ingest data/ml-100k/u.data --out "$dataset"
 fi
 step walslab tune "$dataset" --name "$study"
-# u.item of GroupLens, or ml-100k.item of the package index.
+# GroupLens calls it u.item, the package index ml-100k.item.
 for titles in data/ml-100k/*.item; do break; done
 step walslab refit "$study" --titles "$titles" --register demo --alias champion
 step walslab recommend "studies/$study/model" --user 196 -n 5 --explain

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Web views in, recommendations out: made-up events of text ids, summed by pair, on a logarithmic scale, tuned by how well
+# Makes recommendations from web views: makes events up, adds them up by pair, takes the logarithm, and tunes how well the
 # contents are ranked. docs/web-views.md explains each step.
 #
 #   sh web-views.sh [CLIENTS [TRIALS]]
 #
-# Run in any folder with walslab installed; what it makes (three CSV files, views/, studies/, mlflow.db, mlruns/) stays
-# there. The second run keeps the dataset, and makes a new study.
+# Run it in any folder where walslab is installed. Its files stay there: three CSV files, views/, studies/, mlflow.db and
+# mlruns/. A second run keeps the dataset and makes a new study.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

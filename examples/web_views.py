@@ -1,10 +1,12 @@
-"""Made-up web views of a news site: who looked at which article for how many seconds, with a planted taste.
+"""Make up web views of a news site: which client looked at which article, and for how many seconds.
 
-Writes three files into the current folder, always the same ones for one seed:
+Each client likes two topics. The script writes three files into the current folder. The same seed gives the
+same files.
 
-- views.csv: clientId, contentId, seconds; an event a line, in no order, a pair as often as it was looked at;
-- contents.csv: contentId, title, topic;
-- clients.csv: clientId and the two topics planted in it, which nothing but a judge of the result needs.
+- views.csv: clientId, contentId, seconds. Each line is one event. The lines have no order, and a pair occurs
+  as often as the client looked at the article.
+- contents.csv: contentId, title, topic.
+- clients.csv: clientId and the two topics that the client likes. You need it only to judge the result.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ TOPICS = {
     "technology": ("browser", "battery", "robot", "satellite", "password", "keyboard"),
 }
 FORMS = ("The {} nobody expected", "What the {} leaves behind", "One more {}", "A {} in ten pictures")
-# Most views are of a topic that the client likes, and last for minutes; the others end in seconds. Both have
+# Most views are of a topic that the client likes, and last for minutes. The others end in seconds. Both have
 # a long tail: a tab that stays open counts for hours.
 LIKED_SHARE, LIKED_SECONDS, OTHER_SECONDS, SPREAD = 0.75, 70.0, 8.0, 1.1
 AGAIN = 0.25
@@ -40,10 +42,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--contents", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    rng = random.Random(asked.seed)  # noqa: S311 - made-up data need no secrecy
-    contents = make_contents(rng, asked.contents)
-    clients = {f"{rng.getrandbits(48):012x}": rng.sample(list(TOPICS), 2) for _ in range(asked.clients)}
+    options = parser.parse_args()
+    rng = random.Random(options.seed)  # noqa: S311 - made-up data need no secrecy
+    contents = make_contents(rng, options.contents)
+    clients = {f"{rng.getrandbits(48):012x}": rng.sample(list(TOPICS), 2) for _ in range(options.clients)}
     views = [view for client, liked in clients.items() for view in make_views(rng, client, liked, contents)]
     rng.shuffle(views)
     write("views.csv", ("clientId", "contentId", "seconds"), views)
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def make_contents(rng: random.Random, n: int) -> list[tuple[str, str, str]]:
-    """Return id, title and topic of each content; of two that come after each other no topic is the same."""
+    """Return id, title and topic of each content. Topics take turns."""
     topics = itertools.islice(itertools.cycle(TOPICS), n)
     return [
         (
@@ -68,7 +70,7 @@ def make_contents(rng: random.Random, n: int) -> list[tuple[str, str, str]]:
 def make_views(
     rng: random.Random, client: str, liked: Sequence[str], contents: Sequence[tuple[str, str, str]]
 ) -> list[tuple[str, str, int]]:
-    """Return the views of one client: few of most clients, many of some."""
+    """Return the views of one client. Most clients have few views, and some have many."""
     views: list[tuple[str, str, int]] = []
     n_topics = len(TOPICS)
     names = list(TOPICS)
@@ -78,9 +80,9 @@ def make_views(
         else:
             topic = rng.choices(liked, (2, 1))[0] if rng.random() < LIKED_SHARE else rng.choice(names)
             of_topic = len(contents[names.index(topic) :: n_topics])
-            # A few contents of each topic have most of the views.
-            place = int(of_topic * rng.random() ** 2.5)
-            content = contents[names.index(topic) + place * n_topics][0]
+            # A few contents of each topic get most of the views.
+            number = int(of_topic * rng.random() ** 2.5)
+            content = contents[names.index(topic) + number * n_topics][0]
         likes = contents[int(content.removeprefix("article-"))][2] in liked
         seconds = rng.lognormvariate(0, SPREAD) * (LIKED_SECONDS if likes else OTHER_SECONDS)
         views.append((client, content, min(LONGEST, round(seconds))))

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from mlflow import MlflowClient
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.evaluation.metrics import rmse
-from toolkit.solver.factors import Factors
+from toolkit.evaluation import rmse
+from toolkit.solver import Factors
 from tune.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -396,7 +396,7 @@ class Round:
             if trial["status"] == "FINISHED":
                 with tempfile.TemporaryDirectory() as folder:
                     factors = Factors.load(client.download_artifacts(child.info.run_id, "factors", folder))
-                    figure = rmse(factors, valid.row, valid.col, valid.data, Backend("numpy"))
+                    figure = rmse(factors, valid.row, valid.col, valid.data, Backend())
                 self.expect(
                     abs(figure - trial["valid_rmse"]) < 1e-6, f"{name}: factors give {figure}, not {trial}"
                 )

@@ -1,4 +1,4 @@
-"""Command lines that are read as a group of commands reads them, and not run."""
+"""A parser of command lines that does not run the commands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from cluster.cli import main
 
 
 def parameters(words, group=main):
-    """Return what a command is given by the words of a line, without the name of the group.
+    """Return the parameters that a command gets from the words of a line.
 
-    A command that was first asked without its group would know ``--help`` alone from then on, without ``-h``.
+    The words begin with the name of the command, not of its group. The command is parsed within its group,
+    because Click caches the help option: parsed alone first, a command would know ``--help`` and not ``-h``.
     """
     parent = click.Context(group, **group.context_settings)
     name, *arguments = words

@@ -1,4 +1,4 @@
-"""HTML and SVG as tests read them."""
+"""A parser with which tests look into HTML and SVG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """Notes which elements open, with their attributes, and the text outside of them."""
+    """Collects the elements of a page with their attributes, and its text."""
 
     def __init__(self, text):
         super().__init__()

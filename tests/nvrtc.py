@@ -92,22 +92,19 @@ ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 RANKS = (16, 34, 64, 128, 256)
 
 
-def variants(architecture):
-    """Return (file, shape) of all that is compiled for an architecture; ranks with biases, as by default."""
+def variants():
+    """Return (file, shape) of all kernels that are compiled; ranks with biases, as by default."""
     found = []
     for k in RANKS:
         shape = Shape.of(k, biased=True)
         found += [("rows", shape), ("mend", Shape.of(k, biased=True, exact=True))]
         if k == 34:
             found += [("table", shape), ("metrics", Shape.of_factors(k))]
-        # Older tensor cores know no TF32.
-        if architecture >= 80 and k in (34, 128):
-            found += [("rows", Shape.of(k, biased=True, product=product)) for product in ("tf32", "tf32x3")]
     return found
 
 
 def name_of(file, shape):
-    return f"{file} {shape.factors} {shape.product}"
+    return f"{file} {shape.factors}"
 
 
 def table():
@@ -128,7 +125,7 @@ def main():
     lines = []
     for architecture in ARCHITECTURES:
         of_variants = []
-        for file, shape in variants(architecture):
+        for file, shape in variants():
             text = source(file, defines_of(shape, "int"))
             usage = compile_kernels(nvrtc, text, architecture, OPTIONS)
             of_variants.append(f'  "{name_of(file, shape)}": {json.dumps(usage)}')

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.wals import WALS
-from toolkit.recommending import Rule, every_user, ranking, recommend_to_file
+from toolkit.models import WALS
+from toolkit.recommending import Rule, every_user, job, ranking, recommend_to_file
 
 N_USERS, N_ITEMS = 60, 40
 
@@ -17,8 +17,9 @@ def fitted(ratings, *, seed=0, **ids):
     return WALS(config, RunOptions(backend="numpy", threads=1, seed=seed)).fit(ratings, **ids)
 
 
-def text_model(made_up_ratings):
-    """Return a model of text users and items with gaps; user 7 has rated all items but two."""
+@pytest.fixture(scope="module", name="model")
+def model_fixture(made_up_ratings):
+    """A model of text users and items with gaps; user 7 has rated all items but two."""
     ratings = made_up_ratings(N_USERS, N_ITEMS, density=0.3, whole=True).tolil()
     ratings[7] = [3.0] * (N_ITEMS - 2) + [0.0] * 2
     made = fitted(
@@ -28,6 +29,20 @@ def text_model(made_up_ratings):
     )
     made.titles = np.array([f"Title {n}" if n % 5 else "" for n in range(N_ITEMS)])
     return made
+
+
+@pytest.fixture(scope="module", name="saved")
+def saved_fixture(model, tmp_path_factory):
+    """The directory of the model."""
+    path = tmp_path_factory.mktemp("saved") / "model"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(name="small_parts")
+def small_parts_fixture(monkeypatch):
+    """Parts of seven users."""
+    monkeypatch.setattr(job, "_USERS", 7)
 
 
 def write(model, out, rule=None, rows=None, **options):

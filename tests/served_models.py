@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.ensemble import Ensemble
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Ensemble
 from toolkit.serving.mlflow_model import write_mlflow_model
 
 N_USERS, N_ITEMS = 15, 11
@@ -25,8 +25,14 @@ def fitted(ratings, config=CONFIGS["plain"], *, user_ids=USERS, item_ids=ITEMS, 
     return WALS(config, options).fit(ratings, user_ids=user_ids, item_ids=item_ids)
 
 
-def made(ratings):
-    """Return a model of each kind."""
+@pytest.fixture(scope="module", name="ratings")
+def ratings_fixture(made_up_ratings):
+    return made_up_ratings(whole=True)
+
+
+@pytest.fixture(scope="module", name="models")
+def models_fixture(ratings):
+    """A model of each kind."""
     with_text = fitted(
         ratings, user_ids=[f"user {n}" for n in range(N_USERS)], item_ids=[f"ï{n}" for n in range(N_ITEMS)]
     )
@@ -36,12 +42,13 @@ def made(ratings):
     return {"numbers": fitted(ratings), "text": with_text, "titled": titled, "ensemble": ensemble}
 
 
-def write_all(models, tmp_path_factory):
-    """Return the MLflow models of models, by kind."""
-    places = {}
+@pytest.fixture(scope="module", name="written")
+def written_fixture(models, tmp_path_factory):
+    """The MLflow models of these models, by kind."""
+    paths = {}
     for kind, model in models.items():
         folder = tmp_path_factory.mktemp(kind)
         model.save(folder / "a model #1 100%")
         write_mlflow_model(folder / "a model #1 100%", folder / "served")
-        places[kind] = folder / "served"
-    return places
+        paths[kind] = folder / "served"
+    return paths

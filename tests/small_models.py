@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 
 CONFIG = WALSConfig(factors=3, iterations=4)
 OPTIONS = RunOptions(dtype="float64", threads=1)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from toolkit.files import atomic
+from toolkit.files import atomic, work_folder
+from toolkit.files.mounts import on_local_disk
 
 
 class BoomError(Exception):
@@ -30,14 +36,6 @@ def write_and_raise(path, error, **options):
     with atomic.directory(path, **options) as part:
         (part / "new").write_text("new")
         raise error
-
-
-@pytest.fixture(scope="module")
-def dead_pid():
-    """The number of a process that has ended."""
-    with subprocess.Popen(["true"]) as process:
-        process.wait()
-    return process.pid
 
 
 @pytest.mark.parametrize("name", ["model", "model v2.1", "[a-z]*; rm -rf x", "ü 🙂"])
@@ -133,72 +131,212 @@ def test_current_directory_is_refused_by_its_name(tmp_path, monkeypatch):
         pytest.fail("the block must not run")
 
 
-def test_leftovers_of_dead_processes_are_removed(tmp_path, dead_pid):
-    make(tmp_path / f".model.partial-{dead_pid}", half="half")
-    make(tmp_path / "model", new="new")
-    make(tmp_path / f".model.replaced-{dead_pid}", old="old")
-    atomic.discard_leftovers(tmp_path / "model")
-    assert names(tmp_path) == ["model"]
-    assert names(tmp_path / "model") == ["new"]
+# What other processes leave
 
 
-def test_leftover_of_this_processs_number_is_removed(tmp_path):
-    # In a container the process after a crash often has the number of the one that crashed.
-    make(tmp_path / f".model.partial-{os.getpid()}", half="half")
+WORK = """
+import os, signal, sys, time
+from toolkit.files import atomic
+path, ending = sys.argv[1:]
+with atomic.directory(path, overwrite=True) as part:
+    (part / "half").write_text("half")
+    if ending == "killed while replacing":
+        replace = atomic._replace
+        def die(path, work):
+            path.rename(work.old)
+            os.kill(os.getpid(), signal.SIGKILL)
+        atomic._replace = die
+    elif ending == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        print("at work", flush=True)
+        time.sleep(60)
+"""
+
+
+def start(path, ending, repo_root, *, before=()):
+    """Make a directory in a process of its own, which is killed or stays at work."""
+    command = [*before, sys.executable, "-c", WORK, str(path), ending]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def killed(path, repo_root, ending="killed"):
+    """Return the work folder that a killed process left beside `path`."""
+    with start(path, ending, repo_root) as process:
+        assert process.wait() == -signal.SIGKILL
+    (folder,) = path.parent.glob(f".{glob.escape(path.name)}.partial-*")
+    return folder
+
+
+@contextlib.contextmanager
+def at_work(path, repo_root, **options):
+    """Yield the work folder of a living process."""
+    with start(path, "alive", repo_root, **options) as process:
+        assert process.stdout.readline() == "at work\n"
+        (folder,) = path.parent.glob(f".{path.name}.partial-*")
+        yield folder
+        process.kill()
+
+
+def rewrite_owner(folder, **changes):
+    owner = json.loads((folder / "owner").read_text())
+    assert changes.keys() <= owner.keys()
+    (folder / "owner").write_text(json.dumps(owner | changes))
+
+
+def make_model(tmp_path):
+    """Make the directory ``model``, and return the names beside it."""
     with atomic.directory(tmp_path / "model") as part:
+        (part / "new").touch()
+    return [name for name in names(tmp_path) if name != "model"]
+
+
+@pytest.fixture
+def network_disk(monkeypatch):
+    """Let no disk be known to belong to this machine."""
+    monkeypatch.setattr(work_folder, "on_local_disk", lambda _: False)
+
+
+@pytest.mark.parametrize("name", ["model", "model [1]"])
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path, repo_root, name):
+    make(tmp_path / name, old="old")
+    folder = killed(tmp_path / name, repo_root)
+    assert names(tmp_path / name) == ["old"]
+    assert names(folder) == ["new", "owner"]
+    with atomic.directory(tmp_path / name, overwrite=True) as part:
+        (part / "newer").touch()
+    assert names(tmp_path) == [name]
+    assert names(tmp_path / name) == ["newer"]
+
+
+@pytest.mark.parametrize("write", [atomic.file, atomic.scratch])
+def test_every_kind_of_writer_removes_what_a_killed_process_left(tmp_path, repo_root, write):
+    killed(tmp_path / "model", repo_root)
+    with write(tmp_path / "model"):
+        assert len(list(tmp_path.glob(".model.partial-*"))) == 1
+
+
+def test_a_killed_process_on_a_network_disk_of_this_machine_is_known_dead(tmp_path, repo_root, network_disk):
+    killed(tmp_path / "model", repo_root)
+    assert make_model(tmp_path) == []
+
+
+def test_a_living_process_of_this_machine_keeps_its_folder(tmp_path, repo_root):
+    with at_work(tmp_path / "model", repo_root) as folder:
+        assert make_model(tmp_path) == [folder.name]
+        assert names(folder / "new") == ["half"]
+
+
+def test_a_living_process_with_the_number_of_this_one_keeps_its_folder(tmp_path, repo_root):
+    # Two containers that share a disk count their processes apart: both are often number 1.
+    with at_work(tmp_path / "model", repo_root) as folder:
+        rewrite_owner(folder, process=os.getpid())
+        assert make_model(tmp_path) == [folder.name]
+
+
+def test_a_living_process_of_another_container_keeps_its_folder(tmp_path, repo_root):
+    container = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*container, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("processes with numbers of their own are not permitted here")
+    with at_work(tmp_path / "model", repo_root, before=container) as folder:
+        assert json.loads((folder / "owner").read_text())["process"] < 10
+        assert make_model(tmp_path) == [folder.name]
+
+
+def test_another_thread_keeps_its_folder(tmp_path):
+    with atomic.directory(tmp_path / "model") as part:
+        thread = threading.Thread(target=make_model, args=[tmp_path])
+        thread.start()
+        thread.join()
         assert names(part) == []
+        shutil.rmtree(tmp_path / "model")
     assert names(tmp_path) == ["model"]
-
-
-def test_what_living_processes_write_stays(tmp_path):
-    with atomic.directory(tmp_path / "model") as part:
-        make(tmp_path / f".model.partial-{os.getppid()}", half="half")
-        (part / "mine").touch()
-        atomic.discard_leftovers(tmp_path / "model")
-        assert names(part) == ["mine"]
-    assert names(tmp_path) == [f".model.partial-{os.getppid()}", "model"]
 
 
 @pytest.mark.parametrize(
-    "other", [".model.backup-{}", ".model.json.partial-{}", ".model.json.replaced-{}", "model.partial-{}"]
+    "owner",
+    [
+        {"boot": "another system"},  # another machine, or this one before it started again
+        {"device": 0},  # the same system, but through another mount
+        {"locked": False},  # a disk without locks
+    ],
 )
-def test_directories_that_only_look_alike_stay(tmp_path, dead_pid, other):
-    make(tmp_path / other.format(dead_pid), precious="precious")
-    with atomic.directory(tmp_path / "model"):
+def test_a_folder_stays_and_is_named_when_its_owner_may_live(
+    tmp_path, repo_root, network_disk, caplog, owner
+):
+    folder = killed(tmp_path / "model", repo_root)
+    rewrite_owner(folder, host="elsewhere", process=17, **owner)
+    assert make_model(tmp_path) == [folder.name]
+    assert names(folder) == ["new", "owner"]
+    assert f"{folder} was left by process 17 of elsewhere" in caplog.text
+    caplog.clear()
+    with atomic.directory(tmp_path / "model", overwrite=True):
         pass
-    assert names(tmp_path / other.format(dead_pid)) == ["precious"]
+    assert caplog.text == ""  # once is enough
 
 
-def test_directory_that_was_being_replaced_is_put_back_and_not_overwritten_unasked(tmp_path, dead_pid):
-    make(tmp_path / f".model.replaced-{dead_pid}", old="old")
-    make(tmp_path / f".model.partial-{dead_pid}", new="new")
+def test_a_folder_of_this_machines_own_disk_is_removed_after_a_restart(tmp_path, repo_root):
+    rewrite_owner(killed(tmp_path / "model", repo_root), boot="the system before the restart")
+    if not on_local_disk(tmp_path):
+        pytest.skip(f"{tmp_path} is not on a disk of this machine")
+    assert make_model(tmp_path) == []
+
+
+def test_a_folder_of_another_user_stays(tmp_path, repo_root, monkeypatch):
+    folder = killed(tmp_path / "model", repo_root)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert make_model(tmp_path) == [folder.name]
+
+
+@pytest.mark.parametrize(
+    "name", [".model.partial-4194303", ".model.partial-0123abcd", ".model.replaced-17", ".model.scratch-17"]
+)
+@pytest.mark.parametrize("owner", [None, "", "{}", "[]", "my own notes"])
+def test_a_directory_that_a_user_named_so_stays(tmp_path, name, owner):
+    make(tmp_path / name, precious="precious")
+    if owner is not None:
+        (tmp_path / name / "owner").write_text(owner)
+    before = names(tmp_path / name)
+    assert make_model(tmp_path) == [name]
+    assert names(tmp_path / name) == before
+
+
+def test_what_was_left_of_another_path_stays(tmp_path, repo_root):
+    folder = killed(tmp_path / "model.json", repo_root)
+    assert make_model(tmp_path) == [folder.name]
+
+
+def test_a_directory_that_was_being_replaced_is_put_back_and_not_overwritten_unasked(tmp_path, repo_root):
+    make(tmp_path / "model", old="old")
+    killed(tmp_path / "model", repo_root, "killed while replacing")
+    assert not (tmp_path / "model").exists()
     with pytest.raises(FileExistsError), atomic.directory(tmp_path / "model"):
         pytest.fail("the block must not run")
     assert names(tmp_path) == ["model"]
     assert names(tmp_path / "model") == ["old"]
 
 
-KILLED = """
-import os, signal, sys
-from toolkit.files import atomic
-with atomic.directory(sys.argv[1], overwrite=True) as part:
-    (part / "new").write_text("new")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+def test_a_directory_that_was_being_replaced_gives_way_to_one_made_since(tmp_path, repo_root):
+    make(tmp_path / "model", old="old")
+    killed(tmp_path / "model", repo_root, "killed while replacing")
+    make(tmp_path / "model", since="since")
+    with atomic.directory(tmp_path / "model", overwrite=True, resume=lambda _: True) as part:
+        assert names(part) == ["half"]
+    assert names(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == ["half"]
 
 
-def test_killed_process_leaves_the_old_directory_and_the_next_one_cleans_up(tmp_path, repo_root):
-    path = tmp_path / "model [1]"
-    make(path, old="old")
-    command = [sys.executable, "-c", KILLED, str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    assert subprocess.run(command, check=False, env=environment).returncode == -signal.SIGKILL
-    assert names(path) == ["old"]
-    assert len(names(tmp_path)) == 2
-    with atomic.directory(path, overwrite=True) as part:
-        (part / "newer").touch()
-    assert names(tmp_path) == [path.name]
-    assert names(path) == ["newer"]
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_unfinished_directory_is_continued_where_that_is_wanted(tmp_path, repo_root, wanted):
+    folder = killed(tmp_path / "model", repo_root)
+    with atomic.directory(tmp_path / "model", resume=lambda _: wanted) as part:
+        assert names(part) == (["half"] if wanted else [])
+        assert (part.parent == folder) is wanted
+        # While it is continued, it is alive for everybody else.
+        with atomic.scratch(tmp_path / "model"):
+            assert part.exists()
+    assert names(tmp_path) == ["model"]
 
 
 def test_text_file_is_replaced_in_one_step(tmp_path):

@@ -7,13 +7,17 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import types
+from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from toolkit.backends.base import _PROBLEMS, Backend, cupy_problem
-from toolkit.errors import BackendError, WalslabError
+from toolkit.backends import Backend, CupyBackend, NumbaBackend, cupy_problem
+from toolkit.errors import BackendError, ConfigError, WalslabError
 
 NOT_INSTALLED = "cupy is not installed: pip install 'walslab[gpu]'"
 NO_DEVICE = "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
@@ -69,7 +73,7 @@ def test_auto_falls_back_to_numba_and_then_to_numpy(monkeypatch, state, text, ch
         == "numba"
     )
     assert choose("auto", threads=3).threads == 3
-    monkeypatch.setitem(_PROBLEMS, "numba", lambda: "numba is not usable")
+    monkeypatch.setattr(NumbaBackend, "problem", lambda: "numba is not usable")
     assert (
         choose("auto", threads=3).name
         == Backend.prefer("cupy").name
@@ -102,7 +106,7 @@ def test_a_usable_cupy_is_chosen_unless_numpy_is_asked_for(monkeypatch, choose):
 )
 def test_batches_are_cut_to_the_memory_there_is(monkeypatch, limit, spare, batch):
     pretend(monkeypatch, installed=True, available=True, allocates=True)
-    backend = Backend("cupy")
+    backend = CupyBackend()
     whole = backend.batch_entries, backend.batch_scores
     backend.fit_in(limit, spare)
     assert backend.batch_bytes == batch
@@ -113,7 +117,7 @@ def test_batches_are_cut_to_the_memory_there_is(monkeypatch, limit, spare, batch
 
 
 def test_numpy_never_asks_for_cupy(monkeypatch):
-    monkeypatch.setitem(_PROBLEMS, "cupy", lambda: pytest.fail("cupy was looked for"))
+    monkeypatch.setattr(CupyBackend, "problem", lambda: pytest.fail("cupy was looked for"))
     assert Backend.prefer("numpy").name == Backend.require("numpy").name == "numpy"
 
 
@@ -124,14 +128,14 @@ def test_importing_the_toolkit_imports_no_cupy(repo_root):
 
 
 def test_no_threads_means_every_processor_this_process_may_use():
-    assert Backend("numpy").threads == len(os.sched_getaffinity(0))
-    assert Backend("numpy", 3).threads == 3
-    assert repr(Backend("numpy", 3)) == "Backend('numpy', threads=3)"
+    assert Backend().threads == len(os.sched_getaffinity(0))
+    assert Backend(3).threads == 3
+    assert repr(Backend(3)) == "Backend(threads=3)"
 
 
 def test_threads_are_counted_where_the_system_knows_no_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert Backend("numpy").threads == os.cpu_count()
+    assert Backend().threads == os.cpu_count()
 
 
 def test_arrays_go_to_the_backend_and_back(backend):
@@ -170,14 +174,14 @@ def test_each_batch_is_worked_on_once(threads, n):
         with lock:
             seen.append(batch)
 
-    Backend("numpy", threads).each(work, list(range(n)))
+    Backend(threads).each(work, list(range(n)))
     assert sorted(seen) == list(range(n))
 
 
 def test_two_threads_work_side_by_side():
     # Each waits for the other: one after the other, the barrier would break.
     barrier = threading.Barrier(2, timeout=10)
-    Backend("numpy", 2).each(lambda _: barrier.wait(), [0, 1])
+    Backend(2).each(lambda _: barrier.wait(), [0, 1])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -187,7 +191,7 @@ def test_an_error_in_a_batch_reaches_the_caller(threads):
             raise ZeroDivisionError("batch 3")
 
     with pytest.raises(ZeroDivisionError, match="batch 3"):
-        Backend("numpy", threads).each(work, list(range(6)))
+        Backend(threads).each(work, list(range(6)))
 
 
 def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_after():
@@ -197,7 +201,7 @@ def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_afte
         return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
 
     before, during = blas_threads(), []
-    Backend("numpy", 1).each(lambda _: during.extend(blas_threads()), [0])
+    Backend(1).each(lambda _: during.extend(blas_threads()), [0])
     assert set(during) <= {1}
     assert blas_threads() == before
 
@@ -205,5 +209,64 @@ def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_afte
 def test_work_is_done_without_threadpoolctl(monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     seen = []
-    Backend("numpy", 1).each(seen.append, [1, 2])
+    Backend(1).each(seen.append, [1, 2])
     assert seen == [1, 2]
+
+
+def test_callers_of_one_blas_thread_may_come_and_go_in_any_order():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas_threads():
+        return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+
+    before = blas_threads()
+    started, inside = threading.Barrier(6), []
+
+    def work(delay):
+        started.wait(timeout=30)
+        with Backend(threads=1).one_blas_thread():
+            time.sleep(delay)
+            inside.extend(blas_threads())
+
+    callers = [threading.Thread(target=work, args=(0.01 * n,)) for n in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert set(inside) == {1}
+    assert blas_threads() == before
+
+
+@given(st.text(max_size=12).filter(lambda name: name not in ("auto", "numpy", "numba", "cupy", "cuda")))
+@pytest.mark.parametrize("choose", [Backend.prefer, Backend.require])
+def test_a_name_that_no_backend_has_is_refused(choose, name):
+    with pytest.raises(ConfigError, match=r"backend must be one of auto, numpy, numba, cupy, cuda, but got"):
+        choose(name)
+
+
+def test_the_nearest_name_is_offered():
+    with pytest.raises(ConfigError, match=r"got 'nubma' \(did you mean 'numba'"):
+        Backend.require("nubma")
+
+
+@pytest.mark.parametrize("threads", [-1, 1.5, "2", True, None, 4097])
+@pytest.mark.parametrize(
+    "make", [Backend, partial(Backend.require, "numpy"), partial(Backend.prefer, "numba")]
+)
+def test_threads_that_are_no_number_of_threads_are_refused(make, threads):
+    with pytest.raises(ConfigError, match="threads must be"):
+        make(threads)
+
+
+def test_a_forked_process_limits_blas_by_itself():
+    program = """
+import os, threadpoolctl
+from toolkit import Backend
+with Backend.require("numpy", 1).one_blas_thread():
+    child = os.fork()
+    if not child:
+        with Backend.require("numpy", 1).one_blas_thread():
+            os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -16,7 +16,8 @@ from command_lines import parameters
 import toolkit
 from cluster.cli import main
 from cluster.job import FORWARDED
-from toolkit.commands.cli import LazyGroup, emit
+from toolkit.commands.command_group import LazyGroup
+from toolkit.commands.output import emit
 from tune.spec import default_text
 
 COMMANDS = main.list_commands(click.Context(main))

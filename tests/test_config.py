@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import json
 import re
 from fractions import Fraction
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toolkit.config
+import toolkit.errors
 from toolkit.config import PRESETS, Choice, Range, RunOptions, WALSConfig
 from toolkit.errors import ConfigError, WalslabError
 
@@ -71,6 +74,26 @@ def test_what_is_not_a_finite_number_is_an_error(name, value):
 def test_a_whole_number_is_never_cut_from_another(name, value):
     with pytest.raises(ConfigError, match=f"{name} must be a whole number, but got"):
         WALSConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [10**400, -(10**400), 10**5000, Fraction(10**400), 2**64], ids=range(5))
+def test_a_number_beyond_every_float_is_out_of_range(name, value):
+    kind = "a whole number" if NUMBERS[name].integer and isinstance(value, Fraction) else "between"
+    with pytest.raises(ConfigError, match=f"^{name} must be {kind}"):
+        WALSConfig(**{name: value})
+
+
+@pytest.mark.parametrize("values", [None, 3, "factors", [("factors", 3)], {"factors"}])
+def test_what_is_no_mapping_is_refused(values):
+    with pytest.raises(ConfigError, match="must be a mapping of names to values, but got"):
+        WALSConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("module", [toolkit.config, toolkit.errors])
+def test_the_examples_of_the_classes_run(module):
+    results = doctest.testmod(module)
+    assert (results.failed, results.attempted > 0) == (0, True)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16, int])

@@ -28,11 +28,8 @@ CASES = [
 def test_kernels_compile_and_take_no_more_than_the_table_says(architecture, k):
     if architecture not in nvrtc.architectures(COMPILER):
         pytest.skip(f"this version of NVRTC does not compile for sm_{architecture}")
-    quick = (architecture, k) in QUICK
-    for file, shape in variants(architecture):
-        # Tensor cores take the longest to compile, and three products of theirs longer still.
-        products = ("float32", "tf32") if (architecture, k) == (90, 34) else ("float32",)
-        if shape.factors != k or (quick and shape.product not in products):
+    for file, shape in variants():
+        if shape.factors != k:
             continue
         found = compile_kernels(COMPILER, source(file, defines_of(shape, "int")), architecture, OPTIONS)
         expected = TABLE[architecture][name_of(file, shape)]
@@ -61,12 +58,12 @@ def is_over(found, expected, architecture):
 
 def test_the_table_is_of_all_variants():
     assert set(TABLE) == set(ARCHITECTURES)
-    for architecture, kernels in TABLE.items():
-        assert list(kernels) == [name_of(file, shape) for file, shape in variants(architecture)]
+    for kernels in TABLE.values():
+        assert list(kernels) == [name_of(file, shape) for file, shape in variants()]
 
 
 def test_nothing_is_spilled_up_to_rank_128_on_hopper():
-    for file, shape in variants(90):
+    for file, shape in variants():
         if shape.factors <= 128:
             for name, usage in TABLE[90][name_of(file, shape)].items():
                 assert (usage.spilled, usage.stack) == (0, 0), (file, shape.factors, name)
@@ -83,8 +80,8 @@ def test_more_than_the_table_says_is_seen():
 
 
 def test_threads_and_registers_fit_a_multiprocessor_everywhere():
-    for architecture, of_variants in TABLE.items():
-        for file, shape in variants(architecture):
+    for of_variants in TABLE.values():
+        for file, shape in variants():
             for usage in of_variants[name_of(file, shape)].values():
                 threads = shape.group * shape.groups if file in ("rows", "mend") else 256
                 # Registers are given to whole warps in steps of 8 a thread.

@@ -1,21 +1,20 @@
-"""The kernels of RMSE and objective, run on the processor, against the array operations and the oracle."""
+"""The kernels of RMSE, run on the processor, against the array operations."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import oracle
 import pytest
 from cuda_on_cpu.build import needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 
-from toolkit.backends.base import Backend
-from toolkit.backends.cuda.pairs import objective_sums, squared_errors
+from toolkit.backends import Backend
+from toolkit.backends.cuda.pairs import squared_errors
 from toolkit.config import WALSConfig
-from toolkit.evaluation.metrics import item_weights, rmse
+from toolkit.evaluation import rmse
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 pytestmark = needs_compiler
 
@@ -44,7 +43,7 @@ def made(k, matrix, scale, seed=0):
 def test_rmse_equals_the_array_operations(made_up_ratings, k, users, scale):
     factors, pairs = made(k, made_up_ratings(users, 30), scale)
     (total,) = squared_errors(ProcessorLauncher(), factors, pairs)
-    expected = rmse(factors, *pairs, Backend("numpy", 1))
+    expected = rmse(factors, *pairs, Backend(1))
     assert math.sqrt(total / len(pairs[2])) == pytest.approx(expected, rel=1e-6)
 
 
@@ -54,27 +53,8 @@ def test_a_prediction_that_is_no_number_is_not_clipped_to_one(made_up_ratings):
     assert np.isnan(squared_errors(ProcessorLauncher(), factors, pairs)[0])
 
 
-@pytest.mark.parametrize("k", [1, 5])
-def test_the_sums_of_the_objective_equal_the_oracle(made_up_ratings, k):
-    matrix = made_up_ratings()
-    factors, pairs = made(k, matrix, None)
-    counts = np.diff(matrix.tocsc().indptr)
-    weight = item_weights(counts, factors.config)
-    fit, observed = objective_sums(ProcessorLauncher(), factors, pairs, weight)
-    problem, state = oracle.Problem.from_sparse(matrix), oracle.State.of(factors)
-    seen = np.argwhere(problem.observed)
-    w0 = factors.config.unobserved_weight
-    errors = [problem.ratings[u, i] - oracle.predict(state, u, i) for u, i in seen]
-    assert fit == pytest.approx(
-        sum((w0 + weight[i]) * e**2 for (_, i), e in zip(seen, errors, strict=True)), rel=1e-6
-    )
-    assert observed == pytest.approx(sum(float(state.x[u] @ state.y[i]) ** 2 for u, i in seen), rel=1e-9)
-
-
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_the_order_of_threads_and_blocks_does_not_matter(made_up_ratings, order):
     factors, pairs = made(5, made_up_ratings(), (2.0, 4.0))
-    weight = np.ones(11)
-    for sums in (squared_errors, lambda *args: objective_sums(*args, weight)):
-        first, again = (sums(ProcessorLauncher(o), factors, pairs) for o in (0, order))
-        np.testing.assert_array_equal(first, again)
+    first, again = (squared_errors(ProcessorLauncher(o), factors, pairs) for o in (0, order))
+    np.testing.assert_array_equal(first, again)

@@ -131,12 +131,10 @@ def test_a_number_of_another_size_than_the_parameter_is_refused(kernels):
 # -------------------------------------------------------------------------------- the barriers of the rows
 
 
-def without_each_barrier(text, tensor_cores):
-    """Yield sources that lack one barrier each, of the tensor cores' function or of the others, and where."""
-    theirs = range(text.index("add_by_tensor_cores("), text.index(" add_ratings("))
+def without_each_barrier(text):
+    """Yield sources that lack one barrier each, and the lines before it."""
     for found in re.finditer(r"__syncthreads\(\);", text):
-        if (found.start() in theirs) == tensor_cores:
-            yield text[: found.start()] + text[found.end() :], text[found.start() - 300 : found.end()]
+        yield text[: found.start()] + text[found.end() :], text[found.start() - 300 : found.end()]
 
 
 # Two barriers are for the flag of a number that is not finite, of which there is none here: before it is
@@ -145,24 +143,16 @@ OF_THE_FLAG = ("*flag = real(1);", "system.state[row.row] =")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("k", "product", "limit", "unseen"),
-    [
-        pytest.param(12, "float32", 64 << 10, OF_THE_FLAG, id="shared memory"),
-        pytest.param(12, "float32", 0, OF_THE_FLAG, id="slots"),
-        pytest.param(64, "tf32", 64 << 10, (), id="tensor cores"),
-    ],
-)
-def test_the_rows_without_any_one_of_their_barriers_are_seen_to_be_wrong(
-    monkeypatch, k, product, limit, unseen
-):
+@pytest.mark.parametrize("limit", [pytest.param(64 << 10, id="shared memory"), pytest.param(0, id="slots")])
+def test_the_rows_without_any_one_of_their_barriers_are_seen_to_be_wrong(monkeypatch, limit):
+    k = 12
     monkeypatch.setattr("toolkit.backends.cuda.shape.SHARED_LIMIT", limit)
     config = WALSConfig(factors=k, **WEIGHTED)
-    text = source("rows", defines_of(Shape.of(k, biased=True, product=product), "int"))
+    text = source("rows", defines_of(Shape.of(k, biased=True), "int"))
     launch = ProcessorLauncher.__call__
-    good = half_step(ratings_of(), config, "column", product=product)[0]
+    good = half_step(ratings_of(), config, "column")[0]
     missed = []
-    for broken, where in without_each_barrier(text, product != "float32"):
+    for broken, where in without_each_barrier(text):
         kernels = compiled(broken)
 
         def broken_rows(self, kernel, grid, block, *args, shared=0, kernels=kernels):
@@ -173,7 +163,7 @@ def test_the_rows_without_any_one_of_their_barriers_are_seen_to_be_wrong(
 
         def is_seen(order):
             try:
-                found = half_step(ratings_of(), config, "column", order=order, product=product)[0]
+                found = half_step(ratings_of(), config, "column", order=order)[0]
             except LaunchError:
                 return True
             return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found, good, strict=True))
@@ -182,5 +172,5 @@ def test_the_rows_without_any_one_of_their_barriers_are_seen_to_be_wrong(
             patch.setattr(ProcessorLauncher, "__call__", broken_rows)
             if not any(is_seen(order) for order in range(8)):
                 missed.append(where)
-    assert len(missed) == len(unseen), "\n\n".join(missed)
-    assert all(mark in where for mark, where in zip(unseen, missed, strict=True)), "\n\n".join(missed)
+    assert len(missed) == len(OF_THE_FLAG), "\n\n".join(missed)
+    assert all(mark in where for mark, where in zip(OF_THE_FLAG, missed, strict=True)), "\n\n".join(missed)

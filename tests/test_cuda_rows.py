@@ -9,12 +9,14 @@ import scipy.sparse as sp
 from cuda_on_cpu.build import needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 
+from toolkit.backends import HalfStep
 from toolkit.backends.cuda.arena import Arena
+from toolkit.backends.cuda.row_solver import RowSolver
 from toolkit.backends.cuda.shape import Shape
-from toolkit.backends.cuda.solver import SideSolver
+from toolkit.backends.rows import RatingRows
 from toolkit.config import WALSConfig
-from toolkit.evaluation.metrics import item_weights
 from toolkit.predictor import Side
+from toolkit.solver import observation_weights, penalties, shared_gram
 
 pytestmark = needs_compiler
 
@@ -30,8 +32,8 @@ WEIGHTED = {
     "weight_exponent": 0.5,
     "pattern_weight": 0.3,
 }
-# Of the solution's largest number. TF32 has 10 bits behind the point where float32 has 23.
-TOLERANCE = {"float32": 5e-6, "tf32x3": 5e-6, "tf32": 2e-3}
+# Of the solution's largest number.
+TOLERANCE = 5e-6
 
 
 def ratings_of(lengths=LENGTHS, n_columns=140, seed=0):
@@ -43,7 +45,21 @@ def ratings_of(lengths=LENGTHS, n_columns=140, seed=0):
     return sp.csr_matrix((values, np.concatenate(indices), indptr), shape=(len(lengths), n_columns))
 
 
-def half_step(matrix, config, by, *, order=0, product="float32", column=np.int32, seed=1, **cuts):
+def solver_of(matrix, launch, arena=None, *, column=np.int32, **cuts):
+    arrays = (matrix.indptr, matrix.indices.astype(column), matrix.data.astype(np.float32))
+    return RowSolver(launch, arena or Arena(np), *arrays, n_columns=matrix.shape[1], **cuts)
+
+
+def step_of(matrix, fixed, config, **given):
+    """Return the half-step of some rows, as `toolkit.solver.half_step` makes it."""
+    rows = RatingRows(matrix, np, batch_entries=1 << 15, batch_rows=1 << 9)
+    nothing = dict.fromkeys(("row_weight", "column_weight", "gram", "pull"))
+    mean = 0.0 if config.bias == "none" else 3.0
+    values = {"mean": mean, "penalty": penalties(rows.counts, config), "n_fixed": matrix.shape[1]}
+    return HalfStep(rows, fixed, config, **{**values, **nothing, **given})
+
+
+def half_step(matrix, config, by, *, order=0, column=np.int32, seed=1, **cuts):
     """Solve the rows, as users or as items; return the solution, the oracle's, and the solver."""
     rng = np.random.default_rng(seed)
     k, n = config.factors, matrix.shape
@@ -57,40 +73,16 @@ def half_step(matrix, config, by, *, order=0, product="float32", column=np.int32
         pattern = (rng.standard_normal((n[1], k)) / np.sqrt(k)).astype(np.float32)
     # As users, the weight is the columns'; as items, the rows'.
     counts = np.diff(matrix.indptr if by == "row" else matrix.tocsc().indptr)
-    weight = item_weights(counts, config).astype(np.float32)
-    launch = ProcessorLauncher(order)
+    weight = observation_weights(counts, config).astype(np.float32)
     # Long rows of LENGTHS have 3, 3, 2 and 2 parts: two waves.
-    shape = Shape.of(k, biased=biased, product=product)
-    solver = SideSolver(
-        launch,
-        Arena(np),
-        matrix.indptr,
-        matrix.indices.astype(column),
-        matrix.data.astype(np.float32),
-        n_columns=n[1],
-        **{"part": PART, "short": SHORT, "wave_bytes": 6 * 4 * shape.triangle, **cuts},
-    )
-    mean = 0.0 if config.bias == "none" else 3.0
-    w0 = config.unobserved_weight
-    gram = w0 * (fixed.factors.T @ fixed.factors) if w0 else None
-    pull = None
-    if pattern is not None:
-        explained = config.pattern_weight * (pattern.T @ pattern)
-        gram = explained if gram is None else gram + explained
-        pull = solver.sum_rated(pattern, config.pattern_weight)
-    solution = solver.solve(
-        fixed,
-        mean=mean,
-        biased=biased,
-        regularization=config.regularization,
-        regularization_exponent=config.regularization_exponent,
-        unobserved_weight=w0,
-        **{f"{by}_weight": weight},
-        gram=gram,
-        pull=pull,
-        visible=64 * float(np.finfo(np.float32).eps),
-        product=product,
-    )
+    wave_bytes = 6 * 4 * Shape.of(k, biased=biased).triangle
+    cuts = {"part": PART, "short": SHORT, "wave_bytes": wave_bytes, **cuts}
+    solver = solver_of(matrix, ProcessorLauncher(order), column=column, **cuts)
+    gram = shared_gram(fixed.factors, pattern, config)
+    pull = None if pattern is None else np.float32(config.pattern_weight) * solver.sum_rated(pattern)
+    given = {f"{by}_weight": weight, "gram": gram, "pull": pull}
+    step = step_of(matrix, fixed, config, **given)
+    solution, mean = solver.solve(step), step.mean
     problem = oracle.Problem.from_sparse(matrix)
     state = oracle.State(
         np.zeros((n[0], k)),
@@ -109,10 +101,10 @@ def assert_close(actual, expected, tolerance):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(expected.factors).max()))
 
 
-def assert_half_step(k, bias="full", by="column", product="float32", lengths=LENGTHS, **values):
+def assert_half_step(k, bias="full", by="column", lengths=LENGTHS, **values):
     config = WALSConfig(factors=k, bias=bias, **{**WEIGHTED, **values})
-    actual, expected, solver = half_step(ratings_of(lengths), config, by, product=product)
-    assert_close(actual, expected, TOLERANCE[product])
+    actual, expected, solver = half_step(ratings_of(lengths), config, by)
+    assert_close(actual, expected, TOLERANCE)
     assert solver.unsolved() is None
     # Rows without ratings are zero, not nearly.
     empty = np.array(lengths) == 0
@@ -163,19 +155,6 @@ def test_every_rank_equals_oracle(k, bias, by):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("product", ["tf32", "tf32x3"])
-@pytest.mark.parametrize("k", [3, 20, 34, 64, 100, 128])
-def test_tensor_cores_equal_oracle_as_far_as_they_see(k, product):
-    assert Shape.of(k, biased=True, product=product).product == product
-    assert_half_step(k, product=product)
-
-
-@pytest.mark.parametrize("by", ["row", "column"])
-def test_three_products_on_tensor_cores_are_as_good_as_float32(by):
-    assert_half_step(20, by=by, product="tf32x3")
-
-
-@pytest.mark.slow
 def test_long_column_numbers():
     config = WALSConfig(factors=5, **WEIGHTED)
     expected, _, _ = half_step(ratings_of(), config, "column")
@@ -187,7 +166,7 @@ def test_long_column_numbers():
 def test_one_tier_alone(lengths):
     config = WALSConfig(factors=5, **WEIGHTED)
     actual, expected, _ = half_step(ratings_of(lengths), config, "column")
-    assert_close(actual, expected, TOLERANCE["float32"])
+    assert_close(actual, expected, TOLERANCE)
 
 
 # -------------------------------------------------------------------------------- the same bits
@@ -209,10 +188,10 @@ def test_the_order_of_threads_and_blocks_does_not_matter(k, order):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-@pytest.mark.parametrize(("k", "product"), [(34, "float32"), (256, "float32"), (20, "tf32x3"), (128, "tf32")])
-def test_the_order_of_threads_and_blocks_does_not_matter_for_others(k, product, order):
+@pytest.mark.parametrize("k", [34, 256])
+def test_the_order_of_threads_and_blocks_does_not_matter_for_others(k, order):
     config = WALSConfig(factors=k, **WEIGHTED)
-    first, again = (half_step(ratings_of(), config, "row", order=o, product=product)[0] for o in (0, order))
+    first, again = (half_step(ratings_of(), config, "row", order=o)[0] for o in (0, order))
     assert_identical(again, first)
 
 
@@ -280,27 +259,23 @@ def test_a_row_without_a_solution_is_named():
 # -------------------------------------------------------------------------------- the arena
 
 
-def solve_plainly(solver, k):
-    values = {"regularization": 1.0, "regularization_exponent": 1.0, "unobserved_weight": 0.0}
+def solve_plainly(solver, matrix, k):
+    config = WALSConfig(factors=k, regularization=1.0)
     fixed = Side(np.ones((140, k), np.float32), np.zeros(140, np.float32))
-    return solver.solve(fixed, mean=0.0, biased=True, column_weight=np.ones(140, np.float32), **values)
-
-
-def plain_solver(matrix, arena):
-    arrays = (matrix.indptr, matrix.indices, matrix.data.astype(np.float32))
-    return SideSolver(ProcessorLauncher(), arena, *arrays, n_columns=140)
+    return solver.solve(step_of(matrix, fixed, config, mean=0.0, column_weight=np.ones(140, np.float32)))
 
 
 def test_a_second_trial_allocates_nothing():
-    arena = Arena(np)
-    solver = plain_solver(ratings_of(), arena)
+    arena, matrix = Arena(np), ratings_of()
+    solver = solver_of(matrix, ProcessorLauncher(), arena)
     arena.reserve(max(solver.scratch_bytes(k, biased=b) for k in (5, 64, 256) for b in (True, False)))
     for k in (5, 64):
-        assert solve_plainly(solver, k) is not None
+        assert solve_plainly(solver, matrix, k) is not None
     assert arena.allocations == 1
 
 
 def test_a_rank_that_fits_no_block_is_refused():
-    solver = plain_solver(ratings_of((3,)), Arena(np))
-    assert solve_plainly(solver, 300) is None
+    matrix = ratings_of((3,))
+    solver = solver_of(matrix, ProcessorLauncher())
+    assert solve_plainly(solver, matrix, 300) is None
     assert solver.scratch_bytes(300, biased=True) == 0  # but for the sums of parts, of which there are none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import hashlib
 import json
 import re
@@ -17,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 
+import toolkit.datasets.dataset
 from toolkit import RatingsDataset, RatingsSource, ingest_ratings
-from toolkit.errors import DatasetError
+from toolkit.errors import ConfigError, DatasetError
 from toolkit.ingest import SplitRule
 
 
@@ -444,3 +446,36 @@ def test_opening_is_light():
     program = f"import sys, toolkit.datasets.dataset; print([m for m in {watched} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_example_of_the_class_runs():
+    results = doctest.testmod(toolkit.datasets.dataset)
+    assert (results.failed, results.attempted > 0) == (0, True)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"data", ["data"], object(), 1.5])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(DatasetError, match="a dataset must be given by its path or address, but got"):
+        RatingsDataset.open(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", "nothing", "a\0b", "x" * 300, "loop", "\ud800", "a file", "ftpx://a/b"]
+)
+def test_a_path_without_a_dataset_is_refused(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a file").touch()
+    with pytest.raises(DatasetError):
+        RatingsDataset.open(path)
+
+
+@pytest.mark.parametrize("kind", ["train", "train/row", "rows", "", None, 7, ["train/rows"]])
+def test_kinds_that_there_are_not_are_refused(made, kind):
+    data = RatingsDataset.open(made[0])
+    with pytest.raises(ConfigError, match=r"kind must be one of train/rows, train/cols, .*, but got"):
+        data.shards(kind)
+    with pytest.raises(ConfigError, match="kind must be one of train/rows"):
+        next(data.read_shards(kind))
+    with pytest.raises(ConfigError, match="kind must be one of users, items, but got"):
+        data.training_counts(kind)

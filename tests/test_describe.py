@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from toolkit import RatingsDataset, RatingsSource, ingest_ratings
 from toolkit.commands.describe import describe
-from toolkit.datasets import statistics as profile
+from toolkit.datasets import statistics
+from toolkit.datasets.picture import draw
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.ingest import SplitRule
 
@@ -96,7 +97,7 @@ def test_the_json_tells_it_all(made):
     ],
 )
 def test_long_tails_of_known_figures(counts, gini, median, shares):
-    tail = profile.long_tail(np.array(counts))
+    tail = statistics.long_tail(np.array(counts))
     assert tail["gini"] == pytest.approx(gini)
     assert (tail["median"], tail["most"]) == (median, max(counts))
     assert [at["share"] for at in tail["curve"]] == pytest.approx(shares)
@@ -105,7 +106,7 @@ def test_long_tails_of_known_figures(counts, gini, median, shares):
 def test_gini_is_the_mean_difference_of_all_pairs():
     counts = np.random.default_rng(0).integers(0, 50, 200)
     naive = np.abs(counts[:, None] - counts[None]).mean() / (2 * counts.mean())
-    assert profile.long_tail(counts)["gini"] == pytest.approx(naive)
+    assert statistics.long_tail(counts)["gini"] == pytest.approx(naive)
 
 
 def test_twenty_values_are_told_one_by_one_and_more_in_bins(tmp_path):
@@ -113,7 +114,7 @@ def test_twenty_values_are_told_one_by_one_and_more_in_bins(tmp_path):
     for name, n, bars in (("few", 20, 20), ("many", 21, 10)):
         rows = [(k % 30, k % 7, values[:n][k % n]) for k in range(210)]
         data = RatingsDataset.open(ingested(tmp_path / name, rows, shard_ratings=40))
-        bins = profile.histogram(data)
+        bins = statistics.histogram(data)
         assert len(bins) == bars
         assert sum(each["ratings"] for each in bins) == data.counts["ratings"]
     assert (bins[0]["label"], bins[-1]["label"]) == ("0 to 1", "9 to 10")
@@ -124,7 +125,7 @@ def test_twenty_values_are_told_one_by_one_and_more_in_bins(tmp_path):
     [(-10, 10, 11), (0, 1, 11), (0.5, 100, 11), (-1e-3, 1e-3, 11), (1e6, 1e6 + 7, 8), (0, 3.4e38, 8)],
 )
 def test_edges_of_bins_are_round_and_hold_all(low, high, edges):
-    found = profile._round_edges(low, high)
+    found = statistics._round_edges(low, high)
     assert (found[0] <= low, found[-1] >= high) == (True, True)
     assert len(found) == edges
     assert len({f"{edge:.10g}" for edge in found}) == edges
@@ -133,7 +134,7 @@ def test_edges_of_bins_are_round_and_hold_all(low, high, edges):
 def test_a_rating_on_an_edge_is_in_the_bin_above(tmp_path):
     values = [round(k / 40, 3) for k in range(41)]  # 0 to 1 in bins of a tenth
     data = RatingsDataset.open(ingested(tmp_path / "edges", [(k, k % 5, v) for k, v in enumerate(values)]))
-    assert [bar["ratings"] for bar in profile.histogram(data)] == [4] * 9 + [5]
+    assert [bar["ratings"] for bar in statistics.histogram(data)] == [4] * 9 + [5]
 
 
 def test_the_text(made):
@@ -263,7 +264,7 @@ def test_the_picture_of_bins_and_of_a_long_tail(tmp_path):
     rng = np.random.default_rng(0)
     counts = {"items": rng.zipf(1.5, 5000) - 1, "users": np.array([3])}
     bars = [{"label": f"{k} to {k + 1}", "ratings": k} for k in range(12)]
-    profile.plot(tmp_path / "p.svg", "a $title_{", bars, counts)
+    draw(tmp_path / "p.svg", "a $title_{", bars, counts)
     assert (tmp_path / "p.svg").stat().st_size < 200_000
 
 
@@ -285,7 +286,7 @@ def test_shards_are_read_one_at_a_time(tmp_path):
     largest = max(entry["bytes"] for entry in data.manifest["files"])
     tracemalloc.start()
     try:
-        profile.histogram(data)
+        statistics.histogram(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,8 +1,7 @@
-"""A trial's share of a GPU: the cap, the least that a training needs, the folder of compiled kernels."""
+"""A trial's share of a GPU: its limit, and the least memory that a training needs."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,21 +11,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends import device
-from toolkit.backends.base import Backend, cupy_problem
-from toolkit.backends.device import (
+from toolkit.backends import CupyBackend, cupy_problem
+from toolkit.backends.device_share import (
     RESERVE,
     DeviceMemoryError,
     DeviceShare,
-    device_bytes,
-    in_words,
     is_out_of_memory,
-    keep_kernels_locally,
 )
-from toolkit.backends.rows import TrainingData
+from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError, WalslabError
-from toolkit.solver.trainer import Trainer
+from toolkit.files import size_text
+from toolkit.solver import Trainer, TrainingData
 
 GIB = 1 << 30
 
@@ -40,15 +36,15 @@ def pool(monkeypatch):
 
 @pytest.mark.parametrize(("gpu", "part"), [(0.25, 2), (0.5, 4), (1, 8), (2, 8), (0, 8)])
 def test_pool_is_limited_to_the_share_less_the_reserve(pool, gpu, part):
-    share = DeviceShare(Backend("cupy"), gpu)
+    share = DeviceShare(CupyBackend(), gpu)
     assert share.limit == pool.get_limit() == part * GIB - RESERVE
 
 
 def test_share_says_how_large_it_is_and_of_what(pool):
-    share = DeviceShare(Backend("cupy"), 0.25)
+    share = DeviceShare(CupyBackend(), 0.25)
     assert str(share) == "1.5 GiB (resources.gpu 0.25 of 8 GiB, less 512 MiB for CUDA)"
     assert share.device == "Stand-in GPU, 0.25 of it"
-    assert DeviceShare(Backend("cupy"), 1).device == "Stand-in GPU"
+    assert DeviceShare(CupyBackend(), 1).device == "Stand-in GPU"
 
 
 @pytest.mark.parametrize(("said", "limit"), [("1000000", 10**6), ("25%", 2 * GIB), ("0", 8 * GIB)])
@@ -56,7 +52,7 @@ def test_limit_of_the_environment_goes_before(monkeypatch, said, limit):
     monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", said)
     pool = cupy_stand_in.install(monkeypatch, total=8 * GIB)
     before = pool.get_limit()
-    share = DeviceShare(Backend("cupy"), 0.01)
+    share = DeviceShare(CupyBackend(), 0.01)
     assert share.limit == limit
     assert pool.get_limit() == before
     assert "CUPY_GPU_MEMORY_LIMIT" in str(share)
@@ -69,15 +65,15 @@ def test_share_that_the_reserve_eats_is_refused_with_the_least_that_is_not(monke
     with pytest.raises(
         BackendError, match=r"^resources\.gpu must leave room beside the 512 MiB .*"
     ) as caught:
-        DeviceShare(Backend("cupy"), RESERVE / total)
+        DeviceShare(CupyBackend(), RESERVE / total)
     least = float(str(caught.value).rpartition("set it to ")[2].removesuffix(" or more"))
-    assert DeviceShare(Backend("cupy"), least).limit > 0
+    assert DeviceShare(CupyBackend(), least).limit > 0
     with pytest.raises(BackendError):
-        DeviceShare(Backend("cupy"), max(least - 0.01, 0.001))
+        DeviceShare(CupyBackend(), max(least - 0.01, 0.001))
 
 
 def test_batches_are_made_to_fit_the_share(pool):
-    small, large = Backend("cupy"), Backend("cupy")
+    small, large = CupyBackend(), CupyBackend()
     DeviceShare(small, 0.08)
     DeviceShare(large, 1)
     assert small.batch_bytes < large.batch_bytes
@@ -111,7 +107,7 @@ CHANGES = [
 @pytest.mark.parametrize("changes", CHANGES, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_need_is_a_lower_bound_of_what_a_training_takes(pool, shape, changes, patience):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     data = TrainingData(SHAPES[shape], backend=backend)
     config = WALSConfig(**{"factors": 40, "iterations": 4} | changes)
     before = pool.used_bytes()
@@ -144,7 +140,7 @@ def test_need_grows_with_all_that_it_depends_on():
 
 
 def test_training_that_cannot_fit_is_refused_with_the_knobs(pool):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 0.25)
     ratings = backend.asarray(np.zeros(1 << 20, "float32"))
     share.require(WALSConfig(factors=50), 138_493, 26_744)
@@ -154,7 +150,7 @@ def test_training_that_cannot_fit_is_refused_with_the_knobs(pool):
     assert isinstance(caught.value, MemoryError)
     text = str(caught.value)
     need = device_bytes(WALSConfig(factors=1000), 138_493, 26_744)
-    assert f"1000 factors needs at least {in_words(need)}" in text
+    assert f"1000 factors needs at least {size_text(need)}" in text
     assert "1.5 GiB are left of 1.5 GiB (resources.gpu 0.25 of 8 GiB" in text
     assert all(knob in text for knob in ("space.factors", "resources.gpu", "concurrency"))
     assert ratings.nbytes == pool.used_bytes()
@@ -163,7 +159,7 @@ def test_training_that_cannot_fit_is_refused_with_the_knobs(pool):
 def test_what_the_ratings_take_is_no_room(monkeypatch):
     monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", str(1 << 20))
     cupy_stand_in.install(monkeypatch)
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 0.25)
     config = WALSConfig(factors=8, bias="none")
     need = device_bytes(config, 1000, 1000)
@@ -171,14 +167,16 @@ def test_what_the_ratings_take_is_no_room(monkeypatch):
     share.require(config, 1000, 1000)
     # A batch takes a little, whatever is left.
     assert backend.batch_bytes == 1 << 20
-    with pytest.raises(DeviceMemoryError, match=rf"but {in_words(need)} are left of 1 MiB \(by CUPY_GPU_MEM"):
+    with pytest.raises(
+        DeviceMemoryError, match=rf"but {size_text(need)} are left of 1 MiB \(by CUPY_GPU_MEM"
+    ):
         share.require(config, 1001, 1000)
     del ratings
     share.require(config, 1001, 1000)
 
 
 def test_most_that_was_taken_is_known_and_what_is_cached_is_given_back(pool):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 1)
     array = backend.asarray(np.zeros(5000, "int8"))
     del array
@@ -190,7 +188,7 @@ def test_most_that_was_taken_is_known_and_what_is_cached_is_given_back(pool):
 
 
 def test_device_that_computes_no_more_is_noticed(pool):
-    backend = Backend("cupy")
+    backend = CupyBackend()
     share = DeviceShare(backend, 1)
     share.require_alive()
 
@@ -218,123 +216,8 @@ def test_errors_that_say_memory_is_short(error, short):
     assert is_out_of_memory(error) is short
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (512 << 20, "512 MiB"), (80 << 30, "80 GiB")],
-)
-def test_sizes_are_read_easily(size, text):
-    assert in_words(size) == text
-
-
-class Machine:
-    """A home folder, a temporary one, and the kind of file system that each is said to be on."""
-
-    def __init__(self, monkeypatch, path):
-        self._monkeypatch, self._path = monkeypatch, path
-        self.home, self.scratch = path / "my home", path / "scratch"
-        for folder in (self.home, self.scratch):
-            folder.mkdir()
-        monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
-        monkeypatch.setenv("HOME", str(self.home))
-        monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(self.scratch))
-        self.mounts("nfs4")
-
-    def mounts(self, *kinds, root="ext4"):
-        places = [("/", root), *((str(self.home), kind) for kind in kinds)]
-        text = "".join(
-            f"disk {where} {kind} rw 0 0\n".replace("my home", "my\\040home") for where, kind in places
-        )
-        table = self._path / "mounts"
-        table.write_text(text, encoding="utf-8")
-        self._monkeypatch.setattr(device, "_MOUNTS", str(table))
-
-    @property
-    def folder(self):
-        return self.scratch / f"walslab-cupy-{os.getuid()}"
-
-
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    """A machine with its home on the network."""
-    return Machine(monkeypatch, tmp_path.resolve())
-
-
-def test_kernels_are_kept_in_a_private_folder_where_the_home_is_on_the_network(machine):
-    keep_kernels_locally()
-    assert os.environ["CUPY_CACHE_DIR"] == str(machine.folder)
-    assert machine.folder.stat().st_mode & 0o777 == 0o700
-    # The next process finds it there.
-    del os.environ["CUPY_CACHE_DIR"]
-    keep_kernels_locally()
-    assert os.environ["CUPY_CACHE_DIR"] == str(machine.folder)
-
-
-@pytest.mark.parametrize("kinds", [(), ("xfs",), ("autofs", "ext4"), ("nfs4", "overlay")])
-def test_kernels_stay_in_a_home_on_a_local_disk(machine, kinds):
-    machine.mounts(*kinds)
-    keep_kernels_locally()
-    assert "CUPY_CACHE_DIR" not in os.environ
-    assert not machine.folder.exists()
-
-
-@pytest.mark.parametrize("kinds", [("lustre",), ("ext4", "fuse.sshfs"), ("autofs",), ("beegfs",)])
-def test_home_is_local_only_where_that_is_known(machine, kinds):
-    machine.mounts(*kinds)
-    keep_kernels_locally()
-    assert os.environ["CUPY_CACHE_DIR"] == str(machine.folder)
-
-
-def test_home_that_cannot_be_written_to_is_none(machine, monkeypatch):
-    machine.mounts()
-    monkeypatch.setattr(device.os, "access", lambda *_: False)
-    keep_kernels_locally()
-    assert os.environ["CUPY_CACHE_DIR"] == str(machine.folder)
-
-
-def test_folder_that_the_user_chose_is_obeyed(machine, monkeypatch):
-    monkeypatch.setenv("CUPY_CACHE_DIR", "/scratch/me")
-    keep_kernels_locally()
-    assert os.environ["CUPY_CACHE_DIR"] == "/scratch/me"
-    assert not machine.folder.exists()
-
-
-def test_folder_is_left_to_cupy_where_nothing_tells_a_local_disk(machine, monkeypatch):
-    monkeypatch.setattr(device, "_MOUNTS", str(machine.home / "nothing"))
-    keep_kernels_locally()
-    assert "CUPY_CACHE_DIR" not in os.environ
-
-
-def test_folder_of_somebody_else_is_refused(machine, monkeypatch):
-    monkeypatch.setattr(device.os, "getuid", lambda: 54321)
-    with pytest.raises(
-        BackendError, match=r"open to user 54321 alone, but .*54321 is of user \d+ with mode drwx"
-    ):
-        keep_kernels_locally()
-    assert "CUPY_CACHE_DIR" not in os.environ
-
-
-def test_folder_that_others_may_write_to_is_refused(machine):
-    machine.folder.mkdir()
-    machine.folder.chmod(0o777)
-    with pytest.raises(BackendError, match=r"with mode drwxrwxrwx: remove it, or set CUPY_CACHE_DIR"):
-        keep_kernels_locally()
-
-
-def test_link_in_place_of_the_folder_is_refused(machine):
-    machine.folder.symlink_to(machine.home)
-    with pytest.raises(BackendError, match=r"with mode l"):
-        keep_kernels_locally()
-
-
-def test_folder_that_cannot_be_made_is_told(machine, monkeypatch):
-    (machine.home / "file").touch()
-    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(machine.home / "file"))
-    with pytest.raises(BackendError, match=r"cannot be made: .*; set CUPY_CACHE_DIR"):
-        keep_kernels_locally()
-
-
 def test_module_is_imported_without_cupy(repo_root):
-    code = "import sys, toolkit.backends.device; sys.exit('cupy' in sys.modules)"
+    code = "import sys, toolkit.backends.device_share; sys.exit('cupy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False).returncode == 0
 
 
@@ -345,7 +228,7 @@ def gpu(request):
         pytest.skip("another backend was asked for")
     if problem := cupy_problem():
         (pytest.fail if request.config.getoption("--backend") == "cupy" else pytest.skip)(problem)
-    backend = Backend("cupy")
+    backend = CupyBackend()
     real = backend.xp.get_default_memory_pool()
     limit = real.get_limit()
     yield backend
@@ -397,4 +280,4 @@ def test_table_of_the_document_is_what_is_computed(repo_root):
             device_bytes(pattern, users, items),
             device_bytes(pattern.replace(momentum=0.3), users, items, patience=5),
         ]
-        assert figures.split(" | ") == [in_words(need) for need in needs]
+        assert figures.split(" | ") == [size_text(need) for need in needs]

@@ -1,4 +1,4 @@
-"""The README and the documents say what is true of the commands and the files."""
+"""The README and the pages agree with the commands and with the files."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def walslab_lines():
     return [line for line in lines if not line.startswith("--")]
 
 
-def test_readme_lists_every_command_and_no_other():
+def test_home_page_lists_every_command_and_no_other():
     context = click.Context(main)
-    listed = re.findall(r"\| `walslab (\w+)", README)
+    page = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"\| `walslab (\w+)", page)
     assert sorted(listed) == sorted(main.list_commands(context))
 
 
@@ -46,8 +47,12 @@ def test_there_are_command_lines_to_check():
     assert len(walslab_lines()) >= 12
 
 
-def test_specification_of_the_readme_is_valid(tmp_path):
-    (block,) = blocks(README, "yaml")
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+def test_specification_of_the_page_on_the_search_is_valid(tmp_path):
+    (block,) = blocks((ROOT / "docs/search.md").read_text(encoding="utf-8"), "yaml")
     path = tmp_path / "search.yaml"
     path.write_text(block, encoding="utf-8")
     assert SearchSpec.load(path).trials == 100

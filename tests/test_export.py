@@ -11,8 +11,7 @@ import pytest
 
 from toolkit.config import PRESETS, RunOptions
 from toolkit.errors import ModelError
-from toolkit.models.export import export_tutorial
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, export_tutorial
 
 
 def fitted(ratings, bias="full", dtype="float64", **ids):

@@ -95,23 +95,21 @@ def test_all_but_the_device_runs_without_one(monkeypatch, capsys):
     cupy.cuda.Event = Event
     cupy.cuda.get_elapsed_time = lambda begin, end: float(end.at - begin.at)
     cupy.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability="90", synchronize=lambda: None)
-    monkeypatch.setattr("toolkit.backends.cuda.space.CuPyLauncher", partial(ProcessorLauncher, xp=cupy))
-    monkeypatch.setattr("toolkit.backends.base._PROBLEMS", {"cupy": lambda: None, "cuda": lambda: None})
+    monkeypatch.setattr("toolkit.backends.cuda.backend.CuPyLauncher", partial(ProcessorLauncher, xp=cupy))
+    monkeypatch.setattr("toolkit.backends.cupy.cupy_problem", lambda: None)
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     solver = importlib.import_module("gpu_solver")
     monkeypatch.setattr(solver, "measured_limits", lambda: (60e12, 4e12))
-    assert solver.contestants(5) == ["cuda float32", "cuda tf32", "cuda tf32x3", "cupy"]
+    assert solver.contestants(5) == ["cuda", "cupy"]
     assert solver.contestants(300) == ["cupy"]
-    few = ["cuda float32", "cupy"]
-    monkeypatch.setattr(solver, "contestants", lambda _: few)
     monkeypatch.setattr(sys, "argv", ["gpu_solver.py", "--ratings", "3000", "--ranks", "5", "--rounds", "1"])
     solver.main()
     out = capsys.readouterr().out
     assert "Stand-in GPU: product 60.0 TFLOP/s, copy 4.00 TB/s" in out
-    for contestant in few:
+    for contestant in solver.contestants(5):
         assert f"| 5 | {contestant} | " in out
     for kernel in ("make_table", "whole_rows", "short_rows", "mend_rows"):
-        assert f"| 5 | cuda float32 | {kernel} | " in out
+        assert f"| 5 | cuda | {kernel} | " in out
 
 
 @pytest.mark.slow

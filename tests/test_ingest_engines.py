@@ -300,7 +300,7 @@ def test_a_worker_that_sees_another_disk_is_named(cluster, ratings, tmp_path):
     with one_more_worker(cluster, before=before) as address:
         done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
-    text = rf"error: the Dask worker {address} does not see {tmp_path}/\.out\.partial-\d+/\.work: put the"
+    text = rf"error: the Dask worker {address} does not see {tmp_path}/\.out\.partial-\w+/new/\.work: put the"
     assert re.search(text, done.stderr)
     assert names(tmp_path) == []
 

@@ -134,8 +134,7 @@ def ingests(repo_root):
         def run(ratings, out, *, overwrite=False, after, seconds=0.0):
             process.stdin.write(f"{ratings}|{out}|{overwrite}\n")
             child = int(process.stdout.readline())
-            folder = out.with_name(f".{out.name}.partial-{child}") / checkpoints.FOLDER
-            while len(notes(folder)) < after and not select.select([process.stdout], [], [], 0.001)[0]:
+            while len(notes(out.parent)) < after and not select.select([process.stdout], [], [], 0.001)[0]:
                 pass
             time.sleep(seconds)
             with contextlib.suppress(ProcessLookupError):  # it was done before
@@ -147,13 +146,14 @@ def ingests(repo_root):
 
 
 def notes(folder):
-    """Return the names of the tasks that have ended."""
-    return {path.name for path in folder.glob("*-*.done")}
+    """Return the names of the tasks that have ended, of the work folders in a folder."""
+    return {path.name for path in folder.glob(f".*.partial-*/new/{checkpoints.FOLDER}/*-*.done")}
 
 
 def kept_notes(folder):
     """Return the names of the tasks that need not run again; none of a folder that was being removed."""
-    return notes(folder) if (folder / "plan.sha256").exists() else set()
+    plans = folder.glob(f".*.partial-*/new/{checkpoints.FOLDER}/plan.sha256")
+    return notes(folder) if [*plans] else set()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -175,7 +175,7 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
         after = min(int(share * len(every)), len(every))
         ingests(ratings, out, overwrite=overwrite, after=after, seconds=0.02 * rng.random())
         left = [path for path in folder.iterdir() if path != out]
-        kept = {note for path in left for note in kept_notes(path / checkpoints.FOLDER)}
+        kept = kept_notes(folder)
         digest = RatingsDataset.open(out, verify=True).digest if out.exists() else None
         if digest != undisturbed.digest:
             assert digest == (before.digest if overwrite else None)
@@ -259,7 +259,7 @@ def test_what_others_may_have_written_is_not_gone_on_with(
     killed, ratings, undisturbed, *, ran, tmp_path, change
 ):
     shutil.copytree(killed, tmp_path / killed.name)
-    change(tmp_path / killed.name / checkpoints.FOLDER)
+    change(tmp_path / killed.name / "new" / checkpoints.FOLDER)
     made = ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
     assert contents(made.path) == contents(undisturbed.path)
     assert {"read-000000.done", "read-000001.done"} <= set(ran)
@@ -276,7 +276,7 @@ def test_what_another_user_left_is_not_gone_on_with(killed, ratings, ran, tmp_pa
 @pytest.mark.parametrize("note", ["read-000001", "number-000000", "merge-000000", "merged", "rows-000000"])
 def test_a_planted_file_runs_no_code(killed, ratings, tmp_path, note):
     shutil.copytree(killed, tmp_path / killed.name)
-    planted = tmp_path / killed.name / checkpoints.FOLDER / f"{note}.done"
+    planted = tmp_path / killed.name / "new" / checkpoints.FOLDER / f"{note}.done"
     planted.write_bytes(pickle.dumps(Touching(tmp_path / "ran")))
     with pytest.raises(DatasetError, match=rf"{note}\.done is no note of this version .* ingest again"):
         ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", **SMALL)
@@ -290,7 +290,7 @@ def test_only_its_user_may_enter_the_scratch_folder(ratings, tmp_path):
 
     def progress(stage, done, total):
         modes.update(
-            path.stat().st_mode & 0o777 for path in tmp_path.glob(f".out.partial-*/{checkpoints.FOLDER}")
+            path.stat().st_mode & 0o777 for path in tmp_path.glob(f".out.partial-*/new/{checkpoints.FOLDER}")
         )
 
     ingest_ratings(RatingsSource.detect([ratings]), tmp_path / "out", progress=progress, **SMALL)
@@ -306,8 +306,8 @@ def test_another_output_leaves_it_alone(killed, ratings, tmp_path):
 def test_a_dataset_that_was_being_replaced_is_put_back_and_not_overwritten_unasked(
     killed, ratings, undisturbed, tmp_path
 ):
-    replaced = killed.name.replace("partial", "replaced")
-    shutil.copytree(undisturbed.path, tmp_path / replaced)
+    shutil.copytree(killed, tmp_path / killed.name)
+    shutil.copytree(undisturbed.path, tmp_path / killed.name / "old")
     done = walslab("ingest", ratings, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert "exists already" in done.stderr
@@ -321,7 +321,7 @@ def test_a_replacement_that_is_interrupted_puts_the_old_one_back(ratings, undist
     rename = Path.rename
 
     def interrupt(self, target):
-        if Path(target) == out and ".partial-" in self.name:
+        if Path(target) == out and self.name == "new":
             raise KeyboardInterrupt
         return rename(self, target)
 
@@ -438,7 +438,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(disk, ratings, undisturbe
         return reached[-1]
 
     failed = set()
-    for leave in range(0, 720_001, 40_000):
+    for leave in range(0, 800_001, 40_000):
         fill(disk, leave)
         failed.add(fail())
     assert {"", "reading", "numbering", "sorting"} <= failed
@@ -499,7 +499,7 @@ def test_no_file_is_cut_short_by_a_full_disk_unnoticed(tmp_path, file):
 
     def progress(stage, done, total):
         if not told:
-            (folder,) = tmp_path.glob(".out.partial-*")
+            (folder,) = tmp_path.glob(".out.partial-*/new")
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).symlink_to("/dev/full")
         told.append(stage)

@@ -214,7 +214,7 @@ def test_what_is_left_on_disk_during_an_ingest_holds_no_password(tmp_path):
     kept = []
 
     def look(*_):
-        kept.extend(path.read_text() for path in tmp_path.rglob(".out.partial-*/.work/plan*"))
+        kept.extend(path.read_text() for path in tmp_path.rglob(".out.partial-*/new/.work/plan*"))
 
     ingest_ratings(
         RatingsSource.detect([f"file://{tmp_path}/r.csv"]),

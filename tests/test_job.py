@@ -89,7 +89,7 @@ def test_biggest_files_of_a_large_folder_are_named(surroundings):
     (surroundings / "big.bin").write_bytes(bytes(8 << 20))
     (surroundings / "bigger.bin").write_bytes(bytes(9 << 20))
     told = working_dir.check(surroundings)
-    assert "would upload 17 MiB in 3 files; the biggest are bigger.bin (9.0 MiB), big.bin (8.0 MiB)" in told
+    assert "would upload 17 MiB in 3 files; the biggest are bigger.bin (9 MiB), big.bin (8 MiB)" in told
     (surroundings / ".rayignore").write_text("bigger.bin\n")
     assert working_dir.check(surroundings) is None
 
@@ -97,12 +97,12 @@ def test_biggest_files_of_a_large_folder_are_named(surroundings):
 def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surroundings):
     with (surroundings / "zeros.bin").open("wb") as file:
         file.truncate(101 << 20)
-    assert "zeros.bin (101.0 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
+    assert "zeros.bin (101 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
     (surroundings / "data.bin").write_bytes(os.urandom(101 << 20))
     with pytest.raises(JobError, match=r"202 MiB in 2 files, 10\d MiB packed, and Ray takes 100") as raised:
         working_dir.check(surroundings)
     assert raised.value.exit_code == 2
-    assert "data.bin (101.0 MiB)" in str(raised.value)
+    assert "data.bin (101 MiB)" in str(raised.value)
     assert ".rayignore" in str(raised.value)
 
 

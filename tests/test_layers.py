@@ -4,26 +4,53 @@ from __future__ import annotations
 
 import ast
 import importlib
-import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from import_graph import (
+    PACKAGES,
+    ROOT,
+    circle_in,
+    files_of,
+    graph_of,
+    imported,
+    module_exists,
+    named,
+    upward_imports,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("toolkit", "tune", "cluster")
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FILES = [path for package in PACKAGES for path in files_of(package)]
+# The rooms of the toolkit, the lowest first: a room imports from those before it, and from no other.
+LEVELS = {
+    "toolkit": [
+        ("errors", "config", "arrays", "predictor", "inputs"),
+        ("files",),
+        ("engines",),
+        ("datasets",),
+        ("ingest",),
+        ("backends",),
+        ("evaluation",),
+        ("solver",),
+        ("models",),
+        ("serving",),
+        ("recommending",),
+        ("fetching", "synth"),
+        ("commands", "__main__"),
+    ]
+}
 
 # What `cluster` may know of the other two: commands, checks for `walslab doctor`, the common ground.
 KNOWN_TO_CLUSTER = {
     "toolkit",
+    "toolkit.files",
     "toolkit.files.address",
-    "toolkit.commands.cli",
+    "toolkit.commands.command_group",
+    "toolkit.commands.output",
     "toolkit.commands",
-    "toolkit.commands.machine",
+    "toolkit.commands.machine_checks",
     "toolkit.errors",
     "toolkit.files.masking",
     "tune",
@@ -55,32 +82,6 @@ HEAVY = (
     *("pandas", "dask", "distributed", "pyarrow", "click", "rich"),
     *("ray", "mlflow", "optuna", "yaml", "threadpoolctl"),
 )
-
-
-def module_exists(name):
-    path = ROOT.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
-def imported(tree):
-    """Yield (module, statement) for every import; `from a import b` is a.b where that is a module."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import hides the layer"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield (inner if module_exists(inner) else node.module), node
-
-
-def named(tree):
-    """Yield (module, node) for every string that names a module of ours, as in command tables."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found = re.fullmatch(r"((?:toolkit|tune|cluster)(?:\.\w+)+)(?::\w+)?", node.value)
-            if found and module_exists(found[1]):
-                yield found[1], node
 
 
 def top_level(tree):
@@ -165,6 +166,23 @@ def test_the_layer_test_sees(package, source):
 )
 def test_the_layer_test_allows(package, source):
     assert mistakes_of(source, package) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_files_import_each_other_in_a_circle(package):
+    assert circle_in(graph_of(package)) is None
+
+
+@pytest.mark.parametrize("package", LEVELS)
+def test_no_import_leads_upwards(package):
+    assert sorted(upward_imports(graph_of(package), LEVELS[package])) == []
+
+
+def test_the_graph_shows_circles_and_upward_imports():
+    graph = {"p.a": {"p.b"}, "p.b": {"p.c.d"}, "p.c.d": {"p.b"}}
+    assert circle_in(graph) == ["p.b", "p.c.d"]
+    assert circle_in({"p.a": {"p.b"}, "p.b": set()}) is None
+    assert list(upward_imports(graph, [("a",), ("b", "c")])) == [("p.a", "p.b")]
 
 
 def test_the_solver_needs_numpy_and_scipy_alone():

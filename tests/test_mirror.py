@@ -24,7 +24,7 @@ from toolkit import RatingsDataset
 from toolkit.errors import DatasetError, StudyError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 from tune import lease, mirror
 from tune.search import create_study, require_same
 from tune.spec import SearchSpec

@@ -13,28 +13,11 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 import yaml
-from served_models import made, write_all
+from served_models import models_fixture, ratings_fixture, written_fixture  # noqa: F401 - fixtures
 
 from toolkit.errors import ModelError
-from toolkit.models.base import Model
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Model
 from toolkit.serving.mlflow_model import load_served, write_mlflow_model
-
-
-@pytest.fixture(scope="module")
-def ratings(made_up_ratings):
-    return made_up_ratings(whole=True)
-
-
-@pytest.fixture(scope="module")
-def models(ratings):
-    return made(ratings)
-
-
-@pytest.fixture(scope="module")
-def written(models, tmp_path_factory):
-    return write_all(models, tmp_path_factory)
-
 
 # What lies in it
 
@@ -55,6 +38,38 @@ def test_nothing_is_pickled_and_no_path_of_this_machine_is_kept(written, tmp_pat
             text = (place / name).read_text()
             assert str(tmp_path_factory.getbasetemp()) not in text
             assert os.getcwd() not in text  # noqa: PTH109
+
+
+IMPORTS = """
+import sys
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+
+path = Path(sys.argv[1])
+model = mlflow.pyfunc.load_model(str(path))
+given = [{"item": 100, "rating": 4}]
+rows = [{"user": 1}, {"user": 1, "item": 100}, {"ratings": given}, {"ratings": []}, {"user": "nobody"}]
+model.predict(pd.DataFrame(rows, dtype=object), {"k": 3})
+files = [m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "toolkit"]
+print(*sorted(Path(file).relative_to(path / "code").as_posix() for file in files), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("kind", ["numbers", "ensemble"])
+def test_the_code_in_it_is_what_answering_imports(written, kind, tmp_path):
+    """The import of a file that is not shipped would fail, or come from outside of the model."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTS, str(written[kind])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    code = written[kind] / "code"
+    shipped = sorted(file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file())
+    assert done.stdout.split() == shipped
+    assert not [name for name in shipped if name.endswith((".cu", ".h"))]
+    rooms = {name.split("/")[1] for name in shipped}
+    assert not rooms & {"commands", "engines", "fetching", "ingest", "recommending", "synth"}
 
 
 def test_signature_example_and_facts(models, written):

@@ -14,7 +14,7 @@ import pytest
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
 from toolkit.errors import ModelError
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +89,65 @@ def test_directory_that_is_no_model_is_not_overwritten(model, saved):
     WALS.load(saved)
 
 
-def test_save_that_fails_leaves_the_old_model(model, saved):
-    with pytest.raises(TypeError):
-        model.save(saved, overwrite=True, not_json=object())
+def test_save_that_fails_leaves_the_old_model(model, saved, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.save(saved, overwrite=True)
     WALS.load(saved)
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"titles": "movies.csv"}, "but got titles: choose another name; titles are kept"),
+        ({"options": {}, "format": "mine", "members": 3, "rmse": 1}, "but got format, members, options"),
+        ({"rmse": object()}, "the fact rmse must be a JSON value"),
+        ({"rmse": np.float32(1)}, "the fact rmse must be a JSON value"),
+    ],
+)
+def test_facts_that_the_format_cannot_keep_are_refused_before_anything_is_written(
+    model, tmp_path, facts, text
+):
+    with pytest.raises(ModelError, match=text):
+        model.save(tmp_path / "model", **facts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_word_of_the_header_is_reserved(saved, model, tmp_path):
+    own = {"test_rmse"}
+    for word in json.loads((saved / "model.json").read_text(encoding="utf-8")).keys() - own:
+        with pytest.raises(ModelError, match="a name that the model format does not use"):
+            model.save(tmp_path / "again", **{word: 1})
+
+
+@pytest.mark.parametrize("titles", ["movies.csv", ["a"], [None] * N_ITEMS, [1] * N_ITEMS, np.zeros((2, 2))])
+def test_titles_that_are_not_one_text_for_each_item_are_refused(model, titles):
+    with pytest.raises(ModelError, match="titles must be 11 texts, one for each item"):
+        copy.copy(model).titles = titles
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "text"),
+    [
+        ("rated_items", lambda a: a + 10**6, r"rated_items.*must have columns from 0 to 10, but has 10000"),
+        ("rated_items", lambda a: -a - 1, "rated_items.*must have columns from 0 to 10"),
+        ("rated_items", lambda a: a * 0, "rated_items.*must hold items that rise within each user"),
+        ("rated_items", lambda a: a[::-1], "rated_items.*must hold items that rise within each user"),
+        ("rated_items", lambda a: a.astype(float), "rated_items.*must have whole numbers"),
+        ("rated_indptr", lambda a: a[[0, *range(len(a) - 1, 1, -1), len(a) - 1]], "row limits that rise"),
+        ("rated_indptr", lambda a: a + 1, "rated_items.npy must have shape"),
+        ("ratings", lambda a: a * np.nan, "ratings.npy must hold finite numbers"),
+    ],
+)
+def test_ratings_that_no_model_wrote_are_refused_when_it_is_loaded(saved, name, change, text):
+    file = saved / f"{name}.npy"
+    np.save(file, change(np.load(file)))
+    with pytest.raises(ModelError, match=text):
+        WALS.load(saved)
 
 
 FILES = (

@@ -12,12 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from toolkit.backends.rows import TrainingData
 from toolkit.config import WALSConfig
-from toolkit.evaluation import metrics
-from toolkit.evaluation.metrics import item_weights, objective, predict_pairs, rmse
-from toolkit.predictor import Side
-from toolkit.solver.trainer import Trainer
+from toolkit.evaluation import rmse
+from toolkit.predictor import Side, predict_pairs
+from toolkit.solver import Trainer, TrainingData, objective, observation_weights
 
 # Regularization from 1e-3: far below, rows with fewer ratings than factors are so ill-conditioned that
 # rounding alone moves the objective. `test_solver.py` has tests of that end.
@@ -169,14 +167,15 @@ def test_noise_free_low_rank_ratings_are_fitted_to_zero_error(backend, made_up_r
 
 def test_item_weights_are_the_formula():
     config = WALSConfig(observed_weight=3.0, weight_exponent=0.5)
-    weights = item_weights(np.array([1, 4, 0, 100]), config)
+    weights = observation_weights(np.array([1, 4, 0, 100]), config)
     assert weights.dtype == np.float64
     np.testing.assert_allclose(weights, [3.0, 1.5, 3.0, 0.3], rtol=1e-15)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_predictions_and_rmse_do_not_depend_on_the_chunk(backend, made_up_ratings, monkeypatch, chunk):
-    monkeypatch.setattr(metrics, "_CHUNK", chunk)
+    monkeypatch.setattr("toolkit.predictor._CHUNK", chunk)
+    monkeypatch.setattr("toolkit.backends.base._PAIRS", chunk)
     ratings = made_up_ratings()
     problem = oracle.Problem.from_sparse(ratings)
     trainer = Trainer(TrainingData(ratings, backend=backend, dtype="float64"), WALSConfig(factors=3))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.evaluation.ranking import rank
+from toolkit.evaluation import rank
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 
 def factors_of(scores):
@@ -47,7 +47,7 @@ def slow(scores, held_out, seen, k, relevant=None):
 @pytest.mark.parametrize("levels", [3, 1000])
 @pytest.mark.parametrize("batch", [1, 60, 1 << 21])
 def test_it_is_the_mean_over_users(k, relevant, levels, batch):
-    backend = Backend("numpy", 1)
+    backend = Backend(1)
     backend.batch_scores = batch
     rng = np.random.default_rng(k)
     scores = rng.integers(0, levels, (30, 40)).astype(np.float64)
@@ -89,7 +89,7 @@ def test_memory_is_not_that_of_all_scores():
         (np.ones(n_users), (np.arange(n_users), rng.integers(0, n_items, n_users))), shape=(n_users, n_items)
     )
     tracemalloc.start()
-    found = rank(factors, held_out, k=10, backend=Backend("numpy", 1))
+    found = rank(factors, held_out, k=10, backend=Backend(1))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.users == n_users

@@ -1,4 +1,4 @@
-"""The commands of the README, run as they stand, on made-up ratings in the place of MovieLens."""
+"""The commands of the README run as they stand, on made-up ratings in the place of MovieLens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# What installs, what asks a network, and what stays until it is stopped.
+# These lines install something, need a network, or do not end by themselves.
 NOT_RUN = ("pip ", "walslab fetch", "mlflow ui")
 
 
@@ -25,7 +25,7 @@ def shell_blocks():
 
 
 def u_data(path):
-    """Write a file like u.data of MovieLens 100K: ids from 1 on, tabs, times."""
+    """Write a file like u.data of MovieLens 100K, with ids from 1 on, tabs and times."""
     rng = np.random.default_rng(0)
     users, items = rng.normal(size=(300, 3)), rng.normal(size=(200, 3))
     with path.open("w", encoding="utf-8") as file:

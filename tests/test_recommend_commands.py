@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ModelError
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.serving.mlflow_model import write_mlflow_model
 from toolkit.serving.opening import open_model
 

@@ -14,32 +14,24 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from recommending_models import N_ITEMS, N_USERS, fitted, names, same, text_model, wanted, write
+from recommending_models import (  # noqa: F401 - fixtures
+    N_ITEMS,
+    N_USERS,
+    fitted,
+    model_fixture,
+    names,
+    same,
+    saved_fixture,
+    small_parts_fixture,
+    wanted,
+    write,
+)
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.commands import main
 from toolkit.errors import ConfigError
-from toolkit.models.ensemble import Ensemble
+from toolkit.models import Ensemble
 from toolkit.recommending import Ranker, Rule, job, recommend_to_file
-
-
-@pytest.fixture(scope="module")
-def model(made_up_ratings):
-    return text_model(made_up_ratings)
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Parts of seven users."""
-    monkeypatch.setattr(job, "_USERS", 7)
-
-
-@pytest.fixture(scope="module")
-def saved(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "model"
-    model.save(path)
-    return path
-
 
 # Ranker
 
@@ -47,7 +39,7 @@ def saved(model, tmp_path_factory):
 def test_ranker_says_what_the_model_says(model, backend):
     rows = np.array([5, 3, 4, 9])
     for include in (False, True):
-        best = Ranker(model, Rule(6, include_seen=include), backend).best(rows)
+        best = Ranker(model, Rule(6, exclude_seen=not include), backend).best(rows)
         other = model.recommend_many(model.users.ids[rows], 6, exclude_seen=not include, backend=backend)
         np.testing.assert_array_equal(best.items, other.items)
         np.testing.assert_allclose(best.scores, other.scores, rtol=1e-6)
@@ -55,7 +47,7 @@ def test_ranker_says_what_the_model_says(model, backend):
 
 
 def test_neighbours_are_ranked_as_others(model):
-    ranker = Ranker(model, Rule(), Backend("numpy", 1))
+    ranker = Ranker(model, Rule(), Backend(1))
     together, apart = ranker.best(np.arange(20)), ranker.best(np.arange(20)[::-1])
     np.testing.assert_array_equal(together.items, apart.items[::-1])
 
@@ -63,7 +55,7 @@ def test_neighbours_are_ranked_as_others(model):
 def test_items_of_few_ratings_are_left_out(model, backend):
     counts = np.asarray(model.item_counts)
     least = int(np.median(counts))
-    best = Ranker(model, Rule(N_ITEMS, include_seen=True, min_ratings=least), backend).best(np.arange(5))
+    best = Ranker(model, Rule(N_ITEMS, exclude_seen=False, min_ratings=least), backend).best(np.arange(5))
     assert {*best.items.ravel().tolist()} == {-1, *np.flatnonzero(counts >= least).tolist()}
     none = Ranker(model, Rule(3, min_ratings=10_000), backend).best(np.arange(5))
     assert (none.items == -1).all()
@@ -98,7 +90,7 @@ def test_file_holds_what_the_model_says_of_each_user(model, tmp_path, small_part
 
 def test_rows_come_as_the_users_were_asked_with_titles(model, tmp_path, small_parts):
     rows = np.array([50, 3, 4, 5, 6, 7, 8, 9, 10, 0])
-    rule = Rule(3, include_seen=True)
+    rule = Rule(3, exclude_seen=False)
     write(model, tmp_path / "out.parquet", rule, rows, titles=model.titles)
     table = pq.read_table(tmp_path / "out.parquet")
     same(table, wanted(model, model.users.ids[rows], 3, exclude_seen=False))

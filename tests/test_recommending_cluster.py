@@ -14,37 +14,19 @@ import pytest
 from click.testing import CliRunner
 from dask_processes import QUICK, DaskProcesses, failure_to_connect
 from processes import wait_for
-from recommending_models import names, text_model, write
+from recommending_models import model_fixture, names, saved_fixture, small_parts_fixture, write  # noqa: F401 - fixtures
 
 from toolkit.commands import main
 from toolkit.engines import Cluster, cluster_at, dask_cluster
 from toolkit.errors import BackendError, ConfigError, ModelError
-from toolkit.models.base import Model
-from toolkit.recommending import Rule, every_user, job, ranking, recommend_to_file, tasks
-from toolkit.recommending.tasks import Order, identity, rank_part
+from toolkit.models import Model
+from toolkit.recommending import Rule, every_user, ranking, recommend_to_file, tasks
+from toolkit.recommending.tasks import RankingJob, model_checksum, rank_part
 from toolkit.serving.mlflow_model import write_mlflow_model
 
 
-@pytest.fixture(scope="module")
-def model(made_up_ratings):
-    return text_model(made_up_ratings)
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Parts of seven users."""
-    monkeypatch.setattr(job, "_USERS", 7)
-
-
-@pytest.fixture(scope="module")
-def saved(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "model"
-    model.save(path)
-    return path
-
-
-def order(path, rule=None):
-    return Order(str(path), identity(path), rule or Rule(), "numpy", 1)
+def ranking_job(path, rule=None):
+    return RankingJob(str(path), model_checksum(path), rule or Rule(), "numpy", 1)
 
 
 def test_a_worker_opens_the_model_once_and_another_one_anew(saved, model, tmp_path, monkeypatch):
@@ -53,15 +35,15 @@ def test_a_worker_opens_the_model_once_and_another_one_anew(saved, model, tmp_pa
     monkeypatch.setattr(Model, "load", classmethod(lambda cls, path: opened.append(path) or load(cls, path)))
     tasks._ranker.cache_clear()
     shutil.copytree(saved, tmp_path / "model")
-    told = order(tmp_path / "model")
+    told = ranking_job(tmp_path / "model")
     for begin in (0, 10, 20):
         best = rank_part(told, np.arange(begin, begin + 10))
         alone = model.recommend_many(model.users.ids[begin : begin + 10])
         np.testing.assert_array_equal(best.items, alone.items)
     assert len(opened) == 1
     model.save(tmp_path / "model", overwrite=True, valid_rmse=1.0)
-    assert order(tmp_path / "model") != told
-    rank_part(order(tmp_path / "model"), np.arange(3))
+    assert ranking_job(tmp_path / "model") != told
+    rank_part(ranking_job(tmp_path / "model"), np.arange(3))
     assert len(opened) == 2
     tasks._ranker.cache_clear()
     with pytest.raises(
@@ -186,8 +168,8 @@ def test_a_worker_that_does_not_see_the_model_is_named(cluster, model, saved, tm
         with pytest.raises(
             BackendError, match=rf"does not see {hidden}: put the model where all workers see"
         ):
-            list(tasks.on_cluster(workers, Order(str(hidden), "", Rule(), "numpy", 1), [np.arange(3)]))
-        lost = Order(str(saved), "another", Rule(), "numpy", 1)
+            list(tasks.on_cluster(workers, RankingJob(str(hidden), "", Rule(), "numpy", 1), [np.arange(3)]))
+        lost = RankingJob(str(saved), "another", Rule(), "numpy", 1)
         with pytest.raises(ModelError, match="has another model in"):
             list(tasks.on_cluster(workers, lost, [np.arange(3)]))
 

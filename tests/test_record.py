@@ -13,7 +13,7 @@ from trials import end, result
 
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 from tune import record
 from tune.parent import finish_parent, start_parent
 from tune.record import MlflowRecord

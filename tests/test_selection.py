@@ -18,9 +18,7 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.errors import ModelError, StudyError
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.models.base import Model
-from toolkit.models.ensemble import Ensemble
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Ensemble, Model
 from tune.refitting import refit_best
 from tune.selection import greedy
 from tune.spec import SearchSpec

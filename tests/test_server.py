@@ -17,11 +17,11 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from cluster.cli import main
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.evaluation.metrics import rmse
+from toolkit.evaluation import rmse
 from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 pytestmark = pytest.mark.integration
 
@@ -91,6 +91,6 @@ def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
     valid = RatingsDataset.open("dataset").valid
     for child in children:
         factors = Factors.load(client.download_artifacts(child.info.run_id, "factors", str(tmp_path)))
-        assert rmse(factors, valid.row, valid.col, valid.data, Backend("numpy")) == pytest.approx(
+        assert rmse(factors, valid.row, valid.col, valid.data, Backend()) == pytest.approx(
             child.data.metrics["valid_rmse"], abs=1e-6
         )

@@ -20,7 +20,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.serving import limits
 from toolkit.serving.mlflow_model import write_mlflow_model
 

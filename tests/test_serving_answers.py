@@ -13,27 +13,11 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from scipy.sparse import csr_matrix
-from served_models import CONFIGS, ITEMS, fitted, made, write_all
+from served_models import CONFIGS, ITEMS, fitted, models_fixture, ratings_fixture, written_fixture  # noqa: F401 - fixtures
 
 from toolkit.errors import ConfigError
 from toolkit.serving import limits
 from toolkit.serving.answers import Answers
-from toolkit.serving.folding import FoldIn
-
-
-@pytest.fixture(scope="module")
-def ratings(made_up_ratings):
-    return made_up_ratings(whole=True)
-
-
-@pytest.fixture(scope="module")
-def models(ratings):
-    return made(ratings)
-
-
-@pytest.fixture(scope="module")
-def written(models, tmp_path_factory):
-    return write_all(models, tmp_path_factory)
 
 
 @pytest.fixture(scope="module", params=["numbers", "text", "titled", "ensemble"])
@@ -213,18 +197,6 @@ def test_many_users_are_answered_as_each_alone(models):
     together = answers({"ratings": rows}, {"k": 3})
     alone = [answers({"ratings": [row]}, {"k": 3})[0] for row in rows[::30]]
     assert rounded(together[::30]) == rounded(alone)
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fold_in_of_a_request_is_that_of_the_model(made_up_ratings, config, dtype):
-    model = fitted(made_up_ratings(60, 40, whole=True), config, dtype=dtype, user_ids=None, item_ids=None)
-    new = made_up_ratings(90, 40, density=0.2, whole=True, seed=1)
-    ours, theirs = FoldIn(model)(new), model.fold_in(new)
-    tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine.dtype == other.dtype
-        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
 
 
 # What it refuses

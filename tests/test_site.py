@@ -1,4 +1,4 @@
-"""The documentation builds without a warning; its commands, links and plots are right."""
+"""The documentation builds without a warning, and its commands, links and plots are right."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def blocks(text, language):
 
 
 def command_lines():
-    """Return (page, line) of every `walslab` command in a block of shell."""
-    found = []
+    """Return every `walslab` command in a shell block of a page, as a parameter that names the page."""
+    lines = []
     for page in PAGES:
         shell = "\n".join(blocks(page.read_text(encoding="utf-8"), "sh")).replace("\\\n", " ")
         for line in re.findall(r"(?m)^\s*walslab (?!-)(.*?)(?: +#.*)?$", shell):
-            # What follows is the shell's: the next command, a pipe, a file.
+            # The shell reads what follows: the next command, a pipe, a file.
             own = re.split(r" (?:&&|\||>|;) ", line)[0].replace(" …", "")
-            found.append(pytest.param(own, id=f"{page.stem}: {own}"))
-    return found
+            lines.append(pytest.param(own, id=f"{page.stem}: {own}"))
+    return lines
 
 
 @pytest.mark.parametrize("line", command_lines())
@@ -82,14 +82,23 @@ def test_plots_are_those_of_the_results():
 @pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
 def test_figures_and_commands_of_benchmarks_stand_in_the_results(name):
     results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
-    page = re.sub(r"\(3.11 to 3.13\)", "", (ROOT / name).read_text(encoding="utf-8"))
-    found = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", page) + re.findall(r"(?m)^    (python .*)$", page)
-    assert len(found) >= 12
-    assert [each for each in found if each not in results] == []
+    page = (ROOT / name).read_text(encoding="utf-8").replace("(3.11 to 3.13)", "")
+    number = r"(?<![\w.])\d+\.\d+(?![\w.])"
+    figures, commands = re.findall(number, page), re.findall(r"(?m)^    (python .*)$", page)
+    assert len(figures) + len(commands) >= 12
+    assert sorted(set(figures) - set(re.findall(number, results))) == []
+    assert [command for command in commands if command not in results] == []
+
+
+def test_scripts_that_print_the_figures_of_the_readme_have_commands_in_the_results():
+    results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    scripts = re.findall(r"(?m)^\|.* `(\w+\.py)` \|$", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(scripts) >= 4
+    assert [script for script in scripts if f"python benchmarks/{script} " not in results] == []
 
 
 class Site(HTMLParser):
-    """What a page links to, which places it has, and what it would load from elsewhere."""
+    """Collects the links of a page, its anchors, its elements, and the files that it loads."""
 
     def __init__(self, path):
         super().__init__()
@@ -164,7 +173,7 @@ def test_formulas_are_mathml(site):
     text = (out / "objective.html").read_text(encoding="utf-8")
     assert [left for left in ("arithmatex", "\\(", "\\[", "$$", "<mi>&</mi>", "merror") if left in text] == []
     assert text.count("<math") > 60
-    # What the converter does not know it writes as text.
+    # The converter writes a command that it does not know as text.
     assert re.findall(r"<m[ion][^>]*>\\[a-z]+", text) == []
 
 
@@ -184,8 +193,8 @@ def test_every_public_name_is_in_the_reference(site):
     import tune
 
     pages, out = site
-    places = pages["reference/toolkit.html"].ids | pages["reference/tune.html"].ids
-    known = {place.rpartition(".")[2] for place in places}
+    anchors = pages["reference/toolkit.html"].ids | pages["reference/tune.html"].ids
+    known = {anchor.rpartition(".")[2] for anchor in anchors}
     public = {*toolkit.__all__, *tune.__all__} - {"__version__", "PRESETS", "WalslabError"}
     assert public - known == set()
     text = (out / "reference/toolkit.html").read_text(encoding="utf-8")

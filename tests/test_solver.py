@@ -10,15 +10,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows, TrainingData
+from toolkit.backends import Backend
 from toolkit.config import WALSConfig
 from toolkit.errors import RatingsError, SolverError
-from toolkit.evaluation.metrics import objective
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import solve_rows
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Factors, Trainer, TrainingData, half_step, objective, solve
 
 # Every hyperparameter at values that are not its default; a test of this section holds the list complete.
 CASES = [
@@ -194,7 +190,7 @@ def long_and_short(made_up_ratings):
 
 
 def with_batches(backend, entries, rows, threads=1):
-    small = Backend(backend.name, threads)
+    small = Backend.require(backend.name, threads)
     small.batch_entries, small.batch_rows = entries, rows
     return small
 
@@ -206,7 +202,7 @@ def test_batches_do_not_change_the_result(backend, made_up_ratings, entries, row
     config = WALSConfig(factors=3, iterations=2, unobserved_weight=0.1, bias=bias)
     expected, _ = fit(ratings, config, backend)
     small = with_batches(backend, entries, rows)
-    assert len(RatingRows(ratings, small).batches) > len(RatingRows(ratings, backend).batches)
+    assert len(small.rows(ratings).batches) > len(backend.rows(ratings).batches)
     actual, _ = fit(ratings, config, small)
     for side in ("users", "items"):
         # Not bit for bit: padding changes the length of a sum, and with it the order BLAS adds in.
@@ -225,8 +221,7 @@ def test_threads_do_not_change_a_bit(made_up_ratings, threads, dtype):
     ratings = made_up_ratings(150, 80, density=0.2, empty_users=(1,))
     config = WALSConfig(factors=8, iterations=3, unobserved_weight=0.05)
     one, several = (
-        fit(ratings, config, with_batches(Backend("numpy"), 256, 16, threads=t), dtype)[0]
-        for t in (1, threads)
+        fit(ratings, config, with_batches(Backend(), 256, 16, threads=t), dtype)[0] for t in (1, threads)
     )
     for side in ("users", "items"):
         for a, b in zip(getattr(one, side), getattr(several, side), strict=True):
@@ -242,7 +237,7 @@ def test_batches_hold_every_row_once_within_their_limits(backend, counts, entrie
     matrix = sp.csr_matrix(
         (np.ones(sum(counts)), _ranges(counts), np.cumsum([0, *counts])), shape=(len(counts), 200)
     )
-    planned = RatingRows(matrix, with_batches(backend, entries, rows))
+    planned = with_batches(backend, entries, rows).rows(matrix)
     seen = []
     for batch in planned.batches:
         numbers, starts, sizes = (backend.to_numpy(a) for a in (batch.rows, batch.starts, batch.counts))
@@ -261,7 +256,7 @@ def _ranges(counts):
 
 def test_a_batch_is_gathered_with_its_padding(backend):
     matrix = sp.csr_matrix(np.array([[0, 0, 7.0, 0, 0], [1, 0, 2, 0, 3], [0, 0, 0, 0, 0]]))
-    rows = RatingRows(matrix, backend)
+    rows = backend.rows(matrix)
     (batch,) = rows.batches
     columns, values = (backend.to_numpy(a) for a in rows.gather(batch))
     assert backend.to_numpy(batch.rows).tolist() == [0, 1]
@@ -272,10 +267,12 @@ def test_a_batch_is_gathered_with_its_padding(backend):
 
 def test_rows_of_no_ratings_at_all_are_solved_to_zero(backend):
     # A new user without a rating, folded in alone: no batch at all.
-    rows = RatingRows(sp.csr_matrix((2, 4)), backend, "float64")
+    rows = backend.rows(sp.csr_matrix((2, 4)), "float64")
     fixed = Side(backend.asarray(np.ones((4, 3))), backend.asarray(np.zeros(4)))
     weight = backend.asarray(np.ones(4))
-    solved = solve_rows(rows, fixed, mean=3.0, config=WALSConfig(factors=3), column_weight=weight)
+    config = WALSConfig(factors=3)
+    step = half_step(rows, fixed, backend=backend, mean=3.0, config=config, column_weight=weight)
+    solved = solve(step, backend=backend)
     assert solved.factors.shape == (2, 3)
     assert not backend.to_numpy(solved.factors).any()
     assert not backend.to_numpy(solved.bias).any()
@@ -297,13 +294,15 @@ def test_folding_a_training_user_in_gives_its_trained_row(
     trainer.step()
     trained = trainer.host_factors().users
     for user in range(ratings.shape[0]):
-        folded = solve_rows(
-            RatingRows(ratings[user], backend, dtype),
+        step = half_step(
+            backend.rows(ratings[user], dtype),
             trainer.factors.items,
+            backend=backend,
             mean=trainer.factors.mean,
             config=config,
             column_weight=trainer._item_weight,
         )
+        folded = solve(step, backend=backend)
         tolerance = 1e-11 if dtype == "float64" else 1e-5
         np.testing.assert_allclose(backend.to_numpy(folded.factors)[0], trained.factors[user], atol=tolerance)
         np.testing.assert_allclose(backend.to_numpy(folded.bias)[0], trained.bias[user], atol=tolerance)
@@ -394,7 +393,7 @@ def test_regularization_lost_in_float32_is_an_error_or_harmless(made_up_ratings)
     # trace of about 10, 1e-8 is below the resolution of float32.
     config = WALSConfig(factors=16, regularization=1e-8)
     ratings = made_up_ratings(40, 30, density=0.2)
-    trainer = Trainer(TrainingData(ratings, backend=Backend("numpy", 1), dtype="float32"), config)
+    trainer = Trainer(TrainingData(ratings, backend=Backend(1), dtype="float32"), config)
     try:
         trainer.solve_items()
         before = objective(trainer.factors, trainer.data)
@@ -408,19 +407,19 @@ def test_regularization_lost_in_float32_is_an_error_or_harmless(made_up_ratings)
 def test_the_row_that_has_no_solution_is_the_one_named():
     # Row 1 rated only items whose factors are zero; row 0, of the same length, is well determined.
     ratings = sp.csr_matrix(np.array([[1.0, 2, 0, 0], [0, 0, 3, 4]]))
-    backend = Backend("numpy", 1)
+    backend = Backend(1)
     fixed = Side(np.array([[1.0, 0], [0, 1], [0, 0], [0, 0]]), np.zeros(4))
     config = WALSConfig(factors=2, regularization=0, bias="none")
+    rows = backend.rows(ratings, "float64")
+    step = half_step(rows, fixed, backend=backend, mean=0, config=config, column_weight=np.ones(4))
     with pytest.raises(SolverError, match="row 1"):
-        solve_rows(
-            RatingRows(ratings, backend, "float64"), fixed, mean=0, config=config, column_weight=np.ones(4)
-        )
+        solve(step, backend=backend)
 
 
 def test_a_rating_beyond_the_precision_is_an_error():
     ratings = sp.csr_matrix(np.array([[1e39, 1.0], [2.0, 3.0]]))
     with np.errstate(over="ignore"), pytest.raises(RatingsError):
-        TrainingData(ratings, backend=Backend("numpy", 1), dtype="float32")
+        TrainingData(ratings, backend=Backend(1), dtype="float32")
 
 
 def test_factors_are_contiguous_and_of_the_asked_precision(backend, made_up_ratings):

@@ -17,7 +17,7 @@ from toolkit.commands.synth import synth
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.synth import movielens_counts, write_ratings
 from toolkit.synth.counts import item_counts, user_counts
 from toolkit.synth.plan import CHUNK, Plan
@@ -117,13 +117,16 @@ def test_a_model_comes_near_the_least_error_and_never_below_it(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"ratings": 0}, "--ratings must be at least 1, but got 0"),
-        ({"users": 0}, "--users must be at least 1"),
+        ({"ratings": 0}, "--ratings must be between 1 and .*, but got 0"),
+        ({"users": 0}, "--users must be between 1 and"),
         ({"users": 101}, "--users must be at most 100, for each to have a rating"),
         ({"items": 101}, "--items must be at most 100, .* but got 101"),
         ({"users": 9, "items": 11}, r"at most 9 users × 11 items = 99, .* but got 100: give more"),
-        ({"noise": -1}, "--noise must be at least 0"),
-        ({"noise": float("nan")}, "--noise must be at least 0"),
+        ({"noise": -1}, "--noise must be between 0 and .*, but got -1"),
+        ({"noise": float("nan"), "seed": -1}, "--seed must be between .*; --noise must be between 0 and"),
+        ({"ratings": "100"}, "--ratings must be a whole number, but got '100'"),
+        ({"ratings": 100.0}, "--ratings must be a whole number, but got 100.0"),
+        ({"rank": True}, "--rank must be a whole number, but got True"),
         ({"order": "item"}, "--order must be one of user, random"),
     ],
 )

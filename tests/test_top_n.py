@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend, largest
+from toolkit.backends.best import Partition
 from toolkit.backends.numba.heap import Heap
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Partition, largest, top_n
 from toolkit.predictor import Side
 
 
@@ -38,7 +38,7 @@ def test_what_a_full_sort_gives(backend, n, monkeypatch):
     hidden = sp.random_array((23, 30), density=0.3, rng=np.random.default_rng(1), format="csr")
     hidden = sp.csr_matrix(sp.vstack([hidden[:-1], np.ones((1, 30))]))  # the last has rated all
     own = Side(*map(backend.asarray, users)), Side(*map(backend.asarray, items))
-    best = top_n(*own, n, hidden=[hidden], backend=backend)
+    best = backend.top_n(*own, n, hidden=[hidden])
     wanted, scores = by_sorting(users, items, n, hidden)
     np.testing.assert_array_equal(best.items, wanted)
     np.testing.assert_array_equal(best.scores, scores)
@@ -48,20 +48,20 @@ def test_what_a_full_sort_gives(backend, n, monkeypatch):
 def test_nothing_is_hidden_unless_asked(backend):
     users, items = sides(4, 9)
     own = Side(*map(backend.asarray, users)), Side(*map(backend.asarray, items))
-    best = top_n(*own, 3, backend=backend)
+    best = backend.top_n(*own, 3)
     np.testing.assert_array_equal(best.items, by_sorting(users, items, 3, sp.csr_matrix((4, 9)))[0])
 
 
 def test_no_users_and_no_items():
     users, items = sides(0, 5)
-    assert top_n(users, items, 3, backend=Backend("numpy")).items.shape == (0, 3)
+    assert Backend().top_n(users, items, 3).items.shape == (0, 3)
     users, items = sides(2, 0)
-    assert top_n(users, items, 3, backend=Backend("numpy")).items.shape == (2, 0)
+    assert Backend().top_n(users, items, 3).items.shape == (2, 0)
 
 
 def test_less_than_one_is_refused():
     with pytest.raises(ConfigError, match="n must be at least 1, but got 0"):
-        top_n(*sides(2, 2), 0, backend=Backend("numpy"))
+        Backend().top_n(*sides(2, 2), 0)
 
 
 @given(
@@ -73,8 +73,7 @@ def test_heap_and_partition_choose_alike_in_any_pieces(scores, n, width):
     n = min(n, scores.shape[1])
     bias = np.arange(scores.shape[1], dtype=np.float32) % 3
     wanted = largest(scores + bias, n, np)
-    for kind in (Heap, Partition):
-        kept = kind(len(scores), n, scores.dtype, np)
+    for kept in (Heap(len(scores), n, scores.dtype), Partition(len(scores), n, scores.dtype, np)):
         for begin in range(0, scores.shape[1], width):
             piece = np.ascontiguousarray(scores[:, begin : begin + width])
             kept.push(piece, bias[begin : begin + width], begin)

@@ -7,13 +7,11 @@ import oracle
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.backends import Backend
 from toolkit.config import PRESETS, WALSConfig
-from toolkit.evaluation.metrics import rmse
+from toolkit.evaluation import rmse
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.trainer import Trainer
+from toolkit.solver import Factors, Trainer, TrainingData
 
 CONFIG = WALSConfig(
     factors=3, iterations=5, unobserved_weight=0.1, weight_exponent=0.5, regularization_exponent=0.7
@@ -162,12 +160,11 @@ def test_planted_structure_is_found_again(made_up_ratings):
     train = sp.csr_matrix(
         (ratings.data[~held_out], (ratings.row[~held_out], ratings.col[~held_out])), shape=ratings.shape
     )
-    trainer = new_trainer(train, Backend("numpy"), WALSConfig(factors=3, regularization=0.02), "float32")
+    trainer = new_trainer(train, Backend(), WALSConfig(factors=3, regularization=0.02), "float32")
     factors = after(trainer, 15)
     # The noise alone is 0.1; the spread of the ratings is about 0.9.
     assert (
-        rmse(factors, ratings.row[held_out], ratings.col[held_out], ratings.data[held_out], Backend("numpy"))
-        < 0.125
+        rmse(factors, ratings.row[held_out], ratings.col[held_out], ratings.data[held_out], Backend()) < 0.125
     )
 
 
@@ -183,9 +180,9 @@ def held_out_rmse(ratings, preset, seed):
         (ratings.data[train], (ratings.row[train], ratings.col[train])), shape=ratings.shape
     )
     config = PRESETS[preset]
-    trainer = new_trainer(matrix, Backend("numpy"), config, "float32", seed)
+    trainer = new_trainer(matrix, Backend(), config, "float32", seed)
     factors = after(trainer, config.iterations)
-    return rmse(factors, ratings.row[test], ratings.col[test], ratings.data[test], Backend("numpy"))
+    return rmse(factors, ratings.row[test], ratings.col[test], ratings.data[test], Backend())
 
 
 def test_tutorial_defaults_on_movielens_1m_one_split(movielens_1m):

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.device import DeviceMemoryError, DeviceShare
+from toolkit.backends import Backend
+from toolkit.backends.device_share import DeviceMemoryError, DeviceShare
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError
-from toolkit.evaluation.metrics import rmse
-from toolkit.evaluation.ranking import rank
-from toolkit.solver.trainer import Trainer
+from toolkit.evaluation import rank, rmse
+from toolkit.solver import Trainer
 from tune import training
 from tune.metric import SearchMetric
 from tune.training import TrialSettings, TrialWorker, explain
@@ -70,7 +69,7 @@ def test_short_trial_is_one_segment_and_its_factors_have_its_figures(ratings):
     assert segment.iterations == 6
     assert segment.figures["valid_rmse"] == segment.history["valid_rmse"][-1]
     valid = ratings["valid"]
-    again = rmse(segment.factors, valid.row, valid.col, valid.data, Backend("numpy"))
+    again = rmse(segment.factors, valid.row, valid.col, valid.data, Backend())
     assert again == pytest.approx(segment.figures["valid_rmse"], abs=1e-6)
     assert segment.system["backend"] == "numpy"
     assert segment.system["peak_bytes"] > 1 << 20

@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from cluster.cli import main
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.evaluation.metrics import rmse
-from toolkit.models.wals import WALS
-from toolkit.solver.factors import Factors
+from toolkit.evaluation import rmse
+from toolkit.models import WALS
+from toolkit.solver import Factors
 from tune import record
 from tune.study import Study
 
@@ -112,7 +112,7 @@ def test_factors_of_every_trial_reload_to_the_rmse_it_reported(workshop, tmp_pat
         factors = Factors.load(path)
         assert factors.config.to_dict() == trial["config"]
         assert factors.iterations == trial["iterations"]
-        assert rmse(factors, valid.row, valid.col, valid.data, Backend("numpy")) == pytest.approx(
+        assert rmse(factors, valid.row, valid.col, valid.data, Backend()) == pytest.approx(
             trial["valid_rmse"], abs=1e-6
         )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.models.updating import FEW
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 
 CONFIG = WALSConfig(factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, pattern_weight=0.3)
 USERS, ITEMS = [f"u{n:03}" for n in range(90)], list(range(100, 130))
@@ -40,10 +42,9 @@ def test_users_with_the_ratings_of_training_keep_their_rows(model, ratings):
 
 
 def test_many_users_are_solved_as_few_are(model, ratings):
-    assert ratings.shape[0] >= FEW
     many = model.fold_in(ratings)
-    few = model.fold_in(ratings[:9])
-    np.testing.assert_allclose(many.factors[:9], few.factors, rtol=1e-9, atol=1e-12)
+    for few in (model.fold_in(ratings[:9]), model.fold_in(ratings, backend=Backend(threads=1))):
+        np.testing.assert_allclose(many.factors[:9], few.factors[:9], rtol=1e-9, atol=1e-12)
 
 
 def test_changed_and_new_users(model, ratings):
@@ -124,3 +125,41 @@ def test_text_is_no_id_of_a_model_with_integers(model):
 def test_ratings_that_are_not_finite_are_refused(model):
     with pytest.raises(RatingsError, match="finite"):
         model.partial_fit(sp.csr_matrix(([np.inf], ([0], [0])), shape=(1, 30)), user_ids=["a"])
+
+
+@given(data=st.data())
+def test_after_any_updates_every_user_has_the_row_that_folding_in_gives(ratings, data):
+    """Counts follow the ratings, and the weights stay those that the items were solved with."""
+    model = WALS(CONFIG.replace(iterations=2), RunOptions(dtype="float64")).fit(ratings)
+    for _ in range(data.draw(st.integers(1, 3))):
+        n_users, n_items = model.rated.shape
+        n = data.draw(st.integers(0, 4))
+        ids = data.draw(st.lists(st.integers(0, n_users + 5), min_size=n, max_size=n, unique=True))
+        rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+        values = rng.integers(1, 6, (n, n_items)) * (rng.random((n, n_items)) < 0.3)
+        model.partial_fit(sp.csr_matrix(values.astype(float)), user_ids=ids)
+    np.testing.assert_array_equal(model.item_counts, np.diff(model.rated.tocsc().indptr))
+    side = model.fold_in(model.rated)
+    np.testing.assert_allclose(side.factors, model.factors.users.factors, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(side.bias, model.factors.users.bias, rtol=1e-8, atol=1e-10)
+
+
+def test_weights_of_an_updated_model_survive_on_disk(model, ratings, tmp_path):
+    twelve = sp.csr_matrix(np.full((40, 30), 4.0))
+    model.partial_fit(twelve, user_ids=[f"new {n}" for n in range(40)])
+    model.save(tmp_path / "model")
+    assert (tmp_path / "model" / "weight_counts.npy").exists()
+    again = WALS.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.item_counts, model.item_counts)
+    np.testing.assert_array_equal(again.fold_in(ratings).factors, model.fold_in(ratings).factors)
+
+
+def test_the_sums_over_items_are_computed_once_and_anew_when_items_change(model, ratings):
+    gram = model.state.item_gram
+    model.partial_fit(ratings[:2], user_ids=["new", "u001"])
+    assert model.state.item_gram is gram
+    model.partial_fit_items(sp.csr_matrix(np.full((1, 91), 3.0)), item_ids=[100])
+    assert not np.allclose(model.state.item_gram, gram)
+    y, q = model.factors.items.factors, model.factors.item_pattern
+    wanted = CONFIG.unobserved_weight * y.T @ y + CONFIG.pattern_weight * q.T @ q
+    np.testing.assert_allclose(model.state.item_gram, wanted, rtol=1e-12)

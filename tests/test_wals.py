@@ -9,12 +9,12 @@ import pytest
 import scipy.sparse as sp
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
-from toolkit.backends.base import Backend
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
-from toolkit.models.wals import WALS
+from toolkit.models import WALS
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,10 @@ def model(ratings):
 def with_factors(item_factors, *, user_factors=((1.0, 0.0),), seen=()):
     """Return a model of one known user and of items with these factors, no biases."""
     x, y = np.array(user_factors), np.array(item_factors, float)
-    ratings = sp.csr_matrix(([1.0], ([0], [0])), shape=(len(x), len(y)))
-    model = WALS(WALSConfig(factors=2, iterations=1, bias="none"), OPTIONS).fit(ratings)
     users, items = Side(x, np.zeros(len(x))), Side(y, np.zeros(len(y)))
-    model.factors = Factors(users, items, 0.0, model.config, 1)
+    factors = Factors(users, items, 0.0, WALSConfig(factors=2, iterations=1, bias="none"), 1)
     stored = (np.ones(len(seen)), (np.zeros(len(seen), int), np.array(seen, int)))
-    model.rated = sp.csr_matrix(stored, shape=ratings.shape)
-    return model
+    return WALS.from_factors(factors, sp.csr_matrix(stored, shape=(len(x), len(y))), options=OPTIONS)
 
 
 # Predicting
@@ -300,7 +297,7 @@ def test_unknown_ids_get_the_average(model):
 
 
 def test_many_users_get_what_each_gets_alone(model):
-    for backend in (None, Backend("numpy", 2), Backend.require("numba", 2)):
+    for backend in (None, Backend(2), Backend.require("numba", 2)):
         best = model.recommend_many(USER_IDS, 5, backend=backend)
         for row, user in enumerate(USER_IDS):
             items, scores = model.recommend(user, 5)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets.dataset import RatingsDataset
-from toolkit.models.base import Model
+from toolkit.models import Model
 from tune.spec import SearchSpec
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

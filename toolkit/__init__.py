@@ -5,31 +5,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from toolkit.version import __version__
 
 if TYPE_CHECKING:
-    from toolkit.backends.base import Backend
+    from toolkit.backends import Backend
     from toolkit.config import PRESETS, RunOptions, WALSConfig
     from toolkit.datasets.dataset import RatingsDataset
     from toolkit.errors import WalslabError
-    from toolkit.ingest import ingest_ratings
-    from toolkit.ingest.reading.source import RatingsSource
-    from toolkit.models.base import Model
-    from toolkit.models.ensemble import Ensemble
-    from toolkit.models.wals import WALS
-    from toolkit.solver.trainer import Trainer
+    from toolkit.ingest import RatingsSource, ingest_ratings
+    from toolkit.models import WALS, Ensemble, Model
+    from toolkit.solver import Trainer
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
     "Backend": "toolkit.backends.base",
-    "Ensemble": "toolkit.models.ensemble",
-    "Model": "toolkit.models.base",
+    "Ensemble": "toolkit.models",
+    "Model": "toolkit.models",
     "PRESETS": "toolkit.config",
     "RatingsDataset": "toolkit.datasets.dataset",
-    "RatingsSource": "toolkit.ingest.reading.source",
+    "RatingsSource": "toolkit.ingest",
     "RunOptions": "toolkit.config",
     "Trainer": "toolkit.solver.trainer",
-    "WALS": "toolkit.models.wals",
+    "WALS": "toolkit.models",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",
     "ingest_ratings": "toolkit.ingest",

@@ -17,11 +17,22 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 """An array of whole numbers in host memory."""
 
+ArrayModule: TypeAlias = Any
+"""NumPy or CuPy: a module, whose functions a checker cannot know without knowing which of the two it is."""
+
+DType: TypeAlias = npt.DTypeLike
+"""What NumPy takes as the type of the elements of an array."""
+
 DeviceArray: TypeAlias = npt.NDArray[Any]
 """An array of a backend's `xp`: NumPy's or CuPy's, which has no annotations and answers to the same calls."""
 
 Ratings: TypeAlias = sp.csr_matrix
 """Sparse ratings in host memory, CSR: stored entries are the observed ratings, a stored zero is a rating."""
+
+AnySparse: TypeAlias = (
+    sp.coo_matrix | sp.coo_array | sp.csr_matrix | sp.csr_array | sp.csc_matrix | sp.csc_array
+)
+"""Sparse ratings by row and column number, in whichever of the common formats."""
 
 IdLike: TypeAlias = npt.ArrayLike
 """One id or several: whole numbers, or text."""

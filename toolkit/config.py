@@ -1,4 +1,4 @@
-"""What identifies a model (`WALSConfig`) and, apart from it, where and how it ran (`RunOptions`)."""
+"""Hyperparameters, which identify a model (`WALSConfig`), and where and how it is trained (`RunOptions`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class Range:
-    """The values a number may take, both ends included.
+    """The valid values of a number, both ends included.
 
     Attributes
     ----------
@@ -28,39 +28,51 @@ class Range:
     high: float
     integer: bool = False
 
-    def problem(self, value: Any) -> str | None:
+    def problem(self, value: object) -> str | None:
         """Return what is wrong with `value`, or None."""
         kind = numbers.Integral if self.integer else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
-            return f"must be {'a whole number' if self.integer else 'a number'}, but got {value!r}"
-        # A half-precision number cannot be compared with a large bound, nor a large integer as a float.
-        number: Any = value if self.integer else float(value)
-        if not math.isfinite(number) or not self.low <= number <= self.high:
-            return f"must be between {self.low:g} and {self.high:g}, but got {value!r}"
+            return f"must be {'a whole number' if self.integer else 'a number'}, but got {_text(value)}"
+        # A whole number is compared as it is: as a float it could be rounded into the range.
+        number: Any = value
+        if not self.integer:
+            try:
+                number = float(number)
+            except OverflowError:
+                number = math.inf
+        # NaN is in no range.
+        if not self.low <= number <= self.high:
+            return f"must be between {self.low:g} and {self.high:g}, but got {_text(value)}"
         return None
 
     def cast(self, value: Any) -> int | float:
-        """Return `value` as the plain Python number that JSON can hold."""
+        """Return a valid value as the plain Python number that JSON can hold."""
         return int(value) if self.integer else float(value)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The words that an option may take."""
+    """The valid words of an option."""
 
     words: tuple[str, ...]
 
-    def problem(self, value: Any) -> str | None:
+    def problem(self, value: object) -> str | None:
         """Return what is wrong with `value`, or None."""
         if isinstance(value, str) and value in self.words:
             return None
-        return (
-            f"must be one of {', '.join(self.words)}, but got {value!r}{did_you_mean(str(value), self.words)}"
-        )
+        hint = did_you_mean(value, self.words) if isinstance(value, str) else ""
+        return f"must be one of {', '.join(self.words)}, but got {_text(value)}{hint}"
 
     def cast(self, value: Any) -> str:
-        """Return `value` as a plain string."""
+        """Return a valid value as a plain string."""
         return str(value)
+
+
+def _text(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
 
 
 def _parameter(default: Any, valid: Range | Choice, help_: str) -> Any:
@@ -68,14 +80,13 @@ def _parameter(default: Any, valid: Range | Choice, help_: str) -> Any:
 
 
 class _Checked:
-    """Checks every field of a frozen dataclass against its declared range, all mistakes in one go."""
+    """Base of frozen dataclasses whose fields are checked when they are made; all mistakes are reported."""
 
     def __post_init__(self) -> None:
         problems = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value, valid = getattr(self, f.name), f.metadata["valid"]
-            problem = valid.problem(value)
-            if problem:
+            if problem := valid.problem(value):
                 problems.append(f"{f.name} {problem}")
             else:
                 object.__setattr__(self, f.name, valid.cast(value))
@@ -85,14 +96,25 @@ class _Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class WALSConfig(_Checked):
-    """The hyperparameters of weighted alternating least squares: what identifies a model.
+    """The hyperparameters of weighted alternating least squares: they identify a model.
 
-    The only place of defaults and valid ranges. The objective they parametrise is in ``docs/objective.md``.
+    No other place has defaults or valid ranges. ``docs/objective.md`` states the objective.
 
     Raises
     ------
     ConfigError
         When values are out of range; the text names every one of them.
+
+    Examples
+    --------
+    >>> from toolkit import WALSConfig
+    >>> config = WALSConfig(factors=8, regularization=0.5)
+    >>> config.replace(factors=16).factors
+    16
+    >>> WALSConfig(factors=0)
+    Traceback (most recent call last):
+    ...
+    toolkit.errors.ConfigError: factors must be between 1 and 1024, but got 0
     """
 
     factors: int = _parameter(32, Range(1, 1024, integer=True), "k, number of latent factors")
@@ -116,7 +138,7 @@ class WALSConfig(_Checked):
 
     pattern_weight: float = _parameter(0.0, Range(0, 1e6), "how much the factors also explain who rated what")
     momentum: float = _parameter(
-        0.0, Range(0, 0.99), "heavy-ball acceleration: how much of its last change each side goes on by"
+        0.0, Range(0, 0.99), "heavy-ball acceleration: each side repeats this share of its last change"
     )
     clip: Literal["none", "scale"] = _parameter(
         "scale",
@@ -133,7 +155,7 @@ class WALSConfig(_Checked):
 
     @classmethod
     def valid(cls) -> dict[str, Range | Choice]:
-        """Return each hyperparameter's valid range, in declaration order."""
+        """Return each hyperparameter's valid values, in declaration order."""
         return {f.name: f.metadata["valid"] for f in dataclasses.fields(cls)}
 
     @classmethod
@@ -143,39 +165,63 @@ class WALSConfig(_Checked):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> WALSConfig:
-        """Build a config from a mapping; unknown keys are an error that names the nearest valid one."""
+        """Return the config that a mapping of hyperparameters gives; defaults fill the gaps.
+
+        Raises
+        ------
+        ConfigError
+            When keys are unknown, with the nearest valid one of each, or values are out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"hyperparameters must be a mapping of names to values, but got {values!r:.60}")
         valid = cls.valid()
-        problems = [
+        unknown = [
             f"unknown hyperparameter {k!r}{did_you_mean(str(k), valid)}" for k in values if k not in valid
         ]
-        if not problems:
+        if not unknown:
             return cls(**values)
-        for name, value in values.items():
-            problem = valid[name].problem(value) if name in valid else None
-            if problem:
-                problems.append(f"{name} {problem}")
-        raise ConfigError(f"{'; '.join(problems)}; valid are {', '.join(valid)}")
+        wrong = [
+            f"{name} {problem}"
+            for name, value in values.items()
+            if name in valid and (problem := valid[name].problem(value))
+        ]
+        raise ConfigError(f"{'; '.join(unknown + wrong)}; valid are {', '.join(valid)}")
 
     def to_dict(self) -> dict[str, int | float | str]:
-        """Return the hyperparameters as plain Python values; `from_dict` reads them back."""
+        """Return the hyperparameters as plain Python values, which `from_dict` reads back."""
         return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> WALSConfig:
-        """Return a config with some hyperparameters changed."""
+        """Return a config with some hyperparameters changed; raises `ConfigError` as `from_dict`."""
         return self.from_dict({**self.to_dict(), **changes})
+
+
+BACKENDS = ("auto", "numpy", "numba", "cupy", "cuda")
+GPU_BACKENDS = ("cupy", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(_Checked):
-    """Where and how a model is trained; nothing in it identifies the model.
+    """Where and how a model is trained; no option identifies the model.
 
-    ``threads=0`` means every processor this process may use.
+    ``threads=0`` means every processor that this process may use.
+
+    Raises
+    ------
+    ConfigError
+        When values are out of range; the text names every one of them.
+
+    Examples
+    --------
+    >>> from toolkit import RunOptions
+    >>> RunOptions(seed=1, backend="numpy")
+    RunOptions(seed=1, backend='numpy', threads=0, dtype='float32')
     """
 
     seed: int = _parameter(0, Range(0, 2**63 - 1, integer=True), "seed of the random start")
     backend: Literal["auto", "numpy", "numba", "cupy", "cuda"] = _parameter(
         "auto",
-        Choice(("auto", "numpy", "numba", "cupy", "cuda")),
+        Choice(BACKENDS),
         "array backend; auto takes cupy where a GPU is usable, or else numba; cuda is cupy with kernels of "
         "our own, which have not run on a device yet",
     )
@@ -187,59 +233,27 @@ class RunOptions(_Checked):
     )
 
 
-# The two settings of the TensorFlow tutorial: the plane bias=none, regularization_exponent=0 of our family.
-_TUTORIAL = {"iterations": 20, "regularization_exponent": 0.0, "bias": "none", "clip": "none"}
-# Found by benchmarks/quality.py on the validation ratings of its first split, and rounded.
-_FOUND = {"iterations": 40, "unobserved_weight": 0.0, "weight_exponent": 0.0}
+# The TensorFlow tutorial trains special cases of the model: bias=none, regularization_exponent=0.
+_TUTORIAL = WALSConfig(iterations=20, regularization_exponent=0.0, bias="none", clip="none")
+# benchmarks/quality.py measured these values, now rounded, on the validation ratings of its first split.
+_MEASURED = WALSConfig(iterations=40, unobserved_weight=0.0, weight_exponent=0.0)
 PRESETS: dict[str, WALSConfig] = {
     "default": WALSConfig(),
-    "ml-100k": WALSConfig.from_dict(
-        {
-            **_FOUND,
-            "factors": 25,
-            "regularization": 2.1,
-            "regularization_exponent": 0.35,
-            "pattern_weight": 1.2,
-        }
+    "ml-100k": _MEASURED.replace(
+        factors=25, regularization=2.1, regularization_exponent=0.35, pattern_weight=1.2
     ),
-    "ml-1m": WALSConfig.from_dict(
-        {
-            **_FOUND,
-            "factors": 42,
-            "regularization": 1.4,
-            "regularization_exponent": 0.46,
-            "pattern_weight": 0.77,
-        }
+    "ml-1m": _MEASURED.replace(
+        factors=42, regularization=1.4, regularization_exponent=0.46, pattern_weight=0.77
     ),
-    # Extrapolated, never fitted to MovieLens 20M: carried over from what benchmarks/scaling.py found on
-    # MovieLens 1M, with a rank that is a judgement. docs/ablation.md has what that may lose.
-    "ml-20m": WALSConfig.from_dict(
-        {
-            **_FOUND,
-            "factors": 64,
-            "regularization": 0.53,
-            "regularization_exponent": 0.62,
-            "pattern_weight": 1.1,
-        }
+    # Never fitted to MovieLens 20M: extrapolated from what benchmarks/scaling.py measured on MovieLens 1M,
+    # with a rank that is a judgement. docs/ablation.md says how much that may lose.
+    "ml-20m": _MEASURED.replace(
+        factors=64, regularization=0.53, regularization_exponent=0.62, pattern_weight=1.1
     ),
-    "tutorial-default": WALSConfig.from_dict(
-        {
-            **_TUTORIAL,
-            "factors": 5,
-            "regularization": 0.07,
-            "unobserved_weight": 0.01,
-            "observed_weight": 1.0,
-            "weight_exponent": 0.08,
-        }
+    "tutorial-default": _TUTORIAL.replace(
+        factors=5, regularization=0.07, unobserved_weight=0.01, observed_weight=1.0, weight_exponent=0.08
     ),
-    "tutorial-tuned": WALSConfig.from_dict(
-        {
-            **_TUTORIAL,
-            "factors": 34,
-            "regularization": 9.83,
-            "unobserved_weight": 0.001,
-            "observed_weight": 189.8,
-            "weight_exponent": 1.0,
-        }
+    "tutorial-tuned": _TUTORIAL.replace(
+        factors=34, regularization=9.83, unobserved_weight=0.001, observed_weight=189.8, weight_exponent=1.0
     ),
 }

@@ -1,14 +1,15 @@
-"""Files outside of docs/ on the site: every one that a page links to, and links that lead there.
+"""Put files from outside of docs/ on the site, and change the links that lead to them.
 
-In the repository a page of docs/ says ``../benchmarks/RESULTS.md``, which is right for whoever reads it
-there. On the site that file is ``project/benchmarks/RESULTS.md``, a page like the others; what is not
-Markdown is put beside it as it is.
+In the repository, a page of docs/ links to ``../benchmarks/RESULTS.md``. On the site, that file is the page
+``project/benchmarks/RESULTS.md``. The site has every file that a page links to; a file that is not Markdown
+is copied as it is.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = "project/"
-# Pages of the menu that no other page has to link to.
+# The menu links to these pages, so no other page has to.
 _ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md", "cluster/manifests/README.md")
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files that pages link to, and those that these link to."""
+    """Add the files that pages link to, and the files that these link to in turn."""
     waiting = [*_ALWAYS, *(f"docs/{file.src_uri}" for file in files.documentation_pages())]
     seen = set(waiting)
     while waiting:
@@ -43,26 +44,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Have the links of a page lead to where their targets are on the site."""
+    """Return a page whose links lead to their targets on the site."""
     source = repository_of(page.file.src_uri)
     start = posixpath.dirname(page.file.src_uri)
 
-    def replace(found: re.Match[str]) -> str:
-        target = target_of(source, found[2])
+    def replace(link: re.Match[str]) -> str:
+        target = target_of(source, link[2])
         if target is None:
-            return found[0]
-        return found[1] + posixpath.relpath(site_of(target), start or ".") + (found[3] or "")
+            return link[0]
+        return link[1] + posixpath.relpath(site_of(target), start or ".") + (link[3] or "")
 
     return outside_of_code(markdown, lambda text: _LINK.sub(replace, text))
 
 
 def site_of(name: str) -> str:
-    """Return where a file of the repository is on the site."""
+    """Return the address on the site of a file of the repository."""
     return name.removeprefix("docs/") if name.startswith("docs/") else OUTSIDE + name
 
 
 def repository_of(uri: str) -> str:
-    """Return which file of the repository a page of the site is."""
+    """Return the file of the repository that a page of the site shows."""
     return uri.removeprefix(OUTSIDE) if uri.startswith(OUTSIDE) else f"docs/{uri}"
 
 
@@ -77,19 +78,19 @@ def target_of(source: str, link: str) -> str | None:
 
 
 def linked(name: str) -> list[str]:
-    """Return the files of the repository outside of docs/, or in it, that a page links to."""
-    found: list[str] = []
+    """Return the files of the repository that a page links to, inside and outside of docs/."""
+    targets: list[str] = []
 
     def collect(text: str) -> str:
-        found.extend(t for link in _LINK.finditer(text) if (t := target_of(name, link[2])))
+        targets.extend(t for link in _LINK.finditer(text) if (t := target_of(name, link[2])))
         return text
 
     outside_of_code((ROOT / name).read_text(encoding="utf-8"), collect)
-    return found
+    return targets
 
 
-def outside_of_code(markdown: str, change: Any) -> str:
-    """Return Markdown with everything changed but its fenced blocks."""
+def outside_of_code(markdown: str, change: Callable[[str], str]) -> str:
+    """Return Markdown in which `change` was applied to everything but the fenced blocks."""
     parts, at = [], 0
     for block in _FENCED.finditer(markdown):
         parts += [change(markdown[at : block.start()]), block[0]]

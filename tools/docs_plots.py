@@ -1,10 +1,10 @@
-"""The plots of docs/benchmarks.md, drawn from the tables of benchmarks/RESULTS.md.
+"""Draw the plots of docs/benchmarks.md from the tables of benchmarks/RESULTS.md.
 
     python tools/docs_plots.py
 
-writes ``docs/assets/*.svg``. Nothing is drawn that is not in a table there, and the tests compare what is
-committed with what the tables say now. SVG by hand: the same bytes everywhere, which no plotting library
-promises.
+writes ``docs/assets/*.svg``. The plots show nothing that is not in a table there. The tests draw them again
+and compare them with the committed files, so the same tables must give the same bytes everywhere. No plotting
+library promises that, so this module writes SVG by hand.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 ASSETS = ROOT / "docs/assets"
-# Okabe and Ito's colours; walslab is always the first.
+# These are Okabe and Ito's colours. walslab always has the first.
 OURS, OTHERS, INK, FAINT = "#0072b2", "#9aa5b1", "#1f2933", "#d9dee4"
 WIDTH, LABELS, ROW = 520, 178, 22  # CSS pixels: a telephone shows them at three quarters
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: what it is of, its length, its spread if there is one, and what is written beside it."""
+    """A bar of a plot: its label, its length, its spread (0 for none), and the text beside it."""
 
     label: str
     value: float
@@ -35,12 +35,12 @@ class Bar:
 
     @property
     def ours(self) -> bool:
-        """Whether it is walslab's."""
+        """Whether the bar shows walslab."""
         return self.label.startswith("walslab")
 
 
 def table(results: str, *headings: str) -> list[list[str]]:
-    """Return the cells of the first table below a heading, below the next heading, and so on."""
+    """Return the cells of the first table below the last of some headings, each below the one before."""
     at = 0
     for heading in headings:
         at = results.index(heading, at)
@@ -55,7 +55,7 @@ def table(results: str, *headings: str) -> list[list[str]]:
 
 
 def bars(title: str, groups: Sequence[tuple[str, Sequence[Bar]]], *, start: float = 0.0) -> str:
-    """Return horizontal bars, group below group; on an axis that does not begin at 0, dots."""
+    """Return a plot of horizontal bars, group below group, or of dots if the axis does not begin at 0."""
     most = max(bar.value + bar.spread for _, group in groups for bar in group)
     room = WIDTH - LABELS - 74
 
@@ -72,7 +72,7 @@ def bars(title: str, groups: Sequence[tuple[str, Sequence[Bar]]], *, start: floa
             colour = OURS if bar.ours else OTHERS
             parts += [
                 text(LABELS - 8, y + 12, bar.label, anchor="end"),
-                # The length of a bar that does not begin at 0 would say nothing.
+                # A bar that does not begin at 0 would have a length without meaning.
                 f'<circle cx="{end:.1f}" cy="{middle}" r="5" fill="{colour}"/>'
                 if start
                 else f'<rect x="{LABELS}" y="{y}" width="{end - LABELS:.1f}" height="15" fill="{colour}"/>',
@@ -90,7 +90,7 @@ def bars(title: str, groups: Sequence[tuple[str, Sequence[Bar]]], *, start: floa
 
 
 def curves(title: str, across: str, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
-    """Return curves over a logarithmic axis, each point written out once at the last curve's height."""
+    """Return a plot of curves over a logarithmic axis, with the x of every point written below it."""
     top, bottom, left, right = 56, 246, 54, WIDTH - 20
     xs = sorted({x for _, points in lines for x, _ in points})
     ys = [y for _, points in lines for _, y in points]
@@ -124,14 +124,14 @@ def curves(title: str, across: str, lines: Sequence[tuple[str, Sequence[tuple[fl
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", weight: str = "normal") -> str:
-    """Return a line of text."""
+    """Return a line of text at a point."""
     return (
         f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-weight="{weight}">{escape(words)}</text>'
     )
 
 
 def picture(title: str, height: int, parts: Sequence[str]) -> str:
-    """Return a whole picture, on paper of its own: it is shown on dark pages, too."""
+    """Return a whole picture with a light background of its own, so that dark pages show it, too."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" height="{height}" '
@@ -151,7 +151,7 @@ def picture(title: str, height: int, parts: Sequence[str]) -> str:
 
 
 def quality(results: str) -> str:
-    """Return test RMSE of the tutorial's settings, ours and cmfrec's."""
+    """Return the plot of the test RMSE of the tutorial's settings, of walslab and of cmfrec."""
     groups = []
     for data in ("MovieLens 100K", "MovieLens 1M"):
         group = []
@@ -163,7 +163,7 @@ def quality(results: str) -> str:
 
 
 def solver(results: str) -> str:
-    """Return seconds an iteration on MovieLens 1M by rank."""
+    """Return the plot of the seconds an iteration takes on MovieLens 1M, by rank."""
     ranks: dict[str, list[Bar]] = {}
     for rank, contestant, seconds, *_ in table(results, "## Solver on a CPU", "### MovieLens 1M"):
         ranks.setdefault(rank, []).append(Bar(contestant, float(seconds), seconds))
@@ -171,7 +171,7 @@ def solver(results: str) -> str:
 
 
 def ingest(results: str) -> str:
-    """Return time and memory of an ingest of 20 million ratings."""
+    """Return the plot of the time of an ingest of 20 million ratings."""
     rows = table(results, "## Ingest")
     return bars(
         "Ingest of 20 million ratings, 2 cores",
@@ -180,7 +180,7 @@ def ingest(results: str) -> str:
 
 
 def memory(results: str) -> str:
-    """Return the peak memory of the same ingest."""
+    """Return the plot of the peak memory of an ingest of 20 million ratings."""
     rows = table(results, "## Ingest")
     return bars(
         "Peak memory of that ingest",
@@ -189,7 +189,7 @@ def memory(results: str) -> str:
 
 
 def samplers(results: str) -> str:
-    """Return the best error so far of TPE and of random search."""
+    """Return the plot of the best error so far of TPE and of random search, by number of trials."""
     begin = results.index("| sampler |")
     counts = [cell.strip() for cell in results[begin:].partition("\n")[0].strip("|").split("|")][1:-1]
     lines = []
@@ -209,7 +209,7 @@ PLOTS = {
 
 
 def drawn() -> dict[str, str]:
-    """Return every plot by the name of its file."""
+    """Return the SVG of every plot, by the name of its file."""
     results = RESULTS.read_text(encoding="utf-8")
     return {name: draw(results) for name, draw in PLOTS.items()}
 

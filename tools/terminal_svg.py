@@ -2,7 +2,7 @@
 
     python tools/terminal_svg.py docs/demo.svg 'walslab results first --top 5' 'walslab refit first'
 
-The commands run in the current folder, one after another; the first that fails ends it.
+The commands run in the current folder, one after another. If one fails, no picture is written.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _WIDTH = 104
 
 
 def main(path: str, *commands: str) -> None:
-    """Run commands, and write the picture of them to `path`."""
+    """Run commands, and write a picture of them and their output to `path`."""
     screen = Console(record=True, width=_WIDTH, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     environment = {**os.environ, "COLUMNS": str(_WIDTH), "FORCE_COLOR": "1", "TERM": "xterm-256color"}
     for command in commands:
         screen.print(Text(f"$ {command}", style="bold green"), soft_wrap=True)
-        done = subprocess.run(  # noqa: S602 - what its user typed
+        done = subprocess.run(  # noqa: S602 - the user typed it
             command, shell=True, env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
@@ -32,7 +32,7 @@ def main(path: str, *commands: str) -> None:
         screen.print(Text.from_ansi(done.stdout.rstrip("\n")), soft_wrap=True)
         screen.print()
     drawn = screen.export_svg(title="walslab")
-    # Fonts of another host: a picture must not ask for anything.
+    # Rich refers to fonts of another host. A picture must not load anything.
     drawn = re.sub(r"@font-face \{[^}]*\}", "", drawn)
     with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(drawn)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.evaluation.metrics import predict_pairs
-from toolkit.models.ensemble import common_scale
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, common_scale
+from toolkit.predictor import predict_pairs
 from tune.results import TrialResult, loss
 from tune.selection import greedy
 from tune.study import Study
 
 if TYPE_CHECKING:
-    from toolkit.commands.progress import Tell
+    from toolkit.commands.progress import StepProgress
     from toolkit.datasets.dataset import RatingsDataset
 
 # Predictions of so many trials are in memory at once.
@@ -41,7 +40,7 @@ class Choice(NamedTuple):
     retrained: list[str]
 
 
-def choose(study: Study, data: RatingsDataset, n: int, tell: Tell) -> Choice:
+def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Choice:
     """Choose up to `n` trials of a search for the least RMSE, as `tune.selection.greedy` does.
 
     Parameters

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StudyError
-from toolkit.files.address import located, reaching, said
+from toolkit.files.address import as_path, error_text, store_errors
 from toolkit.files.masking import mask
 from tune import lease
 
@@ -51,7 +51,7 @@ class Mirror:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        root: Any = located(self.address, StudyError)
+        root: Any = as_path(self.address, StudyError)
         self._fs, self._root = root.fs, root.path
         scratch = tempfile.mkdtemp(prefix="walslab-study-")
         self.folder = Path(scratch) / self.address.rpartition("/")[2]
@@ -113,7 +113,9 @@ class Mirror:
                 raise StudyError(f"there is a study {self.shown} already: another process just made it")
             self.push()
         except FileNotFoundError as error:
-            raise StudyError(f"{self.shown} cannot be written to: {said(error, self.address)}") from error
+            raise StudyError(
+                f"{self.shown} cannot be written to: {error_text(error, self.address)}"
+            ) from error
 
     def fetch(self) -> bool:
         """Bring the directory in step with the copy; False where there is none."""
@@ -317,8 +319,8 @@ class Mirror:
             except (StudyError, OSError) as error:
                 if time.monotonic() > deadline:
                     raise StudyError(
-                        f"not all of {self.folder} is at {self.shown}: {said(error, self.address)}; it is "
-                        "kept here, and a resume from there runs again what is missing"
+                        f"not all of {self.folder} is at {self.shown}: {error_text(error, self.address)}; it "
+                        "is kept here, and a resume from there runs again what is missing"
                     ) from error
                 time.sleep(_PAUSE)
             else:
@@ -334,4 +336,4 @@ class Mirror:
         self._fs.pipe_file(f"{self._root}/{name}", content)
 
     def _reaching(self) -> contextlib.AbstractContextManager[None]:
-        return reaching(self.address, StudyError, _REACH)
+        return store_errors(self.address, StudyError, _REACH)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from toolkit.errors import StudyError
-from toolkit.files.address import is_address, without_file
+from toolkit.files.address import is_address, strip_file_scheme
 from tune.mirror import Mirror
 
 
@@ -139,5 +139,5 @@ class Folder:
 
 def place_of(path: str | Path) -> Place:
     """Return the place that a path or an address names."""
-    path = without_file(path)
+    path = strip_file_scheme(path)
     return Mirror(str(path)) if is_address(path) else Folder(path)

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StudyError
 from toolkit.files.masking import mask
-from toolkit.models.base import Model
-from toolkit.models.ensemble import Ensemble
-from toolkit.models.files import check_target
-from toolkit.models.wals import WALS
+from toolkit.models import WALS, Ensemble, Model, check_target
 from tune.members import Choice, choose, model_of
 from tune.registering import Registered, Registry, Target
 from tune.results import TrialResult
@@ -22,7 +19,7 @@ from tune.study import Study
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from toolkit.commands.progress import Tell
+    from toolkit.commands.progress import StepProgress
     from toolkit.datasets.dataset import RatingsDataset
 
 
@@ -82,7 +79,7 @@ def refit_best(
     ensemble: int = 0,
     titles: Any = None,
     register: Target | None = None,
-    tell: Tell = lambda *_: None,
+    tell: StepProgress = lambda *_: None,
 ) -> Refit:
     """Retrain the best trial's configuration, or several, on training and validation ratings, and test it.
 
@@ -161,7 +158,9 @@ def refit_best(
     return refit
 
 
-def _fit(trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell: Tell) -> dict[str, WALS]:
+def _fit(
+    trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell: StepProgress
+) -> dict[str, WALS]:
     ratings, done, total = data.train_and_valid(), 0, sum(trial["iterations"] for trial in trials)
 
     def count(_: Any) -> None:

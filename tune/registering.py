@@ -16,7 +16,7 @@ import numpy as np
 
 from toolkit.errors import ConfigError, ModelError, StudyError
 from toolkit.files.masking import mask
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.serving.mlflow_model import write_mlflow_model
 from toolkit.serving.opening import open_model
 from tune.study import Study

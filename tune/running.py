@@ -21,7 +21,7 @@ from tune.results import TrialResult, loss
 from tune.training import Segment, TrialSettings
 
 if TYPE_CHECKING:
-    from toolkit.solver.factors import Factors
+    from toolkit.solver import Factors
     from tune.results import System
     from tune.spec import SearchSpec
     from tune.study import Study

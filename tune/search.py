@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.backends.base import GPU_BACKENDS, Backend
-from toolkit.backends.device import keep_kernels_locally
+from toolkit.backends import Backend
+from toolkit.backends.kernel_cache import keep_kernels_locally
+from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files.masking import mask
 from tune import warmstart

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from toolkit.backends.base import GPU_BACKENDS
-from toolkit.config import PRESETS, WALSConfig
+from toolkit.config import BACKENDS, PRESETS, WALSConfig
 from toolkit.errors import SpecError
 from tune.early_stopping import EarlyStopping
 from tune.metric import SearchMetric
@@ -184,7 +183,7 @@ class SearchSpec:
             keep_factors=read.word(values["keep_factors"], "keep_factors", ("all", "best", "none")),
             cpu=read.real(resources["cpu"], "resources.cpu", 0),
             gpu=read.real(resources["gpu"], "resources.gpu", 0),
-            backend=read.word(values["backend"], "backend", ("auto", "numpy", "numba", *GPU_BACKENDS)),
+            backend=read.word(values["backend"], "backend", BACKENDS),
         )
         if not read.problems:
             spec._check_weights(read.problems)

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import StudyError
 from toolkit.files.masking import mask
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 from tune.results import TrialResult
 from tune.study import Study
 from tune.tracking import Tracking

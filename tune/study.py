@@ -17,9 +17,9 @@ from typing import Any, cast
 
 from toolkit.errors import StudyError, did_you_mean
 from toolkit.files import atomic
-from toolkit.files.address import is_address, located, reaching
+from toolkit.files.address import as_path, is_address, store_errors
 from toolkit.files.masking import mask
-from toolkit.solver.factors import Factors
+from toolkit.solver import Factors
 from tune.journal import Journal
 from tune.place import Place, place_of
 from tune.results import TrialResult, best_first, loss
@@ -78,8 +78,8 @@ class Study:
         """
         found = cls.find(name) or (None if is_address(name) else cls.find(f"{kept_in()}/{name}"))
         if found is None:
-            root = located(kept_in(), StudyError)
-            with reaching(kept_in(), StudyError, "check WALSLAB_STUDIES"):
+            root = as_path(kept_in(), StudyError)
+            with store_errors(kept_in(), StudyError, "check WALSLAB_STUDIES"):
                 known = [p.parent.name for p in root.glob("*/study.json")]
             hint = did_you_mean(Path(name).name, known) or (
                 f": known are {', '.join(sorted(known)[:8])}" if known else ""

@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from toolkit.backends.base import GPU_BACKENDS, Backend, BackendName
-from toolkit.backends.device import DeviceShare, is_out_of_memory, keep_kernels_locally
-from toolkit.backends.rows import TrainingData
-from toolkit.config import WALSConfig
+from toolkit.backends import Backend, BackendName
+from toolkit.backends.device_share import DeviceShare, device_share, is_out_of_memory
+from toolkit.backends.kernel_cache import keep_kernels_locally
+from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError, WalslabError
-from toolkit.evaluation.metrics import pairs_on, rmse
-from toolkit.evaluation.ranking import rank
-from toolkit.solver import stopping
-from toolkit.solver.factors import Factors
-from toolkit.solver.trainer import Trainer
+from toolkit.evaluation import pairs_on, rank, rmse
+from toolkit.solver import Factors, Trainer, TrainingData, stopping
 from tune.metric import SearchMetric
 from tune.results import System
 
@@ -130,7 +127,7 @@ class TrialWorker:
     def __init__(self, ratings: TrialRatings, settings: TrialSettings) -> None:
         self._settings = settings
         backend = _backend(settings)
-        self.share = DeviceShare(backend, settings.gpu) if backend.on_gpu else None
+        self.share = device_share(backend, settings.gpu)
         self._trainer: Trainer | None = None
         self._best: tuple[Factors, dict[str, float]] | None = None
         try:
@@ -145,7 +142,8 @@ class TrialWorker:
                 f"the ratings must fit into the GPU memory of a trial, {self.share}, but: {error}; give each "
                 "trial a larger share (resources.gpu)"
             ) from error
-        self._matrices = ratings["train"], ratings["valid"].tocsr() if settings.metric.k else None
+        # A ranking reads them row by row.
+        self._matrices = ratings["train"], ratings["valid"].tocsr()
 
     def begin(self, config: WALSConfig) -> None:
         """Take up another configuration."""

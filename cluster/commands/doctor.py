@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.files.masking import mask
 
 if TYPE_CHECKING:
-    from toolkit.commands.machine import Check
+    from toolkit.commands.machine_checks import Check
 
-_SOURCES = ("toolkit.commands.machine", "tune.doctor")
+_SOURCES = ("toolkit.commands.machine_checks", "tune.doctor")
 
 
 @click.command()

@@ -43,7 +43,6 @@ struct Fiber {
     char* stack;
     State state;
     unsigned long long given;
-    float a[4], b[2];
 };
 
 static Fiber fibers[MOST];
@@ -93,48 +92,6 @@ template <class T>
 static T __shfl_xor_sync(unsigned mask, T value, int bits)
 {
     return __shfl_sync(mask, value, (cuda_on_cpu::current % cuda_on_cpu::WARP) ^ bits);
-}
-
-static float __uint_as_float(unsigned bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-// As cvt.rna.tf32.f32: 10 bits behind the point, halves away from zero.
-static unsigned to_tf32(float x)
-{
-    unsigned bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (bits + 0x1000u) & ~0x1fffu;
-}
-
-// As mma.sync.m16n8k8 on TF32, from the layout of its fragments in the manual of PTX; the numbers of a sum are added one
-// after the other. Bits that TF32 has not are an error, as a GPU ignores them.
-static void multiply_tf32(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2])
-{
-    using namespace cuda_on_cpu;
-    Fiber& own = fibers[current];
-    const unsigned first = current / WARP * WARP, lane = current % WARP, g = lane / 4, t = lane % 4;
-    for (int i = 0; i < 4; ++i) {
-        own.a[i] = __uint_as_float(a[i]);
-        if (a[i] & 0x1fffu || b[i / 2] & 0x1fffu) {
-            give_up("a number for the tensor cores is not rounded");
-        }
-    }
-    own.b[0] = __uint_as_float(b[0]);
-    own.b[1] = __uint_as_float(b[1]);
-    wait(AT_WARP);
-    for (unsigned i = 0; i < 4; ++i) {
-        const unsigned row = g + i / 2 * 8, column = 2 * t + i % 2;
-        for (unsigned k = 0; k < 8; ++k) {
-            const Fiber& left = fibers[first + row % 8 * 4 + k % 4];
-            const Fiber& right = fibers[first + column * 4 + k % 4];
-            sums[i] += left.a[row / 8 + k / 4 * 2] * right.b[k / 4];
-        }
-    }
-    wait(AT_WARP);
 }
 
 template <class T>

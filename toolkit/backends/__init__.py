@@ -1,1 +1,35 @@
-"""An array module, and the operations on ratings that the solver asks of it."""
+"""An array module, and the operations on ratings that the solver and the ranking ask of it.
+
+`Backend` is NumPy and the reference; each subclass overrides what it does better. No other room asks which
+backend it has.
+"""
+
+from __future__ import annotations
+
+from toolkit.backends.base import Backend, BackendName
+from toolkit.backends.best import Best, at_most, largest
+from toolkit.backends.cuda import CudaBackend
+from toolkit.backends.cupy import CupyBackend, cupy_problem
+from toolkit.backends.equations import EquationBuilder, Equations
+from toolkit.backends.half_step import HalfStep
+from toolkit.backends.numba import NumbaBackend
+from toolkit.backends.processors import usable_processors
+from toolkit.backends.rows import Batch, RatingRows
+
+__all__ = [
+    "Backend",
+    "BackendName",
+    "Batch",
+    "Best",
+    "CudaBackend",
+    "CupyBackend",
+    "EquationBuilder",
+    "Equations",
+    "HalfStep",
+    "NumbaBackend",
+    "RatingRows",
+    "at_most",
+    "cupy_problem",
+    "largest",
+    "usable_processors",
+]

@@ -1,161 +1,224 @@
-"""The array backend: NumPy on threads, with or without compiled loops, or CuPy on a GPU, behind one object.
+"""The backend of NumPy: the reference for every operation, written on an array module `xp`.
 
-The only place that imports CuPy. *Installed* (the package is there) and *usable* (a device answers) are told
-apart, because CuPy imports well on a machine without a GPU and fails at the first allocation.
+Other backends are subclasses. They override the operations that they do better, and fall back to these.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from toolkit.errors import BackendError
+from toolkit.arrays import Array, ArrayModule, DeviceArray, DType, Ratings
+from toolkit.backends.best import Best, BestColumns, Partition, at_most, stored
+from toolkit.backends.blas import one_blas_thread
+from toolkit.backends.equations import EquationBuilder
+from toolkit.backends.half_step import HalfStep
+from toolkit.backends.processors import usable_processors
+from toolkit.backends.rows import Batch, RatingRows
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.errors import BackendError, ConfigError
+from toolkit.predictor import Predictor, Side, predict_pairs
 
-if TYPE_CHECKING:
-    from toolkit.backends.cuda.space import KernelSpace
-
+_T = TypeVar("_T")
 BackendName = Literal["auto", "numpy", "numba", "cupy", "cuda"]
-GPU_BACKENDS = ("cupy", "cuda")
-# Batches that fill a card: padded ratings, bytes, and scores of a ranking.
-_ENTRIES_ON_GPU, _BATCH_ON_GPU, _SCORES_ON_GPU = 1 << 22, 1 << 31, 1 << 26
-
-
-def cupy_problem() -> str | None:
-    """Return why CuPy cannot be used here, or None when a device answers."""
-    if importlib.util.find_spec("cupy") is None:
-        return "cupy is not installed: pip install 'walslab[gpu]'"
-    try:
-        cupy = importlib.import_module("cupy")
-        if not cupy.cuda.is_available():
-            return (
-                "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
-            )
-        cupy.zeros(1)
-    except Exception as error:  # noqa: BLE001 - a broken driver raises anything; all of it means "not usable"
-        return f"cupy is installed, but its device is not usable: {error}"
-    return None
-
-
-def numba_problem() -> str | None:
-    """Return why Numba cannot compile here, or None when it can."""
-    try:
-        importlib.import_module("toolkit.backends.numba.rows")
-    except Exception as error:  # noqa: BLE001 - without its LLVM, or beside a NumPy that is too new, it raises anything
-        return f"numba is not usable: {error}; pip install numba"
-    return None
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    # Linux alone says which processors a process is confined to.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# What is tried, in this order, before NumPy, where a name is only preferred.
+_PREFERRED: dict[str, tuple[str, ...]] = {
+    "auto": ("cupy", "numba"),
+    "cupy": ("cupy", "numba"),
+    "cuda": ("cuda", "numba"),
+    "numba": ("numba",),
+    "numpy": (),
+}
+# Pairs gathered at once, so that two factor rows for each of them are the only large temporaries.
+_PAIRS = 1 << 16
+# Users of a batch, at least, where there are more items than a batch has scores for.
+_RANKED_ROWS = 64
 
 
 class Backend:
-    """An array module `xp` and what the solver needs beside it.
+    """NumPy, and what the solver and the ranking ask of an array module.
 
     Parameters
     ----------
-    name : {"numpy", "numba", "cupy", "cuda"}
-        NumPy alone, NumPy with loops compiled by Numba, CuPy, or CuPy with kernels of our own. Use `require`
-        to fail when it is not usable, `prefer` to fall back to NumPy.
     threads : int, default 0
-        CPU threads that solve rows side by side (not on a GPU); 0 means all that this process may use.
+        CPU threads that work side by side; 0 means all that this process may use.
 
     Attributes
     ----------
+    name : str
+        ``"numpy"``; a subclass has its own.
     xp : module
-        ``numpy`` or ``cupy``.
-    compiled : bool
-        Whether rows are solved by compiled loops.
-    on_gpu : bool
-        Whether arrays are on a GPU.
-    kernels : KernelSpace or None
-        Where kernels of our own run, and their scratch memory; None where rows are solved without.
-    batch_entries : int
-        Padded ratings that one batch of rows holds at most (but one row is never cut).
-    batch_rows : int
-        Rows that one batch holds at most.
+        The array module: ``numpy`` or ``cupy``.
+    threads : int
+        CPU threads that work side by side.
+    batch_entries, batch_rows : int
+        Padded ratings, and rows, that one batch of rows holds at most; a single row is never cut.
     batch_bytes : int
-        Bytes that one batch's gathered factors and systems take at most (but one row is never cut).
+        Bytes that the gathered factors and the systems of one batch take at most.
     batch_scores : int
         Users × items whose scores are in memory at once when items are ranked.
+
+    Raises
+    ------
+    ConfigError
+        When `threads` is not a whole number from 0 to 4096.
+
+    Examples
+    --------
+    >>> backend = Backend.require("numpy", threads=1)
+    >>> backend.asarray([1, 2], "float32").sum()
+    np.float32(3.0)
     """
 
-    def __init__(self, name: Literal["numpy", "numba", "cupy", "cuda"], threads: int = 0) -> None:
-        self.name = name
-        self.compiled = name == "numba"
-        self.on_gpu = on_gpu = name in GPU_BACKENDS
-        self.xp: Any = importlib.import_module("cupy" if on_gpu else "numpy")
-        self.threads = 1 if on_gpu else threads or usable_processors()
-        # On the CPU a batch should stay in the cache; on a GPU it should fill the card.
-        self.batch_entries, self.batch_rows = (_ENTRIES_ON_GPU, 1 << 14) if on_gpu else (1 << 15, 1 << 9)
-        self.batch_bytes = _BATCH_ON_GPU if on_gpu else 1 << 26
-        self.batch_scores = _SCORES_ON_GPU if on_gpu else 1 << 21
-        self.kernels: KernelSpace | None = None
-        if name == "cuda":
-            from toolkit.backends.cuda.space import KernelSpace
+    name: ClassVar[str] = "numpy"
+    _kinds: ClassVar[dict[str, type[Backend]]] = {}
 
-            self.kernels = KernelSpace()
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A subclass with a name of its own is one that can be asked for by name.
+        if "name" in cls.__dict__:
+            Backend._kinds[cls.name] = cls
 
-    @classmethod
-    def require(cls, name: BackendName, threads: int = 0) -> Backend:
-        """Return the named backend, or raise `BackendError` with the reason it cannot be used."""
-        if name in _PROBLEMS and (problem := _PROBLEMS[name]()):
-            raise BackendError(problem)
-        return cls.prefer("cupy", threads) if name == "auto" else cls(name, threads)
+    def __init__(self, threads: int = 0) -> None:
+        threads = RunOptions(threads=threads).threads
+        self.xp: ArrayModule = np
+        self.threads = threads or usable_processors()
+        # A batch should stay in the cache.
+        self.batch_entries, self.batch_rows = 1 << 15, 1 << 9
+        self.batch_bytes, self.batch_scores = 1 << 26, 1 << 21
 
     @classmethod
-    def prefer(cls, name: BackendName, threads: int = 0) -> Backend:
-        """Return the named backend where it is usable, and otherwise the next of CuPy, Numba and NumPy."""
-        choices: dict[str, tuple[Literal["numba", "cupy", "cuda"], ...]] = {
-            "numpy": (),
-            "numba": ("numba",),
-            "cuda": ("cuda", "numba"),
-        }
-        for choice in choices.get(name, ("cupy", "numba")):
-            if _PROBLEMS[choice]() is None:
-                return cls(choice, threads)
-        return cls("numpy", threads)
+    def problem(cls) -> str | None:
+        """Return why this backend cannot be used here, or None where it can."""
+        return None
 
-    def fit_in(self, limit: int, spare: int | None = None) -> None:
-        """Keep batches on a GPU small enough for the memory that there is for them.
+    @staticmethod
+    def require(name: BackendName, threads: int = 0) -> Backend:
+        """Return the named backend.
 
         Parameters
         ----------
-        limit : int
-            Bytes that the process may take of the device.
-        spare : int, optional
-            How many of them nothing else takes; by default half.
+        name : {"auto", "numpy", "numba", "cupy", "cuda"}
+            Which; ``"auto"`` is the first usable of CuPy, Numba and NumPy.
+        threads : int, default 0
+            As `Backend`.
+
+        Raises
+        ------
+        BackendError
+            When it cannot be used here; the text gives the reason.
+        ConfigError
+            When there is no backend of that name.
         """
-        # While a batch is built, CuPy copies the gathered factors to transpose them, and a batch that must be
-        # built in double precision is there in both: up to four times what is counted.
-        spare = limit // 2 if spare is None else spare
-        self.batch_bytes = max(1 << 20, min(_BATCH_ON_GPU, spare // 4))
-        # Some 40 bytes of numbers and places for each padded rating, which then take a twentieth at most, and
-        # some 24 for each score.
-        self.batch_entries = max(1 << 12, min(_ENTRIES_ON_GPU, limit // 1024))
-        self.batch_scores = max(1 << 12, min(_SCORES_ON_GPU, spare // 64))
+        kind = _kind(name)
+        if name == "auto":
+            return Backend.prefer(name, threads)
+        if problem := kind.problem():
+            raise BackendError(problem)
+        return kind(threads)
+
+    @staticmethod
+    def prefer(name: BackendName, threads: int = 0) -> Backend:
+        """Return the named backend where it can be used, and otherwise the next best one.
+
+        Parameters
+        ----------
+        name, threads
+            As `require`. After a backend of the GPU comes Numba, and after Numba comes NumPy.
+
+        Raises
+        ------
+        ConfigError
+            When there is no backend of that name.
+        """
+        _kind(name)
+        usable = (kind for kind in map(_kind, _PREFERRED[name]) if kind.problem() is None)
+        return next(usable, Backend)(threads)
 
     def __repr__(self) -> str:
-        return f"Backend({self.name!r}, threads={self.threads})"
+        return f"{type(self).__name__}(threads={self.threads})"
 
-    def asarray(self, array: Any, dtype: Any = None) -> Any:
-        """Return `array` on this backend's device, without a copy where none is needed."""
-        return self.xp.asarray(array, dtype=dtype)
+    def asarray(self, array: npt.ArrayLike, dtype: DType | None = None) -> DeviceArray:
+        """Return `array` on the device of this backend, without a copy where none is needed."""
+        return self.xp.asarray(array, dtype=dtype)  # type: ignore[no-any-return]
 
-    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: DeviceArray) -> Array:
         """Return `array` in host memory."""
-        return self.xp.asnumpy(array) if self.on_gpu else np.asarray(array)
+        return np.asarray(array)
 
-    def solve_spd(self, matrices: Any, vectors: Any) -> Any:
+    def side(self, side: Side, dtype: DType | None = None) -> Side:
+        """Return factors and biases on the device of this backend."""
+        return Side(self.asarray(side.factors, dtype), self.asarray(side.bias, dtype))
+
+    def rows(self, matrix: Ratings, dtype: str = "float32") -> RatingRows:
+        """Return ratings laid out for this backend.
+
+        Parameters
+        ----------
+        matrix : scipy.sparse CSR, shape (n_rows, n_columns)
+            Ratings that `toolkit.inputs` has checked.
+        dtype : {"float32", "float64"}
+            Precision of the values.
+        """
+        return RatingRows(
+            matrix, self.xp, dtype, batch_entries=self.batch_entries, batch_rows=self.batch_rows
+        )
+
+    def reserve(self, rows: Sequence[RatingRows], config: WALSConfig) -> None:
+        """Take the scratch memory that a training needs, so that its iterations take none."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of scratch memory that are held from one training to the next."""
+        return 0
+
+    # ------------------------------------------------------------------------------------ solving rows
+
+    def solve_rows(self, step: HalfStep) -> Side:
+        """Return the factors and biases that minimise the objective, the other side being fixed.
+
+        Parameters
+        ----------
+        step : HalfStep
+            What to solve.
+
+        Returns
+        -------
+        Side
+            Factors, shape (n_rows, k), and biases, shape (n_rows,). A row without ratings is zero.
+
+        Raises
+        ------
+        SolverError
+            When the solution of a row is not finite; a backend that does not wait for its device raises it in
+            `require_solved`.
+        """
+        solution, equations = step.new_solution(), EquationBuilder(step)
+
+        def solve(batch: Batch) -> None:
+            left, right, _ = equations.build_visibly(batch)
+            solution[batch.rows] = self.solve_spd(left, right)
+
+        # Gathered factors, and the systems with the solver's copy of them.
+        size = step.dtype.itemsize * step.unknowns
+        self.each(solve, self._within(step.rows, lambda width: size * (width + 2 * step.unknowns)))
+        return step.side(solution)
+
+    def require_solved(self, rows: RatingRows, config: WALSConfig) -> None:
+        """Make sure that the last `solve_rows` of these rows found a solution for each of them.
+
+        Raises
+        ------
+        SolverError
+            When a row has none.
+        """
+
+    def solve_spd(self, matrices: DeviceArray, vectors: DeviceArray) -> DeviceArray:
         """Solve a stack of symmetric positive definite systems.
 
         Parameters
@@ -166,65 +229,181 @@ class Backend:
         Returns
         -------
         array, shape (n, m)
-            Rows of a singular system are not finite.
+            The rows of a singular system are not finite.
         """
         try:
-            if self.on_gpu:
-                # linalg.solve of CuPy is a batched LU and only up to 256 unknowns; posv is a batched
-                # Cholesky. Unless told to raise, it returns finite garbage for a matrix that is not positive
-                # definite.
-                cupyx = importlib.import_module("cupyx")
-                with cupyx.errstate(linalg="raise"):
-                    return importlib.import_module("cupyx.lapack").posv(matrices, vectors)
-            return np.linalg.solve(matrices, vectors[..., None])[..., 0]
+            return self._solve_stack(matrices, vectors)
         except np.linalg.LinAlgError:
             if len(matrices) == 1:
-                return self.xp.full_like(vectors, np.nan)
-        # One bad row fails the whole stack: find it by halves.
+                return self.xp.full_like(vectors, np.nan)  # type: ignore[no-any-return]
+        # One bad system fails the whole stack: find it by halves.
         half = len(matrices) // 2
         parts = (slice(None, half), slice(half, None))
-        return self.xp.concatenate([self.solve_spd(matrices[part], vectors[part]) for part in parts])
+        solved = [self.solve_spd(matrices[part], vectors[part]) for part in parts]
+        return self.xp.concatenate(solved)  # type: ignore[no-any-return]
 
-    def each(self, work: Callable[[Any], None], batches: Sequence[Any], *, blas: bool | None = None) -> None:
-        """Call `work` on every batch, on `threads` threads where there are several.
+    def _solve_stack(self, matrices: DeviceArray, vectors: DeviceArray) -> DeviceArray:
+        """Return the solutions, or raise `numpy.linalg.LinAlgError` when a matrix is singular."""
+        return np.linalg.solve(matrices, vectors[..., None])[..., 0]
+
+    def sum_rated(self, rows: RatingRows, table: DeviceArray) -> DeviceArray:
+        """Return for each row the sum of the lines of a table that stand for the columns it has rated.
+
+        Parameters
+        ----------
+        rows : RatingRows, n_rows by n_columns
+            Which columns each row has rated.
+        table : array of float, shape (n_columns, k)
+            A line for each column.
+
+        Returns
+        -------
+        array of float, shape (n_rows, k)
+            Zero for a row without ratings.
+        """
+        xp = self.xp
+        out: DeviceArray = xp.zeros((rows.n_rows, table.shape[1]), table.dtype)
+        padded = xp.zeros((rows.n_columns + 1, table.shape[1]), table.dtype)
+        padded[:-1] = table
+
+        def add(batch: Batch) -> None:
+            out[batch.rows] = padded[rows.gather(batch)[0]].sum(axis=1)
+
+        size = table.dtype.itemsize * table.shape[1]
+        self.each(add, self._within(rows, lambda width: size * width))
+        return out
+
+    def _within(self, rows: RatingRows, bytes_per_row: Callable[[int], int]) -> list[Batch]:
+        return rows.batches_within(bytes_per_row, self.batch_bytes)
+
+    # ------------------------------------------------------------------------------------ measuring, ranking
+
+    def squared_errors(
+        self, predictor: Predictor, users: DeviceArray, items: DeviceArray, ratings: DeviceArray
+    ) -> float:
+        """Return the sum of squared errors over pairs, accumulated in float64.
+
+        Parameters
+        ----------
+        predictor : Predictor
+            On the device of this backend; predictions are clipped where it has a rating scale.
+        users, items : array of int, shape (n,)
+            User rows and item columns.
+        ratings : array of float, shape (n,)
+            What they rated.
+        """
+        errors = [0.0] * -(-len(ratings) // _PAIRS)
+
+        def measure(at: int) -> None:
+            part = slice(at * _PAIRS, (at + 1) * _PAIRS)
+            errors[at] = self._squared_error(predictor, users[part], items[part], ratings[part])
+
+        self.each(measure, range(len(errors)))
+        # Added in the order of the parts, whatever thread was first.
+        return sum(errors)
+
+    def _squared_error(
+        self, predictor: Predictor, users: DeviceArray, items: DeviceArray, ratings: DeviceArray
+    ) -> float:
+        error = (predict_pairs(predictor, users, items, self.xp) - ratings).astype("float64")
+        return float(error @ error)
+
+    def top_n(
+        self, users: Side, items: Side, n: int, *, mean: float = 0.0, hidden: Sequence[Ratings] = ()
+    ) -> Best:
+        """Return the n best items of each user.
+
+        Memory is that of the factors, of the answer, and of `batch_scores` scores a thread.
+
+        Parameters
+        ----------
+        users, items : Side
+            Factors, shape (n_users, k) and (n_items, k), and biases, on the device of this backend.
+        n : int
+            How many items; more than there are counts as all.
+        mean : float, default 0.0
+            Is added to the scores.
+        hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
+            Items that are stored in the row of a user are left out.
+
+        Returns
+        -------
+        Best
+            In host memory.
+
+        Raises
+        ------
+        ConfigError
+            When `n` is below 1.
+        """
+        n_users, n_items = len(users.factors), len(items.factors)
+        n = at_most(n, n_items)
+        best = np.full((n_users, n), -1, np.int64)
+        scores = np.full((n_users, n), np.nan, users.factors.dtype)
+        # Enough users share a product that it is not as slow as reading the items' factors.
+        width = min(n_items, max(1, self.batch_scores // max(1, min(_RANKED_ROWS, n_users))))
+        step = max(1, self.batch_scores // max(width, 1))
+        batches = [slice(begin, begin + step) for begin in range(0, n_users, step)] if n else []
+
+        def rank(part: slice) -> None:
+            own = users.factors[part]
+            kept = self._best_columns(len(own), n, own.dtype)
+            rows, columns = stored(hidden, part, by_column=width < n_items)
+            for begin in range(0, n_items, width):
+                end = min(begin + width, n_items)
+                piece = own @ items.factors[begin:end].T
+                here = slice(*np.searchsorted(columns, (begin, end))) if width < n_items else slice(None)
+                piece[self.asarray(rows[here]), self.asarray(columns[here] - begin)] = -self.xp.inf
+                kept.push(piece, items.bias[begin:end], begin)
+            chosen, values = map(self.to_numpy, kept.result())
+            real = np.isfinite(values)
+            best[part] = np.where(real, chosen, -1)
+            # The user's bias and the mean are the same for all items, so they are added last.
+            values = values + self.to_numpy(users.bias[part])[:, None] + mean
+            scores[part] = np.where(real, values, np.nan)
+
+        # A single batch may use all threads of BLAS.
+        self.each(rank, batches, blas_threads=len(batches) <= 1)
+        return Best(best, scores)
+
+    def _best_columns(self, rows: int, n: int, dtype: DType) -> BestColumns:
+        """Return what keeps the n best columns of some rows of scores."""
+        return Partition(rows, n, dtype, self.xp)
+
+    # ------------------------------------------------------------------------------------ threads
+
+    def each(self, work: Callable[[_T], None], batches: Sequence[_T], *, blas_threads: bool = False) -> None:
+        """Call `work` with every batch, on `threads` threads where there are several batches.
 
         Parameters
         ----------
         work : callable
-            Called with a batch.
+            Is called with a batch.
         batches : sequence
-            What to call it with.
-        blas : bool, optional
-            Whether it calls BLAS, which is then kept to one thread; by default where loops are not compiled.
+            What it is called with.
+        blas_threads : bool, default False
+            Whether BLAS may use threads of its own beside these.
         """
-        # To look for BLAS takes a millisecond.
-        calls_blas = not self.compiled if blas is None else blas
-        with self._one_blas_thread() if calls_blas else contextlib.nullcontext():
-            if self.threads == 1 or len(batches) == 1:
+        with nullcontext() if blas_threads else self.one_blas_thread():
+            if self.threads == 1 or len(batches) <= 1:
                 for batch in batches:
                     work(batch)
                 return
-            with ThreadPoolExecutor(self.threads) as pool:
+            with ThreadPoolExecutor(min(self.threads, len(batches))) as pool:
                 for _ in pool.map(work, batches):
                     pass
 
-    @contextlib.contextmanager
-    def _one_blas_thread(self) -> Iterator[None]:
-        """Keep BLAS from starting threads of its own under ours; small matrices gain nothing from them."""
-        if self.on_gpu:
-            yield
-            return
-        try:
-            threadpoolctl = importlib.import_module("threadpoolctl")
-        except ImportError:
-            yield
-            return
-        with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
-            yield
+    def one_blas_thread(self) -> AbstractContextManager[None]:
+        """Return a context in which BLAS does not start threads of its own."""
+        return one_blas_thread()
 
 
-_PROBLEMS: dict[str, Callable[[], str | None]] = {
-    "cupy": cupy_problem,
-    "cuda": cupy_problem,
-    "numba": numba_problem,
-}
+Backend._kinds["numpy"] = Backend  # noqa: SLF001 - it is no subclass of itself
+
+
+def _kind(name: str) -> type[Backend]:
+    if name != "auto" and name not in Backend._kinds:  # noqa: SLF001 - of this module
+        # The option's own check says which words are valid, and which is the nearest.
+        RunOptions(backend=name)  # type: ignore[arg-type]
+        raise ConfigError(f"there is no backend {name!r}")
+    return Backend._kinds.get(name, Backend)  # noqa: SLF001 - of this module

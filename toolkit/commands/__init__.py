@@ -1,10 +1,10 @@
-"""The commands of `toolkit`: ratings in, factors out."""
+"""Commands of the command line, one file each, and what they share: options, output, progress, checks."""
 
 from __future__ import annotations
 
 import click
 
-from toolkit.commands.cli import LazyGroup
+from toolkit.commands.command_group import LazyGroup
 
 COMMANDS = {
     "fetch": "toolkit.commands.fetch:fetch",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
+from toolkit.files import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
+    from toolkit.datasets.manifest import FileEntry
 
 _BAR = 40  # characters of the longest bar
-_SHOWN = 5  # source files, and rejected rows
+_LISTED = 5  # source files, and rejected rows
 
 
 @click.command()
@@ -29,32 +31,32 @@ _SHOWN = 5  # source files, and rejected rows
     "--plot",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Draw histogram and long tails to FILE.png or FILE.svg.",
+    help="Draw histogram and long tails to FILE, which ends in .png or .svg.",
 )
 @json_option
 def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) -> None:
     """Show counts, density, split, source, rating histogram, long tails and shards of the dataset in DIR.
 
-    DIR may be an address, such as s3://bucket/ml-20m. The histogram is of all ratings: train, valid and test.
-    The long tails are of training ratings: which part of them is of the items rated most, and of the users
-    who rate most. Shards are read one at a time.
+    DIR may be an address, such as s3://bucket/ml-20m. The histogram counts all ratings: train, valid and
+    test. The long tails show which share of the training ratings the most rated items have, and the users who
+    rate most. One shard is in memory at a time.
 
     \b
-    Example:
+    Examples:
       walslab describe data/ml-100k/dataset --verify
       walslab describe data/ml-100k/dataset --plot ml-100k.png
     """
-    from toolkit.datasets import statistics as profile
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset, statistics
+    from toolkit.datasets.picture import check_picture, draw
 
     if plot:
-        profile.check_plot(plot)
+        check_picture(plot)
     data = RatingsDataset.open(dataset, verify=verify)
     screen = console(as_json=as_json)
     counts = {kind: data.training_counts(kind) for kind in ("items", "users")}
-    bars = profile.histogram(data)
-    tails = {kind: profile.long_tail(each) for kind, each in counts.items()}
-    quantiles = {kind.removesuffix("s"): profile.quantiles(each) for kind, each in reversed(counts.items())}
+    bars = statistics.histogram(data)
+    tails = {kind: statistics.long_tail(each) for kind, each in counts.items()}
+    quantiles = {kind: statistics.quantiles(counts[f"{kind}s"]) for kind in ("user", "item")}
     density = data.counts["ratings"] / (data.n_users * data.n_items)
     _print_facts(screen, data, density=density, verified=verify)
     _print_rejections(screen, data.manifest)
@@ -75,12 +77,10 @@ def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) ->
     if plot:
         name = "/".join(data.where.split("/")[-2:])
         title = f"{name}: {data.counts['ratings']:,} ratings, density {density:.2%}"
-        profile.plot(plot, title, bars, counts)
+        draw(plot, title, bars, counts)
         screen.print(f"picture: {plot}", soft_wrap=True)
     if as_json:
-        told = {
-            key: data.manifest.get(key) for key in ("split", "source", "rejections", "created", "versions")
-        }
+        copied = ("split", "source", "rejections", "created", "versions")
         emit(
             {
                 **data.counts,
@@ -88,7 +88,7 @@ def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) ->
                 "digest": data.digest,
                 "verified": verify,
                 "density": density,
-                **told,
+                **{key: data.manifest.get(key) for key in copied},
                 "duplicates_policy": data.manifest.get("duplicates"),
                 "transform": data.manifest.get("transform"),
                 "rating_statistics": data.manifest.get("ratings"),
@@ -141,10 +141,10 @@ def _print_facts(screen: Console, data: RatingsDataset, *, density: float, verif
 def _sources(source: dict[str, Any]) -> Iterator[str]:
     files = source.get("files")
     files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
-    for file in files[:_SHOWN]:
+    for file in files[:_LISTED]:
         yield f"{file.get('name', file.get('path', 'a file'))} ({_size(file.get('bytes'))})"
-    if len(files) > _SHOWN:
-        yield f"and {len(files) - _SHOWN} more files"
+    if len(files) > _LISTED:
+        yield f"and {len(files) - _LISTED} more files"
     if "delimiter" in source:
         yield f"delimiter {source['delimiter']!r}"
 
@@ -159,8 +159,8 @@ def _print_rejections(screen: Console, manifest: dict[str, Any]) -> None:
             table.add_row(_plain(screen, reason), _plain(screen, _number(count)))
         screen.print()
         screen.print(table)
-    for each in samples[:_SHOWN]:
-        file = str(each.get("file", "?")).rsplit("/", 1)[-1]  # the folder would push the row off the line
+    for each in samples[:_LISTED]:
+        file = str(each.get("file", "?")).rsplit("/", 1)[-1]  # a folder would push the row off the line
         where, why = f"{file}:{each.get('line', '?')}", each.get("reason", "?")
         screen.print(
             _plain(screen, f"  {where}: {why}: {each.get('text', '')}"),
@@ -172,7 +172,7 @@ def _print_rejections(screen: Console, manifest: dict[str, Any]) -> None:
 def _print_bars(
     screen: Console, title: str, rows: list[tuple[tuple[str, str], float]], whole: float | None = None
 ) -> None:
-    """Print a bar for each row, with its share of `whole` (default: of the sum)."""
+    """Print a bar for each row, with its share of `whole`, or of the sum of all rows."""
     total = whole or sum(value for _, value in rows) or 1
     longest = whole or max((value for _, value in rows), default=1) or 1
     widths = [max((len(cells[column]) for cells, _ in rows), default=0) for column in (0, 1)]
@@ -198,13 +198,13 @@ def _print_tables(screen: Console, data: RatingsDataset, quantiles: dict[str, di
     screen.print()
     screen.print(table)
     table = _table("files", "number", "rows", "ratings", "bytes")
-    kinds: dict[str, list[dict[str, Any]]] = {}
+    kinds: dict[str, list[FileEntry]] = {}
     for entry in data.manifest["files"]:
-        # What later versions may add is listed with its bytes.
+        # Files that a later version may add are listed with their bytes.
         kinds.setdefault(re.sub(r"-\d+(?=\.npz$)", "-*", entry["path"]), []).append(entry)
     for kind, entries in kinds.items():
         shards = entries if kind.removesuffix("-*.npz") in SHARDS else []
-        rows = sum(entry["stop"] - entry["start"] for entry in shards) or entries[0].get("rows", "")
+        rows: object = sum(entry["stop"] - entry["start"] for entry in shards) or entries[0].get("rows", "")
         ratings = _number(sum(entry["nnz"] for entry in shards)) if shards else ""
         size = sum(entry["bytes"] for entry in entries)
         table.add_row(_plain(screen, kind), f"{len(entries):,}", _number(rows), ratings, f"{size:,}")
@@ -221,23 +221,21 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _plain(screen: Console, value: Any) -> str:
-    """Return text of a file as characters that the screen can show and no terminal obeys."""
+def _plain(screen: Console, value: object) -> str:
+    """Return a text from a file in characters that this screen can show, without any that control it."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
     return text.encode(screen.encoding, "backslashreplace").decode(screen.encoding)
 
 
-def _number(value: Any, *, plain: bool = False) -> str:
+def _number(value: object, *, plain: bool = False) -> str:
     if isinstance(value, float):
         return f"{value:.15g}"
     return f"{value:,}" if isinstance(value, int) and not plain else f"{value}"
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _size(value: Any) -> str:
-    from rich.filesize import decimal
-
-    return decimal(value) if isinstance(value, int) else "unknown size"
+def _size(value: object) -> str:
+    return size_text(value) if isinstance(value, int) else "unknown size"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from toolkit.commands.cli import console, emit, json_option
-from toolkit.commands.shown import Items, model_argument, plain, titles_option
+from toolkit.commands.items import Items, model_argument, plain, titles_option
+from toolkit.commands.output import console, emit, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from toolkit.models.explaining import Explanation
+    from toolkit.arrays import IntArray
+    from toolkit.models import Explanation
 
-# What a prediction may differ by and look the same.
+# Predictions that differ by less look the same with two decimals.
 _SHOWN = 0.005
 
 
@@ -43,17 +44,17 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
     from toolkit.serving.opening import open_model
 
     fitted = open_model(model)
-    found = fitted.explain(user, item)
-    shown = Items(fitted, titles)
-    asked = int(fitted.items.rows(item)[0])
+    explanation = fitted.explain(user, item)
+    items = Items(fitted, titles)
+    row = fitted.items.row(item)
     predicted = float(fitted.predict(user, item, clip=False)[0])
     clipped = float(fitted.predict(user, item)[0])
-    most = np.sort(np.argsort(-np.abs(found.contributions), kind="stable")[:n])
-    rest = float(found.contributions.sum() - found.contributions[most].sum())
+    most = np.sort(np.argsort(-np.abs(explanation.contributions), kind="stable")[:n])
+    rest = float(explanation.contributions.sum() - explanation.contributions[most].sum())
     screen = console(as_json=as_json)
-    screen.print(f"user {plain(user)}, {shown.name(asked)}", soft_wrap=True)
-    screen.print(_table(found, shown, most, rest))
-    if abs(predicted - found.score) > _SHOWN:
+    screen.print(f"user {plain(user)}, {items.name(row)}", soft_wrap=True)
+    screen.print(_table(explanation, items, most, rest))
+    if abs(predicted - explanation.score) > _SHOWN:
         screen.print(
             f"the model itself says {predicted:.2f}: items have changed since the user was solved",
             soft_wrap=True,
@@ -62,36 +63,40 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
         screen.print(f"clipped to the rating scale: {clipped:.2f}", soft_wrap=True)
     if as_json:
         drivers = [
-            shown.entry(
-                int(row), rating=float(found.ratings[at]), contribution=float(found.contributions[at])
+            items.entry(
+                int(rated),
+                rating=float(explanation.ratings[at]),
+                contribution=float(explanation.contributions[at]),
             )
-            for at, row in zip(most, shown.rows(found.items[most]), strict=True)
+            for at, rated in zip(most, items.rows(explanation.items[most]), strict=True)
         ]
         emit(
             {
-                "user": fitted.users.ids[fitted.users.rows(user)[0]].item(),
-                **shown.entry(asked),
+                "user": fitted.users.ids[fitted.users.row(user)].item(),
+                **items.entry(row),
                 "predicted": predicted,
                 "clipped": clipped,
-                "score": found.score,
-                "base": found.base,
+                "score": explanation.score,
+                "base": explanation.base,
                 "drivers": drivers,
                 "rest": rest,
-                "rated": len(found.items),
+                "rated": len(explanation.items),
             }
         )
 
 
-def _table(found: Explanation, shown: Items, most: np.ndarray[Any, Any], rest: float) -> Table:
+def _table(explanation: Explanation, items: Items, most: IntArray, rest: float) -> Table:
     from rich.table import Table
 
     table = Table("because of", show_footer=True)
     table.columns[0].footer = "predicted rating"
     table.add_column("rated", justify="right")
-    table.add_column("adds", justify="right", footer=f"{found.score:.2f}")
-    table.add_row("the mean, and how the item is rated by everybody", "", f"{found.base:.2f}")
-    for at, row in zip(most, shown.rows(found.items[most]), strict=True):
-        table.add_row(shown.name(int(row)), f"{found.ratings[at]:g}", f"{found.contributions[at]:+.2f}")
-    if others := len(found.items) - len(most):
+    table.add_column("adds", justify="right", footer=f"{explanation.score:.2f}")
+    table.add_row("the mean, and how the item is rated by everybody", "", f"{explanation.base:.2f}")
+    for at, row in zip(most, items.rows(explanation.items[most]), strict=True):
+        table.add_row(
+            items.name(int(row)), f"{explanation.ratings[at]:g}", f"{explanation.contributions[at]:+.2f}"
+        )
+    if others := len(explanation.items) - len(most):
         table.add_row(f"{others:,} other rating{'s' * (others > 1)}", "", f"{rest:+.2f}")
     return table

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
-from toolkit.commands.shown import model_argument
+from toolkit.commands.items import model_argument
+from toolkit.commands.output import console, emit, json_option
 
 
 @click.command()
@@ -32,7 +32,7 @@ def export(model: str, format_: str, out: Path, *, overwrite: bool, as_json: boo
     Example:
       walslab export models/first --format tutorial --out exported
     """
-    from toolkit.models.export import export_tutorial
+    from toolkit.models import export_tutorial
     from toolkit.serving.opening import open_model
 
     shapes = export_tutorial(open_model(model), out, overwrite=overwrite)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
-from toolkit.fetching.download import Progress, megabytes
+from toolkit.commands.output import console, emit, json_option
+from toolkit.fetching import CATALOG, DownloadProgress, find
+from toolkit.fetching import fetch as fetch_set
+from toolkit.files import size_text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from rich.progress import Progress
 
-_LINE_SECONDS = 10.0
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 @click.command()
@@ -41,30 +43,26 @@ _LINE_SECONDS = 10.0
 def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: bool) -> None:
     """Download the data set NAME, verify it, and print the paths of its ratings and of its items' titles.
 
-    What was downloaded before is verified again and not downloaded again. A broken download goes on where it
-    broke off. On a machine without network, put the zip file at OUT/NAME.zip.
+    A second run verifies the files again and downloads nothing. A download that breaks off starts again from
+    the beginning. On a machine without network, put the zip file at OUT/NAME.zip.
 
     \b
     Examples:
       walslab fetch --list
       walslab fetch ml-100k
     """
-    from toolkit.fetching.job import fetch as fetch_set
-
     if list_:
-        _show_catalog(as_json=as_json)
+        _print_catalog(as_json=as_json)
         return
     if name is None:
         raise click.UsageError(
             "Missing argument 'NAME'; `walslab fetch --list` shows the data sets there are."
         )
-    from toolkit.fetching.catalog import find
-
     published = find(name)
     with _progress() as progress:
         fetched = fetch_set(name, out, source=source, progress=progress)
     screen = console(as_json=as_json)
-    size = megabytes(fetched.path.stat().st_size)
+    size = size_text(fetched.path.stat().st_size)
     for line in (
         str(fetched.path),
         f"  {fetched.rows:,} ratings, {size}, source {fetched.source}, sha256 {fetched.sha256}",
@@ -85,10 +83,8 @@ def fetch(name: str | None, out: Path, source: str, *, list_: bool, as_json: boo
         )
 
 
-def _show_catalog(*, as_json: bool) -> None:
+def _print_catalog(*, as_json: bool) -> None:
     from rich.table import Table
-
-    from toolkit.fetching.catalog import CATALOG
 
     table = Table("name", box=None, pad_edge=False)
     table.add_column("ratings", justify="right")
@@ -99,7 +95,7 @@ def _show_catalog(*, as_json: bool) -> None:
         table.add_row(
             published.name,
             f"{published.rows:,}",
-            megabytes(published.zip_bytes),
+            size_text(published.zip_bytes),
             ", ".join(published.sources),
             published.licence,
         )
@@ -122,21 +118,21 @@ def _show_catalog(*, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """Yield a bar on a terminal, and a line now and then elsewhere; both on standard error."""
+def _progress() -> Iterator[DownloadProgress]:
+    """Yield a bar on a terminal, and elsewhere a line every few seconds; both on standard error."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield _ProgressLines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as RichProgress
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _Bar(bar)
+    size = DownloadColumn(binary_units=True)
+    columns = (BarColumn(), size, TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _ProgressBar(bar)
 
 
-class _Lines(Progress):
+class _ProgressLines(DownloadProgress):
     def __init__(self) -> None:
         self.last = time.monotonic()
 
@@ -144,13 +140,13 @@ class _Lines(Progress):
         click.echo(text, err=True)
 
     def advance(self, done: int, total: int) -> None:
-        if time.monotonic() - self.last >= _LINE_SECONDS:
+        if time.monotonic() - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
-            click.echo(f"{megabytes(done)} of {megabytes(total)}", err=True)
+            click.echo(f"{size_text(done)} of {size_text(total)}", err=True)
 
 
-class _Bar(Progress):
-    def __init__(self, bar: RichProgress) -> None:
+class _ProgressBar(DownloadProgress):
+    def __init__(self, bar: Progress) -> None:
         self.bar = bar
         self.task = bar.add_task("", total=None, visible=False)
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from toolkit.ingest import RatingsSource
 
 

@@ -1,33 +1,38 @@
-"""Command-line options made from `WALSConfig` and `RunOptions`, so that neither is declared twice."""
+"""Command-line options made from the fields of `WALSConfig` and `RunOptions`: neither is declared twice."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from toolkit.config import PRESETS, Choice, RunOptions, WALSConfig
+from toolkit.config import PRESETS, Choice, Range, RunOptions, WALSConfig
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _options(cls: type, help_suffix: Callable[[Any], str]) -> Callable[[Any], Any]:
-    def decorate(command: Any) -> Any:
+def _options_of(cls: type, *, show_default: bool) -> Callable[[_Command], _Command]:
+    """Return a decorator that gives a command one option for each field of a configuration."""
+
+    def decorate(command: _Command) -> _Command:
         for field in reversed(dataclasses.fields(cls)):
-            valid = field.metadata["valid"]
-            kind: Any = (
-                click.Choice(valid.words) if isinstance(valid, Choice) else int if valid.integer else float
-            )
+            valid, text = field.metadata["valid"], field.metadata["help"]
+            if show_default:
+                text += f"  [default: {field.default}]"
+            number = int if isinstance(valid, Range) and valid.integer else float
+            kind = click.Choice(valid.words) if isinstance(valid, Choice) else number
             flag = f"--{field.name.replace('_', '-')}"
-            text = f"{field.metadata['help']}{help_suffix(field)}"
             command = click.option(flag, field.name, type=kind, default=None, help=text)(command)
         return command
 
     return decorate
 
 
-config_options = _options(WALSConfig, lambda _: "")
-run_options = _options(RunOptions, lambda field: f"  [default: {field.default}]")
+# The defaults of hyperparameters are those of the preset.
+config_options = _options_of(WALSConfig, show_default=False)
+run_options = _options_of(RunOptions, show_default=True)
 preset_option = click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
@@ -38,14 +43,15 @@ preset_option = click.option(
 
 
 def config_from(preset: str, values: Mapping[str, Any]) -> WALSConfig:
-    """Return the preset with the hyperparameters that were given on the command line."""
+    """Return the preset, changed by the hyperparameters that were given on the command line."""
     return PRESETS[preset].replace(**_given(WALSConfig, values))
 
 
 def run_options_from(values: Mapping[str, Any]) -> RunOptions:
-    """Return the run options that were given on the command line, defaults for the others."""
+    """Return the run options that were given on the command line, and defaults for the others."""
     return RunOptions(**_given(RunOptions, values))
 
 
 def _given(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields of a class that are not None."""
     return {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.items import Items, model_argument, plain, titles_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.progress import progress
-from toolkit.commands.shown import Items, model_argument, plain, titles_option
 
 if TYPE_CHECKING:
-    from toolkit.backends.base import BackendName
-    from toolkit.models.base import Model
+    from rich.console import Console
+
+    from toolkit.arrays import IntArray
+    from toolkit.backends import BackendName
+    from toolkit.models import Model
     from toolkit.recommending import Asked, Report, Rule
 
 
@@ -112,7 +115,7 @@ def recommend(
         )
     if explain and user is None:
         raise click.UsageError("--explain goes with --user; `walslab explain` says more of one prediction.")
-    rule = Rule(n, include_seen=include_seen, min_ratings=min_ratings)
+    rule = Rule(n, exclude_seen=not include_seen, min_ratings=min_ratings)
     if user is not None:
         _show(open_model(model), user, rule, titles, explain=explain, as_json=as_json)
     elif out is not None:
@@ -120,20 +123,20 @@ def recommend(
 
 
 def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain: bool, as_json: bool) -> None:
-    from toolkit.backends.base import Backend
+    from toolkit.backends import Backend
     from toolkit.recommending import Ranker
 
-    at = fitted.users.rows(user)
-    best = Ranker(fitted, rule, Backend("numpy", fitted.options.threads)).best(at)
-    shown = Items(fitted, titles)
+    user_rows = fitted.users.rows(user)
+    best = Ranker(fitted, rule, Backend(fitted.options.threads)).best(user_rows)
+    items = Items(fitted, titles)
     real = best.items[0] >= 0
-    found = list(zip(best.items[0][real].tolist(), best.scores[0][real].tolist(), strict=True))
-    why = _drivers(fitted, user, [row for row, _ in found]) if explain else []
-    texts = [_said(shown, driver) for driver in why] or [""] * len(found)
-    heading = f"for user {plain(user)}, who rated {fitted.rated[at].nnz:,} items in training"
-    table = shown.table(
+    recommended = list(zip(best.items[0][real].tolist(), best.scores[0][real].tolist(), strict=True))
+    reasons = _reasons(fitted, user, [row for row, _ in recommended]) if explain else []
+    texts = [_reason_text(items, reason) for reason in reasons] or [""] * len(recommended)
+    heading = f"for user {plain(user)}, who rated {fitted.rated[user_rows].nnz:,} items in training"
+    table = items.table(
         "predicted rating",
-        ((row, f"{score:.2f}", text) for (row, score), text in zip(found, texts, strict=True)),
+        ((row, f"{score:.2f}", text) for (row, score), text in zip(recommended, texts, strict=True)),
         "because of" if explain else "",
     )
     screen = console(as_json=as_json)
@@ -141,28 +144,28 @@ def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain:
     screen.print(table)
     _warn(screen, fitted.item_counts[best.items[0][real]], rule)
     if as_json:
-        entries = [shown.entry(row, score=score) for row, score in found]
-        for entry, driver in zip(entries, why, strict=False):
-            entry["because"] = None if driver is None else shown.entry(driver[0], rating=driver[1])
-        emit({"user": fitted.users.ids[at[0]].item(), "items": entries})
+        entries = [items.entry(row, score=score) for row, score in recommended]
+        for entry, reason in zip(entries, reasons, strict=False):
+            entry["because"] = None if reason is None else items.entry(reason[0], rating=reason[1])
+        emit({"user": fitted.users.ids[user_rows[0]].item(), "items": entries})
 
 
-def _drivers(fitted: Model, user: str, rows: list[int]) -> list[tuple[int, float] | None]:
-    """Return the rated item that speaks most for each item, and its rating; None where none does."""
+def _reasons(fitted: Model, user: str, rows: list[int]) -> list[tuple[int, float] | None]:
+    """Return the rated item that speaks most for each item, and its rating; None where none speaks for it."""
     return [
-        (int(fitted.items.rows(found.items[0])[0]), float(found.ratings[0]))
-        if len(found.items) and found.contributions[0] > 0
+        (fitted.items.row(explained.items[0]), float(explained.ratings[0]))
+        if len(explained.items) and explained.contributions[0] > 0
         else None
-        for found in fitted.explain_many(user, fitted.items.ids[rows])
+        for explained in fitted.explain_many(user, fitted.items.ids[rows])
     ]
 
 
-def _said(shown: Items, driver: tuple[int, float] | None) -> str:
-    return "" if driver is None else f"{shown.title(driver[0]) or shown.name(driver[0])}, rated {driver[1]:g}"
+def _reason_text(items: Items, reason: tuple[int, float] | None) -> str:
+    return "" if reason is None else f"{items.title(reason[0]) or items.name(reason[0])}, rated {reason[1]:g}"
 
 
-def _warn(screen: Any, counts: Any, rule: Rule) -> None:
-    """Say so where much of what is listed rests on few ratings."""
+def _warn(screen: Console, counts: IntArray, rule: Rule) -> None:
+    """Print a warning where listed items have few ratings."""
     from toolkit.recommending import FEW_RATINGS
 
     few = int((counts < FEW_RATINGS).sum())
@@ -194,12 +197,11 @@ def _write(
     began = time.perf_counter()
     recommending.check_target(out, overwrite=overwrite)
     fitted = open_model(name)
-    shown = Items(fitted, titles)
-    table = fitted.users
+    items = Items(fitted, titles)
     asked = (
-        recommending.every_user(table)
+        recommending.every_user(fitted.users)
         if users is None
-        else recommending.read_users(users, table, unknown=unknown)
+        else recommending.read_users(users, fitted.users, unknown=unknown)
     )
     with (
         recommending.ranking(
@@ -208,11 +210,11 @@ def _write(
         progress() as tell,
     ):
         report = recommending.recommend_to_file(
-            fitted, asked.rows, out, rule, rank, titles=shown.titles, overwrite=overwrite, progress=tell
+            fitted, asked.rows, out, rule, rank, titles=items.titles, overwrite=overwrite, progress=tell
         )
     seconds = time.perf_counter() - began
     screen = console(as_json=as_json)
-    for line in _told(report, asked, fitted, rule):
+    for line in _summary(report, asked, fitted, rule):
         screen.print(line, soft_wrap=True)
     screen.print(f"{out}, in {seconds:.1f} s on {where}", soft_wrap=True)
     if as_json:
@@ -230,7 +232,7 @@ def _write(
         )
 
 
-def _told(report: Report, asked: Asked, fitted: Model, rule: Rule) -> Iterator[str]:
+def _summary(report: Report, asked: Asked, fitted: Model, rule: Rule) -> Iterator[str]:
     from toolkit.recommending import FEW_RATINGS
 
     yield (

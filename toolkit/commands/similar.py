@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
-from toolkit.commands.shown import Items, model_argument, titles_option
+from toolkit.commands.items import Items, model_argument, titles_option
+from toolkit.commands.output import console, emit, json_option
 
 
 @click.command()
@@ -36,21 +36,19 @@ def similar(model: str, item: str, n: int, min_ratings: int, titles: Path | None
     from toolkit.serving.opening import open_model
 
     fitted = open_model(model)
-    asked = int(fitted.items.rows(item)[0])
-    shown = Items(fitted, titles)
+    row = fitted.items.row(item)
+    items = Items(fitted, titles)
     ids, cosines = fitted.similar_items(item, len(fitted.items))
-    rows = shown.rows(ids)
+    rows = items.rows(ids)
     enough = fitted.item_counts[rows] >= min_ratings
-    found = list(zip(rows[enough][:n].tolist(), cosines[enough][:n].tolist(), strict=True))
+    others = list(zip(rows[enough][:n].tolist(), cosines[enough][:n].tolist(), strict=True))
     screen = console(as_json=as_json)
-    heading = f"like {shown.name(asked)}, {shown.ratings(asked):,} ratings"
+    heading = f"like {items.name(row)}, {items.ratings(row):,} ratings"
     screen.print(heading, soft_wrap=True)
-    screen.print(shown.table("cosine", ((row, f"{cosine:.2f}", "") for row, cosine in found)))
-    if shown.ratings(asked) < min_ratings:
-        screen.print(
-            f"it has {shown.ratings(asked)} ratings itself, which is little to go by", soft_wrap=True
-        )
-    if len(found) < n:
+    screen.print(items.table("cosine", ((other, f"{cosine:.2f}", "") for other, cosine in others)))
+    if items.ratings(row) < min_ratings:
+        screen.print(f"it has {items.ratings(row)} ratings itself, which is little to go by", soft_wrap=True)
+    if len(others) < n:
         screen.print(
             f"{len(rows) - int(enough.sum()):,} of {len(rows):,} other items have less than {min_ratings} "
             "ratings and are left out: --min-ratings 0 lists them, too",
@@ -59,8 +57,8 @@ def similar(model: str, item: str, n: int, min_ratings: int, titles: Path | None
     if as_json:
         emit(
             {
-                **shown.entry(asked),
+                **items.entry(row),
                 "min_ratings": min_ratings,
-                "items": [shown.entry(row, cosine=cosine) for row, cosine in found],
+                "items": [items.entry(other, cosine=cosine) for other, cosine in others],
             }
         )

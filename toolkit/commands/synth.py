@@ -1,4 +1,4 @@
-"""``walslab synth``: made-up ratings of MovieLens's shape."""
+"""``walslab synth``: a file of made-up ratings of MovieLens's shape."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from typing import Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.progress import progress
 
 
 @click.command()
-@click.option("--ratings", required=True, type=click.IntRange(min=1), help="How many ratings.")
+@click.option("--ratings", required=True, type=click.IntRange(min=1), help="Number of ratings.")
 @click.option(
-    "--users", type=click.IntRange(min=1), help="How many users.  [default: in proportion to MovieLens 20M]"
+    "--users", type=click.IntRange(min=1), help="Number of users.  [default: in proportion to MovieLens 20M]"
 )
-@click.option("--items", type=click.IntRange(min=1), help="How many items.  [default: likewise]")
+@click.option(
+    "--items", type=click.IntRange(min=1), help="Number of items.  [default: in proportion to MovieLens 20M]"
+)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="CSV file to write, with a header."
 )
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another seed, other ratings."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Another seed gives other ratings.",
 )
 @click.option(
-    "--rank", default=8, show_default=True, type=click.IntRange(min=0), help="Rank of what is planted."
+    "--rank", default=8, show_default=True, type=click.IntRange(min=0), help="Length of the planted factors."
 )
 @click.option(
     "--noise",
@@ -39,17 +45,17 @@ from toolkit.commands.progress import progress
     type=click.Choice(["user", "random"]),
     default="user",
     show_default=True,
-    help="Lines by user, as MovieLens has them, or shuffled.",
+    help="Lines sorted by user, as in MovieLens, or shuffled.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @json_option
 def synth(*, out: Path, as_json: bool, **options: Any) -> None:
-    """Make ratings up and write them as CSV: userId,movieId,rating,timestamp.
+    """Make up ratings and write them as CSV: userId,movieId,rating,timestamp.
 
-    Counts are those of MovieLens 20M in small or large: long tails, an item Gini coefficient of about 0.9, a
-    median of about 68 ratings a user. Ratings are planted factors and biases plus noise, rounded to half
-    stars: the least RMSE that any model can reach on them is known, and told. Memory does not grow with the
-    number of ratings.
+    The counts follow those of MovieLens 20M, in small or large: long tails, an item Gini coefficient of about
+    0.9, a median of about 68 ratings a user. Ratings are planted factors and biases plus noise, rounded to
+    half stars. The command prints the least RMSE that any model can reach on them. Memory does not grow with
+    the number of ratings.
 
     \b
     Examples:
@@ -60,8 +66,8 @@ def synth(*, out: Path, as_json: bool, **options: Any) -> None:
 
     began = time.perf_counter()
     screen = console(as_json=as_json)
-    with progress() as tell:
-        made = write_ratings(out, **options, progress=tell)
+    with progress() as show:
+        made = write_ratings(out, **options, progress=show)
     seconds = time.perf_counter() - began
     screen.print(
         f"{made.ratings:,} ratings of {made.users:,} users and {made.items:,} items in {seconds:.1f} s\n"

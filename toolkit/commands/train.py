@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.cli import console, emit, json_option
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
+from toolkit.commands.output import console, emit, json_option
 
 if TYPE_CHECKING:
-    from toolkit.models.wals import Progress
+    from toolkit.models import Progress
 
 
 @click.command()
@@ -42,9 +42,8 @@ def train(
     Example:
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
-    from toolkit.datasets.dataset import RatingsDataset
-    from toolkit.models.files import check_target
-    from toolkit.models.wals import WALS
+    from toolkit.datasets import RatingsDataset
+    from toolkit.models import WALS, check_target
 
     check_target(out, overwrite=overwrite)
     model = WALS(config_from(preset, values), run_options_from(values))
@@ -62,20 +61,23 @@ def train(
         model.fit(data, patience=patience, on_iteration=show)
     seconds = time.perf_counter() - began
     last = model.history[model.factors.iterations - 1]
-    result = {
+    rmses = {
         "train_rmse": last["train_rmse"],
         "valid_rmse": last["valid_rmse"],
         "test_rmse": model.rmse(data.test),
+    }
+    result = {
+        **rmses,
         "iterations": last["iteration"],
         "seconds": seconds,
         "seconds_per_iteration": sum(p["seconds"] for p in model.history) / len(model.history),
         "backend": model.backend_name,
         "config": model.config.to_dict(),
     }
-    model.save(out, overwrite=overwrite, **{k: result[k] for k in ("train_rmse", "valid_rmse", "test_rmse")})
+    model.save(out, overwrite=overwrite, **rmses)
     screen.print(
         f"train RMSE {last['train_rmse']:.4f}   valid RMSE {_text(last['valid_rmse'])}   "
-        f"test RMSE {_text(result['test_rmse'])}   ({result['iterations']} iterations on "
+        f"test RMSE {_text(rmses['test_rmse'])}   ({result['iterations']} iterations on "
         f"{result['backend']}, {result['seconds_per_iteration']:.3f} s each)\nmodel in {out}",
         soft_wrap=True,
     )
@@ -85,5 +87,5 @@ def train(
         emit({"model": str(out), **result})
 
 
-def _text(rmse: Any) -> str:
+def _text(rmse: float | None) -> str:
     return "none" if rmse is None else f"{rmse:.4f}"

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.datasets.manifest import FORMAT, FORMAT_VERSION, INT32_MAX, SHARDS, mistakes_of, shards_of
-from toolkit.errors import DatasetError
-from toolkit.files.address import is_address, located, reaching
+from toolkit.arrays import Array, IntArray, Ratings
+from toolkit.datasets.id_tables import parse_column
+from toolkit.datasets.listed_files import ListedFiles
+from toolkit.datasets.manifest import AGAIN, INT32_MAX, SHARDS, FileEntry, read_manifest, shards_of
+from toolkit.datasets.shards import Shard, parse_shard
+from toolkit.errors import ConfigError, DatasetError, did_you_mean
+from toolkit.files import as_path, is_address
 
-_AGAIN = "ingest the ratings again"
-_REACH = "check the address, and the store's variables in this process's environment"
-_SHOWN = 5  # mistakes of one manifest
-_Array = np.ndarray[Any, Any]
-# What NumPy, zipfile and zlib raise on bytes that are no archive of arrays.
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, OverflowError),
-    *(SyntaxError, struct.error, zipfile.BadZipFile, zlib.error),
-)
+_TABLES = ("users", "items")
 
 
 class RatingsDataset:
-    """An opened dataset directory; what is asked for is read then, compared with its checksum, and kept.
+    r"""An opened dataset directory.
+
+    Each array is read when it is first asked for, compared with its checksum, and kept.
 
     Parameters
     ----------
     path : Path
-        The directory, or what stands for one at an address.
+        The directory, or the object that stands for it at an address.
     manifest : dict
         Content of its ``manifest.json``.
 
@@ -45,22 +38,36 @@ class RatingsDataset:
     ----------
     path : Path
     manifest : dict
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from toolkit import RatingsDataset, RatingsSource, ingest_ratings
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     csv, out = Path(folder, "ratings.csv"), Path(folder, "dataset")
+    ...     _ = csv.write_text("user,item,rating\nann,up,4\nann,cars,2\nben,up,5\nben,brave,3\n")
+    ...     _ = ingest_ratings(RatingsSource.detect([csv]), out)
+    ...     data = RatingsDataset.open(out, verify=True)
+    ...     print(data.train.shape, data.user_ids, data.item_ids)
+    (2, 3) ['ann' 'ben'] ['brave' 'cars' 'up']
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self._files = ListedFiles(path, manifest["files"])
 
     @classmethod
-    def open(cls, path: str | Path, *, verify: bool = False) -> RatingsDataset:
+    def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> RatingsDataset:
         """Open a dataset directory.
 
         Parameters
         ----------
         path : str or Path
-            What `ingest_ratings` wrote: a directory, or its address, such as ``s3://bucket/ml-20m``.
+            A directory that `ingest_ratings` wrote, or its address, such as ``s3://bucket/ml-20m``.
         verify : bool, default False
-            Whether every file is compared with its checksum now, and not only when it is read.
+            Whether every file is compared with its checksum now. Otherwise each file is when it is read.
 
         Raises
         ------
@@ -68,38 +75,13 @@ class RatingsDataset:
             When it is no dataset, of another format version, its manifest contradicts itself, or a file is
             missing or changed.
         """
-        path = located(path, DatasetError)
-        try:
-            with reaching(path, DatasetError, _REACH):
-                manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DatasetError(
-                f"{path} is not a dataset: it has no manifest.json; make one with `walslab ingest RATINGS "
-                f"--out {path}`"
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise DatasetError(f"{path / 'manifest.json'} is not valid JSON: {error}; {_AGAIN}") from error
-        if not isinstance(manifest, dict):
-            manifest = {}
-        found = (manifest.get("format"), manifest.get("format_version"))
-        if found != (FORMAT, FORMAT_VERSION):
-            raise DatasetError(
-                f"{path} must be of format {FORMAT} version {FORMAT_VERSION}, but states {found[0]} "
-                f"{found[1]}: {_AGAIN}"
-            )
-        if mistakes := mistakes_of(manifest):
-            more = f"; and {len(mistakes) - _SHOWN} more mistakes" if len(mistakes) > _SHOWN else ""
-            raise DatasetError(
-                f"{path / 'manifest.json'} {'; '.join(mistakes[:_SHOWN])}{more}: the dataset is damaged, "
-                f"{_AGAIN}"
-            )
-        dataset = cls(path, manifest)
-        for entry in manifest["files"]:
-            dataset._check_size(entry)
-            if verify:
-                with reaching(path, DatasetError, _REACH):
-                    found_sum = sha256_of(path / entry["path"])
-                dataset._check_sum(entry, found_sum)
+        if not isinstance(path, str | os.PathLike):
+            raise DatasetError(f"a dataset must be given by its path or address, but got {path!r:.60}")
+        root = as_path(cast("str | Path", path), DatasetError)
+        dataset = cls(root, read_manifest(root))
+        dataset._files.check_sizes()
+        if verify:
+            dataset._files.check_sums()
         return dataset
 
     @property
@@ -128,12 +110,12 @@ class RatingsDataset:
         return int(self.manifest["counts"]["items"])
 
     @cached_property
-    def train(self) -> sp.csr_matrix:
+    def train(self) -> Ratings:
         """Training ratings, float32, shape (n_users, n_items)."""
         return self._stack("train/rows")
 
     @cached_property
-    def train_by_item(self) -> sp.csr_matrix:
+    def train_by_item(self) -> Ratings:
         """Training ratings by item, float32, shape (n_items, n_users)."""
         return self._stack("train/cols")
 
@@ -147,10 +129,10 @@ class RatingsDataset:
         """Test ratings, float32, shape (n_users, n_items)."""
         return self._stack("test/rows").tocoo(copy=False)
 
-    def train_and_valid(self) -> sp.csr_matrix:
+    def train_and_valid(self) -> Ratings:
         """Return training and validation ratings together, float32, shape (n_users, n_items)."""
         train, valid = self.train.tocoo(copy=False), self.valid
-        # Not a sum of two matrices: that would drop ratings of zero.
+        # Not a sum of two matrices, which would drop ratings of zero.
         both = sp.coo_matrix(
             (
                 np.concatenate([train.data, valid.data]),
@@ -162,55 +144,82 @@ class RatingsDataset:
         return both
 
     @cached_property
-    def user_ids(self) -> _Array:
+    def user_ids(self) -> Array:
         """Id of each user row: int64 or str, shape (n_users,)."""
-        return self._ids("users")
+        return self._column("users", "id", text=True)
 
     @cached_property
-    def item_ids(self) -> _Array:
+    def item_ids(self) -> Array:
         """Id of each item column: int64 or str, shape (n_items,)."""
-        return self._ids("items")
+        return self._column("items", "id", text=True)
 
-    def training_counts(self, kind: str) -> _Array:
-        """Return how many training ratings each of the ``"users"`` or ``"items"`` has, without their shards.
+    def training_counts(self, kind: Literal["users", "items"]) -> IntArray:
+        """Return how many training ratings each user or each item has; no shard is read.
+
+        Parameters
+        ----------
+        kind : {"users", "items"}
 
         Returns
         -------
         array of int64, shape (n_users,) or (n_items,)
+
+        Raises
+        ------
+        ConfigError
+            When there is no such kind.
+        DatasetError
+            When the table is damaged, or its counts do not add up.
         """
-        counts: _Array = self._column(kind, "n_train", text=False).to_numpy().astype(np.int64, copy=False)
+        _check_kind(kind, _TABLES)
+        counts: IntArray = self._column(kind, "n_train", text=False).astype(np.int64, copy=False)
         train = self.manifest["counts"]["train"]
         if counts.min() < 0 or int(counts.sum()) != train:
             raise DatasetError(
                 f"{self.path / kind}.parquet must count the {train} training ratings in n_train, but they "
-                f"are from {counts.min()} and add up to {counts.sum()}: {_AGAIN}"
+                f"are from {counts.min()} and add up to {counts.sum()}: {AGAIN}"
             )
         return counts
 
-    def shards(self, kind: str) -> list[dict[str, Any]]:
-        """Return the manifest's entries of one kind, such as ``"train/rows"``, in order."""
+    def shards(self, kind: str) -> list[FileEntry]:
+        """Return the manifest's entries of one kind, such as ``"train/rows"``, in order.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such kind; the text names the kinds that there are.
+        """
+        _check_kind(kind, SHARDS)
         return shards_of(self.manifest["files"], kind)
 
-    def read_shards(self, kind: str) -> Iterator[tuple[_Array, _Array, _Array]]:
+    def read_shards(self, kind: str) -> Iterator[Shard]:
         """Read the shards of one kind one after the other, each checked against the manifest.
 
         Yields
         ------
-        indptr, indices, data : arrays of int, int and float32, shape (stop − start + 1,), (nnz,) and (nnz,)
-            As in scipy's CSR matrices.
-        """
-        n_columns = self.manifest["counts"][SHARDS[kind][2]]
-        for entry in self.shards(kind):
-            yield self._read_shard(entry, n_columns)
+        indptr, indices, data : arrays of int, int and float32, shape (stop - start + 1,), (nnz,) and (nnz,)
+            The arrays of a CSR matrix of SciPy.
 
-    def _stack(self, kind: str) -> sp.csr_matrix:
-        shape = tuple(self.manifest["counts"][name] for name in SHARDS[kind][1:])
-        nnz = self.manifest["counts"][SHARDS[kind][0]]
-        # The type that scipy itself would choose for the whole matrix.
-        index = np.int32 if max(nnz, *shape) <= INT32_MAX else np.int64
+        Raises
+        ------
+        ConfigError
+            When there is no such kind.
+        DatasetError
+            When a shard is missing, changed or damaged.
+        """
+        for entry in self.shards(kind):
+            shape = entry["stop"] - entry["start"], self.manifest["counts"][SHARDS[kind][2]]
+            content = self._files.read(entry)
+            yield parse_shard(content, self.path / entry["path"], shape=shape, nnz=entry["nnz"])
+
+    def _stack(self, kind: str) -> Ratings:
+        """Return all shards of one kind as one matrix."""
+        nnz, n_rows, n_columns = (self.manifest["counts"][name] for name in SHARDS[kind])
+        # SciPy itself would choose this type for the whole matrix.
+        index = np.int32 if max(nnz, n_rows, n_columns) <= INT32_MAX else np.int64
         try:
-            # Whole from the beginning: what is stacked of parts is there twice for a while.
-            indptr, indices = np.zeros(shape[0] + 1, index), np.empty(nnz, index)
+            # Of full size from the beginning: to stack finished parts needs twice the memory for a while.
+            indptr, indices = np.zeros(n_rows + 1, index), np.empty(nnz, index)
             data = np.empty(nnz, np.float32)
         except (MemoryError, ValueError) as error:
             raise DatasetError(
@@ -223,124 +232,17 @@ class RatingsDataset:
             indices[at:end], data[at:end] = columns, values
             row, at = next_row, end
             del starts, columns, values  # before the next shard is read
-        return sp.csr_matrix((data, indices, indptr), shape=shape, copy=False)
+        return sp.csr_matrix((data, indices, indptr), shape=(n_rows, n_columns), copy=False)
 
-    def _read_shard(self, entry: dict[str, Any], n_columns: int) -> tuple[_Array, _Array, _Array]:
-        file, shape = self.path / entry["path"], (entry["stop"] - entry["start"], n_columns)
-        raw = self._read(entry)
-        try:
-            form, stated, *arrays = _unpack(raw, limit=16 * (entry["nnz"] + shape[0]) + 100_000)
-        except _UNREADABLE as error:
-            raise DatasetError(f"{file} cannot be read as a shard: {error}; {_AGAIN}") from error
-        del raw
-        if (form, stated) not in (("csr", list(shape)), (b"csr", list(shape))):
-            raise DatasetError(f"{file} must be CSR of shape {shape}, but is {form} of {stated}; {_AGAIN}")
-        indptr, indices, data = arrays
-        if mistake := _shard_mistake(indptr, indices, data, shape, entry["nnz"]):
-            raise DatasetError(f"{file} {mistake}: the dataset is damaged, {_AGAIN}")
-        return indptr, indices, data
-
-    def _ids(self, kind: str) -> _Array:
-        import pyarrow as pa
-
-        column = self._column(kind, "id", text=True)
-        if pa.types.is_integer(column.type):
-            integers: _Array = column.to_numpy()
-            return integers
-        return np.array(column.to_pylist(), dtype=np.str_)
-
-    def _column(self, kind: str, name: str, *, text: bool) -> Any:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        (entry,) = (entry for entry in self.manifest["files"] if entry["path"] == f"{kind}.parquet")
-        file, raw = self.path / entry["path"], self._read(entry)
-        try:
-            column = pq.read_table(pa.BufferReader(raw), columns=[name]).column(name)
-            column.validate(full=True)  # ids must be UTF-8
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise DatasetError(f"{file} cannot be read: {error}; {_AGAIN}") from error
-        if len(column) != entry["rows"] or column.null_count:
-            raise DatasetError(
-                f"{file} must have {entry['rows']} rows without gaps, but has {len(column)}, of which "
-                f"{column.null_count} lack {name}: {_AGAIN}"
-            )
-        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        if not (pa.types.is_integer(column.type) or (text and is_text)):
-            rule = "whole numbers or text" if text else "whole numbers"
-            raise DatasetError(f"{file} must have {rule} as {name}, but has {column.type}: {_AGAIN}")
-        return column
-
-    def _read(self, entry: dict[str, Any]) -> bytes:
-        """Read a file once: what is used is what was compared with the checksum."""
-        self._check_size(entry)
-        with reaching(self.path, DatasetError, _REACH), (self.path / entry["path"]).open("rb") as file:
-            raw: bytes = file.read(entry["bytes"] + 1)
-        self._check_sum(entry, hashlib.sha256(raw).hexdigest())
-        return raw
-
-    def _check_size(self, entry: dict[str, Any]) -> None:
-        file = self.path / entry["path"]
-        with reaching(self.path, DatasetError, _REACH):
-            if is_address(self.path):
-                size = self._listed.get(entry["path"])
-            else:
-                size = file.stat().st_size if file.is_file() else None
-        if size != entry["bytes"]:
-            state = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
-            raise DatasetError(f"{file} {state}: the dataset is damaged, {_AGAIN}")
-
-    @cached_property
-    def _listed(self) -> dict[str, int]:
-        """Sizes of all files at an address: one question to the store, not one a file."""
-        system, root = self.path.fs, self.path.path  # type: ignore[attr-defined]
-        system.invalidate_cache(root)
-        return {
-            name.removeprefix(root).lstrip("/"): facts["size"]
-            for name, facts in system.find(root, detail=True).items()
-        }
-
-    def _check_sum(self, entry: dict[str, Any], found: str) -> None:
-        if found != entry["sha256"]:
-            raise DatasetError(
-                f"{self.path / entry['path']} was changed since it was written: its SHA-256 must be "
-                f"{entry['sha256']}, but is {found}; {_AGAIN}"
-            )
+    def _column(self, table: str, name: str, *, text: bool) -> Array:
+        """Return one column of ``users.parquet`` or ``items.parquet``."""
+        entry = self._files.entry(f"{table}.parquet")
+        content = self._files.read(entry)
+        return parse_column(content, self.path / entry["path"], name, rows=entry["rows"], text=text)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _unpack(raw: bytes, limit: int) -> tuple[Any, ...]:
-    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-        # Few bytes of a zip file can unpack to more than any memory holds.
-        if sum(member.file_size for member in archive.zip.infolist()) > limit:
-            raise ValueError(f"unpacked it is larger than {limit} bytes, more than the ratings stated need")
-        names = ("indptr", "indices", "data")
-        return archive["format"].item(), archive["shape"].tolist(), *(archive[name] for name in names)
-
-
-def _shard_mistake(
-    indptr: _Array, indices: _Array, data: _Array, shape: tuple[int, int], nnz: int
-) -> str | None:
-    """Return what is wrong with the arrays of a shard, or None."""
-    found = [f"{array.dtype} {array.shape}" for array in (indptr, indices, data)]
-    if (
-        {indptr.dtype, indices.dtype} - {np.dtype(np.int32), np.dtype(np.int64)}
-        or data.dtype != np.float32
-        or (indptr.shape, indices.shape, data.shape) != ((shape[0] + 1,), (nnz,), (nnz,))
-    ):
-        return f"must hold {nnz} float32 ratings of {shape[0]} rows, but has arrays of {', '.join(found)}"
-    if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
-        return f"must have an indptr that rises from 0 to {nnz}"
-    if nnz and (indices.min() < 0 or indices.max() >= shape[1]):
-        return f"must have column numbers of 0 to {shape[1] - 1}, but has {indices.min()} to {indices.max()}"
-    rising = indices[1:] > indices[:-1]
-    starts = indptr[1:-1]
-    rising[starts[(starts > 0) & (starts < nnz)] - 1] = True  # a new row starts anew
-    if not rising.all():
-        return "must have column numbers that rise within each row"
-    return None if np.isfinite(data).all() else "must have finite ratings"
+def _check_kind(kind: object, kinds: Collection[str]) -> None:
+    if kind not in tuple(kinds):
+        raise ConfigError(
+            f"kind must be one of {', '.join(kinds)}, but got {kind!r:.60}{did_you_mean(str(kind), kinds)}"
+        )

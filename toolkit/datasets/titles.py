@@ -14,7 +14,7 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
-from toolkit.files.address import located, said
+from toolkit.files.address import as_path, error_text
 from toolkit.files.masking import mask
 from toolkit.tables import find_column, find_delimiter, lines_of, split_line, split_plainly
 
@@ -84,14 +84,14 @@ def _harmless(title: str) -> str:
 
 def _read(path: str | Path, name: str) -> bytes:
     try:
-        data = located(path, ConfigError).read_bytes()
+        data = as_path(path, ConfigError).read_bytes()
         return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except ConfigError:
         raise
     except Exception as error:  # each store has errors of its own, and so has a damaged gzip file
         raise ConfigError(
-            f"the titles file {name} cannot be read: {said(error, str(path))}; give {_EXPECTED}, plain or "
-            "compressed by gzip"
+            f"the titles file {name} cannot be read: {error_text(error, str(path))}; give {_EXPECTED}, plain "
+            "or compressed by gzip"
         ) from error
 
 
@@ -109,7 +109,9 @@ def _of_parquet(data: bytes, name: str) -> Iterator[tuple[str, str]]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{name} cannot be read as Parquet: {said(error, name)}; write it again") from error
+        raise ConfigError(
+            f"{name} cannot be read as Parquet: {error_text(error, name)}; write it again"
+        ) from error
     for key, title in zip(ids, titles, strict=True):
         # Some programs keep whole numbers beside missing ones as floating-point numbers.
         whole = int(key) if isinstance(key, float) and key.is_integer() else key

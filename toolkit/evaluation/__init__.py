@@ -1,1 +1,8 @@
-"""How good factors are: predictions, RMSE, best items, and ranking metrics."""
+"""How good predictions and recommendations are: RMSE, and ranking metrics, on ratings that were held out."""
+
+from __future__ import annotations
+
+from toolkit.evaluation.ranking import Ranking, rank
+from toolkit.evaluation.rmse import Pairs, pairs_on, rmse
+
+__all__ = ["Pairs", "Ranking", "pairs_on", "rank", "rmse"]

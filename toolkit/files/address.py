@@ -1,4 +1,4 @@
-"""Addresses of other file systems, such as ``s3://bucket/key``, beside the paths of this one."""
+"""Addresses of files in stores, such as ``s3://bucket/key``, used like local paths."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "
 
 
 def is_address(path: str | Path) -> bool:
-    """Tell whether a path names a file system, as ``s3://bucket/key`` does."""
+    """Return whether a path is an address: it names its file system, as ``s3://bucket/key`` does."""
     return "://" in str(path)
 
 
-def without_file(path: str | Path) -> str | Path:
-    """Return a ``file://`` address as the path that it is; others as they are."""
+def strip_file_scheme(path: str | Path) -> str | Path:
+    """Return the local path of a ``file://`` address, and any other path or address unchanged."""
     return unquote(urlsplit(str(path)).path) if str(path).startswith("file://") else path
 
 
-def located(path: str | Path, error: type[WalslabError]) -> Path:
-    """Return a local path as a `Path`, and an address as what behaves like one.
+def as_path(path: str | Path, error: type[WalslabError]) -> Path:
+    """Return a `Path` for a local path, and for an address an object that behaves like a `Path`.
 
     Parameters
     ----------
     path : str or Path
         Path or address.
     error : type
-        Raised when nothing that is installed can read such an address, or it holds a password: what is at an
-        address is named in studies, runs and messages.
+        The error class to raise.
+
+    Raises
+    ------
+    WalslabError
+        Of class `error`, when no installed library reads such addresses. Also when the address holds a
+        password: studies, runs and messages name addresses.
     """
     if not is_address(path):
         return Path(path)
@@ -45,36 +50,49 @@ def located(path: str | Path, error: type[WalslabError]) -> Path:
             "logs: give them in the environment"
         )
     try:
-        found = UPath(str(path))
-        found.fs  # noqa: B018 - only now it looks for what can read it
+        store_path = UPath(str(path))
+        store_path.fs  # noqa: B018 - this looks for the library that reads the address
     except Exception as problem:  # each store has errors of its own
         raise error(f"{mask(str(path))} cannot be reached: {_unreadable(str(path), problem)}") from problem
-    return cast("Path", found)
+    return cast("Path", store_path)
 
 
 def file_system(address: str, error: type[WalslabError]) -> tuple[Any, str]:
-    """Return the fsspec file system of an address, and the path within; `error` as in `located`."""
+    """Return the fsspec file system of an address, and the path within it.
+
+    Raises
+    ------
+    WalslabError
+        Of class `error`, when no installed library reads such addresses.
+    """
     import fsspec
 
     try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(address)
+        system, path = fsspec.core.url_to_fs(address)
     except Exception as problem:  # each store has errors of its own
         raise error(f"{mask(address)} cannot be reached: {_unreadable(address, problem)}") from problem
-    return found
+    return system, path
 
 
 @contextlib.contextmanager
-def reaching(path: str | Path, error: type[WalslabError], way_out: str) -> Iterator[None]:
-    """Name an address in whatever goes wrong while it is used; a local path's own errors pass.
+def store_errors(path: str | Path, error: type[WalslabError], way_out: str) -> Iterator[None]:
+    """Turn the errors that a store raises inside the block into one that names the address.
+
+    Errors about local paths pass unchanged. So do missing files and the errors of this package.
 
     Parameters
     ----------
     path : str or Path
-        What is used.
+        The path or address that the block uses.
     error : type
-        Raised instead of what the store raised.
+        The error class to raise.
     way_out : str
-        What to do about it.
+        What the user can do about it.
+
+    Raises
+    ------
+    WalslabError
+        Of class `error`, when the store fails.
     """
     if not is_address(path):
         yield
@@ -84,11 +102,13 @@ def reaching(path: str | Path, error: type[WalslabError], way_out: str) -> Itera
     except (WalslabError, FileNotFoundError, NotADirectoryError):
         raise
     except Exception as problem:  # each store has errors of its own
-        raise error(f"{mask(str(path))} cannot be used: {said(problem, str(path))}; {way_out}") from problem
+        raise error(
+            f"{mask(str(path))} cannot be used: {error_text(problem, str(path))}; {way_out}"
+        ) from problem
 
 
-def said(error: BaseException, path: str) -> str:
-    """Return an error's text in one line, without the secrets of an address."""
+def error_text(error: BaseException, path: str) -> str:
+    """Return the text of an error in one line, without the secrets that its address `path` holds."""
     # Some errors have no text of their own, some have several lines, and some quote a part of the address.
     text = mask(" ".join(str(error).split())) or type(error).__name__
     for secret in secrets_in(path):
@@ -99,4 +119,4 @@ def said(error: BaseException, path: str) -> str:
 def _unreadable(address: str, problem: Exception) -> str:
     scheme = address.partition("://")[0]
     way = f"pip install {_EXTRAS[scheme]}" if scheme in _EXTRAS else "check the part before ://"
-    return f"{said(problem, address)}; {way}"
+    return f"{error_text(problem, address)}; {way}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from toolkit.errors import ConfigError
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.sorting import DUPLICATES, TRANSFORMS, Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
-from toolkit.inputs import one_of, whole_number
+from toolkit.inputs import checked_number, checked_type, require_word
 
 BadRows = Literal["error", "drop"]
 BAD_ROWS: tuple[BadRows, ...] = ("error", "drop")
@@ -47,16 +47,11 @@ class Options:
     shard_ratings: int
 
     def __post_init__(self) -> None:
-        split: Any = self.split
-        if not isinstance(split, SplitRule):
-            raise ConfigError(
-                f'split must be a SplitRule, such as SplitRule(kind="temporal"), but got {split!r}'
-            )
-        split.check()
-        one_of("--duplicates", self.duplicates, DUPLICATES)
-        one_of("--transform", self.transform, TRANSFORMS)
-        one_of("--bad-rows", self.bad_rows, BAD_ROWS)
-        if whole_number("shard_ratings", self.shard_ratings) > _MOST_SHARD_RATINGS:
+        checked_type("split", self.split, SplitRule, 'SplitRule(kind="temporal")').check()
+        require_word("--duplicates", self.duplicates, DUPLICATES)
+        require_word("--transform", self.transform, TRANSFORMS)
+        require_word("--bad-rows", self.bad_rows, BAD_ROWS)
+        if checked_number("shard_ratings", self.shard_ratings, 1) > _MOST_SHARD_RATINGS:
             raise ConfigError(
                 f"shard_ratings must be at most {_MOST_SHARD_RATINGS}, but got {self.shard_ratings}"
             )

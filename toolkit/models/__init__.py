@@ -1,1 +1,24 @@
-"""What is fitted and then asked, by id: one training or an ensemble of several."""
+"""Fitted models, which answer by id: one training, or an ensemble of several; and their directories."""
+
+from __future__ import annotations
+
+from toolkit.models.base import Model
+from toolkit.models.ensemble import Ensemble, common_scale
+from toolkit.models.explaining import Explanation
+from toolkit.models.export import export_tutorial
+from toolkit.models.files import check_target
+from toolkit.models.predicting import rows_or_average
+from toolkit.models.training import Progress
+from toolkit.models.wals import WALS
+
+__all__ = [
+    "WALS",
+    "Ensemble",
+    "Explanation",
+    "Model",
+    "Progress",
+    "check_target",
+    "common_scale",
+    "export_tutorial",
+    "rows_or_average",
+]

@@ -1,33 +1,26 @@
 """Which of a user's ratings a prediction comes from: an exact sum over them.
 
-A user's factors solve a linear system whose right side is a sum over what they rated
+A user's factors solve a linear system whose right side is a sum over what the user rated
 (`toolkit.solver.normal`), so a prediction is such a sum, too (Hu, Koren and Volinsky, ICDM 2008, section 5;
 here with biases). With A the user's matrix, and z and c as there, rating j adds to the prediction of item i
 
     [y_i, 1]ᵀ A⁻¹ ( (w0 + c_j) (r_j − μ − b_j) z_j  +  α [q_j, 0] )
 
-where the last term, of the pattern factors q, is there with a ``pattern_weight`` α: that j was rated at all.
+The last term, of the pattern factors q, is there with a ``pattern_weight`` α: it is what the fact adds that j
+was rated at all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows
-from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import item_weights
-from toolkit.inputs import checked_ratings
-from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import row_equations
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-
-    from toolkit.models.base import Model
+from toolkit.arrays import Array, FloatArray, IntArray, Ratings
+from toolkit.backends import Backend
+from toolkit.models.folding import fold_in_users, user_half_step
+from toolkit.predictor import Predictor
+from toolkit.solver import Factors, observation_weights, row_equations
 
 
 class Explanation(NamedTuple):
@@ -36,91 +29,107 @@ class Explanation(NamedTuple):
     Attributes
     ----------
     score : float
-        The predicted rating, not clipped, by what the user's ratings say with the items as they are.
+        The predicted rating, not clipped, that the user's ratings give with the items as they are.
     base : float
         The part that is the same for every user: the mean and the item's bias.
     items : array of ids, shape (n,)
-        What the user rated, by contribution, the largest first.
+        The items that the user rated, by contribution, the largest first.
     ratings : array of float, shape (n,)
-        How.
+        The user's rating of each of these items.
     contributions : array of float, shape (n,)
         What each rating adds, in rating units.
     """
 
     score: float
     base: float
-    items: np.ndarray[Any, Any]
-    ratings: np.ndarray[Any, Any]
-    contributions: np.ndarray[Any, Any]
+    items: Array
+    ratings: FloatArray
+    contributions: FloatArray
 
 
-def explanations(model: Model, ratings: Any, items: Any) -> list[Explanation]:
-    """Return where the predictions of some items for one user come from; as `toolkit.Model.explain`.
+def explanations(
+    parts: FloatArray, rated: Ratings, items: IntArray, *, factors: Predictor, item_ids: Array
+) -> list[Explanation]:
+    """Return an explanation of each prediction, from what each rating adds to it.
 
     Parameters
     ----------
-    model : Model
-    ratings : scipy.sparse matrix, shape (1, n_items)
+    parts : array of float64, shape (m, rated.nnz)
+        What `contributions` returns.
+    rated : scipy.sparse CSR, shape (1, n_items)
         The user's ratings.
-    items : array-like of ids, shape (m,)
-        Which items.
+    items : array of int, shape (m,)
+        Row numbers of the items that are predicted.
+    factors : Predictor
+        The mean and the biases of the items.
+    item_ids : array, shape (n_items,)
+        The id of each item.
     """
-    ratings = checked_ratings(ratings, "float64")
-    if ratings.shape != (1, len(model.items)):
-        raise ConfigError(
-            f"ratings must be a row of {len(model.items)} items, but have the shape {ratings.shape}"
+    explained = []
+    for item, contribution in zip(items, parts, strict=True):
+        base = float(factors.mean + factors.items.bias[item])
+        order = np.argsort(-contribution, kind="stable")
+        explained.append(
+            Explanation(
+                base + float(contribution.sum()),
+                base,
+                item_ids[rated.indices[order]],
+                rated.data[order],
+                contribution[order],
+            )
         )
-    columns = model.items.rows(items)
-    found = []
-    for column, parts in zip(columns, model.contributions(ratings, columns), strict=True):
-        base = float(model.factors.mean + model.factors.items.bias[column])
-        order = np.argsort(-parts, kind="stable")
-        rated = model.items.ids[ratings.indices[order]]
-        found.append(Explanation(base + float(parts.sum()), base, rated, ratings.data[order], parts[order]))
-    return found
+    return explained
 
 
 def contributions(
-    factors: Factors, rated: sp.csr_matrix, items: Any, item_counts: Any
-) -> np.ndarray[Any, Any]:
+    factors: Factors, rated: Ratings, items: IntArray, weight_counts: IntArray, *, gram: FloatArray | None
+) -> FloatArray:
     """Return what each rating of a user adds to the predictions of some items.
 
     Parameters
     ----------
     factors : Factors
-        Of one training, in host memory.
+        Those of one training, in host memory.
     rated : scipy.sparse CSR, shape (1, n_items)
         The user's ratings.
     items : array of int, shape (m,)
-        Columns of the items.
-    item_counts : array of int, shape (n_items,)
-        Training ratings of each item.
+        Row numbers of the items.
+    weight_counts : array of int64, shape (n_items,)
+        The number of ratings of each item, which the weight of an observed rating depends on.
+    gram : array of float64, shape (k, k), or None
+        What `toolkit.models.folding.item_gram` returns for these factors.
 
     Returns
     -------
     array of float64, shape (m, rated.nnz)
         In the order of the row's columns; with the mean and an item's bias they add up to the prediction.
+
+    Raises
+    ------
+    SolverError
+        When the user's equations have no finite solution.
     """
-    config = factors.config
-    y, bias = np.asarray(factors.items.factors, np.float64), np.asarray(factors.items.bias, np.float64)
     if not rated.nnz:
         return np.empty((len(items), 0))
-    weight = item_weights(np.asarray(item_counts), config)
-    pattern = None if factors.item_pattern is None else np.asarray(factors.item_pattern, np.float64)
-    left, _ = row_equations(
-        RatingRows(rated, Backend("numpy", 1), "float64"),
-        Side(y, bias),
-        mean=factors.mean,
-        config=config,
-        column_weight=weight,
-        pattern=pattern,
+    backend, config = Backend(threads=1), factors.config
+    # What cannot be folded in cannot be explained.
+    fold_in_users(factors, rated, weight_counts, gram=gram, backend=backend)
+    step = user_half_step(factors, rated, weight_counts, gram=gram, backend=backend, dtype="float64")
+    left, _ = row_equations(step)
+    ones = step.unknowns - config.factors
+    z, targets = (
+        _with_ones(np.asarray(factors.items.factors[rows], np.float64), ones)
+        for rows in (rated.indices, items)
     )
-    ones = np.ones((len(y), left.shape[0] - y.shape[1]))
-    j = rated.indices
-    z = np.hstack([y[j], ones[j]])  # (n, unknowns)
-    direction = np.linalg.solve(left, np.hstack([y[items], ones[items]]).T).T  # (m, unknowns)
-    residual = (config.unobserved_weight + weight[j]) * (rated.data - factors.mean - bias[j])
-    found: np.ndarray[Any, Any] = residual * (direction @ z.T)
-    if pattern is not None:
-        found += config.pattern_weight * (direction[:, : y.shape[1]] @ pattern[j].T)
-    return found
+    direction = np.linalg.solve(left, targets.T).T  # (m, unknowns)
+    weight = config.unobserved_weight + observation_weights(weight_counts[rated.indices], config)
+    residual = rated.data - factors.mean - factors.items.bias[rated.indices]
+    parts: FloatArray = weight * residual * (direction @ z.T)
+    if factors.item_pattern is not None:
+        pattern = np.asarray(factors.item_pattern[rated.indices], np.float64)
+        parts += config.pattern_weight * (direction[:, : config.factors] @ pattern.T)
+    return parts
+
+
+def _with_ones(factors: FloatArray, columns: int) -> FloatArray:
+    return np.hstack([factors, np.ones((len(factors), columns))])

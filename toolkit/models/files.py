@@ -3,151 +3,154 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.config import RunOptions
-from toolkit.datasets.ids import IdTable
+from toolkit.arrays import Array
+from toolkit.datasets import IdTable
 from toolkit.errors import ModelError
 from toolkit.files import atomic
-from toolkit.solver.factors import Factors, read_array, read_meta
+from toolkit.inputs import structure_problem
+from toolkit.models.fitted import Fitted, Training
+from toolkit.predictor import Predictor
+from toolkit.solver import Factors, read_array, read_meta
 
-if TYPE_CHECKING:
-    from toolkit.models.base import Model
-    from toolkit.models.wals import WALS
-
+HEADER = "model.json"
+# Words of the header that every kind of model has.
+WORDS = frozenset(
+    ("format", "format_version", "dataset_digest", "n_users", "n_items", "titles", "weight_counts")
+)
 _FORMAT = "walslab-model"
 _VERSION = 3
-_HEADER = "model.json"
 _ARRAYS = ("user_ids", "item_ids", "item_counts", "rated_indptr", "rated_items", "ratings")
-_TITLES = "item_titles"
-_MEMBERS = "members"
+_TITLES, _WEIGHT_COUNTS = "item_titles", "weight_counts"
+_AGAIN = "copy the whole directory, or train the model again"
 
 
-def save(model: Model, path: str | Path, *, overwrite: bool = False, **facts: Any) -> None:
-    """Write a model; as `toolkit.Model.save`.
+def write(
+    path: str | Path,
+    fitted: Fitted[Predictor],
+    own: Mapping[str, object],
+    save_factors: Callable[[Path], None],
+    *,
+    overwrite: bool,
+    facts: Mapping[str, object],
+) -> None:
+    """Write a model directory, complete or not at all.
 
-    An ensemble has ``members/0``, ``members/1``, … with the factors of each, and all else once.
+    Parameters
+    ----------
+    path : str or Path
+        The directory to make.
+    fitted : Fitted
+        What is written beside the factors.
+    own : mapping
+        Words of the header that the kind of model adds.
+    save_factors : callable
+        Writes the factors into the directory that it is given.
+    overwrite : bool
+        Whether an existing model directory is replaced.
+    facts : mapping
+        JSON values that the caller adds to the header.
+
+    Raises
+    ------
+    ModelError
+        When `path` exists and `overwrite` is false, or it is not a model directory.
     """
-    from toolkit.models.ensemble import Ensemble
-    from toolkit.models.wals import WALS
-
+    rated, titles = fitted.rated, fitted.titles
+    arrays = (
+        *(fitted.users.ids, fitted.items.ids, fitted.item_counts),
+        *(rated.indptr, rated.indices, rated.data),
+    )
+    named = dict(zip(_ARRAYS, arrays, strict=True))
+    # Those of a training that was not updated are the counts of all ratings.
+    own_weights = not np.array_equal(fitted.weight_counts, fitted.item_counts)
+    if own_weights:
+        named[_WEIGHT_COUNTS] = fitted.weight_counts
+    if titles is not None:
+        named[_TITLES] = titles
+    header = {
+        "format": _FORMAT,
+        "format_version": _VERSION,
+        **own,
+        "dataset_digest": fitted.dataset_digest,
+        "n_users": len(fitted.users),
+        "n_items": len(fitted.items),
+        "titles": titles is not None,
+        "weight_counts": own_weights,
+        **facts,
+    }
     check_target(path, overwrite=overwrite)
-    titles = None if model.titles is None else np.asarray(model.titles).astype(str)
-    if titles is not None and titles.shape != (len(model.items),):
-        raise ModelError(f"titles must be {len(model.items)}, one for each item, but are {titles.shape}")
-    with atomic.directory(path, overwrite=overwrite, holding=_HEADER) as part:
-        own: dict[str, Any] = {}
-        if isinstance(model, WALS):
-            model.factors.save(part)
-            own = {"config": model.config.to_dict(), **_training(model)}
-        elif isinstance(model, Ensemble):
-            for at, member in enumerate(model.members):
-                folder = part / _MEMBERS / str(at)
-                folder.mkdir(parents=True)
-                member.factors.save(folder)
-            own = {
-                "members": len(model.members),
-                "weights": model.weights,
-                "trainings": [_training(member) for member in model.members],
-            }
-        rated = model.rated
-        arrays = (
-            model.users.ids,
-            model.items.ids,
-            model.item_counts,
-            rated.indptr,
-            rated.indices,
-            rated.data,
-        )
-        for name, array in zip(_ARRAYS, arrays, strict=True):
+    with atomic.directory(path, overwrite=overwrite, holding=HEADER) as part:
+        save_factors(part)
+        for name, array in named.items():
             np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
-        if titles is not None:
-            np.save(part / f"{_TITLES}.npy", titles, allow_pickle=False)
-        meta = {
-            "format": _FORMAT,
-            "format_version": _VERSION,
-            **own,
-            "dataset_digest": model.dataset_digest,
-            "n_users": len(model.users),
-            "n_items": len(model.items),
-            "titles": titles is not None,
-            **facts,
-        }
-        (part / _HEADER).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        (part / HEADER).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
 
-def load(path: str | Path) -> Model:
-    """Read a model of any kind; as `toolkit.Model.load`."""
-    from toolkit.models.ensemble import Ensemble
-    from toolkit.models.wals import WALS
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of a model directory.
 
-    path = Path(path)
-    meta = read_meta(path / _HEADER, _FORMAT, _VERSION)
-    n_members = meta.get("members")
-    if n_members is None:
-        factors = [Factors.load(path)]
-    elif isinstance(n_members, int) and n_members > 0:
-        factors = [Factors.load(path / _MEMBERS / str(at)) for at in range(n_members)]
-    else:
-        raise ModelError(
-            f"{path / _HEADER} must have a whole number above 0 as members, but has {n_members!r}"
-        )
-    arrays = _arrays(path, factors)
-    titles = read_array(path / f"{_TITLES}.npy") if meta.get("titles") else None
-    if titles is not None and titles.shape != arrays[1].shape:
-        raise ModelError(
-            f"{path / _TITLES}.npy must have shape {arrays[1].shape}, but has {titles.shape}: train the "
-            "model again"
-        )
-    try:
-        shape = (len(arrays[0]), len(arrays[1]))
-        rated = sp.csr_matrix((arrays[5], arrays[4], arrays[3]), shape=shape)
-        users, items = IdTable(arrays[0], "user"), IdTable(arrays[1], "item")
-        models = []
-        for own, training in zip(factors, [meta] if n_members is None else meta["trainings"], strict=True):
-            model = WALS(own.config, RunOptions(**training["options"]))
-            model.history, model.dataset_digest = training["history"], meta["dataset_digest"]
-            model.take(own, users=users, items=items, item_counts=arrays[2], rated=rated)
-            model.titles = titles
-            models.append(model)
-        return models[0] if n_members is None else Ensemble(models, list(meta["weights"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path / _HEADER} is not as it was written: {error!r}") from error
+    Raises
+    ------
+    ModelError
+        When it is missing or malformed, or states another format or version.
+    """
+    return read_meta(path / HEADER, _FORMAT, _VERSION)
 
 
-def _training(model: WALS) -> dict[str, Any]:
-    return {"options": asdict(model.options), "history": model.history}
+def read_training(path: Path, header: Mapping[str, Any], factors: Factors) -> Training:
+    """Return what a model directory holds once, with the factors of a training; arrays stay in the files.
 
+    Parameters
+    ----------
+    path : Path
+        The directory.
+    header : mapping
+        Its header.
+    factors : Factors
+        Of the users and items of the directory.
 
-def _arrays(path: Path, factors: list[Factors]) -> list[Any]:
-    """Return what is there once, checked against the factors."""
-    arrays = [read_array(path / f"{name}.npy") for name in _ARRAYS]
-    sizes = [(len(f.users.bias), len(f.items.bias)) for f in factors]
-    n_users, n_items = sizes[0]
-    for at, (users, items) in enumerate(sizes):
-        if (users, items) != sizes[0]:
+    Raises
+    ------
+    ModelError
+        When an array is missing, does not fit the factors, or holds what no model wrote.
+    """
+    n_users, n_items = len(factors.users.bias), len(factors.items.bias)
+    arrays = {name: read_array(path / f"{name}.npy") for name in _ARRAYS}
+    indptr = arrays["rated_indptr"]
+    n_rated = int(indptr[-1]) if indptr.shape == (n_users + 1,) else 0
+    sizes = dict(zip(_ARRAYS, (n_users, n_items, n_items, n_users + 1, n_rated, n_rated), strict=True))
+    optional = {"titles": _TITLES, "weight_counts": _WEIGHT_COUNTS}
+    for word, name in optional.items():
+        if header.get(word):
+            arrays[name], sizes[name] = read_array(path / f"{name}.npy"), n_items
+    for name, array in arrays.items():
+        if array.shape != (sizes[name],):
             raise ModelError(
-                f"{path / _MEMBERS / str(at)} must be of {n_users} users and {n_items} items, as member 0, "
-                f"but is of {users} and {items}: train the model again"
+                f"{path / name}.npy must have shape ({sizes[name]},) for {n_users} users and {n_items} "
+                f"items, but has {array.shape}: {_AGAIN}"
             )
-    n_rated = int(arrays[3][-1]) if arrays[3].shape == (n_users + 1,) else 0
-    sizes_wanted = (n_users, n_items, n_items, n_users + 1, n_rated, n_rated)
-    for name, array, size in zip(_ARRAYS, arrays, sizes_wanted, strict=True):
-        if array.shape != (size,):
-            raise ModelError(
-                f"{path / name}.npy must have shape ({size},) for {n_users} users and {n_items} items, "
-                f"but has {array.shape}: train the model again"
-            )
-    return arrays
+    counts = arrays["item_counts"]
+    return Training(
+        factors,
+        IdTable(arrays["user_ids"], "user"),
+        IdTable(arrays["item_ids"], "item"),
+        _ratings(path, arrays, (n_users, n_items)),
+        counts,
+        arrays.get(_WEIGHT_COUNTS, counts),
+        arrays.get(_TITLES),
+        header["dataset_digest"],
+    )
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse, before any training, a path that `save` would refuse.
+    """Refuse, before any training, a path that a model cannot be saved under.
 
     Raises
     ------
@@ -155,6 +158,21 @@ def check_target(path: str | Path, *, overwrite: bool) -> None:
         When `path` exists and `overwrite` is false, or it is not a model directory.
     """
     try:
-        atomic.check_free(Path(path), overwrite=overwrite, holding=_HEADER)
+        atomic.check_free(Path(path), overwrite=overwrite, holding=HEADER)
     except FileExistsError as error:
         raise ModelError(str(error)) from error
+
+
+def _ratings(path: Path, arrays: Mapping[str, Array], shape: tuple[int, int]) -> sp.csr_matrix:
+    """Return the ratings after a look at each of them: a damaged column number would end the process."""
+    indptr, items, ratings = (arrays[name] for name in ("rated_indptr", "rated_items", "ratings"))
+    problem = structure_problem(indptr, items, ratings, *shape)
+    if problem:
+        raise ModelError(f"{path / 'rated_items'}.npy with rated_indptr.npy {problem}: {_AGAIN}")
+    # NaN is the least and the greatest of numbers among which it is.
+    if len(ratings) and not (np.isfinite(ratings.min()) and np.isfinite(ratings.max())):
+        raise ModelError(f"{path / 'ratings'}.npy must hold finite numbers: {_AGAIN}")
+    rated = sp.csr_matrix((ratings, items, indptr), shape=shape)
+    if not rated.has_canonical_format:
+        raise ModelError(f"{path / 'rated_items'}.npy must hold items that rise within each user: {_AGAIN}")
+    return rated

@@ -1,187 +1,161 @@
-"""Rows of one side solved again, or for the first time, from their ratings; the other side stays as it is."""
+"""Trainings with some users or items solved again, or for the first time; the other side stays as it is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import RatingRows
-from toolkit.datasets.ids import IdTable
+from toolkit.arrays import Array, IdLike, IntArray, Ratings, SideName
+from toolkit.backends import Backend
+from toolkit.datasets import IdTable
 from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import item_weights
-from toolkit.inputs import checked_ratings
+from toolkit.models.fitted import Training
+from toolkit.models.folding import item_pattern
 from toolkit.predictor import Side
-from toolkit.solver.factors import Factors
-from toolkit.solver.normal import solve_rows
-from toolkit.solver.pattern import solve_pattern
-
-if TYPE_CHECKING:
-    from toolkit.models.wals import WALS
-
-Kind = Literal["user", "item"]
-# Fewer rows are solved sooner than compiled loops are loaded.
-FEW = 64
-_Array = np.ndarray[Any, Any]
+from toolkit.solver import Factors
 
 
-def solve_new(
-    factors: Factors,
-    ratings: Any,
-    kind: Kind,
-    item_counts: _Array,
-    *,
-    user_pattern: Any = None,
-    threads: int = 0,
-) -> Side:
-    """Return factors and biases of rows from their ratings, by the normal equations of training.
+class RowNumbers(NamedTuple):
+    """Row numbers of ids in a table, where new ids are appended to it.
+
+    Attributes
+    ----------
+    rows : array of int64, shape (n,)
+        The row number of each id; numbers of new ids begin at the end of the table.
+    table : IdTable
+        The table with the new ids.
+    """
+
+    rows: IntArray
+    table: IdTable
+
+
+def updated(
+    trainings: Sequence[Training], ratings: Ratings, ids: IdLike, side: SideName, backend: Backend
+) -> list[Training]:
+    """Return trainings of the same ratings in which some rows follow their ratings as they are now.
+
+    Mean, rating scale and the weights of observed ratings stay those that the training had. So the row that a
+    user has is at any time what folding the user's ratings in gives. `item_counts` follow the ratings;
+    `weight_counts` change for an item when the item itself is solved again.
 
     Parameters
     ----------
-    factors : Factors
-        A model's, in host memory.
+    trainings : sequence of Training
+        They are not changed.
     ratings : scipy.sparse CSR, shape (n, n_items) for users or (n, n_users) for items
-        A row for each; finite values, each pair once.
-    kind : {"user", "item"}
+        All ratings of each row, as `toolkit.inputs.checked_ratings` returns them.
+    ids : array-like, shape (n,)
+        The id of each row.
+    side : {"user", "item"}
         What the rows are.
-    item_counts : array of int64, shape (n_items,)
-        Training ratings of each item, which its weight depends on; the weight of an item that is folded in
-        depends on the ratings it comes with.
-    user_pattern : array of float, shape (n_users, k), optional
-        For items: pattern factors of the users, where the model has a ``pattern_weight``.
-    threads : int, default 0
-        As `toolkit.backends.base.Backend`.
-
-    Returns
-    -------
-    Side
-        Arrays of shape (n, k) and (n,).
+    backend : Backend
+        Where the rows are solved.
 
     Raises
     ------
     ConfigError
-        When the ratings have another number of columns.
-    RatingsError
-        When a rating is not finite, or a pair occurs twice.
+        When there is not one id for each row, an id occurs twice, or it is text where the model has numbers.
     SolverError
-        When a row has no finite solution.
+        When the equations of a row have no finite solution.
     """
-    fixed = factors.items if kind == "user" else factors.users
-    dtype = fixed.factors.dtype
-    matrix = checked_ratings(ratings, str(dtype))
-    if matrix.shape[1] != len(fixed.bias):
-        other = "item" if kind == "user" else "user"
+    first = trainings[0]
+    numbers = row_numbers(first.users if side == "user" else first.items, ids)
+    if len(numbers.rows) != ratings.shape[0]:
         raise ConfigError(
-            f"ratings must have {len(fixed.bias)} columns, one per {other}, but have {matrix.shape[1]}"
+            f"each row of ratings needs an id, but got {len(numbers.rows)} for {ratings.shape[0]}"
         )
-    backend = Backend.prefer("numba" if matrix.shape[0] >= FEW else "numpy", threads)
-    rows = RatingRows(matrix, backend, str(dtype))
-    counts = np.asarray(item_counts) if kind == "user" else rows.host_counts
-    weight = item_weights(counts, factors.config).astype(dtype)
-    pattern = factors.item_pattern if kind == "user" else user_pattern
-    return solve_rows(
-        rows,
-        Side(np.asarray(fixed.factors), np.asarray(fixed.bias)),
-        mean=factors.mean,
-        config=factors.config,
-        column_weight=weight if kind == "user" else None,
-        row_weight=weight if kind == "item" else None,
-        pattern=pattern,
-    )
+    solved = [_solved(training, ratings, numbers, side, backend) for training in trainings]
+    shared = _with_ratings(first, ratings, numbers, side)
+    return [
+        training.with_changes(factors=factors, **shared)
+        for training, factors in zip(trainings, solved, strict=True)
+    ]
 
 
-class Rows(NamedTuple):
-    """Where rows with given ids are in a table that some of them are appended to."""
-
-    at: _Array
-    ids: _Array
-
-
-def place(table: IdTable, ids: Any) -> Rows:
-    """Return the row of each id, those that the table lacks behind its end, and all ids then.
+def row_numbers(table: IdTable, ids: IdLike) -> RowNumbers:
+    """Return the row number of each id, and the table with the ids that it lacked.
 
     Raises
     ------
     ConfigError
-        When an id occurs twice, or is text where the table has integers.
+        When an id occurs twice, or is text where the table has whole numbers.
     """
     wanted = IdTable(ids, table.kind).ids
-    if wanted.dtype.kind != table.ids.dtype.kind:
+    if len(wanted) and wanted.dtype.kind != table.ids.dtype.kind:
         if wanted.dtype.kind == "U":
             raise ConfigError(f"{table.kind} ids of this model are whole numbers, but got {str(wanted[0])!r}")
         wanted = wanted.astype(str)
-    known = np.isin(wanted, table.ids)
-    at = np.empty(len(wanted), np.int64)
-    at[known] = table.rows(wanted[known])
-    at[~known] = len(table) + np.arange(int((~known).sum()))
-    return Rows(at, np.concatenate([np.asarray(table.ids), wanted[~known]]))
+    rows = table.find(wanted)
+    new = rows < 0
+    if not new.any():
+        return RowNumbers(rows, table)
+    rows[new] = len(table) + np.arange(int(new.sum()))
+    return RowNumbers(rows, IdTable(np.concatenate([np.asarray(table.ids), wanted[new]]), table.kind))
 
 
-def put(array: Any, rows: Rows, values: Any) -> _Array:
-    """Return an array with some of its rows replaced and others appended."""
-    old = np.asarray(array)
-    new = np.zeros((len(rows.ids), *old.shape[1:]), old.dtype)
-    new[: len(old)] = old
-    new[rows.at] = values
-    return new
-
-
-def put_rows(matrix: sp.csr_matrix, rows: Rows, values: sp.csr_matrix) -> sp.csr_matrix:
-    """Do the same to the rows of a sparse matrix."""
-    source = np.full(len(rows.ids), -1)
-    source[: matrix.shape[0]] = np.arange(matrix.shape[0])
-    source[rows.at] = matrix.shape[0] + np.arange(len(rows.at))
-    updated: sp.csr_matrix = sp.vstack([matrix, values], format="csr")[source]
-    return updated
-
-
-def with_titles_of(titles: Any, n_items: int) -> Any:
-    """Return titles with empty ones for items that were appended; None for none."""
+def padded_titles(titles: Array | None, n_items: int) -> Array | None:
+    """Return titles with empty texts for items that were appended; None for None."""
     return None if titles is None else np.append(titles, np.full(n_items - len(titles), "", "U1"))
 
 
-def fold_in(model: WALS, ratings: Any, kind: Kind) -> Side:
-    """Return factors and biases of new rows of a model; as `toolkit.WALS.fold_in`."""
-    factors, threads = model.factors, model.options.threads
-    pattern = None
-    if kind == "item" and factors.config.pattern_weight:
-        # Training solves it at the beginning of each iteration, for the items before it.
-        rated = RatingRows(model.rated, Backend("numpy", threads), str(factors.items.factors.dtype))
-        pattern = solve_pattern(rated, np.asarray(factors.items.factors), factors.config)
-    return solve_new(factors, ratings, kind, model.item_counts, user_pattern=pattern, threads=threads)
+def _solved(
+    training: Training, ratings: Ratings, numbers: RowNumbers, side: SideName, backend: Backend
+) -> Factors:
+    """Return the factors of a training with some rows solved for new ratings."""
+    factors, solved = training.factors, training.fold_in(ratings, side, backend)
+    if side == "user":
+        # The users' pattern factors follow from the items' factors, and are computed when they are needed.
+        return replace(factors, users=_with_rows_of(factors.users, numbers, solved), user_pattern=None)
+    pattern = factors.item_pattern
+    if pattern is not None:
+        pattern = with_rows(pattern, numbers, item_pattern(factors, ratings, backend=backend))
+    items = _with_rows_of(factors.items, numbers, solved)
+    return replace(factors, items=items, item_pattern=pattern, user_pattern=None)
 
 
-def update(model: WALS, ratings: Any, ids: Any, kind: Kind) -> None:
-    """Solve rows of a model again, or for the first time; as `toolkit.WALS.partial_fit`."""
-    rows = place(model.users if kind == "user" else model.items, ids)
-    if len(rows.at) != ratings.shape[0]:
-        raise ConfigError(f"each row of ratings needs an id, but got {len(rows.at)} for {ratings.shape[0]}")
-    solved = fold_in(model, ratings, kind)
-    factors = model.factors
-    old = factors.users if kind == "user" else factors.items
-    side = Side(*(put(a, rows, b) for a, b in zip(old, solved, strict=True)))
-    # The users' pattern factors follow from the items' factors, and are made anew when they are needed.
-    changes: dict[str, Any] = {f"{kind}s": side, "user_pattern": None}
-    new = sp.csr_matrix(ratings, copy=True).astype(model.rated.dtype, copy=False)
-    new.sort_indices()
-    rated, users, items, counts = model.rated, model.users, model.items, np.asarray(model.item_counts)
-    if kind == "user":
-        rated, users = put_rows(rated, rows, new), IdTable(rows.ids, kind)
+def _with_ratings(
+    training: Training, ratings: Ratings, numbers: RowNumbers, side: SideName
+) -> dict[str, Any]:
+    """Return what changes of a training beside its factors; trainings of the same ratings share it."""
+    new = sp.csr_matrix(ratings, copy=True).astype(training.rated.dtype, copy=False)
+    users, items, weight_counts = training.users, training.items, training.weight_counts
+    if side == "user":
+        users, rated = numbers.table, with_sparse_rows(training.rated, numbers, new)
     else:
-        rated, items = put_rows(rated.T.tocsr(), rows, new).T.tocsr(), IdTable(rows.ids, kind)
-        counts = put(counts, rows, np.diff(new.indptr))
-        model.titles = with_titles_of(model.titles, len(items))
-    if kind == "item" and factors.item_pattern is not None:
-        by_item = RatingRows(new, Backend("numpy", 1), str(factors.items.factors.dtype))
-        explained = solve_pattern(by_item, np.asarray(factors.users.factors), factors.config)
-        changes["item_pattern"] = put(factors.item_pattern, rows, explained)
-    model.take(
-        replace(factors, **changes),
-        users=users,
-        items=items,
-        item_counts=counts,
-        rated=rated,
-    )
+        items = numbers.table
+        rated = with_sparse_rows(training.rated.T.tocsr(), numbers, new).T.tocsr()
+        weight_counts = with_rows(weight_counts, numbers, np.diff(new.indptr))
+    return {
+        "users": users,
+        "items": items,
+        "rated": rated,
+        "item_counts": np.bincount(rated.indices, minlength=len(items)),
+        "weight_counts": weight_counts,
+        "titles": padded_titles(training.titles, len(items)),
+    }
+
+
+def _with_rows_of(side: Side, numbers: RowNumbers, solved: Side) -> Side:
+    return Side(*(with_rows(old, numbers, new) for old, new in zip(side, solved, strict=True)))
+
+
+def with_rows(array: Array, numbers: RowNumbers, values: Array) -> Array:
+    """Return a copy of an array in which some rows are replaced, and others appended."""
+    new = np.zeros((len(numbers.table), *array.shape[1:]), array.dtype)
+    new[: len(array)] = array
+    new[numbers.rows] = values
+    return new
+
+
+def with_sparse_rows(matrix: Ratings, numbers: RowNumbers, values: Ratings) -> Ratings:
+    """Return a copy of a sparse matrix in which some rows are replaced, and others appended."""
+    source = np.full(len(numbers.table), -1)
+    source[: matrix.shape[0]] = np.arange(matrix.shape[0])
+    source[numbers.rows] = matrix.shape[0] + np.arange(len(numbers.rows))
+    stacked: Ratings = sp.vstack([matrix, values], format="csr")[source]
+    return stacked

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
 
 import numpy as np
-import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.backends.rows import TrainingData
+from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName
+from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError, did_you_mean
-from toolkit.evaluation.metrics import pairs_on, rmse
+from toolkit.inputs import checked_type
+from toolkit.models import files
 from toolkit.models.base import Model
-from toolkit.models.explaining import contributions
-from toolkit.models.updating import Kind, fold_in, update
+from toolkit.models.fitted import Training
+from toolkit.models.training import Progress, checked_input, train
+from toolkit.models.updating import updated
 from toolkit.predictor import Side
-from toolkit.solver import stopping
-from toolkit.solver.factors import Factors
-from toolkit.solver.trainer import Trainer
-
-if TYPE_CHECKING:
-    from toolkit.datasets.dataset import RatingsDataset
+from toolkit.solver import Factors
 
 
-class Progress(TypedDict):
-    """One iteration's figures: RMSE in rating units, time in seconds."""
-
-    iteration: int
-    train_rmse: float
-    valid_rmse: float | None
-    seconds: float
-
-
-class WALS(Model):
+class WALS(Model, header_words=("config", "options", "history")):
     """Weighted alternating least squares for explicit ratings.
 
     Parameters
@@ -49,34 +36,112 @@ class WALS(Model):
 
     Attributes
     ----------
-    factors : Factors
-        Fitted numbers, in host memory.
+    config : WALSConfig
+    options : RunOptions
     history : list of Progress
         Figures of every iteration of the last `fit`.
     backend_name : str or None
         The array backend that the last `fit` ran on.
 
-    The others are those of every `toolkit.Model`.
+    Raises
+    ------
+    ConfigError
+        When an argument is of another class.
 
     Examples
     --------
     >>> import scipy.sparse as sp
-    >>> ratings = sp.random_array((30, 20), density=0.3, random_state=0, format="csr")
+    >>> from toolkit import WALS, WALSConfig
+    >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
     >>> model = WALS(WALSConfig(factors=4, iterations=5)).fit(ratings)
     >>> items, scores = model.recommend(7, n=3)
+    >>> len(items)
+    3
+    >>> model.fold_in(ratings[:2]).factors.shape
+    (2, 4)
     """
 
-    factors: Factors
+    _fitted: Training | None
 
     def __init__(self, config: WALSConfig | None = None, options: RunOptions | None = None) -> None:
-        self.config = config or WALSConfig()
-        self.options = options or RunOptions()
+        config = WALSConfig() if config is None else config
+        options = RunOptions() if options is None else options
+        self.config = checked_type("config", config, WALSConfig, "WALSConfig(factors=32)")
+        self.options = checked_type("options", options, RunOptions, "RunOptions(seed=0)")
         self.history: list[Progress] = []
         self.backend_name: str | None = None
-        self.dataset_digest: str | None = None
+
+    @classmethod
+    def from_factors(
+        cls,
+        factors: Factors,
+        rated: AnySparse,
+        *,
+        user_ids: IdLike | None = None,
+        item_ids: IdLike | None = None,
+        options: RunOptions | None = None,
+    ) -> Self:
+        """Return a fitted model of factors that were computed elsewhere.
+
+        Parameters
+        ----------
+        factors : Factors
+            In host memory.
+        rated : scipy.sparse matrix, shape (n_users, n_items)
+            The ratings that the model knows.
+        user_ids, item_ids : array-like, shape (n_users,) and (n_items,), optional
+            Ids of rows and columns; row numbers where they are not given.
+        options : RunOptions, optional
+            Where and how the model runs.
+
+        Raises
+        ------
+        ConfigError
+            When ids, ratings and factors are not of the same users and items.
+        RatingsError
+            When `rated` is not a matrix of finite ratings, each pair once.
+        """
+        checked_type("factors", factors, Factors, "what a Trainer holds")
+        given = checked_input(rated, None, user_ids, item_ids, str(factors.items.factors.dtype))
+        shape = (len(factors.users.bias), len(factors.items.bias))
+        if given.ratings.shape != shape:
+            raise ConfigError(
+                f"rated must have the shape of the factors, {shape}, but has {given.ratings.shape}"
+            )
+        counts = np.bincount(given.ratings.indices, minlength=shape[1])
+        training = Training(factors, given.users, given.items, given.ratings, counts, counts)
+        return cls.holding(training, options=options)
+
+    @classmethod
+    def holding(
+        cls, training: Training, *, options: RunOptions | None = None, history: Sequence[Progress] = ()
+    ) -> Self:
+        """Return a fitted model of what a training left.
+
+        Parameters
+        ----------
+        training : Training
+        options : RunOptions, optional
+            Where and how the model runs.
+        history : sequence of Progress
+            Figures of the training's iterations.
+        """
+        model = cls(training.factors.config, options)
+        model._fitted, model.history = training, list(history)
+        return model
+
+    @property
+    def state(self) -> Training:
+        """All that the model knows, as one object that does not change."""
+        return cast("Training", super().state)
+
+    @property
+    def factors(self) -> Factors:
+        """The fitted numbers, in host memory."""
+        return self.state.factors
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - scikit-learn's signature
-        """Return what the model was made with, as scikit-learn asks an estimator; its `clone` works.
+        """Return what the model was made with, in the form of scikit-learn, whose `clone` works.
 
         Parameters
         ----------
@@ -106,29 +171,31 @@ class WALS(Model):
         for of, whole in changed.items():
             single = {name.partition("__")[2]: v for name, v in params.items() if name.startswith(f"{of}__")}
             changed[of] = dataclasses.replace(whole, **single) if single else whole
-        self.config, self.options = changed["config"], changed["options"]
+        # The constructor checks the classes.
+        new = type(self)(**changed)
+        self.config, self.options = new.config, new.options
         return self
 
     def fit(
         self,
-        ratings: RatingsDataset | sp.csr_matrix | sp.csr_array,
+        ratings: RatingsDataset | AnySparse,
         *,
-        valid: sp.coo_matrix | sp.coo_array | None = None,
-        user_ids: Any = None,
-        item_ids: Any = None,
+        valid: AnySparse | None = None,
+        user_ids: IdLike | None = None,
+        item_ids: IdLike | None = None,
         patience: int = 0,
         on_iteration: Callable[[Progress], None] | None = None,
-    ) -> WALS:
-        """Train on a dataset's training ratings, or on a sparse matrix.
+    ) -> Self:
+        """Train on a dataset's training ratings, or on a sparse matrix; what was fitted before is forgotten.
 
         Parameters
         ----------
         ratings : RatingsDataset, or scipy.sparse matrix of shape (n_users, n_items)
-            Stored entries are the observed ratings. A dataset brings ids and validation ratings along.
-        valid : scipy.sparse COO, same shape, optional
+            Stored entries are the observed ratings. A dataset brings its ids and validation ratings.
+        valid : scipy.sparse matrix, same shape, optional
             Ratings whose RMSE is measured after every iteration; never trained on.
         user_ids, item_ids : array-like, shape (n_users,) and (n_items,), optional
-            Ids of rows and columns; row numbers where they are not given.
+            Ids of rows and columns of a matrix; row numbers where they are not given.
         patience : int, default 0
             Stop when so many iterations have not lowered the validation RMSE, and take the factors of the
             iteration that was best; 0 does all iterations.
@@ -137,7 +204,7 @@ class WALS(Model):
 
         Returns
         -------
-        WALS
+        Self
             This model.
 
         Raises
@@ -145,88 +212,39 @@ class WALS(Model):
         ConfigError
             When ids or `valid` do not fit the ratings, or there is `patience` and no validation rating.
         RatingsError
-            When there is no rating, or one is not finite.
+            When there is no rating, a rating is not finite, or a pair is stored twice.
         SolverError
             When the normal equations have no finite solution.
         BackendError
             When the backend of the options is not usable.
         """
-        by_item = None
-        if not sp.issparse(ratings):
-            user_ids, item_ids, self.dataset_digest = ratings.user_ids, ratings.item_ids, ratings.digest
-            train, by_item = ratings.train, ratings.train_by_item
-            valid = ratings.valid if valid is None else valid
-        else:
-            train, self.dataset_digest = sp.csr_matrix(ratings), None
-        # Checked before training, not after.
-        users = IdTable(np.arange(train.shape[0]) if user_ids is None else user_ids, "user")
-        items = IdTable(np.arange(train.shape[1]) if item_ids is None else item_ids, "item")
-        if (len(users), len(items)) != train.shape:
-            raise ConfigError(
-                f"ratings of {train.shape[0]} users and {train.shape[1]} items need as many ids, "
-                f"but got {len(users)} and {len(items)}"
-            )
-        if valid is not None and valid.shape != train.shape:
-            raise ConfigError(f"valid must have the shape of ratings, {train.shape}, but has {valid.shape}")
-        if patience and (valid is None or valid.nnz == 0):
-            raise ConfigError("patience needs validation ratings to stop by: hold some out, or set it to 0")
-        backend = Backend.require(self.options.backend, self.options.threads)
-        data = TrainingData(train, by_item, backend=backend, dtype=self.options.dtype)
-        held_out = None if valid is None else pairs_on(backend, valid)
-        trainer = Trainer(data, self.config, seed=self.options.seed)
-        self.history, self.backend_name = [], backend.name
-        errors: list[float] = []
-        best = trainer.factors
-        for _ in range(self.config.iterations):
-            began = time.perf_counter()
-            trainer.step()
-            seconds = time.perf_counter() - began
-            measured: Progress = {
-                "iteration": trainer.iterations,
-                "train_rmse": trainer.train_rmse(),
-                "valid_rmse": None if held_out is None else rmse(trainer.factors, *held_out, backend),
-                "seconds": seconds,
-            }
-            self.history.append(measured)
-            if on_iteration:
-                on_iteration(measured)
-            if patience:
-                errors.append(cast("float", measured["valid_rmse"]))
-                if stopping.best(errors) == len(errors) - 1:
-                    best = trainer.factors
-                if stopping.stalled(errors, patience):
-                    break
-        self.take(
-            trainer.host_factors(best if patience else None),
-            users=users,
-            items=items,
-            item_counts=data.item_counts,
-            # A copy of what may change, in the type of what is computed with it.
-            rated=sp.csr_matrix(
-                train.sorted_indices().astype(self.options.dtype, copy=self.dataset_digest is None)
-            ),
+        given = checked_input(ratings, valid, user_ids, item_ids, self.options.dtype)
+        self._fitted, self.history, self.backend_name = train(
+            given, self.config, self.options, patience=patience, on_iteration=on_iteration
         )
         return self
 
-    def take(
-        self,
-        factors: Factors,
-        *,
-        users: IdTable,
-        items: IdTable,
-        item_counts: Any,
-        rated: sp.csr_matrix,
-    ) -> None:
-        """Hold these numbers from now on: what training, loading and updating end with."""
-        self.factors = factors
-        self.users, self.items, self.item_counts, self.rated = users, items, item_counts, rated
+    def _fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
+        return self.state.fold_in(ratings, side, backend)
 
-    def _solve(self, ratings: Any, kind: Kind) -> Side:
-        return fold_in(self, ratings, kind)
+    def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
+        (self._fitted,) = updated([self.state], ratings, ids, side, backend)
 
-    def _update(self, ratings: Any, ids: Any, kind: Kind) -> None:
-        update(self, ratings, ids, kind)
+    def _contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
+        return self.state.contributions(rated, items)
 
-    def contributions(self, rated: Any, items: Any) -> np.ndarray[Any, Any]:
-        """Return what each rating of a user adds to predictions; see `explaining.contributions`."""
-        return contributions(self.factors, rated, items, self.item_counts)
+    def _header(self) -> dict[str, object]:
+        return {"config": self.config.to_dict(), **run_words(self)}
+
+    def _save_factors(self, folder: Path) -> None:
+        self.factors.save(folder)
+
+    @classmethod
+    def _read(cls, path: Path, header: dict[str, Any]) -> Self:
+        training = files.read_training(path, header, Factors.load(path))
+        return cls.holding(training, options=RunOptions(**header["options"]), history=header["history"])
+
+
+def run_words(model: WALS) -> dict[str, object]:
+    """Return what a header says of how a training ran."""
+    return {"options": dataclasses.asdict(model.options), "history": model.history}

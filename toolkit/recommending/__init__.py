@@ -1,8 +1,8 @@
-"""The best items of many users, or of all, as one file: in bounded memory, here or on a Dask cluster."""
+"""Recommendations to many users, or to all, as one file: in bounded memory, here or on a Dask cluster."""
 
 from __future__ import annotations
 
-from toolkit.recommending.execution import ranking
+from toolkit.recommending.engine import ranking
 from toolkit.recommending.job import Report, check_target, recommend_to_file
 from toolkit.recommending.ranker import FEW_RATINGS, Ranker, Rule
 from toolkit.recommending.users import Asked, every_user, read_users

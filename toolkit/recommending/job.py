@@ -1,4 +1,4 @@
-"""All users that are asked for, part by part, into one file that is complete or not there."""
+"""The job that recommends to many users, part by part, into one file that is complete or not there."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from toolkit import __version__
+from toolkit.arrays import Array, IntArray
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
-from toolkit.models.base import Model
-from toolkit.recommending.execution import Rank
+from toolkit.models import Model
+from toolkit.recommending.engine import Rank
 from toolkit.recommending.ranker import FEW_RATINGS, Rule
 from toolkit.recommending.table import Table, check_format
 
-_Array = np.ndarray[Any, Any]
-# Rows of a part, which are in memory at once, and users, who share a product of matrices.
+# Most rows of the file, and most users, of a part. A part is in memory at once.
 _ROWS, _USERS = 1 << 18, 1 << 14
 
 
 class Report(NamedTuple):
-    """What was written.
+    """Figures of a file of recommendations.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Report(NamedTuple):
     items : int
         Different items that were recommended.
     few_ratings : float
-        Share of rows whose item has less than `FEW_RATINGS` training ratings.
+        Share of rows whose item has less than `FEW_RATINGS` ratings.
     """
 
     users: int
@@ -48,7 +48,7 @@ def check_target(out: str | Path, *, overwrite: bool) -> None:
     Raises
     ------
     ConfigError
-        When its ending is that of no format, or it exists and `overwrite` is false, or is a directory.
+        When its ending is that of no format, it exists and `overwrite` is false, or it is a directory.
     """
     out = Path(out)
     check_format(out)
@@ -60,42 +60,43 @@ def check_target(out: str | Path, *, overwrite: bool) -> None:
 
 def recommend_to_file(
     model: Model,
-    rows: _Array,
+    rows: IntArray,
     out: str | Path,
     rule: Rule,
     rank: Rank,
     *,
-    titles: Any = None,
+    titles: Array | None = None,
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Write the best items of many users to one file.
 
-    Memory is that of one part and of what `rank` holds: it does not grow with the number of users, but for 8
-    bytes each in `rows` and what the model's table of ids takes.
+    One part of the users is in memory at once. So memory does not grow with the number of users, but for the
+    8 bytes of each in `rows`, and the model's table of ids.
 
     Parameters
     ----------
     model : Model
+        Gives the ids of users and items.
     rows : array of int64, shape (n_users,)
         Row numbers of the users, in the order to write them.
     out : str or Path
         ``.parquet`` or ``.csv``.
     rule : Rule
-        What is recommended.
+        Which items are recommended.
     rank : callable
-        Given users in parts, generates the best items of each part; as `ranking` yields.
+        Takes users in parts and yields the best items of each part; `ranking` yields such a function.
     titles : array of str, shape (n_items,), optional
-        For a column of titles.
+        Titles of the items, for a column of titles.
     overwrite : bool, default False
         Whether an existing file is replaced, once the new one is complete.
     progress : callable, optional
-        Told the stage, the users that are done, and all of them.
+        Called with the stage, the number of users that are done, and the number of all.
 
     Raises
     ------
     ConfigError
-        As `check_target`.
+        When the file cannot be made, as `check_target` says.
     OSError
         When the disk is full.
     """
@@ -109,7 +110,7 @@ def recommend_to_file(
         "walslab.version": __version__,
         "walslab.dataset_digest": model.dataset_digest or "",
         "walslab.n": str(rule.n),
-        "walslab.include_seen": str(rule.include_seen).lower(),
+        "walslab.include_seen": str(not rule.exclude_seen).lower(),
         "walslab.min_ratings": str(rule.min_ratings),
     }
     try:
@@ -119,8 +120,8 @@ def recommend_to_file(
                 done = 0
                 tell("recommending", done, len(rows))
                 # Closed, so that no task of a cluster runs on when the disk is full.
-                with contextlib.closing(rank(parts)) as found:
-                    for part, best in zip(parts, found, strict=True):
+                with contextlib.closing(rank(parts)) as ranked:
+                    for part, best in zip(parts, ranked, strict=True):
                         table.add(part, best)
                         times += np.bincount(best.items[best.items >= 0], minlength=len(times))
                         done += len(part)
@@ -132,7 +133,7 @@ def recommend_to_file(
     except FileExistsError as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
-        # Arrow does not say which file it was.
+        # Arrow does not name the file.
         if error.errno and error.filename is None:
             raise OSError(error.errno, os.strerror(error.errno), str(out)) from error
         raise

@@ -1,16 +1,15 @@
-"""Which items a model recommends under a rule: how many, seen ones too or not, rated often enough."""
+"""The items that a model recommends under a rule: how many, with seen items or not, rated often enough."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from toolkit.backends.base import Backend
-from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best, top_n
-from toolkit.models.base import Model
+from toolkit.arrays import IntArray
+from toolkit.backends import Backend, Best
+from toolkit.inputs import checked_number
+from toolkit.models import Model
 from toolkit.predictor import Side
 
 # Fewer training ratings than this are little to go by; see docs/recommending.md.
@@ -19,54 +18,55 @@ FEW_RATINGS = 5
 
 @dataclass(frozen=True)
 class Rule:
-    """What is recommended.
+    """Which items are recommended.
 
     Attributes
     ----------
     n : int
         Items for each user; fewer where fewer are left.
-    include_seen : bool
-        Whether items that the user rated in training are recommended, too.
+    exclude_seen : bool
+        Whether items that the model saw the user rate are left out.
     min_ratings : int
-        Training ratings that an item must have.
+        Ratings that an item must have.
 
     Raises
     ------
     ConfigError
-        When `n` is below 1, or `min_ratings` below 0.
+        When `n` is not a whole number from 1, or `min_ratings` not one from 0.
     """
 
     n: int = 10
-    include_seen: bool = False
+    exclude_seen: bool = True
     min_ratings: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, least in (("n", self.n, 1), ("min_ratings", self.min_ratings, 0)):
-            if value < least:
-                raise ConfigError(f"{name} must be at least {least}, but got {value}")
+        checked_number("n", self.n, 1)
+        checked_number("min_ratings", self.min_ratings, 0)
 
 
 class Ranker:
-    """A model, ready to recommend: its items are on the device once.
+    """A model that ranks users under one rule; its items are copied to the device once.
 
     Parameters
     ----------
     model : Model
+        The model to ask.
     rule : Rule
+        Which items are recommended.
     backend : Backend
-        Where it is computed.
+        Where the items are ranked.
     """
 
     def __init__(self, model: Model, rule: Rule, backend: Backend) -> None:
         self.model, self.rule, self.backend = model, rule, backend
         items = model.factors.items
         enough = np.asarray(model.item_counts) >= rule.min_ratings
-        # Nothing that is added to it makes it finite, and what is not finite is not recommended.
+        # No score that is added to it makes it finite, and items without a finite score are not recommended.
         bias = np.where(enough, items.bias, -np.inf).astype(items.bias.dtype)
         self._items = Side(backend.asarray(items.factors), backend.asarray(bias))
 
-    def best(self, rows: np.ndarray[Any, Any]) -> Best:
-        """Return the best items of users, as `toolkit.Model.recommend_many`.
+    def best(self, rows: IntArray) -> Best:
+        """Return the best items of users.
 
         Parameters
         ----------
@@ -76,20 +76,19 @@ class Ranker:
         Returns
         -------
         Best
-            Item columns as int32 and predicted ratings, unclipped, as float32, shape (n_users, n); -1 and NaN
-            where fewer items are left.
+            Row numbers of items as int32, and predicted ratings, not clipped, as float32, shape (n_users, n);
+            -1 and NaN where fewer items are left.
         """
         model = self.model
-        # Neighbours in the files are read in one piece, and not gathered.
+        # Rows that follow each other are read from the files in one piece.
         together = len(rows) > 0 and bool((np.diff(rows) == 1).all())
-        chosen: Any = slice(int(rows[0]), int(rows[0]) + len(rows)) if together else rows
+        chosen: slice | IntArray = slice(int(rows[0]), int(rows[0]) + len(rows)) if together else rows
         own = Side(*map(np.asarray, model.factors.users.at(chosen)))
-        best = top_n(
+        best = self.backend.top_n(
             Side(*map(self.backend.asarray, own)),
             self._items,
             self.rule.n,
             mean=model.factors.mean,
-            hidden=[] if self.rule.include_seen else [model.rated[chosen]],
-            backend=self.backend,
+            hidden=[model.rated[chosen]] if self.rule.exclude_seen else [],
         )
         return Best(best.items.astype(np.int32), best.scores.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Recommendations as a table that is written part by part: Parquet or CSV."""
+"""The table of recommendations, which is written part by part as Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from toolkit.arrays import Array, IntArray
+from toolkit.backends import Best
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best
 from toolkit.tables.arrow import array_of
 
 if TYPE_CHECKING:
-    from toolkit.models.base import Model
+    from toolkit.models import Model
 
-_Array = np.ndarray[Any, Any]
 FORMATS = (".parquet", ".csv")
 
 
 def check_format(path: Path) -> None:
-    """Refuse a name whose ending is that of no format.
+    """Refuse a file name whose ending is that of no format.
 
     Raises
     ------
     ConfigError
-        Naming the valid ones.
+        When it is; the text names the valid endings.
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"the file to write must end in {' or '.join(FORMATS)}, but is {path.name!r}")
@@ -37,17 +37,24 @@ class Table:
     Parameters
     ----------
     file : file open for writing bytes
+        The file to write.
     suffix : str
         ``.parquet`` or ``.csv``.
     model : Model
-        Whose users and items they are.
+        Gives the ids of users and items.
     titles : array of str, shape (n_items,), or None
+        Titles of the items.
     facts : mapping of str to str
-        What is kept in the schema of a Parquet file.
+        Facts that the schema of a Parquet file keeps.
+
+    Attributes
+    ----------
+    rows : int
+        Rows written so far.
     """
 
     def __init__(
-        self, file: BinaryIO, suffix: str, model: Model, titles: Any, facts: Mapping[str, str]
+        self, file: BinaryIO, suffix: str, model: Model, titles: Array | None, facts: Mapping[str, str]
     ) -> None:
         import pyarrow as pa
 
@@ -65,38 +72,38 @@ class Table:
         self._schema = pa.schema(fields, metadata=dict(facts))
         self._writer = _writer(file, suffix.lower(), self._schema)
 
-    def add(self, users: _Array, best: Best) -> None:
-        """Write the items of some users; places that are empty (-1) are left out.
+    def add(self, users: IntArray, best: Best) -> None:
+        """Write the items of some users; what holds no item (-1) is left out.
 
         Parameters
         ----------
         users : array of int64, shape (n,)
-            Row numbers.
+            Row numbers of the users.
         best : Best
-            Their items and predicted ratings.
+            Items and predicted ratings of these users.
         """
         import pyarrow as pa
 
-        at, place = np.nonzero(best.items >= 0)
-        columns = array_of(best.items[at, place].astype(np.int64))
+        user, rank = np.nonzero(best.items >= 0)
+        items = array_of(best.items[user, rank].astype(np.int64))
         arrays = [
-            _column(self._users[users]).take(array_of(at)),
-            array_of((place + 1).astype(np.int32)),
-            self._items.take(columns),
-            array_of(best.scores[at, place]),
-            *([] if self._titles is None else [self._titles.take(columns)]),
+            _column(self._users[users]).take(array_of(user)),
+            array_of((rank + 1).astype(np.int32)),
+            self._items.take(items),
+            array_of(best.scores[user, rank]),
+            *([] if self._titles is None else [self._titles.take(items)]),
         ]
         batch = pa.Table.from_arrays(arrays, schema=self._schema)
         self._writer.write_table(batch, max(1, batch.num_rows))
         self.rows += batch.num_rows
 
     def close(self) -> None:
-        """End the file; without this it is not complete."""
+        """End the file, which is not complete before."""
         self._writer.close()
 
     def abandon(self) -> None:
-        """End no file: what could not be written is not tried again when the writer is cleared away."""
-        # That of CSV has nothing left to write.
+        """Give the file up: the writer does not try to write the rest when it is cleared away."""
+        # The writer of CSV holds nothing back.
         if hasattr(self._writer, "is_open"):
             self._writer.is_open = False
 
@@ -111,7 +118,7 @@ def _writer(file: BinaryIO, suffix: str, schema: Any) -> Any:
     return CSVWriter(file, schema)
 
 
-def _column(ids: _Array) -> Any:
+def _column(ids: Array) -> Any:
     import pyarrow as pa
 
     return pa.array(ids.tolist(), pa.string()) if ids.dtype.kind == "U" else array_of(np.asarray(ids))

@@ -1,4 +1,4 @@
-"""Users as tasks of a Dask cluster; a worker opens the model once and keeps it for its next task."""
+"""Parts of the users as tasks of a Dask cluster; a worker opens the model once and keeps it."""
 
 from __future__ import annotations
 
@@ -9,58 +9,56 @@ import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from toolkit.backends.base import Backend, BackendName
+from toolkit.arrays import IntArray
+from toolkit.backends import Backend, BackendName, Best
 from toolkit.engines import Cluster, Words
 from toolkit.errors import ModelError
-from toolkit.evaluation.top_n import Best
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.recommending.ranker import Ranker, Rule
-
-if TYPE_CHECKING:
-    import numpy as np
 
 WORDS = Words(
     "recommend again",
     "or fewer threads",
     "put the model where all workers see it under the same path, or copy it there",
 )
-# Parts that wait for their turn with the workers, for each task that runs, and at most.
+# Parts that wait with the workers for their turn: for each task that runs, and at most.
 _AHEAD, _MOST_AHEAD = 2, 256
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a worker is told, whichever users come.
+class RankingJob:
+    """What all tasks of one job share.
 
     Attributes
     ----------
     path : str
         The model directory.
-    identity : str
-        Of the model there, as `identity` gives it.
+    checksum : str
+        The checksum of the model there, as `model_checksum` returns it.
     rule : Rule
+        Which items are recommended.
     backend : str
+        The name of the array backend.
     threads : int
-        Of each task.
+        CPU threads of each task.
     """
 
     path: str
-    identity: str
+    checksum: str
     rule: Rule
     backend: BackendName
     threads: int
 
 
-def identity(path: str | Path) -> str:
-    """Return what tells a model from others: a checksum of its header, which has figures of its training."""
+def model_checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a model's header, whose figures of the training no other model has."""
     return hashlib.sha256((Path(path) / "model.json").read_bytes()).hexdigest()
 
 
-def on_cluster(engine: Cluster, order: Order, parts: Sequence[np.ndarray[Any, Any]]) -> Generator[Best]:
-    """Yield the best items of each part, in order.
+def on_cluster(engine: Cluster, job: RankingJob, parts: Sequence[IntArray]) -> Generator[Best]:
+    """Yield the best items of each part of the users, in the order of the parts.
 
     Raises
     ------
@@ -69,23 +67,23 @@ def on_cluster(engine: Cluster, order: Order, parts: Sequence[np.ndarray[Any, An
     ModelError
         When a worker has another model under that path.
     """
-    engine.check(Path(order.path), [])
+    engine.check(Path(job.path), [])
     ahead = min(max(1, engine.workers) * _AHEAD, _MOST_AHEAD)
-    return engine.stream(functools.partial(rank_part, order), parts, ahead=ahead)
+    return engine.stream(functools.partial(rank_part, job), parts, ahead=ahead)
 
 
-def rank_part(order: Order, rows: np.ndarray[Any, Any]) -> Best:
-    """Return the best items of some users; runs on a worker."""
+def rank_part(job: RankingJob, rows: IntArray) -> Best:
+    """Return the best items of some users; this runs on a worker."""
     with _lock:
-        ranker = _ranker(order)
+        ranker = _ranker(job)
     return ranker.best(rows)
 
 
 @functools.lru_cache(maxsize=1)
-def _ranker(order: Order) -> Ranker:
-    model = Model.load(order.path)
-    if identity(order.path) != order.identity:
+def _ranker(job: RankingJob) -> Ranker:
+    model = Model.load(job.path)
+    if model_checksum(job.path) != job.checksum:
         raise ModelError(
-            f"{socket.gethostname()} has another model in {order.path} than this machine: {WORDS.share}"
+            f"{socket.gethostname()} has another model in {job.path} than this machine: {WORDS.share}"
         )
-    return Ranker(model, order.rule, Backend.require(order.backend, order.threads))
+    return Ranker(model, job.rule, Backend.require(job.backend, job.threads))

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TextIO
 import numpy as np
 
 from toolkit.arrays import Array
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
 from toolkit.tables import find_column, find_delimiter, split_line
 

@@ -1,3 +1,3 @@
-"""A model that answers requests: in an MLflow model, which `mlflow models serve` puts behind HTTP."""
+"""Models that answer requests: MLflow models, which `mlflow models serve` puts behind HTTP."""
 
 from __future__ import annotations

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import scipy.sparse as sp
 
-from toolkit.backends.base import Backend
-from toolkit.evaluation.metrics import predict_rows
-from toolkit.models.base import Model, taken
-from toolkit.predictor import Side
+from toolkit.arrays import FloatArray, IntArray, Ratings
+from toolkit.backends import Backend
+from toolkit.models import Model, rows_or_average
+from toolkit.predictor import Side, predict_rows
 from toolkit.serving import limits
-from toolkit.serving.folding import FoldIn
 from toolkit.serving.requests import Requests, read
 
-_Array = np.ndarray[Any, Any]
+Answer: TypeAlias = dict[str, Any]
+"""The answer to one row of a table, as JSON has it."""
 
 
 class Answers:
@@ -23,20 +25,26 @@ class Answers:
     Parameters
     ----------
     model : Model
-        What answers.
+        The model that answers.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._fold_in = FoldIn(model)
-        # Not the compiled loops, which take seconds to load where they are.
-        self._backend = Backend("numpy", model.options.threads)
-        # Averages and files: nobody's first request waits for them.
-        warm = {"user": model.users.ids[:1].tolist(), "item": [None], "ratings": [None]}
-        self(warm, {})
+        # NumPy: compiled loops take seconds to load where they are installed.
+        self._backend = Backend(model.options.threads)
+        # Averages, files, and sums over all items are ready before the first request comes.
+        self({"user": model.users.ids[:1].tolist(), "item": [None], "ratings": [None]}, {})
+        self._fold_in(sp.csr_matrix((1, len(model.items))))
 
-    def __call__(self, columns: Any, params: Any) -> list[dict[str, Any]]:
-        """Return the answer to each row of a table; the two parameters are those of `requests.read`.
+    def __call__(self, columns: Mapping[str, Sequence[Any]], params: Mapping[str, object]) -> list[Answer]:
+        """Return the answer to each row of a table.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence, all of length n
+            The table, as `toolkit.serving.requests.read` takes it.
+        params : mapping
+            The parameters of the request.
 
         Returns
         -------
@@ -52,67 +60,69 @@ class Answers:
         ConfigError
             When the request is refused.
         """
-        asked = read(self.model, columns, params)
+        requests = read(self.model, columns, params)
         model, f = self.model, self.model.factors
-        wanted = np.flatnonzero([item is None for item in asked.items])
-        limits.require_at_most(limits.ITEMS, len(wanted) * asked.k, "recommended items (rows × k)")
+        wanted = np.flatnonzero([item is None for item in requests.items])
+        limits.require_at_most(limits.ITEMS, len(wanted) * requests.k, "recommended items (rows × k)")
         limits.require_at_most(limits.SCORES, len(wanted) * len(model.items), "scores (rows × items)")
-        users = taken(f.users, asked.user_rows, f.average_user)
-        if len(asked.new):
-            solved = self._fold_in(asked.ratings)
-            users.factors[asked.new], users.bias[asked.new] = solved
-        answers = [self._who(asked, row) for row in range(len(asked.users))]
-        for row in asked.new.tolist():
+        users = rows_or_average(f.users, requests.user_rows, f.average_user)
+        if len(requests.new):
+            users.factors[requests.new], users.bias[requests.new] = self._fold_in(requests.ratings)
+        answers = [self._who(requests, row) for row in range(len(requests.users))]
+        for row in requests.new.tolist():
             answers[row]["user_is"] = "new"
-        self._predict(asked, np.setdiff1d(np.arange(len(answers)), wanted), users, answers)
-        self._recommend(asked, wanted, users, answers)
+        self._predict(requests, np.setdiff1d(np.arange(len(answers)), wanted), users, answers)
+        self._recommend(requests, wanted, users, answers)
         return answers
 
+    def _fold_in(self, ratings: Ratings) -> Side:
+        # On the thread of the request: requests are what runs side by side in a server.
+        return self.model.fold_in(ratings, backend=Backend(threads=1))
+
     @staticmethod
-    def _who(asked: Requests, row: int) -> dict[str, Any]:
-        answer: dict[str, Any] = {
-            "user": asked.users[row],
-            "user_is": "known" if asked.user_rows[row] >= 0 else "unknown",
+    def _who(requests: Requests, row: int) -> Answer:
+        answer: Answer = {
+            "user": requests.users[row],
+            "user_is": "known" if requests.user_rows[row] >= 0 else "unknown",
         }
-        if row in asked.ignored:
-            answer["ignored"] = asked.ignored[row]
+        if row in requests.ignored:
+            answer["ignored"] = requests.ignored[row]
         return answer
 
-    def _predict(self, asked: Requests, rows: _Array, users: Side, answers: list[dict[str, Any]]) -> None:
+    def _predict(self, requests: Requests, rows: IntArray, users: Side, answers: list[Answer]) -> None:
         f = self.model.factors
-        columns = asked.item_columns[rows]
-        ratings = predict_rows(users.at(rows), taken(f.items, columns, f.average_item), f, np)
+        columns = requests.item_columns[rows]
+        ratings = predict_rows(users.at(rows), rows_or_average(f.items, columns, f.average_item), f, np)
         for row, column, rating in zip(rows.tolist(), columns.tolist(), ratings.tolist(), strict=True):
             answers[row] |= {
-                "item": asked.items[row],
+                "item": requests.items[row],
                 "item_is": "known" if column >= 0 else "unknown",
                 "rating": rating,
             }
 
-    def _recommend(self, asked: Requests, rows: _Array, users: Side, answers: list[dict[str, Any]]) -> None:
+    def _recommend(self, requests: Requests, rows: IntArray, users: Side, answers: list[Answer]) -> None:
         model = self.model
         new = np.full(len(answers), -1)
-        new[asked.new] = np.arange(len(asked.new))
-        # Those who are not known have nothing in common with the matrix of ratings, and the other way around.
+        new[requests.new] = np.arange(len(requests.new))
+        # Known users, new users, and unknown users, who all are the average one: each kind has seen others.
         for part, source, at in (
-            (rows[asked.user_rows[rows] >= 0], model.rated, asked.user_rows),
-            (rows[new[rows] >= 0], asked.ratings, new),
-            (rows[(asked.user_rows[rows] < 0) & (new[rows] < 0)], None, new),
+            (rows[requests.user_rows[rows] >= 0], model.rated, requests.user_rows),
+            (rows[new[rows] >= 0], requests.ratings, new),
+            (rows[(requests.user_rows[rows] < 0) & (new[rows] < 0)], None, new),
         ):
             if not len(part):
                 continue
-            hidden = [source[at[part]]] if asked.filter_seen and source is not None else []
-            # All unknown users are the average one.
-            who = users.at(part if source is not None else part[:1])
-            best = model.best_of(who, asked.k, hidden=hidden, backend=self._backend)
-            shown = [self._shown(*found) for found in zip(best.items, best.scores, strict=True)]
-            for place, row in enumerate(part.tolist()):
-                answers[row]["items"] = shown[place if source is not None else 0]
+            hidden = [source[at[part]]] if requests.filter_seen and source is not None else []
+            side = users.at(part if source is not None else part[:1])
+            best = model.best_of(side, requests.k, hidden=hidden, backend=self._backend)
+            lists = [self._entries(*pair) for pair in zip(best.items, best.scores, strict=True)]
+            for number, row in enumerate(part.tolist()):
+                answers[row]["items"] = lists[number if source is not None else 0]
 
-    def _shown(self, columns: _Array, scores: _Array) -> list[dict[str, Any]]:
+    def _entries(self, columns: IntArray, scores: FloatArray) -> list[Answer]:
         real = columns >= 0
         columns, model = columns[real], self.model
-        found = {"item": model.items.ids[columns].tolist(), "score": scores[real].tolist()}
+        entries = {"item": model.items.ids[columns].tolist(), "score": scores[real].tolist()}
         if model.titles is not None:
-            found["title"] = model.titles[columns].tolist()
-        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+            entries["title"] = model.titles[columns].tolist()
+        return [dict(zip(entries, values, strict=True)) for values in zip(*entries.values(), strict=True)]

@@ -1,9 +1,9 @@
-"""What MLflow's server would let through: bodies of any size, unknown columns, JSON nested without end.
+"""Checks of requests that MLflow's server lets through: bodies of any size, unknown columns, nested JSON.
 
-MLflow 3 answers some of these with 500, fills the memory with others, and passes over a misspelt column or
-parameter. It has no hook for a check before its own, so two names that its server looks up are replaced, and
-only in a process that `mlflow models serve` has started. With an MLflow that has them no more, the model is
-served without.
+MLflow 3 answers some of these with 500, fills the memory with others, and ignores a misspelt column or
+parameter. It has no hook for a check before its own. So two names that its server looks up are replaced, and
+only in a process that `mlflow models serve` has started. Where an MLflow lacks these names, the model is
+served without the checks.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.serving import limits
 from toolkit.serving.requests import COLUMNS, PARAMS, read_params
 
-# Set for the server's process by the command that starts it.
+# `mlflow models serve` sets it for the process of the server.
 _SERVING = "__pyfunc_model_path__"
 _RECORDS, _SPLIT = "dataframe_records", "dataframe_split"
 _FORMATS = (_RECORDS, _SPLIT, "inputs", "instances")
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def install() -> None:
-    """Guard the server that this process is about to be; elsewhere, and a second time, do nothing."""
+    """Add the checks to the server that this process will be; in other processes, do nothing."""
     if _SERVING not in os.environ:
         return
     import fastapi
@@ -42,12 +42,12 @@ def install() -> None:
         return
     scoring_server.invocations = _strict(invocations, response)
     _one_blas_thread()
-    # MLflow loads the model, which brings it here, and makes the server after that.
+    # MLflow makes the server after it has loaded the model, which calls this function.
     fastapi.FastAPI = _limited(fastapi.FastAPI)  # type: ignore[misc]
 
 
 def _one_blas_thread() -> None:
-    """Keep BLAS to the thread of each request: requests are what runs side by side in a server."""
+    """Keep BLAS to the thread of each request: in a server, requests run side by side."""
     try:
         import threadpoolctl
     except ImportError:
@@ -61,7 +61,7 @@ def parse(data: bytes) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        When it is no JSON, of another form, or names columns or parameters that there are not.
+        When the body is not JSON, has another form, or names a column or parameter that does not exist.
     """
     body = _loaded(data)
     names = ", ".join(_FORMATS)
@@ -75,7 +75,7 @@ def parse(data: bytes) -> dict[str, Any]:
     if params is not None and not isinstance(params, dict):
         raise ConfigError(f"params must be an object, but is {_kind(params)}")
     _refuse_unknown(params or {}, tuple(PARAMS), "parameter")
-    # MLflow would say it at length.
+    # MLflow's own text of such an error is long.
     read_params(params or {})
     table = body[given[0]]
     records = _of_split(table) if given[0] == _SPLIT else [table] if isinstance(table, dict) else table
@@ -89,8 +89,8 @@ def parse(data: bytes) -> dict[str, Any]:
     return {_RECORDS: records, "params": params or {}}
 
 
-def _loaded(data: bytes) -> Any:
-    def no_number(text: str) -> Any:
+def _loaded(data: bytes) -> object:
+    def no_number(text: str) -> NoReturn:
         raise ConfigError(f"numbers must be finite, but one is {text}")
 
     try:
@@ -102,11 +102,11 @@ def _loaded(data: bytes) -> Any:
     except ConfigError:
         raise
     except ValueError as error:
-        # Also of text that is not UTF-8, and of numbers with thousands of digits.
+        # Text that is not UTF-8, and numbers with thousands of digits, end here, too.
         raise ConfigError(f"the body must be JSON: {error}") from error
 
 
-def _of_split(table: Any) -> list[dict[str, Any]]:
+def _of_split(table: object) -> list[dict[str, Any]]:
     shape = f"{_SPLIT} must be an object of columns and data, a list of names and a list of rows"
     if not isinstance(table, dict):
         raise ConfigError(f"{shape}, but is {_kind(table)}")
@@ -130,13 +130,13 @@ def _refuse_unknown(given: dict[str, Any], valid: tuple[str, ...], kind: str) ->
             raise ConfigError(f"unknown {kind} {name[:80]!r}{hint}; valid are {', '.join(valid)}")
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def _strict(invocations: Callable[..., Any], response: Callable[..., Any]) -> Callable[..., Any]:
-    """Return MLflow's function that answers a request, with ours before it."""
+    """Return MLflow's function that answers a request, with our checks before it."""
     from mlflow.exceptions import MlflowException
 
     def answer(data: bytes, content_type: str | None, model: Any, input_schema: Any) -> Any:
@@ -151,7 +151,7 @@ def _strict(invocations: Callable[..., Any], response: Callable[..., Any]) -> Ca
         except RecursionError as error:
             raise MlflowException.invalid_parameter_value("the request has lists in lists") from error
         except MlflowException as error:
-            # MLflow puts the whole table before the reason.
+            # MLflow's text begins with the whole table.
             error.message = error.message.rpartition("\nError: ")[2]
             raise
 
@@ -164,7 +164,7 @@ def _error(reason: str) -> str:
 
 
 def _limited(application: Any) -> Any:
-    """Return FastAPI's class of servers, whose servers then read no more of a body than is allowed."""
+    """Return FastAPI's class of servers with a limit on the size of bodies."""
 
     class Limited(application):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -175,11 +175,11 @@ def _limited(application: Any) -> Any:
 
 
 class _TooLargeError(Exception):
-    """More of a body has come than is allowed."""
+    """A body is larger than the limit."""
 
 
 class _SizeLimit:
-    """ASGI middleware that answers 413 to large bodies, before they are in memory."""
+    """ASGI middleware that answers 413 to a large body before it is in memory."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

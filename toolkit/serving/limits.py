@@ -1,4 +1,4 @@
-"""What one request may ask for at most, so that none holds up the others for long or fills the memory."""
+"""The limits of one request: none may hold up the others for long, or fill the memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toolkit.errors import ConfigError
 BODY = 16 << 20
 # Rows of the table of a request.
 ROWS = 10_000
-# Recommended items for a row.
+# Recommended items of one row.
 K = 1_000
 # Recommended items of all rows together.
 ITEMS = 200_000
@@ -24,7 +24,7 @@ def require_at_most(limit: int, n: int, what: str) -> None:
     Raises
     ------
     ConfigError
-        When `n` is above `limit`; the text says of `what`.
+        When `n` is above `limit`; the text names `what` there is too much of.
     """
     if n > limit:
         raise ConfigError(f"a request may have at most {limit:,} {what}, but this one has {n:,}: split it")

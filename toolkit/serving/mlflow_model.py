@@ -1,4 +1,4 @@
-"""A model as an MLflow model: what `mlflow models serve` and `mlflow.pyfunc.load_model` answer with."""
+"""MLflow models: directories that `mlflow models serve` and `mlflow.pyfunc.load_model` answer from."""
 
 from __future__ import annotations
 
@@ -16,35 +16,33 @@ from typing import Any
 import toolkit
 from toolkit.errors import ModelError
 from toolkit.files import atomic
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.serving.requests import PARAMS
+from toolkit.serving.shipping import copy_served_code
 
 _FLAVOR = "python_function"
 _HEADER = "MLmodel"
 _ARTIFACT = "artifacts/model"
 _ENTRY = Path(__file__).with_name("entry.py")
-# What answering imports. MLflow brings the server along.
+# Packages that answering imports. MLflow brings the server.
 _REQUIRED = ("mlflow", "numpy", "pandas", "scipy")
-# Of this package, what makes models: a registry takes each file by itself.
-_NOT_SERVED = (
-    *("__pycache__", "commands", "cuda", "engines", "fetching", "ingest", "numba", "recommending", "synth"),
-)
-# Of the folder that a program happens to run in, which MLflow takes for the model's own.
+# Files that MLflow takes for the model's own where they lie in the folder that a program runs in.
 _STRAY = ("uv.lock", "pyproject.toml", ".python-version")
 
 
 def write_mlflow_model(
     model_directory: Path, out: Path, *, example: bool = True, metadata: dict[str, Any] | None = None
 ) -> None:
-    """Write an MLflow model of the flavor ``python_function`` from what `toolkit.Model.save` wrote.
+    """Write an MLflow model of the flavor ``python_function`` from a model directory.
 
-    It holds the model, this package's code, and exact requirements without CUDA, so that it answers where
-    walslab is not installed. Nothing is pickled, no run is begun, and no tracking server is asked.
+    The MLflow model holds the model, the code of this package that answers, and exact requirements without
+    CUDA, so that it answers where walslab is not installed. Nothing is pickled, no run is begun, and no
+    tracking server is asked.
 
     Parameters
     ----------
     model_directory : Path
-        The model.
+        A directory that `toolkit.Model.save` wrote.
     out : Path
         The directory to make, complete or not at all.
     example : bool, default True
@@ -66,17 +64,17 @@ def write_mlflow_model(
 
 
 def load_served(path: Path) -> Model:
-    """Return the model inside of an MLflow model directory, as `toolkit.Model.load` does.
+    """Return the model inside of an MLflow model directory.
 
     Parameters
     ----------
     path : Path
-        What `write_mlflow_model` wrote, or a copy that was downloaded from a run or a registry.
+        A directory that `write_mlflow_model` wrote, or a copy that was downloaded from a run or a registry.
 
     Raises
     ------
     ModelError
-        When it is no MLflow model, that of another program, or not complete.
+        When it is not an MLflow model, it is one of another program, or it is not complete.
     """
     return Model.load(within(path))
 
@@ -87,7 +85,7 @@ def within(path: Path) -> Path:
     Raises
     ------
     ModelError
-        When it is no MLflow model, or that of another program.
+        When it is not an MLflow model, or it is one of another program.
     """
     import yaml
 
@@ -114,13 +112,13 @@ def within(path: Path) -> Path:
 
 def _write(model: Model, source: Path, part: Path, *, example: bool, metadata: dict[str, Any]) -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Its import sets the level of its messages, so it comes first.
+    # Its import sets the level of its messages, so it comes before `_quiet`.
     import mlflow.models
     import mlflow.pyfunc
 
     with _quiet(), tempfile.TemporaryDirectory() as temporary:
         code = Path(temporary) / "toolkit"
-        shutil.copytree(Path(toolkit.__file__).parent, code, ignore=shutil.ignore_patterns(*_NOT_SERVED))
+        copy_served_code(_ENTRY, code)
         described = mlflow.models.Model()
         mlflow.pyfunc.save_model(
             str(part),
@@ -134,7 +132,7 @@ def _write(model: Model, source: Path, part: Path, *, example: bool, metadata: d
         )
         for name in _STRAY:
             (part / name).unlink(missing_ok=True)
-        # By hand: MLflow would copy it twice, and note where on this machine it was.
+        # Copied here: MLflow would copy the model twice, and keep the path that it had on this machine.
         shutil.copytree(source, part / _ARTIFACT)
         described.flavors[_FLAVOR] |= {
             "artifacts": {"model": {"path": _ARTIFACT, "uri": _ARTIFACT}},
@@ -145,13 +143,13 @@ def _write(model: Model, source: Path, part: Path, *, example: bool, metadata: d
 
 
 def _requirements() -> list[str]:
-    """Return what has to be installed to answer, in the versions that are installed here."""
-    # A local label, as in 2.4.6+mkl, is known to no index.
+    """Return the packages that answering needs, in the versions that are installed here."""
+    # No index knows a local label, as in 2.4.6+mkl.
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _REQUIRED]
 
 
 def _facts(model: Model) -> dict[str, Any]:
-    """Return what is worth knowing of a model without loading it."""
+    """Return facts of a model that are read without loading it."""
     kinds = {
         table.kind: "text" if table.ids.dtype.kind == "U" else "whole numbers"
         for table in (model.users, model.items)
@@ -170,7 +168,7 @@ def _facts(model: Model) -> dict[str, Any]:
 
 
 def _signature(model: Model) -> Any:
-    """Return what goes in and comes out, with the types that MLflow can say and does not stumble over."""
+    """Return the columns of requests and answers, with types that MLflow can check without refusing them."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array, Object, Property
@@ -181,7 +179,7 @@ def _signature(model: Model) -> Any:
     )
 
     def cell(kind: Any) -> Any:
-        # A column of whole numbers would refuse every table with an empty cell, and so would one of lists.
+        # MLflow refuses an empty cell in a column of whole numbers or of lists.
         return kind if kind == DataType.string else AnyType()
 
     inputs = [(cell(user), "user"), (cell(item), "item"), (AnyType(), "ratings")]
@@ -210,7 +208,7 @@ def _signature(model: Model) -> Any:
 
 
 def _example(model: Model) -> Any:
-    """Return a request of each kind, as a table, and parameters."""
+    """Return a table with a request of each kind, and parameters."""
     import pandas as pd
 
     user, (item, *others) = model.users.ids[0].item(), model.items.ids[:2].tolist()
@@ -225,13 +223,13 @@ def _example(model: Model) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what MLflow tells of its steps from the terminal; errors are raised, not told."""
+    """Keep MLflow's messages on its steps from the terminal; errors are raised all the same."""
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # Of type hints, of an example that is not given: neither is missing here.
+            # MLflow warns of missing type hints and examples, which this model does not need.
             warnings.simplefilter("ignore")
             yield
     finally:

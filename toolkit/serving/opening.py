@@ -1,4 +1,4 @@
-"""A model by its name: a directory, or a version in MLflow's registry."""
+"""Models by name: a directory, or a version in MLflow's registry."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from toolkit.errors import ModelError
-from toolkit.files.address import said
-from toolkit.files.masking import mask
-from toolkit.models.base import Model
+from toolkit.files import mask
+from toolkit.files.address import error_text
+from toolkit.models import Model
 
 _REGISTRY = "models:/"
 _SQLITE = "sqlite:///"
@@ -29,21 +29,21 @@ def open_model(name: str | Path) -> Model:
     Parameters
     ----------
     name : str or Path
-        A directory: what `Model.save` wrote, or an MLflow model of it. Or ``models:/NAME@ALIAS`` or
-        ``models:/NAME/VERSION`` of the MLflow store of MLFLOW_TRACKING_URI, or of ``mlflow.db`` in this
-        folder, which is downloaded to a temporary folder.
+        A directory that `Model.save` wrote, or an MLflow model of such a directory. Or
+        ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``: the MLflow store of MLFLOW_TRACKING_URI, or
+        ``mlflow.db`` in this folder, has this model, which is downloaded to a temporary folder.
 
     Raises
     ------
     ModelError
-        When there is no such model, it is not complete, or the store does not answer; the text names the
+        When there is no such model, it is not complete, or the store does not answer. The text names the
         store.
     """
     return _from_registry(str(name)) if is_registered(str(name)) else Model.load(model_directory(name))
 
 
 def model_directory(name: str | Path) -> Path:
-    """Return what `Model.load` reads: a directory itself, or that within an MLflow model.
+    """Return the directory that `Model.load` reads: `name` itself, or the one within an MLflow model.
 
     Raises
     ------
@@ -63,15 +63,15 @@ def _from_registry(name: str) -> Model:
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _HERE
     _require_file(name, uri)
-    # A server that does not answer would be tried for minutes.
+    # By default MLflow tries a server that does not answer for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Bars of MLflow's own for each of a dozen small files.
+    # MLflow would show a progress bar for each of a dozen small files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for logger in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(logger).setLevel(logging.WARNING)
-    # Files that are mapped stay readable when their names are gone.
+    # Files that are mapped stay readable after their names are removed.
     with tempfile.TemporaryDirectory(prefix="walslab-model-") as folder:
         try:
             from mlflow.artifacts import download_artifacts
@@ -79,7 +79,7 @@ def _from_registry(name: str) -> Model:
             path = download_artifacts(name, dst_path=folder, tracking_uri=uri)
         except Exception as error:  # stores and servers each have errors of their own
             raise ModelError(
-                f"{name} cannot be had from the MLflow store {mask(uri)}: {said(error, uri)}; set "
+                f"{name} cannot be had from the MLflow store {mask(uri)}: {error_text(error, uri)}; set "
                 "MLFLOW_TRACKING_URI to the store that has it, check name, alias and version (walslab refit "
                 "STUDY --register NAME makes one), or name a model directory"
             ) from error
@@ -87,7 +87,7 @@ def _from_registry(name: str) -> Model:
 
 
 def _require_file(name: str, uri: str) -> None:
-    """Refuse a SQLite store that is not there: MLflow would make an empty one."""
+    """Refuse a SQLite store that does not exist: MLflow would make an empty one."""
     file = unquote(uri.removeprefix(_SQLITE))
     if uri.startswith(_SQLITE) and file and not file.startswith(":") and not Path(file).exists():
         raise ModelError(

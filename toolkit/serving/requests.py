@@ -1,4 +1,4 @@
-"""What a request asks for: the rows of its table and its parameters, checked against the model."""
+"""Requests: the rows of a table and its parameters, checked against the model."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from toolkit.arrays import IntArray, Ratings
 from toolkit.errors import ConfigError
-from toolkit.models.base import Model
+from toolkit.models import Model
 from toolkit.serving import limits
 
 Id = int | str
 COLUMNS = ("user", "item", "ratings")
 PARAMS = {"k": 10, "filter_seen": True}
-# A rating that the squares of single precision hold; for models without a rating scale.
+# The largest rating for models without a rating scale: single precision still holds its square.
 _LARGEST = 1e9
-# From here on, not every whole number is a floating-point one.
+# From here on, floating-point numbers skip some whole numbers.
 _EXACT = 2**53
 _NUMBERS = (int, float, np.integer, np.floating)
 # Mistakes that a refusal lists.
@@ -34,15 +35,15 @@ class Requests:
     Attributes
     ----------
     users, items : list of int, str or None, length n
-        As they were asked for; an item is None where recommendations are wanted.
+        Ids as they came; an item is None where recommendations are asked for.
     user_rows, item_columns : array of int64, shape (n,)
-        Where the model has them, -1 where it does not.
+        Row numbers of the ids in the model, -1 for an id that it does not know.
     new : array of int64, shape (m,)
-        Rows with ratings of items that the model knows: users to fold in.
+        Rows of the table with ratings of items that the model knows: users to fold in.
     ratings : scipy.sparse CSR, shape (m, n_items)
-        Those ratings.
+        The ratings of these users.
     ignored : dict of int to list of id
-        By row with ratings, the rated items that the model does not know.
+        For each row with ratings, the rated items that the model does not know.
     k : int
         How many items are recommended.
     filter_seen : bool
@@ -51,47 +52,47 @@ class Requests:
 
     users: list[Id | None]
     items: list[Id | None]
-    user_rows: np.ndarray[Any, Any]
-    item_columns: np.ndarray[Any, Any]
-    new: np.ndarray[Any, Any]
-    ratings: sp.csr_matrix
+    user_rows: IntArray
+    item_columns: IntArray
+    new: IntArray
+    ratings: Ratings
     ignored: dict[int, list[Id]]
     k: int
     filter_seen: bool
 
 
 class _Mistakes:
-    """All mistakes of a request, to be told at once."""
+    """All mistakes of a request, which one error lists."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self._texts: list[str] = []
 
     def add(self, text: str) -> None:
-        self.found.append(text)
+        self._texts.append(text)
 
     def refuse(self) -> None:
-        if self.found:
-            more = len(self.found) - _LISTED
-            raise ConfigError("; ".join(self.found[:_LISTED]) + (f"; and {more:,} more" if more > 0 else ""))
+        if self._texts:
+            more = len(self._texts) - _LISTED
+            raise ConfigError("; ".join(self._texts[:_LISTED]) + (f"; and {more:,} more" if more > 0 else ""))
 
 
 def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str, Any]) -> Requests:
-    """Return what a request asks of a model.
+    """Return the requests of a table.
 
     Parameters
     ----------
     model : Model
-        What is asked.
+        The model that is asked.
     columns : mapping of str to sequence, all of length n
         Those of `COLUMNS` that the table has; an empty cell is None or NaN.
     params : mapping
-        Values for the names of `PARAMS`, whose values are the defaults.
+        Values for the names of `PARAMS`, which has the defaults.
 
     Raises
     ------
     ConfigError
-        When something is of the wrong type, out of range, missing, or more than `toolkit.serving.limits`
-        allow; the text names the rows, counted from 0.
+        When a value is of the wrong type, out of range, missing, or above a limit of
+        `toolkit.serving.limits`. The text names the rows, counted from 0.
     """
     k, filter_seen = read_params(params)
     n = max((len(column) for column in columns.values()), default=0)
@@ -109,7 +110,7 @@ def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str
     pairs = _Ratings(model, rated, mistakes)
     mistakes.refuse()
     user_rows = model.users.find(users)
-    # Ratings say more of a user than what was known when the model was trained.
+    # The ratings of a request are newer than those that the model was trained on.
     user_rows[list(rated)] = -1
     return Requests(
         users=users,
@@ -134,17 +135,14 @@ def read_params(params: Mapping[str, Any]) -> tuple[int, bool]:
     """
     k, filter_seen = (params.get(name, default) for name, default in PARAMS.items())
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= limits.K:
-        raise ConfigError(f"k must be a whole number from 1 to {limits.K:,}, but is {_shown(k)}")
+        raise ConfigError(f"k must be a whole number from 1 to {limits.K:,}, but is {_short(k)}")
     if not isinstance(filter_seen, bool | np.bool_):
-        raise ConfigError(f"filter_seen must be true or false, but is {_shown(filter_seen)}")
+        raise ConfigError(f"filter_seen must be true or false, but is {_short(filter_seen)}")
     return int(k), bool(filter_seen)
 
 
 class _Ratings:
-    """Ratings of new users, as the rows of a matrix.
-
-    Attributes are `new`, `matrix` and `ignored`, as `Requests` has them.
-    """
+    """Ratings of new users as the rows of a matrix; see the attributes of `Requests`."""
 
     def __init__(self, model: Model, cells: Mapping[int, Any], mistakes: _Mistakes) -> None:
         at: list[int] = []
@@ -154,19 +152,19 @@ class _Ratings:
             if isinstance(cell, str | bytes | Mapping) or not isinstance(cell, Sequence | np.ndarray):
                 mistakes.add(
                     f'row {row}: ratings must be a list like [{{"item": 1, "rating": 4}}], '
-                    f"but is {_shown(cell)}"
+                    f"but is {_short(cell)}"
                 )
                 continue
             limits.require_at_most(limits.RATINGS, len(items) + len(cell), "ratings")
             for number, pair in enumerate(cell):
                 where = f"row {row}, rating {number}"
                 if not isinstance(pair, Mapping) or pair.keys() != {"item", "rating"}:
-                    mistakes.add(f"{where} must be an object of item and rating, but is {_shown(pair)}")
+                    mistakes.add(f"{where} must be an object of item and rating, but is {_short(pair)}")
                     continue
                 item = _id(pair["item"], f"{where}: item", mistakes.add)
                 value = _rating(pair["rating"], model, where, mistakes.add)
                 if item is None:
-                    mistakes.add(f"{where} must have an item, but has {_shown(pair['item'])}")
+                    mistakes.add(f"{where} must have an item, but has {_short(pair['item'])}")
                 elif value is not None:
                     at.append(row)
                     items.append(item)
@@ -180,54 +178,51 @@ class _Ratings:
         for number in np.flatnonzero(~known).tolist():
             self.ignored[at[number]].append(items[number])
         self.new, numbers_ = np.unique(np.array(at, np.int64)[known], return_inverse=True)
-        shape = (len(self.new), len(model.items))
-        found = (np.array(values)[known], (numbers_, columns[known]))
-        self.matrix = sp.csr_matrix(found, shape=shape)
+        entries = (np.array(values)[known], (numbers_, columns[known]))
+        self.matrix = sp.csr_matrix(entries, shape=(len(self.new), len(model.items)))
         if self.matrix.nnz < known.sum():
             self._name_doubles(at, items, columns, mistakes)
 
     @staticmethod
-    def _name_doubles(
-        at: list[int], items: list[Id], columns: np.ndarray[Any, Any], mistakes: _Mistakes
-    ) -> None:
+    def _name_doubles(at: list[int], items: list[Id], columns: IntArray, mistakes: _Mistakes) -> None:
         seen: set[tuple[int, int]] = set()
         for row, item, column in zip(at, items, columns.tolist(), strict=True):
             if column >= 0 and (row, column) in seen:
-                mistakes.add(f"row {row} must rate an item once, but rates {_shown(item)} twice")
+                mistakes.add(f"row {row} must rate an item once, but rates {_short(item)} twice")
             seen.add((row, column))
 
 
-def _empty(cell: Any) -> bool:
+def _empty(cell: object) -> bool:
     return cell is None or (isinstance(cell, float) and math.isnan(cell)) or type(cell).__name__ == "NAType"
 
 
-def _id(cell: Any, where: str, mistake: Callable[[str], None]) -> Id | None:
+def _id(cell: object, where: str, mistake: Callable[[str], None]) -> Id | None:
     if _empty(cell):
         return None
     if isinstance(cell, str):
         return cell
-    # Beside empty cells, a table holds whole numbers as floating-point ones.
+    # In a column with empty cells, pandas holds whole numbers as floating-point numbers.
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < _EXACT:
         return int(cell)
     if isinstance(cell, int | np.integer) and not isinstance(cell, bool):
         return int(cell)
     hint = ": give large ones as text" if isinstance(cell, float) and abs(cell) >= _EXACT else ""
-    mistake(f"{where} must be a whole number or text, but is {_shown(cell)}{hint}")
+    mistake(f"{where} must be a whole number or text, but is {_short(cell)}{hint}")
     return None
 
 
-def _rating(cell: Any, model: Model, where: str, mistake: Callable[[str], None]) -> float | None:
+def _rating(cell: object, model: Model, where: str, mistake: Callable[[str], None]) -> float | None:
     low, high = model.factors.scale or (-_LARGEST, _LARGEST)
-    # The scale is of single precision, in which 0.1 is a little more than 0.1.
+    # The scale is a number of single precision, where 0.1 is a little more than 0.1.
     rounding = 1e-6 * max(abs(low), abs(high))
     value: Any = math.nan if isinstance(cell, bool) or not isinstance(cell, _NUMBERS) else cell
     # Written so that NaN is refused, too.
     if low - rounding <= value <= high + rounding:
         return float(value)
-    mistake(f"{where} must be a number from {low:g} to {high:g}, but is {_shown(cell)}")
+    mistake(f"{where} must be a number from {low:g} to {high:g}, but is {_short(cell)}")
     return None
 
 
-def _shown(value: Any) -> str:
-    # Neither a long text nor lists in lists are repeated in full.
+def _short(value: object) -> str:
+    # Long texts and nested lists are cut.
     return reprlib.repr(value)

@@ -1,1 +1,27 @@
-"""One training: normal equations, half-steps, factors, and when to stop."""
+"""One training: the half-steps, the factors they fit, and when to stop; it needs NumPy and SciPy alone."""
+
+from __future__ import annotations
+
+from toolkit.solver.factors import Factors, read_array, read_meta
+from toolkit.solver.normal import half_step, row_equations, shared_gram, solve
+from toolkit.solver.objective import objective
+from toolkit.solver.pattern import solve_pattern
+from toolkit.solver.trainer import Trainer
+from toolkit.solver.training_data import TrainingData
+from toolkit.solver.weights import observation_weights, penalties
+
+__all__ = [
+    "Factors",
+    "Trainer",
+    "TrainingData",
+    "half_step",
+    "objective",
+    "observation_weights",
+    "penalties",
+    "read_array",
+    "read_meta",
+    "row_equations",
+    "shared_gram",
+    "solve",
+    "solve_pattern",
+]

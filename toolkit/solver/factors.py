@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from toolkit.arrays import Array, DeviceArray
 from toolkit.config import WALSConfig
 from toolkit.errors import ModelError
 from toolkit.predictor import Predictor, Side
@@ -25,21 +27,39 @@ class Factors(Predictor):
 
     Attributes
     ----------
-    users, items, mean, scale
-        As `Predictor`.
+    users, items : Side
+        Factors and biases, in host memory or on the device.
+    mean : float
+        Global mean μ; 0 with ``bias="none"``.
+    scale : tuple of float, or None
+        Smallest and largest rating, to which predictions are clipped; None where they are not.
     config : WALSConfig
-        The hyperparameters they were fitted with.
+        The hyperparameters that the factors were fitted with.
     iterations : int
-        Iterations done, which early stopping makes fewer than ``config.iterations``.
+        Iterations done; fewer than ``config.iterations`` after early stopping.
     item_pattern, user_pattern : array of float, shape (n_items, k) and (n_users, k), or None
-        What the users' and the items' factors explain who rated what with (`toolkit.solver.pattern`), as it
-        was when they were solved; None without a ``pattern_weight``.
+        Pattern factors (`toolkit.solver.pattern`) that the users, and the items, were last solved with; None
+        without a ``pattern_weight``.
     """
 
     config: WALSConfig
     iterations: int
-    item_pattern: Any = None
-    user_pattern: Any = None
+    item_pattern: DeviceArray | None = None
+    user_pattern: DeviceArray | None = None
+
+    def mapped(self, function: Callable[[DeviceArray], DeviceArray]) -> Factors:
+        """Return the same numbers with every array put through a function, such as one that moves it."""
+        user_pattern, item_pattern = (
+            None if pattern is None else function(pattern)
+            for pattern in (self.user_pattern, self.item_pattern)
+        )
+        return replace(
+            self,
+            users=Side(*map(function, self.users)),
+            items=Side(*map(function, self.items)),
+            user_pattern=user_pattern,
+            item_pattern=item_pattern,
+        )
 
     def save(self, path: str | Path, **facts: Any) -> None:
         """Write ``factors.json`` and four or five ``.npy`` files into the existing directory `path`.
@@ -55,7 +75,7 @@ class Factors(Predictor):
         arrays = (self.users.factors, self.items.factors, self.users.bias, self.items.bias)
         for name, array in zip(_ARRAYS, arrays, strict=True):
             np.save(path / f"{name}.npy", np.asarray(array), allow_pickle=False)
-        # That of the users follows from the items' factors.
+        # The users' pattern factors follow from the items' factors, and are not written.
         if self.item_pattern is not None:
             np.save(path / f"{_PATTERN}.npy", np.asarray(self.item_pattern), allow_pickle=False)
         meta = {
@@ -111,7 +131,7 @@ class Factors(Predictor):
         )
 
 
-def read_array(path: Path) -> np.ndarray[Any, Any]:
+def read_array(path: Path) -> Array:
     """Return the array of a ``.npy`` file, mapped from it; nothing is unpickled.
 
     Raises

@@ -1,4 +1,4 @@
-"""When to stop training: a rule on the figures so far, and nothing else."""
+"""When to stop training, decided from the errors so far."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def stalled(errors: Sequence[float], patience: int, tolerance: float = 1e-5) -> bool:
-    """Tell whether the last `patience` errors are all no better than the best before them.
+    """Return whether none of the last `patience` errors is better than the best error before them.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ def stalled(errors: Sequence[float], patience: int, tolerance: float = 1e-5) -> 
     patience : int
         Iterations without progress to wait for; 0 never stops.
     tolerance : float, default 1e-5
-        A smaller improvement is none.
+        An improvement that is smaller does not count.
     """
     if patience < 1 or len(errors) <= patience:
         return False

@@ -7,21 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backends.rows import TrainingData
+from toolkit.arrays import DeviceArray, SideName
+from toolkit.backends import RatingRows
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.evaluation.metrics import item_weights, rmse
+from toolkit.evaluation import rmse
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
-from toolkit.solver.normal import require_solved, solve_rows
+from toolkit.solver.normal import half_step, solve
 from toolkit.solver.pattern import solve_pattern
+from toolkit.solver.training_data import TrainingData
+from toolkit.solver.weights import observation_weights
 
 
 class Trainer:
     """Alternating least squares on one `TrainingData`.
 
-    An iteration solves the items, then the users. So after every iteration each user's row is the exact
-    solution for the current item factors, and folding a training user in gives the row it already has.
+    An iteration solves the items, then the users. So after every iteration the row of each user is the exact
+    solution for the current item factors, and folding a training user in gives the row she already has.
 
     Parameters
     ----------
@@ -36,29 +39,40 @@ class Trainer:
     ----------
     factors : Factors
         The current factors, on the device of `data`.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> from toolkit import Backend, WALSConfig
+    >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
+    >>> data = TrainingData(ratings, backend=Backend.require("numpy"))
+    >>> trainer = Trainer(data, WALSConfig(factors=4))
+    >>> trainer.step()
+    >>> trainer.iterations
+    1
     """
 
     def __init__(self, data: TrainingData, config: WALSConfig, *, seed: int = 0) -> None:
         self.data = data
         self.config = config
         backend, k = data.backend, config.factors
-        # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. A
-        # row's squared length is 1 on average whatever k is.
+        # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. The
+        # squared length of a row is 1 on average, whatever k is.
         start = np.random.default_rng(seed).standard_normal((data.n_users, k), dtype=np.float32) / np.sqrt(k)
-        users = Side(backend.asarray(start, data.dtype), backend.xp.zeros(data.n_users, data.dtype))
-        items = Side(
-            backend.xp.zeros((data.n_items, k), data.dtype), backend.xp.zeros(data.n_items, data.dtype)
-        )
-        self._item_weight = backend.asarray(item_weights(data.item_counts, config), data.dtype)
-        mean, scale = (
+        users = backend.side(Side(start, np.zeros(data.n_users)), data.dtype)
+        items = backend.side(Side(np.zeros((data.n_items, k)), np.zeros(data.n_items)), data.dtype)
+        self._item_weight = backend.asarray(observation_weights(data.item_counts, config), data.dtype)
+        self.factors = Factors(
+            users,
+            items,
             0.0 if config.bias == "none" else data.mean,
-            data.scale if config.clip == "scale" else None,
+            config,
+            0,
+            scale=data.scale if config.clip == "scale" else None,
         )
-        self.factors = Factors(users, items, mean, config, 0, scale=scale)
-        if backend.kernels:
-            backend.kernels.reserve((data.users, data.items), config)
+        backend.reserve((data.users, data.items), config)
         self._users_before: Side | None = None
-        # Solved so far: the random users that it begins with are no step to go on from, and no taste.
+        # Half-steps done. The random users of the start give no direction to go on in, and no pattern.
         self._half_steps = 0
 
     @property
@@ -67,45 +81,38 @@ class Trainer:
         return self.factors.iterations
 
     def solve_items(self, *, wait: bool = True) -> None:
-        """Solve the item side for the current users: the first half-step of an iteration.
+        """Solve the items for the current users: the first half-step of an iteration.
 
-        `wait` is that of `toolkit.solver.normal.solve_rows`.
+        With momentum the items are solved for users that are moved on by a share of their last change, and
+        the items are moved on likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and
+        Mathematical Physics 4(5), 1964). The users that follow are solved exactly, so that folding in stays
+        what training does.
 
-        With momentum it is solved for users moved on by a share of their last change, and the items are moved
-        on likewise (heavy ball; B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4(5),
-        1964). The users that follow are solved exactly, so that folding in stays what training does.
+        Parameters
+        ----------
+        wait : bool, default True
+            Whether to make sure at once that every row has a solution; otherwise
+            `toolkit.backends.Backend.require_solved` does so later.
         """
         before = self.factors.items if self._half_steps >= 2 else None
         if before and self.config.pattern_weight:
-            self._set(user_pattern=solve_pattern(self.data.users, before.factors, self.config))
-        items = solve_rows(
-            self.data.items,
-            self._ahead(self.factors.users, self._users_before),
-            pattern=self.factors.user_pattern,
-            mean=self.factors.mean,
-            config=self.config,
-            row_weight=self._item_weight,
-            wait=wait,
-        )
+            self._set(user_pattern=self._pattern("user", before))
+        users = self._ahead(self.factors.users, self._users_before)
+        items = self._solve("item", users, pattern=self.factors.user_pattern, wait=wait)
         self._half_steps += 1
         self._set(items=self._ahead(items, before))
 
     def solve_users(self, *, wait: bool = True) -> None:
-        """Solve the user side for the current items: the second half-step of an iteration.
+        """Solve the users for the current items: the second half-step of an iteration.
 
-        `wait` is that of `toolkit.solver.normal.solve_rows`.
+        Parameters
+        ----------
+        wait : bool, default True
+            As for `solve_items`.
         """
         if self.config.pattern_weight and self._half_steps >= 2:
-            self._set(item_pattern=solve_pattern(self.data.items, self.factors.users.factors, self.config))
-        users = solve_rows(
-            self.data.users,
-            self.factors.items,
-            pattern=self.factors.item_pattern,
-            mean=self.factors.mean,
-            config=self.config,
-            column_weight=self._item_weight,
-            wait=wait,
-        )
+            self._set(item_pattern=self._pattern("item", self.factors.users))
+        users = self._solve("user", self.factors.items, pattern=self.factors.item_pattern, wait=wait)
         self._users_before = self.factors.users if self.config.momentum and self._half_steps >= 2 else None
         self._half_steps += 1
         self._set(users=users)
@@ -116,13 +123,16 @@ class Trainer:
         Raises
         ------
         SolverError
-            When a row has no solution; what factors there are then says nothing.
+            When a row has no solution; the factors say nothing then.
         """
-        # With kernels of our own, the host is ahead of the device for the whole of an iteration.
-        self.solve_items(wait=False)
-        self.solve_users(wait=False)
-        for side in (self.data.items, self.data.users):
-            require_solved(side, self.config)
+        backend = self.data.backend
+        # The small products outside of the rows would otherwise wake all threads of BLAS.
+        with backend.one_blas_thread():
+            # With kernels of our own, the host is ahead of the device for the whole of an iteration.
+            self.solve_items(wait=False)
+            self.solve_users(wait=False)
+            for rows in (self.data.items, self.data.users):
+                backend.require_solved(rows, self.config)
         self._set(iterations=self.iterations + 1)
 
     def train_rmse(self) -> float:
@@ -133,14 +143,7 @@ class Trainer:
 
     def host_factors(self, factors: Factors | None = None) -> Factors:
         """Return the current factors, or earlier ones, in host memory, for `restore` to take back."""
-        factors = factors or self.factors
-        host = self.data.backend.to_numpy
-        users, items = (Side(host(s.factors), host(s.bias)) for s in (factors.users, factors.items))
-        patterns: dict[str, Any] = {
-            name: None if getattr(factors, name) is None else host(getattr(factors, name))
-            for name in ("item_pattern", "user_pattern")
-        }
-        return replace(factors, users=users, items=items, **patterns)
+        return (factors or self.factors).mapped(self.data.backend.to_numpy)
 
     def restore(self, factors: Factors) -> None:
         """Continue from factors that `host_factors` gave; momentum of the users begins anew.
@@ -157,20 +160,37 @@ class Trainer:
             raise ConfigError(
                 f"factors of {shapes[0]} users and items cannot continue a training of {shapes[1]}"
             )
-        device, dtype = self.data.backend.asarray, self.data.dtype
-        users, items = (
-            Side(device(s.factors, dtype), device(s.bias, dtype)) for s in (factors.users, factors.items)
-        )
+        on_device = factors.mapped(lambda array: self.data.backend.asarray(array, self.data.dtype))
         self._users_before = None
         self._half_steps = 2 * factors.iterations
-        patterns = {
-            name: None if getattr(factors, name) is None else device(getattr(factors, name), dtype)
-            for name in ("item_pattern", "user_pattern")
-        }
-        self._set(users=users, items=items, iterations=factors.iterations, **patterns)
+        self.factors = replace(on_device, mean=self.factors.mean, scale=self.factors.scale)
+
+    def _solve(self, side: SideName, fixed: Side, *, pattern: DeviceArray | None, wait: bool) -> Side:
+        """Return the solved rows of a side."""
+        backend = self.data.backend
+        # The weight of a rating is its item's: that of the column where users are solved.
+        by_column = side == "user"
+        step = half_step(
+            self._rows(side),
+            fixed,
+            backend=backend,
+            config=self.config,
+            mean=self.factors.mean,
+            row_weight=None if by_column else self._item_weight,
+            column_weight=self._item_weight if by_column else None,
+            pattern=pattern,
+        )
+        return solve(step, backend=backend, wait=wait)
+
+    def _pattern(self, side: SideName, other: Side) -> DeviceArray:
+        """Return the pattern factors of a side, the factors of the other side being fixed."""
+        return solve_pattern(self._rows(side), other.factors, self.config, backend=self.data.backend)
+
+    def _rows(self, side: SideName) -> RatingRows:
+        return self.data.users if side == "user" else self.data.items
 
     def _ahead(self, now: Side, before: Side | None) -> Side:
-        """Return a side moved on by what momentum keeps of its last change."""
+        """Return a side moved on by the share of its last change that momentum keeps."""
         momentum = self.config.momentum
         if not momentum or before is None:
             return now

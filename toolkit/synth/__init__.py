@@ -1,8 +1,8 @@
-"""Made-up ratings of MovieLens's shape, as many as wished: the load of the benchmarks.
+"""Made-up ratings of MovieLens's shape, in any number.
 
-The counts follow MovieLens 20M: heavy-tailed users, items with a long tail, the first of them rated by half
-of the users. A rating is a planted score (mean, biases, low-rank product) plus Gaussian noise, rounded to
-half stars, so that the error of the best possible predictor is known.
+The counts follow MovieLens 20M: a few users and items have most of the ratings, and half of the users rate
+the most popular item. A rating is a planted score (mean, biases, low-rank product) plus Gaussian noise,
+rounded to half stars. The error of the best possible predictor is therefore known.
 """
 
 from toolkit.synth.counts import movielens_counts

@@ -1,15 +1,13 @@
-"""The ratings of some users: which items, what score, how many stars, when."""
+"""The ratings of some users: their items, scores, stars and times."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from toolkit.arrays import Array
 from toolkit.synth.plan import MEAN, PRODUCT, RATINGS, USER_BIAS, Plan
-
-Array = np.ndarray[Any, Any]
 
 # The first and the last second of MovieLens 20M.
 _BEGIN, _END = 789_652_009, 1_427_784_002
@@ -24,13 +22,13 @@ class Chunk:
     Attributes
     ----------
     user, item : ndarray of int64
-        Positions in the tables of the plan.
+        Row numbers in the tables of the plan.
     half_stars : ndarray of uint8
-        1..10.
+        Stars times two, 1 to 10.
     time : ndarray of int64
         Unix seconds.
     squared_error : float
-        Sum over the ratings of (stars - expected stars) squared: see `Plan.expected`.
+        Sum over the ratings of (stars - expected stars)², with the expectation of `Plan.expected`.
     """
 
     user: Array
@@ -41,7 +39,7 @@ class Chunk:
 
 
 def make_chunk(plan: Plan, number: int) -> Chunk:
-    """Make the ratings of chunk `number` of the plan up."""
+    """Make up the ratings of chunk `number` of the plan."""
     rng = plan.stream(RATINGS, number)
     first, last = int(plan.edges[number]), int(plan.edges[number + 1])
     degrees = plan.degrees(first, last)
@@ -51,18 +49,18 @@ def make_chunk(plan: Plan, number: int) -> Chunk:
 
 
 def _pairs(plan: Plan, rng: np.random.Generator, first: int, degrees: Array) -> tuple[Array, Array]:
-    """Return as many different items for each user as he has ratings, sorted: users from 0, and items."""
+    """Return users, numbered from 0, and for each as many different items as `degrees` says; sorted."""
     shift = plan.items.bit_length() + 1
     low, high = np.searchsorted(plan.owner, [first, first + len(degrees)])
     owner, owned = plan.owner[low:high] - first, plan.owned[low:high]
     needs = degrees - np.bincount(owner, minlength=len(degrees))
     draws = plan.draws(needs)
-    # Whoever needs many draws is cheaper to serve from the whole list of items.
+    # For a user who needs many draws, a race of all items is cheaper.
     heavy = draws > plan.items / 3
     user = np.repeat(np.arange(len(degrees)), np.where(heavy, 0, draws).astype(np.int64))
     drawn = (user << shift) | (plan.draw(rng, len(user)) << 1) | 1
     light = ~heavy[owner]
-    # The last bit sorts a certain pair before the same pair drawn, which is then dropped as a repetition.
+    # The last bit sorts a pair that is certain before the same pair drawn, which is dropped as a repetition.
     keys = np.sort(np.concatenate([drawn, (owner[light] << shift) | (owned[light] << 1)]))
     keys = keys[np.append(True, keys[1:] >> 1 != keys[:-1] >> 1)[: len(keys)]]
     keys, lacking = _thinned(rng, keys, shift, needs, heavy)
@@ -79,21 +77,21 @@ def _pairs(plan: Plan, rng: np.random.Generator, first: int, degrees: Array) -> 
 def _thinned(
     rng: np.random.Generator, keys: Array, shift: int, needs: Array, heavy: Array
 ) -> tuple[Array, Array]:
-    """Drop as many drawn pairs as are too many, by systematic sampling; say who has too few."""
+    """Drop surplus pairs by systematic sampling; return the other pairs, and which users have too few."""
     drawn = (keys & 1).astype(bool)
     user = keys[drawn] >> shift
-    found = np.bincount(user, minlength=len(needs))
-    position = np.arange(len(user)) - np.repeat(np.cumsum(found) - found, found)
-    need, of = needs[user], found[user]
-    offset = rng.integers(0, np.maximum(found, 1))[user]
+    counts = np.bincount(user, minlength=len(needs))
+    position = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    need, of = needs[user], counts[user]
+    offset = rng.integers(0, np.maximum(counts, 1))[user]
     keep = np.ones(len(keys), dtype=bool)
-    # Exactly `need` of any `of` consecutive multiples of need/of pass an integer.
+    # Of any `of` consecutive multiples of need/of, exactly `need` pass an integer.
     keep[drawn] = (position * need + offset) % of >= of - need
-    return keys[keep], (found < needs) & ~heavy
+    return keys[keep], (counts < needs) & ~heavy
 
 
 def _race(plan: Plan, rng: np.random.Generator, degree: int, owned: Array) -> Array:
-    """Return `degree` items drawn without replacement: the first of a race at the speed of their weights."""
+    """Return `degree` items drawn without replacement: the winners of a race whose speeds are the weights."""
     arrival = rng.standard_exponential(plan.items) / plan.weights
     arrival[owned] = -1
     return np.argpartition(arrival, degree - 1)[:degree]
@@ -104,7 +102,7 @@ def _stars(plan: Plan, rng: np.random.Generator, degrees: Array, item: Array) ->
     factors = rng.standard_normal((plan.rank, len(degrees)), dtype=np.float32)
     factors *= np.float32(PRODUCT / np.sqrt(max(plan.rank, 1)))
     score = np.repeat(bias, degrees) + plan.item_bias[item]
-    # One factor after the other, so that memory does not grow with the rank.
+    # One factor after the other: memory does not grow with the rank.
     for of_users, of_items in zip(factors, plan.item_factors, strict=True):
         score += np.repeat(of_users, degrees) * of_items[item]
     noise = rng.standard_normal(len(item), dtype=np.float32) * np.float32(plan.noise)
@@ -123,7 +121,7 @@ def _times(rng: np.random.Generator, degrees: Array, user: Array) -> Array:
     between = np.minimum(between, _END - length - begin)
     before = np.cumsum(sessions) - sessions
     start = np.repeat(begin, sessions) + np.repeat(between, sessions) * rng.random(int(sessions.sum()))
-    # The first session is where the user begins.
+    # A user begins with the first session.
     start[before] = begin
     session = before[user] + (rng.random(len(user), dtype=np.float32) * sessions[user]).astype(np.int64)
     within = rng.random(len(user), dtype=np.float32) * length[user]

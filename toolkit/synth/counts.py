@@ -1,39 +1,36 @@
-"""How many ratings each user and each item gets, by the shape of MovieLens 20M."""
+"""Numbers of ratings of each user and each item, after those of MovieLens 20M."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from toolkit.arrays import Array
 
 ML20M_RATINGS, ML20M_USERS, ML20M_ITEMS = 20_000_263, 138_493, 26_744
-# The most popular item is rated by this share of the users, and nobody rates more than this share of the
-# items.
+# This share of the users rates the most popular item, and nobody rates more than this share of the items.
 _TOP_ITEM, _TOP_USER = 67_310 / ML20M_USERS, 0.35
-# Ratings of an item by its rank as a share of all items, to be joined by straight lines in logarithms.
+# Ratings of an item, by its rank as a share of all items; straight lines in logarithms join these points.
 _RANK = (1 / ML20M_ITEMS, 0.001, 0.01, 0.04, 0.118, 0.25, 0.39, 0.5, 0.75, 1.0)
 _COUNT = (67_310, 41_000, 15_200, 4_800, 920, 205, 50, 18, 3, 1)
-# A user has this many ratings at least, and above them a lognormal number of this median and deviation.
+# A user has at least this many ratings, and above them a lognormal number of this median and deviation.
 _USER_LEAST, _USER_MEDIAN, _USER_SIGMA = 20, 48, 1.38
 
 
 def movielens_counts(ratings: int, users: int | None = None, items: int | None = None) -> tuple[int, int]:
-    """Return how many users and items fit so many ratings, by the proportions of MovieLens 20M.
+    """Return numbers of users and items that suit a number of ratings, as in MovieLens 20M.
 
-    Users grow with the ratings, items with their cube root: an item rated by half of the users leaves the
-    more room for a long tail the more items there are, and so the Gini coefficient stays near 0.9 from a
-    million ratings up.
+    The number of users grows in proportion to the ratings, and the number of items to their cube root. From
+    a million ratings up, the Gini coefficient of the items then stays near 0.9.
 
     Parameters
     ----------
     ratings : int
-        How many ratings there are to be.
+        Number of ratings.
     users, items : int, optional
-        The one that is settled already; the other is made large enough for it.
+        A number that is given; the other one is made large enough for it.
 
     Returns
     -------
@@ -49,12 +46,12 @@ def movielens_counts(ratings: int, users: int | None = None, items: int | None =
 
 
 def user_counts(ratings: int, users: int, items: int) -> Array:
-    """Return the ratings of each user, int64 of shape (users,), ascending, in sum exactly `ratings`."""
+    """Return each user's number of ratings, int64 of shape (users,): ascending, and `ratings` in sum."""
     from scipy.special import ndtri
 
     quantile = (np.arange(users) + 0.5) / users
     shape = _USER_LEAST + _USER_MEDIAN * np.exp(_USER_SIGMA * ndtri(quantile))
-    # Twice the mean where that is more: a dense request has to fit under it.
+    # Twice the mean if that is more, so that a dense request fits.
     most = min(items, max(math.ceil(_TOP_USER * items), math.ceil(2 * ratings / users)))
     factor = _bisect(lambda c: bool(np.clip(c * shape, 1, most).sum() <= ratings), 0.0, float(items))
     exact = np.clip(factor * shape, 1, most)
@@ -67,10 +64,10 @@ def user_counts(ratings: int, users: int, items: int) -> Array:
 
 
 def item_counts(ratings: int, users: int, items: int) -> Array:
-    """Return the ratings that each item should have about, float64 of shape (items,), most popular first.
+    """Return each item's approximate number of ratings, float64 of shape (items,), most popular first.
 
-    The first item has half of the users whatever the proportions. Where there are more ratings than
-    MovieLens's curve holds under it, the curve saturates; where there are fewer, it falls faster.
+    Half of the users rate the first item, whatever the proportions. The curve of MovieLens is flattened when
+    it holds too few ratings, and made steeper when it holds too many.
     """
     rank = (np.arange(items) + 0.5) / items
     shape = np.exp(np.interp(np.log(rank), np.log(_RANK), np.log(_COUNT))) / _COUNT[0]
@@ -90,7 +87,7 @@ def item_counts(ratings: int, users: int, items: int) -> Array:
 
 
 def _bisect(fits: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the largest argument that fits, of a condition that holds from `low` up to some point."""
+    """Return the largest argument for which `fits` holds; it holds from `low` up to some point."""
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)

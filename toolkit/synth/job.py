@@ -1,4 +1,4 @@
-"""Made-up ratings to a file: chunk by chunk, in the order of the users or in none."""
+"""Made-up ratings written to a file, chunk by chunk, in the order of the users or shuffled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 
+from toolkit.arrays import Array
+from toolkit.config import Range
 from toolkit.datasets.statistics import gini
 from toolkit.engines import usable_processors
 from toolkit.errors import ConfigError
@@ -23,33 +25,40 @@ from toolkit.synth.text import HEADER, Lines
 
 Order = Literal["user", "random"]
 ORDERS: tuple[Order, ...] = ("user", "random")
-# Told what is done, how many steps of it have ended, and all steps.
-Progress = Callable[[str, int, int], None]
+# Takes the name of a stage, how many steps of it have ended, and how many there are.
+StepProgress = Callable[[str, int, int], None]
 _T = TypeVar("_T")
-_Array = np.ndarray[Any, Any]
-_INT32_MAX = 2**31 - 1
+_INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
+_VALID = {
+    "ratings": Range(1, _INT64_MAX, integer=True),
+    "users": Range(1, _INT32_MAX, integer=True),
+    "items": Range(1, _INT32_MAX, integer=True),
+    "seed": Range(0, math.inf, integer=True),
+    "rank": Range(0, _INT32_MAX, integer=True),
+    "noise": Range(0, 1e6),
+}
 _RECORD = np.dtype([("user", "<i4"), ("item", "<i4"), ("half_stars", "u1"), ("time", "<i4")])
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What was written.
+    """The figures of a file of made-up ratings.
 
     Attributes
     ----------
     path : Path
         The file.
     ratings, users, items : int
-        Each user and each item has a rating at least.
+        Numbers of ratings, users and items. Each user and each item has at least one rating.
     mean : float
         Mean rating, in stars.
     item_gini : float
-        Gini coefficient of the ratings of the items.
+        Gini coefficient of the items' numbers of ratings.
     user_median : float
-        Median of the ratings of the users.
+        Median of the users' numbers of ratings.
     rmse_floor : float
-        Root mean squared error of the expected rating given all that was planted: no predictor does better
-        on many ratings.
+        Root mean squared error, in stars, of the expected rating given everything that was planted. No
+        predictor does better on many ratings.
     """
 
     path: Path
@@ -74,24 +83,24 @@ def write_ratings(
     order: Order = "user",
     overwrite: bool = False,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Synthesis:
-    """Make ratings up and write them as MovieLens 20M is written: ``userId,movieId,rating,timestamp``.
+    """Make up ratings and write them in the form of MovieLens 20M: ``userId,movieId,rating,timestamp``.
 
-    The same arguments give the same bytes under one version of NumPy, with any number of workers. Memory is
-    that of a few chunks and of tables of users and items, whatever the number of ratings; random order needs
-    13 bytes of disk a rating beside `out` for a while.
+    The same arguments give the same bytes under one version of NumPy, with any number of workers. Memory
+    holds a few chunks and the tables of users and items, whatever the number of ratings. Random order also
+    needs 13 bytes of disk for each rating beside `out` for a while.
 
     Parameters
     ----------
     out : str or Path
-        File to write; it is complete or not there.
+        File to write; it appears only once it is complete.
     ratings : int
-        How many, exactly; each pair of user and item occurs once.
+        The exact number of ratings; each pair of user and item occurs once.
     users, items : int, optional
-        How many have ratings; by default as many as `movielens_counts` finds fitting.
+        Numbers of users and items; by default those of `movielens_counts`.
     seed : int
-        Another seed, other ratings.
+        Seed of the random numbers; another seed gives other ratings.
     rank : int
         Length of the planted factors.
     noise : float
@@ -101,19 +110,18 @@ def write_ratings(
     overwrite : bool
         Whether an existing file is replaced.
     workers : int, optional
-        Threads; by default one a processor.
+        Number of threads; by default one for each processor.
     progress : callable, optional
-        Told how far it is.
+        Receives the stage, how many of its steps have ended, and how many there are.
 
     Returns
     -------
     Synthesis
-        What was written.
 
     Raises
     ------
     ConfigError
-        When an argument is out of range, or there cannot be so many ratings of so few users and items.
+        When an argument is out of range, or so few users and items cannot have so many ratings.
     FileExistsError
         When `out` exists and `overwrite` is false.
     """
@@ -127,7 +135,7 @@ def write_ratings(
         if order == "user":
             job.write_by_user(file)
         else:
-            # Beside `out`, where there is room for as much; a temporary folder may lie in memory.
+            # Beside `out`, where there is room for a file of this size; a temporary folder may be in memory.
             with atomic.scratch(out) as folder:
                 job.write_shuffled(file, folder)
     return Synthesis(
@@ -143,10 +151,13 @@ def write_ratings(
 
 
 def _check(order: str, **numbers: float | None) -> None:
-    for name, value in numbers.items():
-        least = 1 if name in {"ratings", "users", "items"} else 0
-        if value is not None and not (value >= least and math.isfinite(value)):
-            raise ConfigError(f"--{name} must be at least {least}, but got {value}")
+    problems = [
+        f"--{name} {problem}"
+        for name, value in numbers.items()
+        if value is not None and (problem := _VALID[name].problem(value))
+    ]
+    if problems:
+        raise ConfigError("; ".join(problems))
     if order not in ORDERS:
         raise ConfigError(f"--order must be one of {', '.join(ORDERS)}, but got {order!r}")
 
@@ -169,8 +180,8 @@ def _check_fit(ratings: int, users: int, items: int) -> None:
 class _Job:
     plan: Plan
     workers: int
-    progress: Progress
-    item_counts: _Array = field(init=False)
+    progress: StepProgress
+    item_counts: Array = field(init=False)
     half_stars: int = 0
     squared_error: float = 0.0
 
@@ -179,9 +190,9 @@ class _Job:
         self.lines = Lines(self.plan)
 
     def write_by_user(self, file: BinaryIO) -> None:
-        """Write chunk after chunk."""
+        """Write one chunk after the other."""
 
-        def made(number: int) -> tuple[Chunk, _Array]:
+        def made(number: int) -> tuple[Chunk, Array]:
             chunk = make_chunk(self.plan, number)
             return chunk, self.lines.text(chunk.user, chunk.item, chunk.half_stars, chunk.time)
 
@@ -191,13 +202,13 @@ class _Job:
             file.write(text.data)
 
     def write_shuffled(self, file: BinaryIO, folder: Path) -> None:
-        """Scatter the ratings over bins on disk, and write bin after bin, each shuffled.
+        """Scatter the ratings over bins on disk; then shuffle one bin after the other, and write it.
 
-        A uniform bin for each rating and a uniform order within each bin make a uniform order of all.
+        The order of all ratings is uniform, because the bin of each rating is, and the order in each bin.
         """
         n = len(self.plan.edges) - 1
 
-        def scattered(number: int) -> tuple[Chunk, _Array, _Array]:
+        def scattered(number: int) -> tuple[Chunk, Array, Array]:
             chunk = make_chunk(self.plan, number)
             bins = self.plan.stream(SCATTER, number).integers(0, n, len(chunk.user))
             order = np.argsort(bins, kind="stable")
@@ -209,11 +220,11 @@ class _Job:
         for chunk, records, starts in self._in_order("scattering", scattered, n):
             self._count(chunk)
             for at in np.flatnonzero(np.diff(starts)).tolist():
-                # Opened each time: there may be more bins than files that a process may hold open.
+                # Opened each time: a process may not hold as many files open as there are bins.
                 with (folder / str(at)).open("ab") as bin_:
                     bin_.write(records[starts[at] : starts[at + 1]].data)
 
-        def shuffled(at: int) -> _Array:
+        def shuffled(at: int) -> Array:
             path = folder / str(at)
             records = np.fromfile(path, _RECORD) if path.exists() else np.empty(0, _RECORD)
             path.unlink(missing_ok=True)
@@ -230,7 +241,7 @@ class _Job:
         self.squared_error += chunk.squared_error
 
     def _in_order(self, label: str, make: Callable[[int], _T], n: int) -> Iterator[_T]:
-        """Yield what `make` returns for 0..n-1, made side by side; only a few of them wait at a time."""
+        """Yield the results of `make` for 0 to n - 1 in order; threads make a few of them ahead."""
         waiting: deque[Future[_T]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             try:

@@ -1,31 +1,29 @@
-"""How likely items are to be drawn, so that users and items get about the counts meant for them."""
+"""Probabilities of drawing items, with which users and items get about their planned counts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from toolkit.arrays import Array
 
 _CELLS = 300
 _ROUNDS = 400
-# Ends a search for what does not exist, such as a user of nearly all items among items that hardly anyone
-# has.
+# Bounds of a search that may have no solution: a user of nearly all items, while hardly anyone has each.
 _LEAST, _MOST = 1e-8, 1e10
 
 
 @dataclass(frozen=True)
 class Popularity:
-    """Items by rank, most popular first, and how often to draw for a user.
+    """Probabilities of items by rank, most popular first, and numbers of draws for users.
 
     Attributes
     ----------
     weights : ndarray of float64, shape (items,)
-        Relative chance of each rank, positive.
+        Relative probability of each rank, positive.
     needs, draws : ndarray of float64, shape (c,)
-        So many draws with replacement bring, on average, so many different items; both ascending.
+        `draws` draws with replacement give `needs` different items on average; both ascending.
     """
 
     weights: Array
@@ -34,11 +32,11 @@ class Popularity:
 
 
 def fit(degrees: Array, targets: Array) -> Popularity:
-    """Return the weights that give ranks their targets.
+    """Return the weights that give each rank its target.
 
-    Of t·Σw draws with replacement, an item of weight w is among them with probability 1 - exp(-t w). So user
-    u needs the t for which these sum up to the degree over the items, and rank i the w for which they sum up
-    to the target over the users. Both are found in turn, on cells of users and of ranks that are much alike.
+    An item of weight w is among t·Σw draws with replacement with probability 1 - exp(-t w). User u therefore
+    needs the t at which these probabilities sum to the degree of u over the items. Rank i needs the w at
+    which they sum to its target over the users. Both are solved in turn, on cells of similar users and ranks.
 
     Parameters
     ----------
@@ -49,7 +47,7 @@ def fit(degrees: Array, targets: Array) -> Popularity:
     """
     degree, users = _cells(np.sort(degrees)[::-1].astype(np.float64))
     target, items = _cells(targets)
-    # One rating of each item is given away beforehand: what is drawn is the rest.
+    # One rating of each item is certain; only the others are drawn.
     degree = np.maximum(degree * (1 - len(targets) / degrees.sum()), 1e-3)
     target = np.maximum(target - 1, 1e-3)
     t, w = degree / len(targets), target / target.mean()
@@ -57,12 +55,12 @@ def fit(degrees: Array, targets: Array) -> Popularity:
         t = np.clip(t * degree / _drawn(t, w, items), _LEAST, _MOST)
         w = w * target / _drawn(w, t, users)
         w = np.clip(w / w.mean(), _LEAST, _MOST)
-    found = _drawn(t, w, items)
+    needs = _drawn(t, w, items)
     middle = np.cumsum(items) - items / 2
     weights = np.exp(np.interp(np.arange(len(targets)) + 0.5, middle, np.log(w)))
-    order = np.argsort(found)
+    order = np.argsort(needs)
     draws = t[order] * weights.sum()
-    return Popularity(weights, np.concatenate([[0.0], found[order]]), np.concatenate([[0.0], draws]))
+    return Popularity(weights, np.concatenate([[0.0], needs[order]]), np.concatenate([[0.0], draws]))
 
 
 def alias_table(weights: Array) -> tuple[Array, Array]:
@@ -75,9 +73,9 @@ def alias_table(weights: Array) -> tuple[Array, Array]:
     Returns
     -------
     threshold : ndarray of uint64, shape (n,)
-        Below it, out of 2**32, the column itself is drawn.
+        The column itself is drawn if a random number below 2**32 is below its threshold.
     alias : ndarray of uint32, shape (n,)
-        What is drawn otherwise.
+        The column that is drawn otherwise.
 
     References
     ----------
@@ -95,17 +93,18 @@ def alias_table(weights: Array) -> tuple[Array, Array]:
         share[rich] -= 1 - share[poor]
         if share[rich] < 1:
             small.append(large.pop())
-    for left in (*small, *large):  # rounding errors: what is left over has a share of one
+    for left in (*small, *large):  # a column is left over only by rounding errors
         share[left] = 1.0
     return (np.array(share) * 2.0**32).astype(np.uint64), np.array(alias, dtype=np.uint32)
 
 
 def _drawn(mine: Array, theirs: Array, sizes: Array) -> Array:
+    """Return the expected numbers of different partners: the sums of 1 - exp(-mine·theirs)."""
     return np.asarray(-(np.expm1(-np.outer(mine, theirs)) * sizes).sum(axis=1))
 
 
 def _cells(descending: Array) -> tuple[Array, Array]:
-    """Return the means and sizes of cells that are one wide at the top and ever wider below."""
+    """Return the means and sizes of cells; a cell at the top holds one value, lower cells hold ever more."""
     n = len(descending)
     edges = np.unique(np.geomspace(1, n + 1, _CELLS).astype(np.int64)) - 1
     sizes = np.diff(edges)

@@ -1,17 +1,16 @@
-"""Ratings as lines of text, whole arrays at a time."""
+"""Lines of text for whole arrays of ratings at a time."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
+from toolkit.arrays import Array
 from toolkit.synth.plan import Plan
 
-Array = np.ndarray[Any, Any]
-
 HEADER = b"userId,movieId,rating,timestamp\n"
-# So many lines at a time stay within the processor's cache.
+# This many lines at a time fit into the processor's cache.
 _LINES = 1 << 15
 _STARS = np.array([f"{half / 2},".encode() for half in range(11)])
 _LAST_FIVE = np.array([f"{n:05d}\n".encode() for n in range(100_000)])
@@ -20,12 +19,12 @@ _LAST_FIVE = np.array([f"{n:05d}\n".encode() for n in range(100_000)])
 class Lines:
     """The lines of a plan's ratings: ``user,item,stars,seconds``.
 
-    Fields are looked up in tables of padded text, put side by side, and the padding is taken out.
+    Tables of padded text give the fields; these are put side by side, and the padding is removed.
 
     Parameters
     ----------
     plan : Plan
-        Whose ids to write.
+        The plan whose ids are written.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -43,8 +43,8 @@ def flags(array: pa.BooleanArray) -> Array:
     return numbers(array.cast(pa.uint8())).astype(np.bool_)
 
 
-def array_of(values: IntArray) -> pa.Array:
-    """Return whole numbers of NumPy as an Arrow array of the same width."""
+def array_of(values: Array) -> pa.Array:
+    """Return numbers of NumPy as an Arrow array of the same type."""
     import pyarrow as pa
 
     values = np.ascontiguousarray(values)

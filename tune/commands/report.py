@@ -29,7 +29,7 @@ _LINE = 40  # characters of the line of the best so far
 
 def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as_json: bool) -> None:
     """Run a study's outstanding trials, then print its table, its next commands, and its JSON."""
-    from toolkit.commands.cli import console, emit
+    from toolkit.commands.output import console, emit
     from tune.progress import StudyProgress
     from tune.search import run_study
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.cli import json_option
+from toolkit.commands.output import json_option
 from tune.commands.options import executor_option
 
 

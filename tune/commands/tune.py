@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.commands.cli import json_option
+from toolkit.commands.output import json_option
 from toolkit.errors import ConfigError
 from tune.commands.options import executor_option
 

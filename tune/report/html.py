@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from toolkit.files.masking import mask
+from toolkit.files import mask, size_text
 from tune.metric import SearchMetric
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures
@@ -184,7 +184,7 @@ def _environment(facts: Mapping[str, Any], trials: Sequence[TrialResult]) -> str
     peak = max((system["peak_bytes"] for trial in trials if (system := trial["system"])), default=0)
     terms: dict[str, Any] = {
         "trials ran": "; ".join(f"{place} ({n})" for place, n in places.most_common()),
-        "peak memory of one": f"{peak / 1e6:,.0f} MB" if peak else "",
+        "peak memory of one": size_text(peak) if peak else "",
         "time of the search": f"{facts['seconds']:,.0f} s" if facts.get("seconds") else "",
         "time of training": f"{sum(trial['seconds'] for trial in trials):,.0f} s over all trials",
     }

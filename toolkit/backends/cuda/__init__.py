@@ -1,6 +1,10 @@
-"""Kernels of our own for the row solver and the metrics, in CUDA C++; opt-in until they have been measured.
+"""The backend of CUDA kernels of our own: tiles of a rank, launches of the rows, and the kernels' sources.
 
-`shape` decides how a rank is cut into tiles, `plan` how rows are cut into launches, `kernels` compiles the
-``.cu`` files through CuPy, and `solver` does with them what `toolkit.solver.normal.solve_rows` and
-`toolkit.evaluation.metrics` do with array operations, which stay the reference.
+It is taken only where it is asked for by name, until it has been measured on a GPU.
 """
+
+from __future__ import annotations
+
+from toolkit.backends.cuda.backend import CudaBackend
+
+__all__ = ["CudaBackend"]

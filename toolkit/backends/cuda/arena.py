@@ -1,26 +1,27 @@
-"""Scratch memory in one piece, sized before the first launch: nothing is allocated between launches."""
+"""Scratch memory in one piece, which is sized before the first launch and then only used."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+
+from toolkit.arrays import ArrayModule, DeviceArray, DType
 
 # What CUDA aligns allocations to.
 _ALIGNED = 256
 
-Layout = Mapping[str, tuple[tuple[int, ...], Any]]
+Layout = Mapping[str, tuple[tuple[int, ...], DType]]
 
 
 def layout_bytes(layout: Layout) -> int:
-    """Return the bytes of the arrays of a layout, each (shape, type), one after the other."""
+    """Return the bytes that the arrays of a layout take; each is given by its shape and type."""
     return sum(_padded(shape, dtype) for shape, dtype in layout.values())
 
 
 class Arena:
-    """One allocation, which is kept from trial to trial and replaced only by a larger one.
+    """One allocation, which is kept from trial to trial. Only a larger one replaces it.
 
     Parameters
     ----------
@@ -30,29 +31,29 @@ class Arena:
     Attributes
     ----------
     allocations : int
-        How often memory was asked for.
+        How often the arena asked for memory.
     """
 
-    def __init__(self, xp: Any) -> None:
+    def __init__(self, xp: ArrayModule) -> None:
         self._xp = xp
         self._memory = xp.empty(0, np.uint8)
         self.allocations = 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held."""
+        """Bytes that the arena holds."""
         return int(self._memory.nbytes)
 
     def reserve(self, n_bytes: int) -> None:
-        """Hold at least so many bytes; the contents are lost where more are asked for."""
+        """Hold at least `n_bytes`. The contents are lost where the arena has to grow."""
         if n_bytes > self.nbytes:
-            # What is held goes first: both need not fit.
+            # The old memory is freed first: the device need not have room for both.
             self._memory = self._xp.empty(0, np.uint8)
             self._memory = self._xp.empty(n_bytes, np.uint8)
             self.allocations += 1
 
-    def views(self, layout: Layout) -> dict[str, Any]:
-        """Return the arrays of a layout, with whatever numbers are in them."""
+    def views(self, layout: Layout) -> dict[str, DeviceArray]:
+        """Return the arrays of a layout; their numbers are arbitrary."""
         self.reserve(layout_bytes(layout))
         views = {}
         begin = 0
@@ -63,6 +64,6 @@ class Arena:
         return views
 
 
-def _padded(shape: tuple[int, ...], dtype: Any) -> int:
+def _padded(shape: tuple[int, ...], dtype: DType) -> int:
     size: int = math.prod(shape) * np.dtype(dtype).itemsize
     return -(-size // _ALIGNED) * _ALIGNED

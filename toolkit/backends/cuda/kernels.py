@@ -1,4 +1,4 @@
-"""The kernels' sources, and what CuPy compiles from them; compiled once for each rank and process."""
+"""The sources of the kernels, and the kernels that CuPy compiles from them once for each rank and process."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from typing import Any
 from toolkit.backends.cuda.shape import Shape
 
 _FOLDER = Path(__file__).parent
-# What each file of kernels is compiled behind, in this order.
+# The files that stand before each file of kernels when it is compiled, in this order.
 _BEFORE = {
     "table": ("common",),
     "metrics": ("common",),
     "rows": ("common", "staging", "products", "solution"),
     "mend": ("common", "staging", "products", "solution"),
 }
-# No contraction or reordering but what is written, so that the same numbers come out of every compiler.
+# The compiler contracts and reorders nothing by itself, so that every compiler gives the same numbers.
 OPTIONS = ("--std=c++17", "--fmad=false")
 
 
-def source(name: str, defines: Mapping[str, Any]) -> str:
-    """Return the source of a file of kernels, whole.
+def source(name: str, defines: Mapping[str, int | str]) -> str:
+    """Return the whole source of a file of kernels.
 
     Parameters
     ----------
     name : {"table", "metrics", "rows", "mend"}
-        Which file.
+        The file.
     defines : mapping
-        The macros that it wants: `defines_of`.
+        The macros that the file needs; `defines_of` returns them.
     """
     lines = [f"#define {key} {value}" for key, value in defines.items()]
     for part in (*_BEFORE[name], name):
-        # Errors are told with the file's own lines.
+        # The compiler's errors name the lines of the file.
         lines += [f'#line 1 "{part}.cu"', (_FOLDER / f"{part}.cu").read_text(encoding="utf-8")]
     return "\n".join(lines)
 
 
-def defines_of(shape: Shape, column: str) -> dict[str, Any]:
+def defines_of(shape: Shape, column: str) -> dict[str, int | str]:
     """Return the macros of the kernels of a shape.
 
     Parameters
     ----------
     shape : Shape
-        The exact one for ``mend``.
+        Tiles of the rank; the exact ones for ``mend``.
     column : {"int", "long long"}
         Type of the column numbers.
     """
@@ -58,22 +58,22 @@ def compiled(file: str, name: str, shape: Shape, column: str, *, shared_bytes: i
 
     Parameters
     ----------
-    file : str
-        As `source`.
+    file : {"table", "metrics", "rows", "mend"}
+        The file that has the kernel.
     name : str
-        Of the kernel.
+        Name of the kernel.
     shape : Shape
-        What it is compiled for.
-    column : str
-        As `defines_of`.
+        Tiles that it is compiled for.
+    column : {"int", "long long"}
+        Type of the column numbers.
     shared_bytes : int
         Shared memory that its launches take.
     """
-    found = _module(file, shape, column).get_function(name)
-    # Without asking, a block gets 48 KiB.
+    kernel = _module(file, shape, column).get_function(name)
+    # A block gets 48 KiB; more must be asked for.
     if shared_bytes > 48 << 10:
-        found.max_dynamic_shared_size_bytes = shared_bytes
-    return found
+        kernel.max_dynamic_shared_size_bytes = shared_bytes
+    return kernel
 
 
 @functools.cache

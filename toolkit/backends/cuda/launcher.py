@@ -1,4 +1,4 @@
-"""Where kernels are launched: on CuPy's device; tests bring a launcher that runs them on the processor."""
+"""Launching kernels on the device of CuPy; tests bring a launcher that runs them on the processor."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from toolkit.arrays import ArrayModule
 from toolkit.backends.cuda.kernels import compiled
 from toolkit.backends.cuda.shape import Shape
 
 
 class Kernel(NamedTuple):
-    """A kernel: its file and name, and what it is compiled for, as in `toolkit.backends.cuda.kernels`."""
+    """A kernel: the file that has it, its name, and the tiles and column type that it is compiled for."""
 
     file: str
     name: str
@@ -21,17 +22,17 @@ class Kernel(NamedTuple):
 
 
 class Launcher(Protocol):
-    """What `toolkit.backends.cuda.solver` needs of a device.
+    """What the row solver needs of a device.
 
     Attributes
     ----------
     xp : module
-        Whose arrays the kernels work on.
+        The module whose arrays the kernels work on.
     multiprocessors : int
-        How many the device has.
+        Multiprocessors of the device.
     """
 
-    xp: Any
+    xp: ArrayModule
     multiprocessors: int
 
     def __call__(self, kernel: Kernel, grid: int, block: int, *args: Any, shared: int = 0) -> None:
@@ -40,18 +41,18 @@ class Launcher(Protocol):
         Parameters
         ----------
         kernel : Kernel
-            Which.
+            The kernel.
         grid, block : int
             Blocks, and threads of each.
         *args
-            Arrays, NumPy scalars of the parameters' types, and None for a null pointer.
+            Arrays, NumPy scalars of the types of the parameters, and None for a null pointer.
         shared : int
-            Bytes of shared memory of a block.
+            Bytes of shared memory of each block.
         """
 
 
 class CuPyLauncher:
-    """Launches on CuPy's current device and stream; nothing here waits for the device."""
+    """Launches on CuPy's current device and stream, and does not wait for the device."""
 
     def __init__(self) -> None:
         self.xp = importlib.import_module("cupy")

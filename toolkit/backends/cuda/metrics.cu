@@ -1,4 +1,4 @@
-// Sums over pairs of a user and an item: squared errors, and the terms of the objective that need every rating.
+// Sums over pairs of a user and an item: squared errors.
 
 // Lanes that share a pair.
 constexpr int LANES = 8;
@@ -63,51 +63,12 @@ extern "C" __global__ void __launch_bounds__(256) squared_errors(
     }
 }
 
-// Σ (w0 + c) error² and Σ (x · y)² over pairs, the products in double precision; two numbers for each block.
-extern "C" __global__ void __launch_bounds__(256) objective_pairs(
-    long long n, const int* __restrict__ users, const COLUMN* __restrict__ items,
-    const float* __restrict__ ratings, const float* __restrict__ user_factors, const float* __restrict__ user_bias,
-    const float* __restrict__ item_factors, const float* __restrict__ item_bias, const double* __restrict__ weight,
-    double mean, double w0, double* __restrict__ sums)
-{
-    extern __shared__ float4 shared[];
-    double* const memory = reinterpret_cast<double*>(shared);
-    const int lane = threadIdx.x % LANES, groups = blockDim.x / LANES;
-    const long long step = (long long)gridDim.x * groups;
-    const long long rounds = (n + step - 1) / step;
-    long long at = (long long)blockIdx.x * groups + threadIdx.x / LANES;
-    double fit = 0.0, observed = 0.0;
-    for (long long round = 0; round < rounds; ++round, at += step) {
-        const bool real_pair = at < n;
-        const long long u = real_pair ? users[at] : 0, i = real_pair ? items[at] : 0;
-        const float *x = user_factors + u * FACTORS, *y = item_factors + i * FACTORS;
-        double dot = 0.0;
-        for (int j = lane; j < FACTORS; j += LANES) {
-            dot = fma((double)x[j], (double)y[j], dot);
-        }
-        for (int half = LANES / 2; half > 0; half /= 2) {
-            dot += __shfl_xor_sync(0xffffffffu, dot, half);
-        }
-        if (lane == 0 && real_pair) {
-            const double error = dot + (double)user_bias[u] + (double)item_bias[i] + mean - (double)ratings[at];
-            fit += (w0 + weight[i]) * error * error;
-            observed += dot * dot;
-        }
-    }
-    fit = block_sum(fit, memory);
-    observed = block_sum(observed, memory);
-    if (threadIdx.x == 0) {
-        sums[2 * blockIdx.x] = fit;
-        sums[2 * blockIdx.x + 1] = observed;
-    }
-}
-
-// The sum of `n` blocks' numbers, in their order; `width` of them a block, and as many threads.
-extern "C" __global__ void join_blocks(int n, int width, const double* __restrict__ sums, double* __restrict__ out)
+// The sum of the numbers of `n` blocks, in their order; one thread.
+extern "C" __global__ void join_blocks(int n, const double* __restrict__ sums, double* __restrict__ out)
 {
     double sum = 0.0;
     for (int block = 0; block < n; ++block) {
-        sum += sums[block * width + threadIdx.x];
+        sum += sums[block];
     }
-    out[threadIdx.x] = sum;
+    out[0] = sum;
 }

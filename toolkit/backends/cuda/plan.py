@@ -1,20 +1,19 @@
-"""How the rows of a side are cut into launches: by length, the longest first, long ones in parts."""
+"""The plan of the launches of one side: rows by length, the longest first, long rows in parts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from toolkit.arrays import IntArray
 
-# Ratings of a part of a long row. At rank 64 a block adds them up in about 0.2 ms, which is what a launch
-# waits for at its end.
+# Ratings of a part of a long row. At rank 64 a block adds them up in about 0.2 ms, and for so long the end of
+# a launch waits for its last block.
 PART = 2048
-# Rows that are this short share a block: they are over before one waits for the other.
+# Rows of at most so many ratings share a block: they end so soon that none waits long for another.
 SHORT = 96
-# Sums of parts that wait to be added up, in bytes, before another wave of long rows begins.
+# Bytes that the sums of the parts of one wave of long rows take at most.
 PARTIAL_BYTES = 256 << 20
 
 
@@ -22,9 +21,9 @@ PARTIAL_BYTES = 256 << 20
 class Rows:
     """Some rows, the longest first: int32 numbers, int64 starts of their ratings, int32 counts."""
 
-    rows: Array
-    starts: Array
-    counts: Array
+    rows: IntArray
+    starts: IntArray
+    counts: IntArray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,7 +38,7 @@ class Long:
     rows : Rows
         The long rows.
     firsts : array of int32, shape (len(rows) + 1,)
-        Parts firsts[i] to firsts[i + 1] are those of row i.
+        Row i has the parts from firsts[i] up to, not including, firsts[i + 1].
     starts : array of int64, shape (n_parts,)
         Where the ratings of each part begin.
     counts : array of int32, shape (n_parts,)
@@ -47,19 +46,19 @@ class Long:
     """
 
     rows: Rows
-    firsts: Array
-    starts: Array
-    counts: Array
+    firsts: IntArray
+    starts: IntArray
+    counts: IntArray
 
     def waves(self, part_bytes: int, limit: int = PARTIAL_BYTES) -> list[tuple[int, int]]:
-        """Return ranges of rows whose parts are added up together.
+        """Return ranges of rows; the parts of one range are added up together.
 
         Parameters
         ----------
         part_bytes : int
-            What a part leaves to be added up.
+            Bytes of the sums of one part.
         limit : int
-            Bytes of the parts of a wave, at most; but one row's parts are never torn apart.
+            Bytes of the sums of one wave at most; the parts of one row always stay together.
         """
         waves = []
         begin = 0
@@ -71,7 +70,7 @@ class Long:
         return waves
 
     def most_parts(self, waves: list[tuple[int, int]]) -> int:
-        """Return the parts of the largest wave."""
+        """Return the number of parts of the largest wave."""
         return max((int(self.firsts[end] - self.firsts[begin]) for begin, end in waves), default=0)
 
 
@@ -81,10 +80,12 @@ class Plan:
 
     Attributes
     ----------
-    short, whole : Rows
-        Rows of which several share a block, and rows with a block of their own.
+    short : Rows
+        Rows of which several share a block.
+    whole : Rows
+        Rows with a block of their own.
     long : Long
-        Rows in parts.
+        Rows that are cut into parts.
     """
 
     short: Rows
@@ -92,21 +93,21 @@ class Plan:
     long: Long
 
 
-def plan_rows(indptr: Array, *, part: int = PART, short: int = SHORT) -> Plan:
-    """Cut the rows of a side into launches; rows without ratings are in none.
+def plan_rows(indptr: IntArray, *, part: int = PART, short: int = SHORT) -> Plan:
+    """Return the plan of the launches of a side; rows without ratings are in none of them.
 
     Parameters
     ----------
     indptr : array of int, shape (n_rows + 1,)
         Where the ratings of each row begin.
     part : int
-        Rows of more ratings are cut, into parts of at most so many and of like length.
+        A row of more ratings is cut into parts of at most so many, of like length.
     short : int
         Rows of at most so many ratings share a block.
     """
     starts = np.asarray(indptr, np.int64)
     counts = np.diff(starts)
-    # Stable: rows of equal length stay as they lie in memory.
+    # A stable order keeps rows of equal length together as they lie in memory.
     order = np.argsort(-counts, kind="stable")
     cuts = np.searchsorted(-counts[order], [-part, -min(short, part), 0], side="left")
 

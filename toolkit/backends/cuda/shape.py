@@ -1,22 +1,18 @@
-"""How a rank is cut into tiles: what the kernels of the rows are compiled with, and their memory."""
+"""The tiles, threads and shared memory that the kernels of the rows take at a rank."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
-# Shared memory that a block may have on every GPU that is compiled for; beyond 48 KiB it must be asked for.
+# Shared memory that a block may have on every GPU from sm_70 on; more than 48 KiB must be asked for.
 SHARED_LIMIT = 64 << 10
-# Threads of a row, each with a tile of 8 by 8: a multiprocessor has 65,536 registers, here 113 for a thread.
+# Threads of a row at most, each with a tile of 8 by 8: a thread then has 113 of the 65,536 registers.
 _MOST_THREADS = 576
-# Up to here tiles of 4 by 4 leave fewer threads idle.
+# Up to so many columns, tiles of 4 by 4 leave fewer threads idle.
 _NARROW = 48
 _WARP = 32
 # Threads of a block of short rows.
 _SHORT_BLOCK = 128
-
-Product = Literal["float32", "tf32", "tf32x3"]
-PRODUCTS: dict[Product, int] = {"float32": 0, "tf32": 1, "tf32x3": 3}
 
 
 @dataclass(frozen=True)
@@ -29,49 +25,39 @@ class Shape:
         Latent factors, k.
     biased : bool
         Whether the last unknown of a row is its bias.
-    product : {"float32", "tf32", "tf32x3"}
-        How the ratings of a row are multiplied: by ordinary arithmetic, or on tensor cores, in one product or
-        in three.
     exact : bool
-        Whether it is the double-precision variant, for rows that single precision cannot solve.
+        Whether it is the variant in double precision, for rows that single precision cannot solve.
     tile : int
         Lines and columns of a thread's tile, 4 or 8.
     chunk : int
         Ratings that are staged at once.
     in_shared : bool
-        Whether a row's factor is kept in shared memory; otherwise each row in work needs a slot.
+        Whether the Cholesky factor of a row is kept in shared memory; otherwise each row that is being solved
+        needs a slot of scratch memory.
     """
 
     factors: int
     biased: bool
-    product: Product
     exact: bool
     tile: int
     chunk: int
     in_shared: bool
 
     @classmethod
-    def of(
-        cls, factors: int, *, biased: bool, product: Product = "float32", exact: bool = False
-    ) -> Shape | None:
-        """Return the shape for a rank, or None where a row's tiles are too many for one block."""
-        if exact:
-            product = "float32"  # by the arithmetic of `real`, which is double
-        narrow = factors + biased + 1 <= _NARROW
-        # The instructions of tensor cores bring 8 columns at a time.
-        tile = 4 if narrow and product == "float32" else 8
-        base = cls(factors, biased, product, exact, tile, 16 if exact else 32, in_shared=not exact)
+    def of(cls, factors: int, *, biased: bool, exact: bool = False) -> Shape | None:
+        """Return the shape for a rank, or None where one block cannot hold the tiles of a row."""
+        tile = 4 if factors + biased + 1 <= _NARROW else 8
+        base = cls(factors, biased, exact, tile, 16 if exact else 32, in_shared=not exact)
         if base.group > _MOST_THREADS:
             return None
         if base.shared_bytes <= SHARED_LIMIT:
             return base
-        # Tensor cores hand their sums over in shared memory, which these do not fit.
-        return cls(factors, biased, "float32", exact, tile, 16, in_shared=False)
+        return cls(factors, biased, exact, tile, 16, in_shared=False)
 
     @classmethod
     def of_factors(cls, factors: int) -> Shape:
-        """Return the shape for kernels that go through factors and solve nothing."""
-        return cls(factors, biased=False, product="float32", exact=False, tile=4, chunk=4, in_shared=True)
+        """Return the shape for kernels that read factors and solve nothing."""
+        return cls(factors, biased=False, exact=False, tile=4, chunk=4, in_shared=True)
 
     @property
     def unknowns(self) -> int:
@@ -85,22 +71,22 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """Columns of a row's equations, with the right-hand side, in whole tiles."""
+        """Columns of the equations of a row, with the right-hand side, in whole tiles."""
         return -(-(self.unknowns + 1) // self.tile) * self.tile
 
     @property
     def bands(self) -> int:
-        """Tile rows."""
+        """Rows of tiles."""
         return self.width // self.tile
 
     @property
     def tiles(self) -> int:
-        """Tiles of the upper triangle: threads that compute."""
+        """Tiles of the upper triangle, each of which has a thread."""
         return self.bands * (self.bands + 1) // 2
 
     @property
     def triangle(self) -> int:
-        """Numbers of the upper triangle, which is what a part of a long row leaves."""
+        """Numbers of the upper triangle: the sums that a part of a long row leaves."""
         return self.tile**2 * self.tiles
 
     @property
@@ -110,36 +96,34 @@ class Shape:
 
     @property
     def groups(self) -> int:
-        """Rows of a block of short rows."""
+        """Rows that share a block of short rows."""
         return max(1, min(_SHORT_BLOCK // self.group, SHARED_LIMIT // self.shared_bytes))
 
     @property
     def packed(self) -> int:
-        """Numbers of a row's factor: a slot."""
+        """Numbers of the Cholesky factor of a row, which a slot holds."""
         pivots = -(-self.unknowns // self.tile)
         return self.tile * (pivots * self.width - self.tile * (pivots * (pivots - 1) // 2))
 
     @property
     def shared_bytes(self) -> int:
-        """Shared memory of a row, in bytes."""
+        """Bytes of shared memory that a row takes."""
         panels = self.packed if self.in_shared else 2 * self.tile * self.width
-        handed_over = self.triangle if self.product != "float32" else 0
-        work = max(self.chunk * self.width, panels, handed_over)
+        work = max(self.chunk * self.width, panels)
         return (work + 2 * self.width + -(-self.bands // 4) * 4 + 4) * self.real_bytes
 
     @property
     def real_bytes(self) -> int:
-        """Bytes of a number of the equations."""
+        """Bytes of one number of the equations."""
         return 8 if self.exact else 4
 
-    def defines(self) -> dict[str, Any]:
-        """Return what the kernels of the rows are compiled with, beside the type of the columns."""
+    def defines(self) -> dict[str, int | str]:
+        """Return the macros that the kernels of the rows are compiled with, but for the type of columns."""
         return {
             "FACTORS": self.factors,
             "BIASED": int(self.biased),
             "REAL": "double" if self.exact else "float",
             "EXACT": int(self.exact),
-            "PRODUCT": PRODUCTS[self.product],
             "TILE": self.tile,
             "CHUNK": self.chunk,
             "GROUP": self.group,

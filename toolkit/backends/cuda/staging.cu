@@ -10,9 +10,8 @@
 // and mend.cu the kernels.
 //
 // Beside common.cu's: TILE (4 or 8), CHUNK, GROUP, GROUPS (rows to a block in `short_rows`), IN_SHARED (whether the
-// factor U is kept in shared memory, or in a slot of the arena), PRODUCT (0: float32 arithmetic; 1: tensor cores in
-// TF32; 3: three TF32 products for one of float32's precision), EXACT, and SHARED_BYTES, which toolkit/backends/cuda/plan.py
-// computed for one row and which must be what is computed here.
+// factor U is kept in shared memory, or in a slot of the arena), EXACT, and SHARED_BYTES: the shared memory of one row
+// as toolkit/backends/cuda/shape.py counts it, which must equal what this file counts.
 
 constexpr int WIDTH = (UNKNOWNS + 1 + TILE - 1) / TILE * TILE;
 constexpr int BANDS = WIDTH / TILE;
@@ -20,17 +19,18 @@ constexpr int PIVOT_BANDS = (UNKNOWNS + TILE - 1) / TILE;
 constexpr int TILES = BANDS * (BANDS + 1) / 2;
 // The factor, tile row after tile row, each without what is left of the diagonal.
 constexpr int PACKED = TILE * (PIVOT_BANDS * WIDTH - TILE * (PIVOT_BANDS * (PIVOT_BANDS - 1) / 2));
-// Of the whole upper triangle, which the tensor cores hand over in shared memory.
+
+// Numbers of the upper triangle: what a part of a long row leaves to be added up.
 constexpr int TRIANGLE = TILE * TILE * TILES;
 
 static __device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
 constexpr int FOR_PANELS = IN_SHARED ? PACKED : 2 * TILE * WIDTH;
-constexpr int WORK = larger(larger(CHUNK * WIDTH, FOR_PANELS), PRODUCT ? TRIANGLE : 0);
+constexpr int WORK = larger(CHUNK * WIDTH, FOR_PANELS);
 constexpr int KNOWN = WORK, SOLUTION = KNOWN + WIDTH, TRACES = SOLUTION + WIDTH, FLAG = TRACES + (BANDS + 3) / 4 * 4;
 constexpr int MEMORY = FLAG + 4;
 
 static_assert(TILES <= GROUP, "a thread has one tile at most");
-static_assert(MEMORY * sizeof(real) == SHARED_BYTES, "toolkit/backends/cuda/plan.py counts other bytes");
+static_assert(MEMORY * sizeof(real) == SHARED_BYTES, "toolkit/backends/cuda/shape.py counts other bytes");
 
 // What all rows are solved with.
 struct System {
@@ -139,17 +139,12 @@ static __device__ __forceinline__ Four gathered(const System& system, long long 
     return four;
 }
 
-// Brings n ratings of a row into shared memory, and zeros up to `padded` of them.
-static __device__ __forceinline__ void stage(
-    const System& system, real* lines, long long start, int n, int padded, int lane)
+// Brings n ratings of a row into shared memory.
+static __device__ __forceinline__ void stage(const System& system, real* lines, long long start, int n, int lane)
 {
-    for (int at = lane; at < padded * (WIDTH / 4); at += GROUP) {
+    for (int at = lane; at < n * (WIDTH / 4); at += GROUP) {
         const int line = at / (WIDTH / 4), j = at % (WIDTH / 4) * 4;
-        Four four = {{real(0), real(0), real(0), real(0)}};
-        if (line < n) {
-            four = gathered(system, start + line, j);
-        }
-        *reinterpret_cast<Four*>(lines + line * WIDTH + place(j, WIDTH)) = four;
+        *reinterpret_cast<Four*>(lines + line * WIDTH + place(j, WIDTH)) = gathered(system, start + line, j);
     }
 }
 

@@ -1,4 +1,4 @@
-// What a half-step begins with: the fixed side as rows add it up, penalties, and sums of weights.
+// What a half-step begins with: the fixed side as rows add it up, and sums of weights; and sums over what rows rated.
 
 // The table of the fixed side, a line a column: √c z, the offset μ + b of a rating, and its scale (w0 + c) / √c.
 //
@@ -29,16 +29,6 @@ extern "C" __global__ void __launch_bounds__(256) make_table(
             x = bias[column] + mean;
         }
         table[at] = x;
-    }
-}
-
-// λ n^ν of every row; in double precision, as the rows that need it are solved again with it.
-extern "C" __global__ void __launch_bounds__(256) make_penalties(
-    int n_rows, const int* __restrict__ counts, double lambda, double exponent, double* __restrict__ penalty)
-{
-    const int row = blockIdx.x * blockDim.x + threadIdx.x;
-    if (row < n_rows) {
-        penalty[row] = counts[row] ? lambda * pow((double)counts[row], exponent) : 0.0;
     }
 }
 
@@ -73,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_weights(
 extern "C" __global__ void __launch_bounds__(256) sum_parts(
     int n_parts, const int* __restrict__ rows, const int* __restrict__ places, const long long* __restrict__ starts,
     const int* __restrict__ counts, const COLUMN* __restrict__ columns, const float* __restrict__ table,
-    float factor, float* __restrict__ partial, float* __restrict__ out)
+    float* __restrict__ partial, float* __restrict__ out)
 {
     const int part = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (part >= n_parts) {
@@ -82,19 +72,18 @@ extern "C" __global__ void __launch_bounds__(256) sum_parts(
     const COLUMN* column = columns + starts[part];
     const int n = counts[part];
     float* to = places[part] < 0 ? out + (long long)rows[part] * FACTORS : partial + (long long)places[part] * FACTORS;
-    const float scale = places[part] < 0 ? factor : 1.0f;
     for (int j = lane; j < FACTORS; j += 32) {
         float sum = 0.0f;
         for (int r = 0; r < n; ++r) {
             sum += table[(long long)column[r] * FACTORS + j];
         }
-        to[j] = scale * sum;
+        to[j] = sum;
     }
 }
 
 // The sum of each long row's parts, in their order.
 extern "C" __global__ void __launch_bounds__(256) join_sums(
-    int n_long, const int* __restrict__ rows, const int* __restrict__ firsts, float factor,
+    int n_long, const int* __restrict__ rows, const int* __restrict__ firsts,
     const float* __restrict__ partial, float* __restrict__ out)
 {
     const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
@@ -106,5 +95,5 @@ extern "C" __global__ void __launch_bounds__(256) join_sums(
     for (int part = firsts[i]; part < firsts[i + 1]; ++part) {
         sum += partial[(long long)part * FACTORS + j];
     }
-    out[(long long)rows[i] * FACTORS + j] = factor * sum;
+    out[(long long)rows[i] * FACTORS + j] = sum;
 }

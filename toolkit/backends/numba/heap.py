@@ -1,11 +1,10 @@
-"""The n largest of each row in one pass, kept in a heap."""
+"""The n best columns of each row in one pass over the scores, kept in a heap."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from toolkit.arrays import DType, FloatArray, IntArray
 from toolkit.backends.numba.rows import compiled
 
 # Scores looked at together: few of them hold one of the n best, and the others are passed over by vectors.
@@ -13,27 +12,26 @@ _BLOCK = 64
 
 
 class Heap:
-    """The n largest of each row, of columns that come in pieces; as `toolkit.evaluation.top_n.Partition`.
+    """The n largest of each row while the columns come in pieces; a `toolkit.backends.best.BestColumns`.
 
     Parameters
     ----------
     rows, n : int
+        Number of rows, and of the columns to keep of each.
     dtype : dtype
-        Of the scores.
-    xp : module
-        Not used: it is NumPy.
+        Type of the scores.
     """
 
-    def __init__(self, rows: int, n: int, dtype: Any, xp: Any) -> None:
-        self._columns = np.full((rows, n), -1, np.int64)
-        self._values = np.full((rows, n), -np.inf, dtype)
+    def __init__(self, rows: int, n: int, dtype: DType) -> None:
+        self._columns: IntArray = np.full((rows, n), -1, np.int64)
+        self._values: FloatArray = np.full((rows, n), -np.inf, dtype)
 
-    def push(self, scores: Any, bias: Any, begin: int) -> None:
-        """Take the next columns into account; `scores` is C-contiguous, and does not change."""
+    def push(self, scores: FloatArray, bias: FloatArray, begin: int) -> None:
+        """Take the next columns into account; `scores` is C-contiguous, and is not overwritten."""
         _push(scores, bias, begin, self._columns, self._values)
 
-    def result(self) -> tuple[Any, Any]:
-        """Return columns and values, largest first, equal ones by column; -1 for one that is not finite."""
+    def result(self) -> tuple[IntArray, FloatArray]:
+        """Return columns and values, the largest first, equal ones by column; -1 for a value of -inf."""
         _sort(self._columns, self._values)
         return self._columns, self._values
 

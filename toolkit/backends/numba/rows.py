@@ -1,8 +1,9 @@
-"""The normal equations of the solver, row after row: gathered, multiplied and solved in the cache.
+"""The normal equations of a half-step, row after row: gathered, multiplied and solved in the cache.
 
 The ratings of a row are gathered a few at a time, with their weighted residual as one more column. So one
-product of the gathered columns with themselves brings the matrix and the right-hand side, half of it as it is
-symmetric, and the Cholesky factorization of both does the forward substitution on its way.
+product of the gathered columns with themselves brings both the matrix and the right-hand side. Only the upper
+half is computed, as the matrix is symmetric. The Cholesky factorization of both does the forward substitution
+on its way.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _CHUNK = 128
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile when first called, and keep the result where Numba finds a place to write."""
-    # Sums may be reordered, to be vectors; NaN and infinity are what they are.
+    """Return a function that Numba compiles when it is first called, and keeps on disk where it can write."""
+    # Sums may be reordered, so that vectors can take them; NaN and infinity keep their meaning.
     options: dict[str, Any] = {
         "nogil": True,
         "fastmath": {"contract", "reassoc", "nsz"},
@@ -47,7 +48,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 @compiled
 def _add_products(matrix, factor, n, unknowns, ld, width):  # type: ignore[no-untyped-def]
-    """Matrix += factor[:n]ᵀ factor[:n], its upper triangle, for n > 0."""
+    """Add factor[:n]ᵀ factor[:n] to the upper triangle of the matrix, for n > 0."""
     for i in range(0, unknowns, ROWS):
         j = i // width * width
         while j < ld:
@@ -65,7 +66,7 @@ def _add_products(matrix, factor, n, unknowns, ld, width):  # type: ignore[no-un
 
 @compiled
 def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]
-    """Take what the factored rows before i explain off the rows from i."""
+    """Subtract from the rows from i on what the factored rows before i explain."""
     j = i // width * width
     while j < ld:
         left = (ld - j) // width
@@ -82,11 +83,10 @@ def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]
 
 @compiled
 def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # type: ignore[no-untyped-def]
-    """Solve a positive definite system; the right-hand side is the column behind the unknowns.
+    """Solve a positive definite system, and return whether all pivots are positive.
 
-    `matrix` is overwritten by its Cholesky factor U, of UᵀU, and the right-hand side by U⁻ᵀ of it.
-
-    Returns whether all pivots are positive.
+    The right-hand side is the column behind the unknowns. The Cholesky factor U, with UᵀU the matrix,
+    overwrites `matrix`, and U⁻ᵀ times the right-hand side overwrites the right-hand side.
     """
     one = matrix.dtype.type(1)
     for i in range(0, unknowns, ROWS):
@@ -96,7 +96,7 @@ def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # t
         for r in range(n):
             for c in range(r, n):
                 block[r, c] = matrix[i + r, i + c]
-        # What lies behind the last unknown is left as it is.
+        # The columns behind the last unknown stay as they are.
         for r in range(n, ROWS):
             for q in range(r):
                 block[q, r] = 0
@@ -115,7 +115,7 @@ def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # t
                     block[q, c] -= share * block[r, c]
         for j in range(i // width * width, ld, width):
             eliminate(matrix, block, inverse, i, j, ld)
-    # Backwards; what is not known yet counts as zero.
+    # Backward substitution; an unknown that is not solved yet counts as zero.
     padded[:] = 0
     for i in range((unknowns - 1) // ROWS * ROWS, -1, -ROWS):
         n = min(ROWS, unknowns - i)
@@ -152,27 +152,27 @@ def solve_batch(  # type: ignore[no-untyped-def]
     out,
     failed,
 ):
-    """Solve some rows.
+    """Solve some rows; `toolkit.backends.numba.solving` makes the arrays.
 
     Parameters
     ----------
     rows, starts, counts : array of int64, shape (n,)
-        Which rows, where the ratings of each begin, and how many it has; none has none.
+        The rows, where the ratings of each begin, and how many it has; at least one.
     columns, values : array, shape (nnz,)
         All ratings.
     table : array, shape (n_columns, ≥ unknowns)
-        What each column brings to a product, √c z; or z, where the weight is the row's.
+        √c z of each column; z where the weight is a property of the row.
     scale, offset : array, shape (n_columns,)
-        A rating's residual is (value − offset) · scale.
+        The weighted residual of a rating is (value − offset) · scale.
     border : array, shape (n_columns,) or (0,)
-        What makes w0 z of a row of the table; given where biases are fitted, w0 is not 0, and the weight is
-        the column's.
+        Times a line of the table it is w0 z; given where biases are fitted, w0 is not 0, and the weight is a
+        property of the column.
     row_weight : array, shape (n_rows,) or (0,)
-        c, where it is the row's.
+        c, where it is a property of the row.
     gram : array, shape (k, k) or (0, 0)
-        What is added to the matrix of every row: w0 YᵀY and what else there is.
+        Is added to the matrix of every row.
     pull : array, shape (n_rows, k) or (0, 0)
-        What is added to the right-hand side of each row.
+        Is added to the right-hand side of each row.
     penalty : array, shape (n_rows,)
         λ n^ν.
     unobserved : float
@@ -182,9 +182,9 @@ def solve_batch(  # type: ignore[no-untyped-def]
     floor, visible : float
         A row with fewer ratings than unknowns fails when penalty + floor < visible · trace.
     out : array, shape (n, unknowns)
-        Solutions of the rows that do not fail.
+        Receives the solutions of the rows that do not fail.
     failed : array of bool, shape (n,)
-        Set for those that do.
+        Receives which rows fail.
     """
     unknowns = out.shape[1]
     k = gram.shape[0]
@@ -239,7 +239,7 @@ def solve_batch(  # type: ignore[no-untyped-def]
 
 @compiled
 def sum_rows(rows, starts, counts, columns, table, out):  # type: ignore[no-untyped-def]
-    """out[row] = Σ table[column] over the columns that a row has rated, for some rows."""
+    """Add to out[row] the lines of the table that stand for the columns a row has rated, for some rows."""
     for at in range(len(rows)):
         row = rows[at]
         for p in range(starts[at], starts[at] + counts[at]):

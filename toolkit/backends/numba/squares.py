@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
+from toolkit.arrays import FloatArray, IntArray
 from toolkit.backends.numba.rows import compiled
-
-if TYPE_CHECKING:
-    from toolkit.predictor import Predictor
+from toolkit.predictor import Predictor
 
 
-def squared_error(factors: Predictor, users: Any, items: Any, ratings: Any) -> float:
-    """Return the sum over pairs of (prediction − rating)², float64; as `toolkit.evaluation.metrics.rmse`."""
-    low, high = factors.scale or (-math.inf, math.inf)
-    (x, user_bias), (y, item_bias) = factors.users, factors.items
-    return float(_sum(x, y, user_bias, item_bias, factors.mean, low, high, users, items, ratings))
+def squared_error(predictor: Predictor, users: IntArray, items: IntArray, ratings: FloatArray) -> float:
+    """Return the sum over pairs of (prediction − rating)², accumulated in float64.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        In host memory; predictions are clipped where it has a rating scale.
+    users, items : array of int, shape (n,)
+        User rows and item columns.
+    ratings : array of float, shape (n,)
+        What they rated.
+    """
+    low, high = predictor.scale or (-math.inf, math.inf)
+    (x, user_bias), (y, item_bias) = predictor.users, predictor.items
+    return float(_sum(x, y, user_bias, item_bias, predictor.mean, low, high, users, items, ratings))
 
 
 @compiled

@@ -1,36 +1,38 @@
-"""Small dense products in vector registers: what a compiler does not make of a loop by itself.
+"""Small dense products in vector registers, which a compiler does not make of a loop by itself.
 
-Each function here becomes a few dozen vector instructions where it is called. Matrices are row-major with
-rows of `ld` numbers, a multiple of the vector's width; only their upper triangles mean anything.
+Each function here becomes a few dozen vector instructions where it is called. Matrices are row-major. Their
+rows have `ld` numbers, a multiple of the width of a vector. Only the upper triangle of a matrix is used.
 
-Numba's cache does not look into this file: after a change here, touch ``rows.py``.
+The cache of Numba does not notice a change of this file: touch ``rows.py`` after one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+# What Numba and llvmlite hand over has no annotations.
+_Llvm: TypeAlias = Any
 _FEATURES = llvm.get_host_cpu_features()
-# Bytes of a vector register. There are 32 of the widest, and of the others 16 or more.
+# Bytes of a vector register. A processor has 32 of the widest registers, and at least 16 of the others.
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
-# Rows that are updated together: with three vectors of each, the sums fit in the registers.
+# Rows that are updated together: the sums of three vectors of each fit into the registers.
 ROWS = 8 if VECTOR_BYTES == 64 else 4
 VECTORS = 3
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-# A product and a sum may become one instruction. Nothing else is allowed to change: NaN stays NaN.
+# A product and a sum may become one instruction. Nothing else may change: NaN stays NaN.
 _FUSE = ("contract",)
 
 
 class _Vectors:
     """Vectors of the element type of an array: loads, stores and arithmetic."""
 
-    def __init__(self, context: Any, builder: Any, array_type: Any) -> None:
+    def __init__(self, context: _Llvm, builder: _Llvm, array_type: _Llvm) -> None:
         self.builder = builder
         self.element = context.get_value_type(array_type.dtype)
         self.size = context.get_abi_sizeof(self.element)
@@ -38,29 +40,29 @@ class _Vectors:
         self.type = ir.VectorType(self.element, self.width)
         self.zero = ir.Constant(self.type, [0.0] * self.width)
 
-    def load(self, pointer: Any) -> Any:
+    def load(self, pointer: _Llvm) -> _Llvm:
         found = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
         found.align = self.size
         return found
 
-    def store(self, value: Any, pointer: Any) -> None:
+    def store(self, value: _Llvm, pointer: _Llvm) -> None:
         done = self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer()))
         done.align = self.size
 
-    def spread(self, pointer: Any) -> Any:
-        """Load one number into all places."""
+    def spread(self, pointer: _Llvm) -> _Llvm:
+        """Load one number into all elements of a vector."""
         nothing = ir.Constant(self.type, ir.Undefined)
         one = self.builder.insert_element(nothing, self.builder.load(pointer), ir.Constant(_I32, 0))
         return self.builder.shuffle_vector(one, nothing, self._places(0, self.width, step=0))
 
-    def multiply_add(self, a: Any, b: Any, total: Any) -> Any:
+    def multiply_add(self, a: _Llvm, b: _Llvm, total: _Llvm) -> _Llvm:
         return self.builder.fadd(self.builder.fmul(a, b, flags=_FUSE), total, flags=_FUSE)
 
-    def multiply_subtract(self, a: Any, b: Any, total: Any) -> Any:
+    def multiply_subtract(self, a: _Llvm, b: _Llvm, total: _Llvm) -> _Llvm:
         return self.builder.fsub(total, self.builder.fmul(a, b, flags=_FUSE), flags=_FUSE)
 
-    def sum(self, value: Any) -> Any:
-        """Add up all places, halving them again and again."""
+    def sum(self, value: _Llvm) -> _Llvm:
+        """Return the sum of the elements of a vector, which is halved again and again."""
         width = self.width
         while width > 1:
             width //= 2
@@ -71,26 +73,26 @@ class _Vectors:
         return self.builder.extract_element(value, ir.Constant(_I32, 0))
 
     @staticmethod
-    def _places(first: int, n: int, step: int = 1) -> Any:
+    def _places(first: int, n: int, step: int = 1) -> _Llvm:
         return ir.Constant(ir.VectorType(_I32, n), [first + step * at for at in range(n)])
 
 
-def _data(context: Any, builder: Any, signature: Any, values: Any, at: int) -> Any:
+def _data(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm, at: int) -> _Llvm:
     return context.make_array(signature.args[at])(context, builder, values[at]).data
 
 
-def _number(value: int) -> Any:
+def _number(value: int) -> _Llvm:
     return ir.Constant(_I64, value)
 
 
 def _tile(vectors: int, *, subtract: bool) -> Callable[..., Any]:
-    """Return what adds products of columns to a tile of `ROWS` by `vectors` vectors of a matrix."""
+    """Return a function that adds products of columns to a tile of `ROWS` by `vectors` vectors."""
 
     @intrinsic
     def tile(typing_context, out, factor, n, i, j, ld):  # type: ignore[no-untyped-def]
         """out[i + r, j:] ± = Σ_{p < n} factor[p, i + r] · factor[p, j:], for n > 0."""
 
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        def code(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm) -> _Llvm:
             v = _Vectors(context, builder, signature.args[0])
             to, source = (_data(context, builder, signature, values, at) for at in (0, 1))
             _, _, n, i, j, ld = values
@@ -140,11 +142,11 @@ def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore
     matrix[i + r, j:] = (matrix[i + r, j:] − Σ_{q < r} block[q, r] · matrix[i + q, j:]) · inverse[i + r]
     """
 
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def code(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm) -> _Llvm:
         v = _Vectors(context, builder, signature.args[0])
         to, triangle, scale = (_data(context, builder, signature, values, at) for at in range(3))
         _, _, _, i, j, ld = values
-        rows: list[Any] = []
+        rows: list[_Llvm] = []
         for r in range(ROWS):
             at = builder.add(i, _number(r))
             pointer = builder.gep(to, [builder.add(builder.mul(at, ld), j)])
@@ -164,7 +166,7 @@ def eliminate(typing_context, matrix, block, inverse, i, j, ld):  # type: ignore
 def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-untyped-def]
     """out[r] = matrix[i + r, j:ld] · vector[j:ld], for `ROWS` rows."""
 
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def code(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm) -> _Llvm:
         v = _Vectors(context, builder, signature.args[0])
         source, other, to = (_data(context, builder, signature, values, at) for at in range(3))
         _, _, _, i, j, ld = values

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from toolkit.errors import RatingsError, did_you_mean
-from toolkit.files.address import is_address, said
+from toolkit.files.address import error_text, is_address
 from toolkit.files.masking import mask
 from toolkit.ingest.reading.ratings_file import RatingsFile, file_system, open_raw, read_errors
 
@@ -84,7 +84,7 @@ def _remote_names(address: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(address)} cannot be listed: {said(error, address)}") from error
+        raise RatingsError(f"{mask(address)} cannot be listed: {error_text(error, address)}") from error
     if not path or path not in address:
         return [str(system.unstrip_protocol(name)) for name in names]
     # An address may carry what the plain name has lost: a user, a host, a protocol around another one.
@@ -118,7 +118,7 @@ def _file_of_kind(path: str) -> RatingsFile:
         with open_raw(path, ahead=8) as file:
             head = file.read(8)
     except Exception as error:  # each store has errors of its own
-        raise RatingsError(f"{mask(path)} cannot be read: {said(error, path)}") from error
+        raise RatingsError(f"{mask(path)} cannot be read: {error_text(error, path)}") from error
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "plain")
     return _member(path, "") if kind == "zip" else RatingsFile(path, kind)
 

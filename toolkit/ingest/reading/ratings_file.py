@@ -17,7 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from toolkit.errors import RatingsError
 from toolkit.files import address as addresses
-from toolkit.files.address import is_address, said
+from toolkit.files.address import error_text, is_address
 from toolkit.files.masking import mask
 
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
@@ -174,7 +174,8 @@ def read_errors(file: RatingsFile, how: str) -> Iterator[None]:
         raise
     except expected as error:
         raise RatingsError(
-            f"{file} cannot be read {how}: {said(error, file.path)}; if it was downloaded, download it again"
+            f"{file} cannot be read {how}: {error_text(error, file.path)}; if it was downloaded, download "
+            "it again"
         ) from error
 
 

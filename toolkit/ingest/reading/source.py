@@ -13,7 +13,7 @@ from toolkit.ingest.reading.column_choice import choose_columns, kind_of_times, 
 from toolkit.ingest.reading.file_listing import find_files
 from toolkit.ingest.reading.form import check_form, parquet_form, text_form
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.inputs import one_of, some_of
+from toolkit.inputs import checked_list, require_word
 
 IdKind = Literal["auto", "integer", "text"]
 ID_KINDS: tuple[IdKind, ...] = ("auto", "integer", "text")
@@ -125,10 +125,10 @@ class RatingsSource:
         ConfigError
             When an argument is of the wrong kind, or is for text and the files are Parquet.
         """
-        paths = some_of("paths", paths, (str, Path), '["ratings.csv"]')
+        paths = checked_list("paths", paths, (str, Path), '["ratings.csv"]')
         if columns is not None:
-            columns = some_of("columns", columns, (str, int), '["user", "item", "rating"]')
-        one_of("--ids", ids, ID_KINDS)
+            columns = checked_list("columns", columns, (str, int), '["user", "item", "rating"]')
+        require_word("--ids", ids, ID_KINDS)
         _check_arguments(delimiter, header, split_column)
         held_out = _checked_split_files(split_files)
         files, given = _with_split_files(find_files(paths), held_out)
@@ -180,7 +180,7 @@ def _checked_split_files(split_files: Any) -> dict[str, list[str | Path]]:
     if unknown:
         raise ConfigError(f"--split-file must be valid=FILE or test=FILE, but got {unknown[0]}=…")
     return {
-        name: some_of(f"split_files[{name!r}]", paths, (str, Path), '["u1.test"]')
+        name: checked_list(f"split_files[{name!r}]", paths, (str, Path), '["u1.test"]')
         for name, paths in split_files.items()
     }
 

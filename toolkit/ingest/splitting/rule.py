@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from toolkit.errors import ConfigError
-from toolkit.inputs import one_of, whole_number
+from toolkit.inputs import checked_number, require_word
 
 Kind = Literal["random", "per-user", "temporal", "per-user-last", "given"]
 KINDS: tuple[Kind, ...] = ("random", "per-user", "temporal", "per-user-last", "given")
@@ -43,7 +43,7 @@ class SplitRule:
         ConfigError
             Naming the option.
         """
-        one_of("--split", self.kind, KINDS)
+        require_word("--split", self.kind, KINDS)
         for name, amount in (("valid", self.valid), ("test", self.test)):
             number = isinstance(amount, int | float) and not isinstance(amount, bool)
             if not number or not 0 <= amount < math.inf or (amount >= 1 and amount != int(amount)):
@@ -55,7 +55,7 @@ class SplitRule:
             raise ConfigError(
                 f"--valid and --test must leave ratings to train on, but got {self.valid} + {self.test}"
             )
-        if whole_number("--seed", self.seed, least=0) >= 2**64:
+        if checked_number("--seed", self.seed, 0) >= 2**64:
             raise ConfigError(f"--seed must be at least 0 and below 2**64, but got {self.seed!r}")
 
     @property

@@ -1,19 +1,19 @@
-"""What the commands that show items have in common: the model's name, titles, and a table of items."""
+"""Items as the commands show them: options for model and titles, names of items, and a table of items."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.table import Table
 
-    from toolkit.models.base import Model
+    from toolkit.arrays import IdLike, IntArray
+    from toolkit.models import Model
 
 model_argument = click.argument("model", metavar="MODEL")
 titles_option = click.option(
@@ -31,8 +31,9 @@ class Items:
     Parameters
     ----------
     model : Model
+        Gives the items.
     titles : Path, optional
-        A file of titles, instead of those of the model.
+        A file of titles, instead of the titles of the model.
     """
 
     def __init__(self, model: Model, titles: Path | None = None) -> None:
@@ -40,29 +41,29 @@ class Items:
         if titles is None:
             self.titles = model.titles
         else:
-            from toolkit.datasets.titles import read_titles
+            from toolkit.datasets import read_titles
 
             self.titles = read_titles(titles, model.items)
 
-    def rows(self, ids: Any) -> np.ndarray[Any, Any]:
-        """Return the columns of items in the model, for all else that is asked here."""
-        return self.model.items.rows(ids) if len(ids) else np.empty(0, np.int64)
+    def rows(self, ids: IdLike) -> IntArray:
+        """Return the row numbers of items in the model, which the other methods take."""
+        return self.model.items.rows(ids)
 
     def title(self, row: int) -> str:
         """Return an item's title, or an empty string."""
         return "" if self.titles is None else str(self.titles[row])
 
     def name(self, row: int) -> str:
-        """Return the title and the id of an item, for use within a sentence."""
+        """Return the title and the id of an item, to be used within a sentence."""
         id_, title = plain(self.model.items.ids[row]), plain(self.title(row))
         return f"{title} ({id_})" if title else id_
 
     def ratings(self, row: int) -> int:
-        """Return how many training ratings an item has."""
+        """Return how many ratings an item has."""
         return int(self.model.item_counts[row])
 
-    def entry(self, row: int, **facts: Any) -> dict[str, Any]:
-        """Return an item for ``--json``, with its title where titles are known."""
+    def entry(self, row: int, **facts: object) -> dict[str, object]:
+        """Return an item as an entry of ``--json``, with its title where titles are known."""
         titled = {} if self.titles is None else {"title": self.title(row)}
         return {"item": self.model.items.ids[row].item(), **titled, **facts, "ratings": self.ratings(row)}
 
@@ -74,9 +75,9 @@ class Items:
         figure : str
             The name of the column of figures.
         rows : iterable of (int, str, str)
-            Column in the model, figure, and text of the last column.
+            Row number of an item in the model, its figure, and the text of the last column.
         last : str
-            The name of the last column; without it there is none.
+            The name of the last column; without a name there is none.
         """
         from rich.table import Table
 
@@ -95,6 +96,6 @@ class Items:
         return table
 
 
-def plain(value: Any) -> str:
-    """Return text of a file as characters that no terminal obeys."""
+def plain(value: object) -> str:
+    """Return a text without characters that a terminal would obey."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))

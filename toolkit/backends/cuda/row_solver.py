@@ -1,8 +1,8 @@
 """The rows of one side, solved by kernels of our own.
 
 A half-step is a handful of launches, none of which waits for the host: the table of the fixed side, long
-rows in parts, whole rows and short rows, and at last, in double precision, the rows that single precision
-could not solve. What has no solution at all is read by `SideSolver.unsolved`, when somebody asks.
+rows in parts, whole rows, and short rows. A last launch solves in double precision the rows that single
+precision could not solve. `RowSolver.unsolved` waits for all of them and names a row without a solution.
 """
 
 from __future__ import annotations
@@ -13,30 +13,32 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.arrays import DeviceArray, IntArray
 from toolkit.backends.cuda.arena import Arena, Layout, layout_bytes
 from toolkit.backends.cuda.launcher import Kernel, Launcher
 from toolkit.backends.cuda.plan import PARTIAL_BYTES, Rows, plan_rows
-from toolkit.backends.cuda.shape import Product, Shape
+from toolkit.backends.cuda.shape import Shape
+from toolkit.backends.half_step import HalfStep
 from toolkit.predictor import Side
 
-# Threads of a block of the kernels without shapes of their own.
+# Threads of a block of the kernels that are not cut by tiles.
 _BLOCK = 256
 _WARP = 32
-# Rows of a launch that are in work at once, for each multiprocessor, where each needs a slot.
+# Rows that a multiprocessor solves at once, where each needs a slot.
 _SLOTS = 2
-# What solution.cu says of a row without a solution.
+# The state that solution.cu gives a row without a solution.
 _WITHOUT = 2
 
 
-class SideSolver:
+class RowSolver:
     """Solves the rows of one orientation of the ratings, for any hyperparameters.
 
     Parameters
     ----------
     launch : Launcher
-        Where.
+        Launches the kernels.
     arena : Arena
-        Scratch, which solvers that take turns may share.
+        Scratch memory; solvers that take turns may share it.
     indptr : numpy array of int, shape (n_rows + 1,)
         Where the ratings of each row begin.
     columns : array of int32 or int64, shape (nnz,)
@@ -44,18 +46,20 @@ class SideSolver:
     values : array of float32, shape (nnz,)
         Ratings, on the device.
     n_columns : int
-        Columns.
-    part, short, wave_bytes : int, optional
-        As `toolkit.backends.cuda.plan`.
+        Number of columns.
+    wave_bytes : int, optional
+        Bytes that the sums of one wave of long rows take at most.
+    part, short : int, optional
+        Ratings of a part of a long row, and of a short row, at most; see `plan_rows`.
     """
 
     def __init__(
         self,
         launch: Launcher,
         arena: Arena,
-        indptr: np.ndarray[Any, Any],
-        columns: Any,
-        values: Any,
+        indptr: IntArray,
+        columns: DeviceArray,
+        values: DeviceArray,
         *,
         n_columns: int,
         wave_bytes: int = PARTIAL_BYTES,
@@ -76,9 +80,8 @@ class SideSolver:
             xp.asarray(a) for a in (plan.long.firsts, plan.long.starts, plan.long.counts)
         )
         self._starts = xp.asarray(np.asarray(indptr, np.int64))
-        self._counts = xp.asarray(np.diff(indptr).astype(np.int32))
         self._state = xp.zeros(self.n_rows, np.int32)
-        # For sums over rows a part is a part of a long row, which goes to its place, or a whole row.
+        # Sums over rows are taken in parts: a part of a long row, whose sum has a place, or a whole row.
         rest = [plan.whole, plan.short]
         n_parts = len(plan.long.counts)
         self._sum_parts = [
@@ -91,9 +94,9 @@ class SideSolver:
             )
         ]
 
-    def scratch_bytes(self, factors: int, *, biased: bool, product: Product = "float32") -> int:
-        """Return the bytes of the arena that `solve` and `sum_rated` take for a rank."""
-        shape = Shape.of(factors, biased=biased, product=product)
+    def scratch_bytes(self, factors: int, *, biased: bool) -> int:
+        """Return the bytes of scratch memory that `solve` and `sum_rated` take for a rank."""
+        shape = Shape.of(factors, biased=biased)
         solving = layout_bytes(self._layout(shape)) if shape else 0
         return max(solving, layout_bytes(self._sums(factors)))
 
@@ -107,88 +110,46 @@ class SideSolver:
         slots = 0 if shape.in_shared else self._launch.multiprocessors * _SLOTS * shape.packed
         return {
             "table": ((self.n_columns, shape.stride), np.float32),
-            "penalty": ((self.n_rows,), np.float64),
             "weight_sum": ((self.n_rows, 2), np.float64),
             "partial": ((parts, shape.triangle), np.float32),
-            # Of float32 and of float64 in turn: rows are mended when all others are solved.
+            # Float32 at first and float64 later: rows are mended when all others are solved.
             "slots": ((max(mending, -(-slots // 2)),), np.float64),
         }
 
-    def solve(
-        self,
-        fixed: Side,
-        *,
-        mean: float,
-        biased: bool,
-        regularization: float,
-        regularization_exponent: float,
-        unobserved_weight: float,
-        row_weight: Any = None,
-        column_weight: Any = None,
-        gram: Any = None,
-        pull: Any = None,
-        visible: float = 0.0,
-        product: Product = "float32",
-    ) -> Side | None:
-        """Return the solution of every row, without waiting for it; or None where no block can hold a row.
+    def solve(self, step: HalfStep) -> Side | None:
+        """Return the solution of every row, without waiting for it; None where no block can hold a row.
 
         Parameters
         ----------
-        fixed : Side
-            Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side, float32.
-        mean : float
-            Taken off the ratings.
-        biased : bool
-            Whether biases are fitted.
-        regularization, regularization_exponent, unobserved_weight : float
-            λ, ν and w0.
-        row_weight, column_weight : array of float32, shape (n_rows,) or (n_columns,), optional
-            c as a property of the row or of the column: one of them. A column's must be large enough to
-            divide by its root.
-        gram : array of float32, shape (k, k), optional
-            What is added to the matrix of every row.
-        pull : array of float32, shape (n_rows, k), optional
-            What is added to the right-hand side of each row.
-        visible : float
-            A row with fewer ratings than unknowns is solved in double precision when its penalty, and what
-            `gram` adds on average, are below this share of the trace.
-        product : {"float32", "tf32", "tf32x3"}
-            How ratings are multiplied.
+        step : HalfStep
+            In float32, with column weights whose root one can divide by.
         """
-        xp, k, w0 = self._launch.xp, fixed.factors.shape[1], unobserved_weight
-        shape = Shape.of(k, biased=biased, product=product)
-        exact = Shape.of(k, biased=biased, exact=True)
-        # What is no matter of the product need not be compiled again for another.
-        plain = Shape.of(k, biased=biased)
-        if shape is None or exact is None or plain is None:
+        xp, config, fixed = self._launch.xp, step.config, self._contiguous(step.fixed)
+        k, w0 = config.factors, config.unobserved_weight
+        shape = Shape.of(k, biased=step.biased)
+        exact = Shape.of(k, biased=step.biased, exact=True)
+        if shape is None or exact is None:
             return None
         at = self._arena.views(self._layout(shape))
-        make_table = self._kernel("table", "make_table", plain)
-        make_table(
+        self._kernel("table", "make_table", shape)(
             -(-self.n_columns * shape.stride // _BLOCK),
             _BLOCK,
-            *(np.int64(self.n_columns), fixed.factors, fixed.bias, column_weight),
-            *(np.float32(mean), np.float32(w0), at["table"]),
-        )
-        make_penalties = self._kernel("table", "make_penalties", plain)
-        make_penalties(
-            -(-self.n_rows // _BLOCK),
-            _BLOCK,
-            *(np.int32(self.n_rows), self._counts),
-            *(np.float64(regularization), np.float64(regularization_exponent), at["penalty"]),
+            *(np.int64(self.n_columns), fixed.factors, fixed.bias, step.column_weight),
+            *(np.float32(step.mean), np.float32(w0), at["table"]),
         )
         weight_sum = None
-        if biased and w0 and column_weight is not None:
+        if step.biased and w0 and step.column_weight is not None:
             weight_sum = at["weight_sum"]
-            sum_weights = self._kernel("table", "sum_weights", plain)
-            sum_weights(
+            self._kernel("table", "sum_weights", shape)(
                 -(-self.n_rows * _WARP // _BLOCK),
                 _BLOCK,
                 *(np.int32(self.n_rows), self._starts, self._columns, self._values),
-                *(column_weight, fixed.bias, np.float64(mean), np.float64(w0), weight_sum),
+                *(step.column_weight, fixed.bias, np.float64(step.mean), np.float64(w0), weight_sum),
             )
         floor = None
+        gram, pull = (None if a is None else xp.asarray(a, np.float32) for a in (step.gram, step.pull))
         if gram is not None:
+            # It stays on the device, which `HalfStep.floor` does not.
             floor = (gram.trace() / shape.unknowns).astype(np.float32).reshape(1)
         solution = Side(xp.zeros((self.n_rows, k), np.float32), xp.zeros(self.n_rows, np.float32))
         self._state.fill(0)
@@ -196,9 +157,9 @@ class SideSolver:
         def system(slots: Any) -> tuple[Any, ...]:
             # In the order of SYSTEM_PARAMETERS.
             return (
-                *(self._columns, self._values, at["table"], row_weight, weight_sum, gram, pull),
-                *(at["penalty"], floor, fixed.factors, fixed.bias, column_weight, slots),
-                *(*solution, self._state, np.float64(mean), np.float32(w0), np.float32(visible)),
+                *(self._columns, self._values, at["table"], step.row_weight, weight_sum, gram, pull),
+                *(step.penalty, floor, fixed.factors, fixed.bias, step.column_weight, slots),
+                *(*solution, self._state, np.float64(step.mean), np.float32(w0), np.float32(step.visible)),
             )
 
         self._solve_all(shape, system(at["slots"].view(np.float32)), at["partial"])
@@ -211,11 +172,14 @@ class SideSolver:
         )
         return solution
 
+    def _contiguous(self, side: Side) -> Side:
+        return Side(*(self._launch.xp.ascontiguousarray(each) for each in side))
+
     def _kernel(self, file: str, name: str, shape: Shape) -> Callable[..., None]:
         return partial(self._launch, Kernel(file, name, shape, self._column))
 
     def _solve_all(self, shape: Shape, system: tuple[Any, ...], sums: Any) -> None:
-        """Launch what solves the rows, the longest first."""
+        """Launch the kernels that solve the rows, the longest rows first."""
 
         def blocks(n: int, together: int) -> int:
             wanted = -(-n // together)
@@ -248,17 +212,17 @@ class SideSolver:
                 )
 
     def unsolved(self) -> int | None:
-        """Return the first row that has no finite solution after the last `solve`, or None; waits for it."""
+        """Wait for the last `solve`; return the first row that it found no finite solution for, or None."""
         without = self._state == _WITHOUT
         return int(without.argmax()) if bool(without.any()) else None
 
-    def sum_rated(self, table: Any, factor: float = 1.0) -> Any:
-        """Return the sum, times a factor, of the lines of a table that stand for the columns of each row.
+    def sum_rated(self, table: DeviceArray) -> DeviceArray:
+        """Return for each row the sum of the lines of a table that stand for the columns it has rated.
 
         Parameters
         ----------
         table : array of float32, shape (n_columns, k)
-        factor : float
+            C-contiguous.
 
         Returns
         -------
@@ -266,19 +230,19 @@ class SideSolver:
         """
         xp, k = self._launch.xp, table.shape[1]
         shape = Shape.of_factors(k)
-        out = xp.zeros((self.n_rows, k), np.float32)
+        out: DeviceArray = xp.zeros((self.n_rows, k), np.float32)
         sums = self._arena.views(self._sums(k))["sums"]
         n, n_long = len(self._sum_parts[0]), len(self._long_rows)
         sum_parts, join_sums = (self._kernel("table", name, shape) for name in ("sum_parts", "join_sums"))
-        # A launch of no block is an error.
+        # CUDA refuses a launch of no block.
         if n:
             sum_parts(
                 *(-(-n * _WARP // _BLOCK), _BLOCK),
-                *(np.int32(n), *self._sum_parts, self._columns, table, np.float32(factor), sums, out),
+                *(np.int32(n), *self._sum_parts, self._columns, table, sums, out),
             )
         if n_long:
             join_sums(
                 *(-(-n_long * k // _BLOCK), _BLOCK),
-                *(np.int32(n_long), self._long_rows.rows, self._firsts, np.float32(factor), sums, out),
+                *(np.int32(n_long), self._long_rows.rows, self._firsts, sums, out),
             )
         return out

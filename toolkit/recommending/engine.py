@@ -1,4 +1,4 @@
-"""Where the best items are computed: in this process, or by the workers of a Dask cluster."""
+"""The engine that ranks users: this process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import contextlib
 import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from toolkit.backends.base import Backend, BackendName
+from toolkit.arrays import IntArray
+from toolkit.backends import Backend, BackendName, Best
 from toolkit.engines import cluster_at
 from toolkit.errors import ConfigError
-from toolkit.evaluation.top_n import Best
-from toolkit.files.masking import mask
-from toolkit.models.base import Model
+from toolkit.files import mask
+from toolkit.models import Model
 from toolkit.recommending.ranker import Ranker, Rule
-from toolkit.recommending.tasks import WORDS, Order, identity, on_cluster
+from toolkit.recommending.tasks import WORDS, RankingJob, model_checksum, on_cluster
 from toolkit.serving.opening import is_registered, model_directory
 
-Rank = Callable[[Sequence[np.ndarray[Any, Any]]], Generator[Best]]
+Rank = Callable[[Sequence[IntArray]], Generator[Best]]
+"""Ranks users that come in parts, as row numbers, and yields the best items of each part in turn."""
 
 
 @contextlib.contextmanager
@@ -33,27 +31,29 @@ def ranking(
     scheduler: str | None = None,
     name: str | Path = "",
 ) -> Iterator[tuple[Rank, str]]:
-    """Yield what ranks users in parts, and what it runs on in a word or two.
+    """Yield a function that ranks users in parts, and the name of what it runs on.
 
     Parameters
     ----------
     model : Model
+        The model to ask.
     rule : Rule
-        What is recommended.
-    backend : {"auto", "numpy", "numba", "cupy"}
-    threads : int
-        CPU threads; 0 is all, and on a cluster one for each task.
+        Which items are recommended.
+    backend : {"auto", "numpy", "numba", "cupy"}, default "auto"
+        The array backend, here or on each worker.
+    threads : int, default 0
+        CPU threads; 0 takes all of this machine, and on a cluster one for each task.
     scheduler : str, optional
-        Address of a Dask scheduler, or the path of its file.
+        Address of a Dask scheduler, or the path of its file; without it this process ranks.
     name : str or Path
-        On a cluster, the directory of the model.
+        The directory of the model, which the workers of a cluster open.
 
     Raises
     ------
     BackendError
         When the backend is not usable, or the scheduler does not answer or has no workers.
     ConfigError
-        When a model of a registry is to be used on a cluster.
+        When `name` is a model of a registry, which workers cannot open.
     """
     if scheduler is None:
         ranker = Ranker(model, rule, Backend.require(backend, threads))
@@ -65,6 +65,6 @@ def ranking(
             f"there with `mlflow artifacts download -u {name} -d DIR`, and name DIR/artifacts/model"
         )
     path = model_directory(name).resolve()
-    order = Order(str(path), identity(path), rule, backend, threads or 1)
+    job = RankingJob(str(path), model_checksum(path), rule, backend, threads or 1)
     with cluster_at(scheduler, WORDS) as engine:
-        yield functools.partial(on_cluster, engine, order), f"the Dask cluster {mask(scheduler)}"
+        yield functools.partial(on_cluster, engine, job), f"the Dask cluster {mask(scheduler)}"

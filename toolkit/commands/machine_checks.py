@@ -1,4 +1,4 @@
-"""What the toolkit needs of a machine, and whether it is there."""
+"""Checks of a machine: whether it has what the toolkit needs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
-from toolkit.backends.base import cupy_problem, usable_processors
+from toolkit.backends import cupy_problem, usable_processors
 
 
 class Check(TypedDict):
-    """One finding: `fix` says what to do when it is not ok."""
+    """The result of one check; `fix` says what to do when `ok` is false."""
 
     name: str
     ok: bool
@@ -20,7 +20,7 @@ class Check(TypedDict):
 
 
 def versions(packages: Iterable[str]) -> Iterator[Check]:
-    """Say which version of each distribution is installed."""
+    """Yield the installed version of each distribution."""
     for package in packages:
         try:
             yield Check(name=package, ok=True, detail=importlib.metadata.version(package), fix=None)
@@ -29,7 +29,7 @@ def versions(packages: Iterable[str]) -> Iterator[Check]:
 
 
 def checks() -> Iterator[Check]:
-    """Check Python, the numeric libraries, processors, and the GPU; a missing GPU is no fault."""
+    """Check Python, the numeric libraries, the processors and the GPU; all is well without a GPU."""
     python = sys.version_info
     yield Check(
         name="python",
@@ -47,7 +47,7 @@ def checks() -> Iterator[Check]:
 
 
 def _cupy_version() -> str:
-    # One of several distributions, by the CUDA that it was built for.
+    # Each version of CUDA has a distribution of its own.
     for name in ("cupy-cuda12x", "cupy-cuda13x", "cupy"):
         try:
             return f"{importlib.metadata.version(name)} ({name})"

@@ -1,0 +1,158 @@
+"""One half-step: the least-squares problems of the rows of one side, the other side being fixed.
+
+Write ``z = [y, 1]`` for the fixed factors of a column with a one appended where biases are fitted, and
+``v = [x, b]`` for the unknowns of a row. Setting the gradient of the objective (``docs/objective.md``) to
+zero gives, for a row with observed columns Ω and n = |Ω|,
+
+    ( Σ_Ω (w0 + c) z zᵀ  +  w0 Σ_{not Ω} [y, 0] [y, 0]ᵀ  +  λ n^ν I ) v  =  Σ_Ω (w0 + c) (r − μ − b_column) z
+
+The second sum would run over every column. It is G = w0 YᵀY, the same for every row, less its observed part.
+So only
+
+    ( Σ_Ω c z zᵀ  +  w0 [ G  s ; sᵀ  n ]  +  λ n^ν I ) v  =  …        with  G = YᵀY  and  s = Σ_Ω y
+
+is left to compute, and the cost is proportional to the ratings (Hu, Koren and Volinsky, ICDM 2008, eq. 4;
+here with biases).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from toolkit.arrays import DeviceArray
+from toolkit.backends.rows import RatingRows
+from toolkit.config import WALSConfig
+from toolkit.errors import SolverError
+from toolkit.predictor import Side
+
+# A penalty smaller than this many rounding errors of the matrix beside it is lost in them.
+_VISIBLE = 64
+
+
+@dataclass(frozen=True)
+class HalfStep:
+    """What every backend needs to solve the rows of one side; computed once for all backends.
+
+    `toolkit.solver.half_step` makes one.
+
+    Attributes
+    ----------
+    rows : RatingRows, n_rows by n_columns
+        The observed ratings of the rows to solve.
+    fixed : Side
+        Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side.
+    config : WALSConfig
+        The hyperparameters.
+    mean : float
+        Global mean μ that is taken off the ratings; 0 where the model has none.
+    penalty : array of float64, shape (n_rows,)
+        λ n^ν of each row.
+    row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), or None
+        The weight c of an observed rating, as a property of its row or of its column: one of the two.
+    gram : array of float, shape (k, k), or None
+        What is added to the matrix of every row: w0 YᵀY, and the pattern's part; None for nothing.
+    pull : array of float, shape (n_rows, k), or None
+        What is added to the right-hand side of each row; None for nothing.
+    n_fixed : int
+        Rows of the fixed side that stand behind `gram`: n_columns, or more where `rows` and `fixed` hold the
+        rated ones alone.
+    """
+
+    rows: RatingRows
+    fixed: Side
+    config: WALSConfig
+    mean: float
+    penalty: DeviceArray
+    row_weight: DeviceArray | None
+    column_weight: DeviceArray | None
+    gram: DeviceArray | None
+    pull: DeviceArray | None
+    n_fixed: int
+
+    @property
+    def biased(self) -> bool:
+        """Whether biases are fitted."""
+        return self.config.bias == "full"
+
+    @property
+    def unknowns(self) -> int:
+        """Unknowns of a row: its factors, and its bias where biases are fitted."""
+        return self.config.factors + self.biased
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Precision of the fixed factors and of the solution."""
+        return self.fixed.factors.dtype
+
+    @property
+    def visible(self) -> float:
+        """Share of the trace of a row's matrix below which its precision does not see a penalty."""
+        return 0.0 if self.dtype == np.float64 else _VISIBLE * float(np.finfo(self.dtype).eps)
+
+    @cached_property
+    def floor(self) -> float:
+        """What `gram` adds to every eigenvalue of a row's matrix, roughly."""
+        return 0.0 if self.gram is None else float(self.gram.trace()) / self.unknowns
+
+    def new_solution(self) -> DeviceArray:
+        """Return an array of zeros for the unknowns of every row, shape (n_rows, unknowns)."""
+        return self.rows.xp.zeros((self.rows.n_rows, self.unknowns), self.dtype)  # type: ignore[no-any-return]
+
+    def side(self, solution: DeviceArray) -> Side:
+        """Return the factors and biases of solved rows.
+
+        Parameters
+        ----------
+        solution : array of float, shape (n_rows, unknowns)
+            The unknowns of every row; zero for a row without ratings.
+
+        Raises
+        ------
+        SolverError
+            When the solution of a row is not finite.
+        """
+        xp, k = self.rows.xp, self.config.factors
+        finite = xp.isfinite(solution)
+        if not bool(finite.all()):
+            raise unsolved(self.rows, self.config, int(finite.all(axis=1).argmin()))
+        bias = solution[:, k].copy() if self.biased else xp.zeros(self.rows.n_rows, self.dtype)
+        return Side(xp.ascontiguousarray(solution[:, :k]), bias)
+
+    def require_determined(self) -> None:
+        """Refuse rows with fewer ratings than unknowns when nothing else in the objective determines them.
+
+        Raises
+        ------
+        SolverError
+            When there is such a row.
+        """
+        config, counts = self.config, self.rows.host_counts
+        if config.regularization > 0 or (config.unobserved_weight > 0 and self.n_fixed >= self.unknowns):
+            return
+        short = (counts > 0) & (counts < self.unknowns)
+        if short.any():
+            row = int(short.argmax())
+            raise SolverError(
+                f"row {row} has {int(counts[row])} ratings for {self.unknowns} unknowns, and "
+                f"{_weights_of(config)} leaves it undetermined: set regularization above 0"
+            )
+
+
+def unsolved(rows: RatingRows, config: WALSConfig, row: int) -> SolverError:
+    """Return the error that names a row whose normal equations have no finite solution."""
+    return SolverError(
+        f"the normal equations of row {row} ({int(rows.host_counts[row])} ratings, "
+        f"{config.factors + (config.bias == 'full')} unknowns) have no finite solution with "
+        f"{_weights_of(config)}: raise regularization, or bring the weights nearer to 1"
+    )
+
+
+def _weights_of(config: WALSConfig) -> str:
+    return (
+        f"regularization={config.regularization:g}, unobserved_weight={config.unobserved_weight:g}, "
+        f"observed_weight={config.observed_weight:g}, weight_exponent={config.weight_exponent:g}"
+    )

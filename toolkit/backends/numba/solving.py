@@ -1,0 +1,121 @@
+"""A half-step as the compiled loops want it: tables of the fixed side, rows that need more precision."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit.arrays import Array, DeviceArray, FloatArray, IntArray
+from toolkit.backends.half_step import HalfStep
+from toolkit.backends.numba.rows import solve_batch
+from toolkit.backends.rows import Batch
+
+# Rows of a table begin at multiples of this many numbers.
+_ALIGNED = 8
+
+
+class _Tables(NamedTuple):
+    """The arrays that `solve_batch` reads, of one precision, in the order of its parameters."""
+
+    values: FloatArray
+    table: FloatArray
+    scale: FloatArray
+    offset: FloatArray
+    border: FloatArray
+    row_weight: FloatArray
+    gram: FloatArray
+    pull: FloatArray
+    penalty: FloatArray
+
+
+class RowSolver:
+    """Solves the rows of one half-step, batch after batch, on any number of threads.
+
+    Parameters
+    ----------
+    step : HalfStep
+        What to solve. The weights of columns are no smaller than the smallest normal number.
+
+    Attributes
+    ----------
+    solution : array of float, shape (n_rows, unknowns)
+        The unknowns of the rows that were solved; NaN for a row that has no solution.
+    """
+
+    def __init__(self, step: HalfStep) -> None:
+        self._step = step
+        self.solution: FloatArray = step.new_solution()
+        self._tables: dict[np.dtype[Any], _Tables] = {}
+        self._making = threading.Lock()
+
+    def solve(self, batch: Batch) -> None:
+        """Solve the rows of a batch, in double precision those that single precision cannot solve."""
+        dtype = self.solution.dtype
+        solved, failed = self._run(dtype, self._step.visible, batch.rows, batch.starts, batch.counts)
+        self.solution[batch.rows] = solved
+        if failed.any() and dtype != np.float64:
+            rows = batch.rows[failed]
+            again, _ = self._run(np.dtype("float64"), 0.0, rows, batch.starts[failed], batch.counts[failed])
+            self.solution[rows] = again
+
+    def _run(
+        self, dtype: np.dtype[Any], visible: float, rows: IntArray, starts: IntArray, counts: IntArray
+    ) -> tuple[FloatArray, Array]:
+        """Return the solutions of some rows in a precision, and which of them failed."""
+        step = self._step
+        solved, failed = np.empty((len(rows), step.unknowns), dtype), np.zeros(len(rows), np.bool_)
+        solve_batch(
+            rows,
+            starts,
+            counts,
+            step.rows.columns,
+            *self._tables_of(dtype),
+            float(step.config.unobserved_weight),
+            step.biased,
+            step.floor,
+            visible,
+            solved,
+            failed,
+        )
+        solved[failed] = np.nan
+        return solved, failed
+
+    def _tables_of(self, dtype: np.dtype[Any]) -> _Tables:
+        # All threads ask at once, and each table takes as much memory as the factors.
+        with self._making:
+            if dtype not in self._tables:
+                self._tables[dtype] = _tables(self._step, dtype)
+            return self._tables[dtype]
+
+
+def _tables(step: HalfStep, dtype: np.dtype[Any]) -> _Tables:
+    n, k, w0 = step.rows.n_columns, step.config.factors, step.config.unobserved_weight
+
+    def given(array: DeviceArray | None, ndim: int) -> FloatArray:
+        return np.zeros((0,) * ndim, dtype) if array is None else np.asarray(array, dtype)
+
+    scale, border = np.ones(n, dtype), np.zeros(0, dtype)
+    table = np.zeros((n, -(-step.unknowns // _ALIGNED) * _ALIGNED), dtype)
+    table[:, :k] = step.fixed.factors
+    if step.biased:
+        table[:, k] = 1
+    if step.column_weight is not None:
+        c = np.asarray(step.column_weight, dtype)
+        root = np.sqrt(c)
+        table *= root[:, None]
+        scale = (c + dtype.type(w0)) / root
+        if w0 and step.biased:
+            border = dtype.type(w0) / root
+    return _Tables(
+        values=step.rows.values.astype(dtype, copy=False),
+        table=table,
+        scale=scale,
+        offset=(step.fixed.bias + step.mean).astype(dtype),
+        border=border,
+        row_weight=given(step.row_weight, 1),
+        gram=given(step.gram, 2),
+        pull=given(step.pull, 2),
+        penalty=step.penalty.astype(dtype),
+    )

@@ -1,0 +1,42 @@
+"""The two forms of a command's output: text for people, and one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on the last line of standard output."
+)
+
+
+def console(*, as_json: bool) -> Console:
+    """Return the console for people: standard output, or standard error when ``--json`` is given.
+
+    It prints paths and ids unchanged: ``[/b]`` or ``:b:`` in one of them is not markup.
+    """
+    from rich.console import Console
+
+    return Console(stderr=as_json, soft_wrap=False, highlight=False, markup=False, emoji=False)
+
+
+def emit(result: Mapping[str, object]) -> None:
+    """Print `result` as one line of JSON, the last line of standard output; NaN and infinity become null."""
+    sys.stdout.flush()
+    click.echo(json.dumps(_finite(result), allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,178 @@
+"""The checks of single arguments: numbers, functions, objects of a class, titles, facts, weights."""
+
+from __future__ import annotations
+
+import json
+import numbers
+import os
+import reprlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from toolkit.arrays import Array, FloatArray
+from toolkit.errors import ConfigError, ModelError, did_you_mean
+from toolkit.predictor import Side
+
+_T = TypeVar("_T")
+
+
+def checked_number(name: str, value: object, least: int) -> int:
+    """Return a whole number as a plain `int`; NumPy's whole numbers are accepted.
+
+    Raises
+    ------
+    ConfigError
+        When `value` is not a whole number, or below `least`.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise ConfigError(f"{name} must be a whole number, but got {value!r}")
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}, but got {value}")
+    return int(value)
+
+
+def checked_type(name: str, value: object, wanted: type[_T], example: str) -> _T:
+    """Return an argument that must be of a class.
+
+    Raises
+    ------
+    ConfigError
+        When it is not; the text shows `example`, which makes one.
+    """
+    if not isinstance(value, wanted):
+        raise ConfigError(f"{name} must be a {wanted.__name__}, but got {value!r:.80}: give {example}")
+    return value
+
+
+def require_callable(name: str, value: object) -> None:
+    """Refuse an argument that is neither None nor a function.
+
+    Raises
+    ------
+    ConfigError
+        When `value` cannot be called.
+    """
+    if value is not None and not callable(value):
+        raise ConfigError(f"{name} must be a function, but got {value!r:.80}")
+
+
+def checked_facts(facts: Mapping[str, object], reserved: Collection[str]) -> None:
+    """Refuse facts that would overwrite words of the model format, or that JSON cannot hold.
+
+    Raises
+    ------
+    ModelError
+        When a name is reserved, or a value is not JSON. The text names all reserved names that were used.
+    """
+    if taken := sorted(reserved & facts.keys()):
+        raise ModelError(
+            f"a fact must have a name that the model format does not use, but got {', '.join(taken)}: choose "
+            "another name; titles are kept with the model by `model.titles = titles`"
+        )
+    for name, value in facts.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ModelError(
+                f"the fact {name} must be a JSON value, but got {value!r:.80}: {error}"
+            ) from error
+
+
+def checked_titles(titles: object, n_items: int) -> Array | None:
+    """Return titles as an array of text, or None for None.
+
+    Parameters
+    ----------
+    titles : array-like of str, shape (n_items,), or None
+
+    Raises
+    ------
+    ModelError
+        When there is not one text for each item.
+    """
+    if titles is None:
+        return None
+    array = np.asarray(titles)
+    if array.dtype.kind in "OT" and all(isinstance(title, str) for title in array.ravel().tolist()):
+        array = array.astype(str)
+    if array.shape != (n_items,) or (n_items and array.dtype.kind != "U"):
+        raise ModelError(
+            f"titles must be {n_items} texts, one for each item, but are {array.dtype} of the shape "
+            f"{array.shape}: toolkit.datasets.titles.read_titles reads them from a file"
+        )
+    return array
+
+
+def checked_side(side: object, n_factors: int) -> Side:
+    """Return factors and biases of rows, such as `fold_in` gives.
+
+    Raises
+    ------
+    ConfigError
+        When they are not a `Side` of shape (n, n_factors) and (n,).
+    """
+    factors, bias = checked_type("users", side, Side, "what fold_in returns")
+    factors, bias = np.asarray(factors), np.asarray(bias)
+    if factors.ndim != 2 or factors.shape[1] != n_factors or bias.shape != factors.shape[:1]:
+        raise ConfigError(
+            f"users must have factors of the shape (n, {n_factors}) and biases of (n,), but have "
+            f"{factors.shape} and {bias.shape}: give what fold_in returns"
+        )
+    return Side(factors, bias)
+
+
+def checked_weights(weights: object, n: int, rounding: float) -> list[float]:
+    """Return the weights of a mean of `n` models as numbers above 0 that add up to 1.
+
+    Raises
+    ------
+    ConfigError
+        When there are not `n`, or one is not above 0, or they add up to another number.
+    """
+    try:
+        numbers_: FloatArray = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        numbers_ = np.empty(0)
+    # Written so that NaN is refused, too.
+    right = numbers_.shape == (n,) and (numbers_ > 0).all() and abs(numbers_.sum() - 1) <= rounding
+    if not right:
+        raise ConfigError(
+            f"weights must be {n}, one for each member, above 0, adding up to 1, but got {weights!r:.80}"
+        )
+    return [float(weight) for weight in numbers_]
+
+
+def require_word(name: str, value: object, words: Sequence[str]) -> None:
+    """Refuse anything but one of some words.
+
+    Raises
+    ------
+    ConfigError
+        Naming the valid words, and the nearest of them.
+    """
+    if not isinstance(value, str) or value not in words:
+        raise ConfigError(
+            f"{name} must be one of {', '.join(words)}, but got {reprlib.repr(value)}"
+            f"{did_you_mean(str(value), words)}"
+        )
+
+
+def checked_list(name: str, values: object, kinds: tuple[type, ...], example: str) -> list[Any]:
+    """Return the elements of a list.
+
+    A text is refused, although its characters could be iterated over: so is a path.
+
+    Raises
+    ------
+    ConfigError
+        When it is no list, or an element is of another type than `kinds`.
+    """
+    if isinstance(values, str | bytes | os.PathLike | Mapping) or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} must be a list such as {example}, but got {reprlib.repr(values)}")
+    elements = list(values)
+    odd = [one for one in elements if isinstance(one, bool) or not isinstance(one, kinds)]
+    if odd:
+        raise ConfigError(f"{name} must be a list such as {example}, but holds {reprlib.repr(odd[0])}")
+    return elements

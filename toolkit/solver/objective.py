@@ -1,0 +1,47 @@
+"""The value of the objective that training minimises (``docs/objective.md``)."""
+
+from __future__ import annotations
+
+from toolkit.predictor import predict_pairs
+from toolkit.solver.factors import Factors
+from toolkit.solver.training_data import TrainingData
+from toolkit.solver.weights import observation_weights, penalties
+
+
+def objective(factors: Factors, data: TrainingData) -> float:
+    """Return the value of the objective, summed in float64.
+
+    Parameters
+    ----------
+    factors : Factors
+        Fitted numbers, on the device of `data`.
+    data : TrainingData
+        The ratings they were fitted on.
+    """
+    backend, xp, config = data.backend, data.backend.xp, factors.config
+    x, y = factors.users.factors.astype("float64"), factors.items.factors.astype("float64")
+    users, items, ratings = data.pairs
+    w0 = config.unobserved_weight
+    weight = backend.asarray(observation_weights(data.item_counts, config))
+    error = (predict_pairs(factors, users, items, xp, clip=False) - ratings).astype("float64")
+    fit = float((w0 + weight[items]) @ error**2)
+    # Σ over all pairs of (x·y)² is a trace; the observed pairs are taken off it.
+    dot = xp.einsum("nk,nk->n", x[users], y[items])
+    unobserved = w0 * (float(xp.sum((x.T @ x) * (y.T @ y))) - float(dot @ dot))
+    penalty = pattern = 0.0
+    for rows, side, own, other in (
+        (data.users, factors.users, factors.user_pattern, y),
+        (data.items, factors.items, factors.item_pattern, x),
+    ):
+        # A row without ratings has no penalty: it is zero.
+        scale = penalties(rows.counts, config) * (rows.counts > 0)
+        square = xp.sum(side.factors.astype("float64") ** 2, axis=1) + side.bias.astype("float64") ** 2
+        # A pair with a rating is 1 in the pattern and the others are 0. Without factors nothing is explained.
+        pattern += len(ratings)
+        if own is not None:
+            explains = own.astype("float64")
+            square += xp.sum(explains**2, axis=1)
+            seen = xp.einsum("nk,nk->n", backend.sum_rated(rows, other), explains)
+            pattern += float(xp.sum((explains.T @ explains) * (other.T @ other))) - 2 * float(xp.sum(seen))
+        penalty += float(scale @ square)
+    return fit + unobserved + penalty + config.pattern_weight * pattern

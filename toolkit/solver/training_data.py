@@ -1,0 +1,82 @@
+"""The training ratings on one device, in both orientations."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.arrays import AnySparse, DeviceArray, IntArray, Ratings
+from toolkit.backends import Backend
+from toolkit.errors import RatingsError
+from toolkit.inputs import checked_ratings
+
+
+class TrainingData:
+    """The training ratings on one device, in both orientations; every model trained on them shares it.
+
+    Parameters
+    ----------
+    by_user : scipy.sparse matrix, shape (n_users, n_items)
+        Observed ratings: finite values, each pair once.
+    by_item : scipy.sparse matrix, shape (n_items, n_users), optional
+        The transpose, where it is at hand.
+    backend : Backend
+        Where the arrays go.
+    dtype : {"float32", "float64"}
+        Precision of values, factors and solves.
+
+    Attributes
+    ----------
+    n_users, n_items, nnz : int
+        Sizes.
+    mean : float
+        Mean rating.
+    scale : tuple of float
+        Smallest and largest rating.
+    users, items : RatingRows
+        The ratings of each user, and of each item.
+
+    Raises
+    ------
+    RatingsError
+        When there is no rating, one is not finite, or a pair occurs twice.
+    """
+
+    def __init__(
+        self,
+        by_user: AnySparse,
+        by_item: AnySparse | None = None,
+        *,
+        backend: Backend,
+        dtype: str = "float32",
+    ) -> None:
+        by_user = checked_ratings(by_user, dtype)
+        if by_user.nnz == 0:
+            raise RatingsError("the training set must hold at least one rating, but it is empty")
+        transposed: Ratings = sp.csr_matrix(by_user.T if by_item is None else by_item)
+        if transposed.shape != by_user.shape[::-1] or transposed.nnz != by_user.nnz:
+            raise RatingsError(
+                f"by_item must be by_user transposed, {by_user.shape[::-1]} with {by_user.nnz} ratings, "
+                f"but is {transposed.shape} with {transposed.nnz}"
+            )
+        self.backend = backend
+        self.dtype = dtype
+        self.n_users, self.n_items = by_user.shape
+        self.nnz = int(by_user.nnz)
+        self.mean = float(by_user.data.mean(dtype=np.float64))
+        self.scale = (float(by_user.data.min()), float(by_user.data.max()))
+        self.users = backend.rows(by_user, dtype)
+        self.items = backend.rows(transposed, dtype)
+
+    @property
+    def item_counts(self) -> IntArray:
+        """Observed ratings of each item, int64, in host memory."""
+        return self.items.host_counts
+
+    @cached_property
+    def pairs(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+        """User rows, item columns and values of the ratings as flat arrays on the device."""
+        users = np.repeat(np.arange(self.n_users, dtype=np.int32), self.users.host_counts)
+        return self.backend.asarray(users), self.users.columns, self.users.values
