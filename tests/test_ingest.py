@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from import_graph import graph_of
 from ingesting import contents, usual
 
 from toolkit.commands.describe import describe
@@ -361,6 +362,24 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     options = {"shard_ratings": np.int64(40), "block_bytes": np.int32(100), "memory_bytes": np.int64(1 << 30)}
     made = read(tmp_path, GOOD, seed=np.int64(3), **options)
     assert made.manifest["split"]["seed"] == 3
+
+
+def test_the_rooms_of_ingest_import_downwards_alone():
+    rooms = ["reading", "sorting", "splitting", ""]  # and last the files that run the job
+
+    def level(module):
+        return rooms.index(next((room for room in rooms if f"toolkit.ingest.{room}" in f"{module}."), ""))
+
+    graph = {
+        module: {target for target in targets if target.startswith("toolkit.ingest")}
+        for module, targets in graph_of("toolkit").items()
+        if module.startswith("toolkit.ingest.")
+    }
+    upwards = [
+        (one, other) for one, targets in graph.items() for other in targets if level(other) > level(one)
+    ]
+    assert upwards == []
+    assert {level(module) for module in graph} == {0, 1, 2, 3}
 
 
 def test_a_good_line_never_meets_the_diagnosis(tmp_path, monkeypatch):

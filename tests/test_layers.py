@@ -27,6 +27,7 @@ FILES = [path for package in PACKAGES for path in files_of(package)]
 LEVELS = {
     "toolkit": [
         ("errors", "config", "arrays", "predictor", "inputs"),
+        ("tables",),
         ("files",),
         ("engines",),
         ("datasets",),

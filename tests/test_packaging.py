@@ -87,7 +87,7 @@ def test_the_wheel_declares_the_command_the_licence_and_the_version(wheel):
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
     metadata = HeaderParser().parsestr(wheel.read(f"{info}/METADATA").decode())
     assert metadata["License-Expression"] == "Apache-2.0"
-    version = re.search(r'^__version__ = "(.+)"$', (ROOT / "toolkit/version.py").read_text(), re.MULTILINE)
+    version = re.search(r'^__version__ = "(.+)"$', (ROOT / "toolkit/__init__.py").read_text(), re.MULTILINE)
     assert metadata["Version"] == version[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from toolkit import __version__
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.engines import Engine, Threads, usable_processors
 from toolkit.errors import ConfigError, DatasetError
@@ -18,7 +19,6 @@ from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
 from toolkit.inputs import checked_number, checked_type, require_callable
-from toolkit.version import __version__
 
 
 def ingest_ratings(

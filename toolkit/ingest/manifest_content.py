@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from toolkit import __version__
 from toolkit.datasets.manifest import FORMAT, FORMAT_VERSION
 from toolkit.datasets.splits import SPLITS
 from toolkit.ingest.dataset_files import FileEntry, digest_of
@@ -17,7 +18,6 @@ from toolkit.ingest.reading.rejections import Rejections
 from toolkit.ingest.sorting.merging import Part
 from toolkit.ingest.sorting.numbering import facts_of_ids
 from toolkit.tables.arrow import DistinctIds
-from toolkit.version import __version__
 
 _LIBRARIES = ("numpy", "scipy", "pyarrow", "dask")
 
