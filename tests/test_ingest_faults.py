@@ -145,15 +145,20 @@ def ingests(repo_root):
         process.stdin.close()
 
 
+def work_folders(folder):
+    """Return the folders of checkpoints of the ingests that did not end in a folder."""
+    return folder.glob(f".*.partial-*/new/{checkpoints.FOLDER}")
+
+
 def notes(folder):
-    """Return the names of the tasks that have ended, of the work folders in a folder."""
-    return {path.name for path in folder.glob(f".*.partial-*/new/{checkpoints.FOLDER}/*-*.done")}
+    """Return the names of the tasks that have ended, of the ingests that did not."""
+    return {path.name for work in work_folders(folder) for path in work.glob("*-*.done")}
 
 
 def kept_notes(folder):
     """Return the names of the tasks that need not run again; none of a folder that was being removed."""
-    plans = folder.glob(f".*.partial-*/new/{checkpoints.FOLDER}/plan.sha256")
-    return notes(folder) if [*plans] else set()
+    works = [work for work in work_folders(folder) if (work / "plan.sha256").exists()]
+    return {path.name for work in works for path in work.glob("*-*.done")}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -26,9 +26,10 @@ FILES = [path for package in PACKAGES for path in files_of(package)]
 # The rooms of the toolkit, the lowest first: a room imports from those before it, and from no other.
 LEVELS = {
     "toolkit": [
-        ("errors", "config", "arrays", "predictor", "inputs"),
-        ("tables",),
+        ("errors", "config", "arrays", "predictor"),
+        ("inputs",),
         ("files",),
+        ("tables",),
         ("engines",),
         ("datasets",),
         ("ingest",),

@@ -9,7 +9,7 @@ from toolkit.errors import ConfigError
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.sorting import DUPLICATES, TRANSFORMS, Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
-from toolkit.inputs import checked_number, checked_type, require_word
+from toolkit.inputs import checked_number, checked_type, checked_word
 
 BadRows = Literal["error", "drop"]
 BAD_ROWS: tuple[BadRows, ...] = ("error", "drop")
@@ -48,9 +48,9 @@ class Options:
 
     def __post_init__(self) -> None:
         checked_type("split", self.split, SplitRule, 'SplitRule(kind="temporal")').check()
-        require_word("--duplicates", self.duplicates, DUPLICATES)
-        require_word("--transform", self.transform, TRANSFORMS)
-        require_word("--bad-rows", self.bad_rows, BAD_ROWS)
+        checked_word("--duplicates", self.duplicates, DUPLICATES)
+        checked_word("--transform", self.transform, TRANSFORMS)
+        checked_word("--bad-rows", self.bad_rows, BAD_ROWS)
         if checked_number("shard_ratings", self.shard_ratings, 1) > _MOST_SHARD_RATINGS:
             raise ConfigError(
                 f"shard_ratings must be at most {_MOST_SHARD_RATINGS}, but got {self.shard_ratings}"

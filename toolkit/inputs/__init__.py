@@ -10,8 +10,8 @@ from toolkit.inputs.arguments import (
     checked_titles,
     checked_type,
     checked_weights,
+    checked_word,
     require_callable,
-    require_word,
 )
 from toolkit.inputs.ratings import checked_ratings, require_columns, structure_problem
 
@@ -24,8 +24,8 @@ __all__ = [
     "checked_titles",
     "checked_type",
     "checked_weights",
+    "checked_word",
     "require_callable",
     "require_columns",
-    "require_word",
     "structure_problem",
 ]

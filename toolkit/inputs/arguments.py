@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import numbers
 import os
-import reprlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +30,41 @@ def checked_number(name: str, value: object, least: int) -> int:
     if value < least:
         raise ConfigError(f"{name} must be at least {least}, but got {value}")
     return int(value)
+
+
+def checked_word(name: str, value: object, words: Sequence[str]) -> str:
+    """Return an argument that must be one of some words.
+
+    Raises
+    ------
+    ConfigError
+        When it is another word or no text; the error names the valid words, and the nearest of them.
+    """
+    if not isinstance(value, str) or value not in words:
+        raise ConfigError(
+            f"{name} must be one of {', '.join(words)}, but got {value!r:.80}"
+            f"{did_you_mean(str(value), words)}"
+        )
+    return value
+
+
+def checked_list(name: str, values: object, kinds: tuple[type, ...], example: str) -> list[Any]:
+    """Return the elements of an argument that must be a list of certain types.
+
+    A single text or path is refused, although one could iterate over its characters.
+
+    Raises
+    ------
+    ConfigError
+        When it is no list, or an element is of another type; the text shows `example`.
+    """
+    if isinstance(values, str | bytes | os.PathLike | Mapping) or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} must be a list such as {example}, but got {values!r:.80}")
+    elements = list(values)
+    odd = [element for element in elements if isinstance(element, bool) or not isinstance(element, kinds)]
+    if odd:
+        raise ConfigError(f"{name} must be a list such as {example}, but holds {odd[0]!r:.80}")
+    return elements
 
 
 def checked_type(name: str, value: object, wanted: type[_T], example: str) -> _T:
@@ -142,37 +176,3 @@ def checked_weights(weights: object, n: int, rounding: float) -> list[float]:
             f"weights must be {n}, one for each member, above 0, adding up to 1, but got {weights!r:.80}"
         )
     return [float(weight) for weight in numbers_]
-
-
-def require_word(name: str, value: object, words: Sequence[str]) -> None:
-    """Refuse anything but one of some words.
-
-    Raises
-    ------
-    ConfigError
-        Naming the valid words, and the nearest of them.
-    """
-    if not isinstance(value, str) or value not in words:
-        raise ConfigError(
-            f"{name} must be one of {', '.join(words)}, but got {reprlib.repr(value)}"
-            f"{did_you_mean(str(value), words)}"
-        )
-
-
-def checked_list(name: str, values: object, kinds: tuple[type, ...], example: str) -> list[Any]:
-    """Return the elements of a list.
-
-    A text is refused, although its characters could be iterated over: so is a path.
-
-    Raises
-    ------
-    ConfigError
-        When it is no list, or an element is of another type than `kinds`.
-    """
-    if isinstance(values, str | bytes | os.PathLike | Mapping) or not isinstance(values, Iterable):
-        raise ConfigError(f"{name} must be a list such as {example}, but got {reprlib.repr(values)}")
-    elements = list(values)
-    odd = [one for one in elements if isinstance(one, bool) or not isinstance(one, kinds)]
-    if odd:
-        raise ConfigError(f"{name} must be a list such as {example}, but holds {reprlib.repr(odd[0])}")
-    return elements

@@ -174,8 +174,8 @@ def read_errors(file: RatingsFile, how: str) -> Iterator[None]:
         raise
     except expected as error:
         raise RatingsError(
-            f"{file} cannot be read {how}: {error_text(error, file.path)}; if it was downloaded, download "
-            "it again"
+            f"{file} cannot be read {how}: {error_text(error, file.path)}; if it was downloaded, "
+            "download it again"
         ) from error
 
 

@@ -13,7 +13,7 @@ from toolkit.ingest.reading.column_choice import choose_columns, kind_of_times, 
 from toolkit.ingest.reading.file_listing import find_files
 from toolkit.ingest.reading.form import check_form, parquet_form, text_form
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.inputs import checked_list, require_word
+from toolkit.inputs import checked_list, checked_word
 
 IdKind = Literal["auto", "integer", "text"]
 ID_KINDS: tuple[IdKind, ...] = ("auto", "integer", "text")
@@ -128,7 +128,7 @@ class RatingsSource:
         paths = checked_list("paths", paths, (str, Path), '["ratings.csv"]')
         if columns is not None:
             columns = checked_list("columns", columns, (str, int), '["user", "item", "rating"]')
-        require_word("--ids", ids, ID_KINDS)
+        checked_word("--ids", ids, ID_KINDS)
         _check_arguments(delimiter, header, split_column)
         held_out = _checked_split_files(split_files)
         files, given = _with_split_files(find_files(paths), held_out)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from toolkit.errors import ConfigError
-from toolkit.inputs import checked_number, require_word
+from toolkit.inputs import checked_number, checked_word
 
 Kind = Literal["random", "per-user", "temporal", "per-user-last", "given"]
 KINDS: tuple[Kind, ...] = ("random", "per-user", "temporal", "per-user-last", "given")
@@ -43,7 +43,7 @@ class SplitRule:
         ConfigError
             Naming the option.
         """
-        require_word("--split", self.kind, KINDS)
+        checked_word("--split", self.kind, KINDS)
         for name, amount in (("valid", self.valid), ("test", self.test)):
             number = isinstance(amount, int | float) and not isinstance(amount, bool)
             if not number or not 0 <= amount < math.inf or (amount >= 1 and amount != int(amount)):
