@@ -25,7 +25,7 @@ _EXPORTS = {
     "RatingsDataset": "toolkit.datasets",
     "RatingsSource": "toolkit.ingest",
     "RunOptions": "toolkit.config",
-    "Trainer": "toolkit.solver.trainer",
+    "Trainer": "toolkit.solver",
     "WALS": "toolkit.models",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",
