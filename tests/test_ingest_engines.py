@@ -21,9 +21,10 @@ from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_con
 from ingesting import contents, names, walslab
 from processes import end, wait_for
 
+from toolkit import processors
 from toolkit.commands import progress as shown
 from toolkit.datasets import RatingsDataset
-from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection, processors
+from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection
 from toolkit.errors import BackendError, ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, chosen_engine, ingest_ratings
 from toolkit.ingest.engine_choice import WORDS

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
-    "Backend": "toolkit.backends.base",
+    "Backend": "toolkit.backends",
     "Ensemble": "toolkit.models",
     "Model": "toolkit.models",
     "PRESETS": "toolkit.config",

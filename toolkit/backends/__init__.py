@@ -15,7 +15,6 @@ from toolkit.backends.equations import EquationBuilder, Equations
 from toolkit.backends.half_step import HalfStep
 from toolkit.backends.kernel_cache import keep_kernels_locally
 from toolkit.backends.numba import NumbaBackend
-from toolkit.backends.processors import usable_processors
 from toolkit.backends.rows import Batch, RatingRows
 
 __all__ = [
@@ -38,5 +37,4 @@ __all__ = [
     "is_out_of_memory",
     "keep_kernels_locally",
     "largest",
-    "usable_processors",
 ]

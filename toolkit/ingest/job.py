@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit import __version__
 from toolkit.datasets import RatingsDataset
-from toolkit.engines import Engine, Threads, usable_processors
+from toolkit.engines import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.files import atomic
 from toolkit.ingest.checkpoints import FOLDER, Checkpoints, Progress, can_resume
@@ -19,6 +19,7 @@ from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
 from toolkit.inputs import checked_number, checked_type, require_callable
+from toolkit.processors import usable_processors
 
 
 def ingest_ratings(
