@@ -29,7 +29,7 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from toolkit.datasets.dataset import RatingsDataset  # noqa: E402 - found by the line above
+from toolkit.datasets import RatingsDataset  # noqa: E402 - found by the line above
 from tune.search import create_study, run_study  # noqa: E402 - as above
 from tune.spec import SearchSpec  # noqa: E402 - as above
 

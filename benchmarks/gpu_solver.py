@@ -35,8 +35,9 @@ from toolkit.backends import Backend, BackendName, CudaBackend  # noqa: E402 - a
 from toolkit.backends.cuda.shape import Shape  # noqa: E402 - as above
 from toolkit.config import WALSConfig  # noqa: E402 - as above
 from toolkit.solver import Trainer, TrainingData  # noqa: E402 - as above
+from toolkit.synth import movielens_counts  # noqa: E402 - as above
 from toolkit.synth.chunk import make_chunk  # noqa: E402 - as above
-from toolkit.synth.counts import ML20M_RATINGS, movielens_counts  # noqa: E402 - as above
+from toolkit.synth.counts import ML20M_RATINGS  # noqa: E402 - as above
 from toolkit.synth.plan import Plan  # noqa: E402 - as above
 
 

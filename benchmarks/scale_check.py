@@ -14,13 +14,12 @@ from scale_model import TEXT_BYTES, Shape, cpu_seconds, disk_bytes, host_bytes
 
 from toolkit.backends import Backend
 from toolkit.config import WALSConfig
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import pairs_on, rank, rmse
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.solver import Trainer, TrainingData
-from toolkit.synth import write_ratings
-from toolkit.synth.counts import movielens_counts
+from toolkit.synth import movielens_counts, write_ratings
 
 N_RATINGS, RANK = 2_000_000, 64
 

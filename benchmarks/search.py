@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import WALSConfig
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from tune.proposing import Proposer
 from tune.running import StudyRun
 from tune.search import create_study, run_study

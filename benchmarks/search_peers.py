@@ -13,7 +13,7 @@ from typing import Any
 
 from toolkit.backends import Backend
 from toolkit.config import PRESETS
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import pairs_on, rmse
 from toolkit.solver import Trainer, TrainingData
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cluster.errors import JobError
-from toolkit.files.address import error_text
-from toolkit.files.masking import mask
+from toolkit.files import error_text, mask
 
 _PATIENCE = 10  # seconds that a job server has to answer
 _HOW = (

@@ -8,7 +8,7 @@ import toolkit.commands
 import tune.commands
 from cluster import handover
 from cluster.commands import COMMANDS
-from toolkit.commands.command_group import LazyGroup
+from toolkit.commands import LazyGroup
 
 _FINDING_OUT = ("doctor",)
 _AFTER_TUNING = ("recommend", "similar", "explain", "export")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.errors import JobError
-from toolkit.files.masking import HANDED_OVER
+from toolkit.files import HANDED_OVER
 
 # Names what was handed over; itself no secret.
 POINTER = "WALSLAB_HANDOVER"

@@ -9,7 +9,7 @@ from cluster import probe
 from cluster.errors import JobError
 from cluster.job import Job
 from cluster.submission import Submission
-from toolkit.commands.machine_checks import Check
+from toolkit.commands import Check
 
 # Processes of one Ray cluster must have these alike. CuPy, only those with a GPU have.
 _ALIKE = ("python", "ray", "numpy", "scipy", "numba")

@@ -17,7 +17,7 @@ import toolkit.commands
 import tune.commands
 from cluster import working_dir as uploads
 from toolkit.errors import did_you_mean
-from toolkit.files.masking import mask, secrets_in
+from toolkit.files import mask, secrets_in
 
 # What a job must know of this environment: where to record, and where studies are kept. Ray's own variables
 # are the cluster's.

@@ -16,10 +16,9 @@ from pathlib import Path
 import toolkit.commands.machine_checks
 import tune.doctor
 from cluster import handover
-from toolkit.commands.machine_checks import Check
+from toolkit.commands import Check
 from toolkit.errors import DatasetError, StudyError
-from toolkit.files.address import as_path, strip_file_scheme
-from toolkit.files.masking import handed_over, mask
+from toolkit.files import as_path, handed_over, mask, strip_file_scheme
 
 MARK = "walslab-probe "
 _PATIENCE = 60.0  # seconds that a worker has to answer

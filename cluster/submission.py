@@ -12,7 +12,7 @@ from typing import Any
 from cluster import authentication, handover, working_dir
 from cluster.errors import JobError
 from cluster.job import Job
-from toolkit.files.address import error_text
+from toolkit.files import error_text
 
 # Between looks at a job whose log broke off, and how long it may be out of reach, in seconds.
 _PAUSE, _PATIENCE = 2.0, 120.0

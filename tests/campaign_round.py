@@ -21,7 +21,7 @@ import numpy as np
 from mlflow import MlflowClient
 
 from toolkit.backends import Backend
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import rmse
 from toolkit.solver import Factors
 from tune.study import Study

@@ -10,7 +10,7 @@ import sys
 from processes import end, wait_for
 
 from toolkit.errors import BackendError
-from toolkit.ingest.engine_choice import chosen_engine
+from toolkit.ingest import chosen_engine
 
 # By default Dask spends half a minute on a worker that is gone.
 QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}

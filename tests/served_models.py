@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.models import WALS, Ensemble
-from toolkit.serving.mlflow_model import write_mlflow_model
+from toolkit.serving import write_mlflow_model
 
 N_USERS, N_ITEMS = 15, 11
 USERS, ITEMS = np.arange(N_USERS) * 3 + 1, np.arange(N_ITEMS) * 7 + 100

@@ -14,8 +14,7 @@ import threading
 
 import pytest
 
-from toolkit.files import atomic, work_folder
-from toolkit.files.mounts import on_local_disk
+from toolkit.files import atomic, on_local_disk, work_folder
 
 
 class BoomError(Exception):

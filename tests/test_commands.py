@@ -16,8 +16,7 @@ from command_lines import parameters
 import toolkit
 from cluster.cli import main
 from cluster.job import FORWARDED
-from toolkit.commands.command_group import LazyGroup
-from toolkit.commands.output import emit
+from toolkit.commands import LazyGroup, emit
 from tune.spec import default_text
 
 COMMANDS = main.list_commands(click.Context(main))

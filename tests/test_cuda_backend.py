@@ -15,11 +15,10 @@ from cuda_on_cpu.build import COMPILER
 from cuda_on_cpu.launcher import ProcessorLauncher
 from test_solver import BACKGROUNDS, CASES
 
-from toolkit.backends import Backend, CudaBackend
+from toolkit.backends import Backend, CudaBackend, DeviceShare
 from toolkit.backends.cuda import kernels
 from toolkit.backends.cuda.launcher import CuPyLauncher, Kernel
 from toolkit.backends.cuda.shape import Shape
-from toolkit.backends.device_share import DeviceShare
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import SolverError
 from toolkit.evaluation import rmse

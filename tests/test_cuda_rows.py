@@ -9,11 +9,10 @@ import scipy.sparse as sp
 from cuda_on_cpu.build import needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 
-from toolkit.backends import HalfStep
+from toolkit.backends import HalfStep, RatingRows
 from toolkit.backends.cuda.arena import Arena
 from toolkit.backends.cuda.row_solver import RowSolver
 from toolkit.backends.cuda.shape import Shape
-from toolkit.backends.rows import RatingRows
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
 from toolkit.solver import observation_weights, penalties, shared_gram

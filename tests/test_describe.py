@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from toolkit import RatingsDataset, RatingsSource, ingest_ratings
 from toolkit.commands.describe import describe
-from toolkit.datasets import statistics
-from toolkit.datasets.picture import draw
+from toolkit.datasets import draw, statistics
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.ingest import SplitRule
 

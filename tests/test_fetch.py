@@ -27,8 +27,7 @@ from click.testing import CliRunner
 from http_servers import serving
 
 from toolkit.commands import main
-from toolkit.datasets.ids import IdTable
-from toolkit.datasets.titles import read_titles
+from toolkit.datasets import IdTable, read_titles
 from toolkit.errors import ConfigError, FetchError
 from toolkit.fetching import CATALOG, DownloadProgress, PublishedSet, fetch
 from toolkit.fetching import wheel as wheel_module

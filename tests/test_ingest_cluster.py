@@ -14,8 +14,7 @@ from processes import wait_for
 
 from toolkit.engines import dask_cluster
 from toolkit.errors import BackendError
-from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.engine_choice import chosen_engine
+from toolkit.ingest import RatingsSource, chosen_engine, ingest_ratings
 
 pytestmark = pytest.mark.integration
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from ingesting import names, walslab
 
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.engines import Threads
 from toolkit.errors import DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, checkpoints, ingest_ratings, tasks

@@ -11,10 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from cluster.cli import main
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.ingest import RatingsSource, ingest_ratings
-from toolkit.ingest.memory import parse_size
+from toolkit.ingest import RatingsSource, ingest_ratings, parse_size
 from toolkit.ingest.reading import diagnosis
 
 GOOD = b"1,2,3\n4,5,6\n"

@@ -18,7 +18,7 @@ from cluster.cli import main
 from cluster.errors import JobError
 from cluster.job import FORWARDED, Job
 from cluster.submission import Submission
-from toolkit.files.masking import HANDED_OVER, handed_over
+from toolkit.files import HANDED_OVER, handed_over
 
 ADDRESS = "http://127.0.0.1:8265"
 

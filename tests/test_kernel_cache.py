@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from toolkit.backends import kernel_cache
-from toolkit.backends.kernel_cache import keep_kernels_locally
+from toolkit.backends import keep_kernels_locally, kernel_cache
 from toolkit.errors import BackendError
 from toolkit.files import mounts
 

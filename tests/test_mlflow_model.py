@@ -17,7 +17,7 @@ from served_models import models_fixture, ratings_fixture, written_fixture  # no
 
 from toolkit.errors import ModelError
 from toolkit.models import WALS, Model
-from toolkit.serving.mlflow_model import load_served, write_mlflow_model
+from toolkit.serving import load_served, write_mlflow_model
 
 # What lies in it
 

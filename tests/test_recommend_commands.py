@@ -15,8 +15,7 @@ from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ModelError
 from toolkit.models import WALS
-from toolkit.serving.mlflow_model import write_mlflow_model
-from toolkit.serving.opening import open_model
+from toolkit.serving import open_model, write_mlflow_model
 
 N_USERS, N_ITEMS = 30, 20
 TITLES = [f"Film {n}" for n in range(N_ITEMS)]

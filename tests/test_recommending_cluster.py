@@ -22,7 +22,7 @@ from toolkit.errors import BackendError, ConfigError, ModelError
 from toolkit.models import Model
 from toolkit.recommending import Rule, every_user, ranking, recommend_to_file, tasks
 from toolkit.recommending.tasks import RankingJob, model_checksum, rank_part
-from toolkit.serving.mlflow_model import write_mlflow_model
+from toolkit.serving import write_mlflow_model
 
 
 def ranking_job(path, rule=None):

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from toolkit.datasets.ids import IdTable
+from toolkit.datasets import IdTable
 from toolkit.errors import ConfigError, UnknownIdError
 from toolkit.recommending import read_users
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from cluster.cli import main
 from toolkit import WALS, Model, RatingsDataset, RunOptions, WALSConfig
 from toolkit.errors import ConfigError, StudyError
-from toolkit.serving.mlflow_model import load_served
+from toolkit.serving import load_served
 from tune.registering import Comparison, Registry, Target, compare
 from tune.study import Study
 

@@ -17,7 +17,7 @@ from campaign_round import ROOT
 from mlflow import MlflowClient
 from trials import end, result
 
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.ingest import RatingsSource, ingest_ratings
 from tune.record import MlflowRecord
 from tune.running import StudyRun

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.errors import ModelError, StudyError
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.models import WALS, Ensemble, Model

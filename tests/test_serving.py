@@ -21,8 +21,7 @@ from scipy.sparse import csr_matrix
 
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.models import WALS
-from toolkit.serving import limits
-from toolkit.serving.mlflow_model import write_mlflow_model
+from toolkit.serving import limits, write_mlflow_model
 
 ITEMS = np.arange(11) * 7 + 100
 JSON = "application/json"

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from toolkit.datasets.ids import IdTable
-from toolkit.datasets.titles import read_titles
+from toolkit.datasets import IdTable, read_titles
 from toolkit.errors import ConfigError
 
 NUMBERS = IdTable(np.array([1, 5, 20]), "item")

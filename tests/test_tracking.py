@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from processes import free_port
 
 from toolkit.errors import StudyError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from tune import doctor, tracking
 from tune.tracking import Tracking, create_run, describe_run
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.backends import Backend
-from toolkit.backends.device_share import DeviceMemoryError, DeviceShare
+from toolkit.backends import Backend, DeviceMemoryError, DeviceShare
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError
 from toolkit.evaluation import rank, rmse

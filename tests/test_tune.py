@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from cluster.cli import main
 from toolkit.backends import Backend
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import rmse
 from toolkit.models import WALS
 from toolkit.solver import Factors

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.models import Model
 from tune.spec import SearchSpec
 

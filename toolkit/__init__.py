@@ -10,23 +10,22 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from toolkit.backends import Backend
     from toolkit.config import PRESETS, RunOptions, WALSConfig
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from toolkit.errors import WalslabError
-    from toolkit.ingest import ingest_ratings
-    from toolkit.ingest.reading.source import RatingsSource
+    from toolkit.ingest import RatingsSource, ingest_ratings
     from toolkit.models import WALS, Ensemble, Model
     from toolkit.solver import Trainer
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
-    "Backend": "toolkit.backends.base",
+    "Backend": "toolkit.backends",
     "Ensemble": "toolkit.models",
     "Model": "toolkit.models",
     "PRESETS": "toolkit.config",
-    "RatingsDataset": "toolkit.datasets.dataset",
-    "RatingsSource": "toolkit.ingest.reading.source",
+    "RatingsDataset": "toolkit.datasets",
+    "RatingsSource": "toolkit.ingest",
     "RunOptions": "toolkit.config",
-    "Trainer": "toolkit.solver.trainer",
+    "Trainer": "toolkit.solver",
     "WALS": "toolkit.models",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from toolkit.commands.machine_checks import Check, versions
+from toolkit.commands import Check, versions
 from tune.tracking import Tracking
 
 _PATIENCE = 3  # seconds

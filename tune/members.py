@@ -15,8 +15,8 @@ from tune.selection import greedy
 from tune.study import Study
 
 if TYPE_CHECKING:
-    from toolkit.commands.progress import StepProgress
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.commands import StepProgress
+    from toolkit.datasets import RatingsDataset
 
 # Predictions of so many trials are in memory at once.
 _CANDIDATES = 25

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StudyError
-from toolkit.files.address import as_path, error_text, store_errors
-from toolkit.files.masking import mask
+from toolkit.files import as_path, error_text, mask, store_errors
 from tune import lease
 
 _log = logging.getLogger(__name__)

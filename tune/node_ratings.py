@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit.datasets.dataset import RatingsDataset
+from toolkit.datasets import RatingsDataset
 from toolkit.errors import StudyError
-from toolkit.files.address import is_address
-from toolkit.files.masking import handed_over
+from toolkit.files import handed_over, is_address
 
 if TYPE_CHECKING:
     from tune.training import TrialRatings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from toolkit.errors import StudyError
-from toolkit.files.address import is_address, strip_file_scheme
+from toolkit.files import is_address, strip_file_scheme
 from tune.mirror import Mirror
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from tune.results import TrialResult
 from tune.store import children, client_of, hand_over
 from tune.study import Study

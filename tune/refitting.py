@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StudyError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from toolkit.models import WALS, Ensemble, Model, check_target
 from tune.members import Choice, choose, model_of
 from tune.registering import Registered, Registry, Target
@@ -19,8 +19,8 @@ from tune.study import Study
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from toolkit.commands.progress import StepProgress
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.commands import StepProgress
+    from toolkit.datasets import RatingsDataset
 
 
 @dataclass(frozen=True)

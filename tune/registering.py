@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from toolkit.errors import ConfigError, ModelError, StudyError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from toolkit.models import Model
-from toolkit.serving.mlflow_model import write_mlflow_model
-from toolkit.serving.opening import open_model
+from toolkit.serving import open_model, write_mlflow_model
 from tune.study import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
 
 Promote = Literal["better", "always"]
 # Less than this share of users and items in common, and two models are of different things.

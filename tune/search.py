@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.backends import Backend
-from toolkit.backends.kernel_cache import keep_kernels_locally
+from toolkit.backends import Backend, keep_kernels_locally
 from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from tune import warmstart
 from tune.node_ratings import ratings_for_ray, trial_ratings
 from tune.running import StudyRun
@@ -28,7 +27,7 @@ from tune.study import Study
 from tune.tracking import DatasetFacts, Tracking
 
 if TYPE_CHECKING:
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from tune.progress import StudyProgress
 
 Executor = Literal["ray", "in-process"]

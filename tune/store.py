@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import StudyError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 from toolkit.solver import Factors
 from tune.results import TrialResult
 from tune.study import Study

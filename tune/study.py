@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from toolkit.errors import StudyError, did_you_mean
-from toolkit.files import atomic
-from toolkit.files.address import as_path, is_address, store_errors
-from toolkit.files.masking import mask
+from toolkit.files import as_path, atomic, is_address, mask, store_errors
 from toolkit.solver import Factors
 from tune.journal import Journal
 from tune.place import Place, place_of

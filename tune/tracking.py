@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
-from toolkit.files import atomic
-from toolkit.files.address import is_address
-from toolkit.files.masking import MASK, mask
+from toolkit.files import MASK, atomic, is_address, mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

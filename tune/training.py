@@ -12,9 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from toolkit.backends import Backend, BackendName
-from toolkit.backends.device_share import DeviceShare, device_share, is_out_of_memory
-from toolkit.backends.kernel_cache import keep_kernels_locally
+from toolkit.backends import (
+    Backend,
+    BackendName,
+    DeviceShare,
+    device_share,
+    is_out_of_memory,
+    keep_kernels_locally,
+)
 from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError, WalslabError
 from toolkit.evaluation import pairs_on, rank, rmse

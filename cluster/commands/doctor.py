@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.output import console, emit, json_option
-from toolkit.files.masking import mask
+from toolkit.commands import console, emit, json_option
+from toolkit.files import mask
 
 if TYPE_CHECKING:
-    from toolkit.commands.machine_checks import Check
+    from toolkit.commands import Check
 
 _SOURCES = ("toolkit.commands.machine_checks", "tune.doctor")
 

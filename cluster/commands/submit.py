@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands import console, emit, json_option
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -18,11 +18,11 @@ from toolkit.backends.best import Best, BestColumns, Partition, at_most, stored
 from toolkit.backends.blas import one_blas_thread
 from toolkit.backends.equations import EquationBuilder
 from toolkit.backends.half_step import HalfStep
-from toolkit.backends.processors import usable_processors
 from toolkit.backends.rows import Batch, RatingRows
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import BackendError, ConfigError
 from toolkit.predictor import Predictor, Side, predict_pairs
+from toolkit.processors import usable_processors
 
 _T = TypeVar("_T")
 BackendName = Literal["auto", "numpy", "numba", "cupy", "cuda"]

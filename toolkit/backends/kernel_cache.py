@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from toolkit.errors import BackendError
-from toolkit.files.mounts import mounts_are_known, on_local_disk
+from toolkit.files import mounts_are_known, on_local_disk
 
 _CACHE = "CUPY_CACHE_DIR"
 

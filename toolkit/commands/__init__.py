@@ -5,6 +5,22 @@ from __future__ import annotations
 import click
 
 from toolkit.commands.command_group import LazyGroup
+from toolkit.commands.machine_checks import Check, versions
+from toolkit.commands.output import console, emit, json_option
+from toolkit.commands.step_progress import StepProgress, progress
+
+__all__ = [
+    "COMMANDS",
+    "Check",
+    "LazyGroup",
+    "StepProgress",
+    "console",
+    "emit",
+    "json_option",
+    "main",
+    "progress",
+    "versions",
+]
 
 COMMANDS = {
     "fetch": "toolkit.commands.fetch:fetch",

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from toolkit.datasets import RatingsDataset
-    from toolkit.datasets.manifest import FileEntry
+    from toolkit.datasets import FileEntry, RatingsDataset
 
 _BAR = 40  # characters of the longest bar
 _LISTED = 5  # source files, and rejected rows
@@ -46,8 +45,7 @@ def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) ->
       walslab describe data/ml-100k/dataset --verify
       walslab describe data/ml-100k/dataset --plot ml-100k.png
     """
-    from toolkit.datasets import RatingsDataset, statistics
-    from toolkit.datasets.picture import check_picture, draw
+    from toolkit.datasets import RatingsDataset, check_picture, draw, statistics
 
     if plot:
         check_picture(plot)
@@ -188,7 +186,7 @@ def _print_bars(
 
 
 def _print_tables(screen: Console, data: RatingsDataset, quantiles: dict[str, dict[str, int]]) -> None:
-    from toolkit.datasets.manifest import SHARDS
+    from toolkit.datasets import SHARDS
 
     table = _table("training ratings", *next(iter(quantiles.values())))
     for name, each in quantiles.items():

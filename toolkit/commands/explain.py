@@ -41,7 +41,7 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
     Example:
       walslab explain models/first --user 196 --item 318 --titles data/ml-100k/ml-100k.item
     """
-    from toolkit.serving.opening import open_model
+    from toolkit.serving import open_model
 
     fitted = open_model(model)
     explanation = fitted.explain(user, item)

@@ -33,7 +33,7 @@ def export(model: str, format_: str, out: Path, *, overwrite: bool, as_json: boo
       walslab export models/first --format tutorial --out exported
     """
     from toolkit.models import export_tutorial
-    from toolkit.serving.opening import open_model
+    from toolkit.serving import open_model
 
     shapes = export_tutorial(open_model(model), out, overwrite=overwrite)
     screen = console(as_json=as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.output import console, emit, json_option
-from toolkit.commands.progress import progress
+from toolkit.commands.step_progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -142,9 +142,14 @@ def ingest(
       walslab ingest u1.base --split-file test=u1.test --out published
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
-    from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-    from toolkit.ingest.engine_choice import chosen_engine
-    from toolkit.ingest.memory import keep_freed_memory, parse_size
+    from toolkit.ingest import (
+        RatingsSource,
+        SplitRule,
+        chosen_engine,
+        ingest_ratings,
+        keep_freed_memory,
+        parse_size,
+    )
 
     began = time.perf_counter()
     keep_freed_memory()
@@ -204,7 +209,7 @@ def ingest(
 
 
 def _absolute(path: str) -> str:
-    from toolkit.files.address import is_address
+    from toolkit.files import is_address
 
     return path if is_address(path) else os.path.abspath(path)  # noqa: PTH100 - a pattern is no Path
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
-from toolkit.backends import cupy_problem, usable_processors
+from toolkit.processors import usable_processors
 
 
 class Check(TypedDict):
@@ -30,6 +30,9 @@ def versions(packages: Iterable[str]) -> Iterator[Check]:
 
 def checks() -> Iterator[Check]:
     """Check Python, the numeric libraries, the processors and the GPU; all is well without a GPU."""
+    # Only now: other commands must not wait for SciPy.
+    from toolkit.backends import cupy_problem
+
     python = sys.version_info
     yield Check(
         name="python",

@@ -11,7 +11,7 @@ import click
 
 from toolkit.commands.items import Items, model_argument, plain, titles_option
 from toolkit.commands.output import console, emit, json_option
-from toolkit.commands.progress import progress
+from toolkit.commands.step_progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,7 +103,7 @@ def recommend(
       walslab recommend models:/films@champion --all-users --out recs.parquet --min-ratings 5
     """
     from toolkit.recommending import Rule
-    from toolkit.serving.opening import open_model
+    from toolkit.serving import open_model
 
     if (user is not None) + (users is not None) + all_users != 1:
         raise click.UsageError("Name one of --user ID, --users FILE and --all-users.")
@@ -192,7 +192,7 @@ def _write(
     as_json: bool,
 ) -> None:
     from toolkit import recommending
-    from toolkit.serving.opening import open_model
+    from toolkit.serving import open_model
 
     began = time.perf_counter()
     recommending.check_target(out, overwrite=overwrite)

@@ -33,7 +33,7 @@ def similar(model: str, item: str, n: int, min_ratings: int, titles: Path | None
     Example:
       walslab similar models/first --item 50 --titles data/ml-100k/ml-100k.item
     """
-    from toolkit.serving.opening import open_model
+    from toolkit.serving import open_model
 
     fitted = open_model(model)
     row = fitted.items.row(item)

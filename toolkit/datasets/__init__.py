@@ -1,7 +1,28 @@
 """A dataset directory as its readers see it: shards, ids, titles and statistics."""
 
+from toolkit.datasets import statistics
 from toolkit.datasets.dataset import RatingsDataset
 from toolkit.datasets.ids import IdTable
+from toolkit.datasets.manifest import FORMAT, FORMAT_VERSION, SHARDS, FileEntry
+from toolkit.datasets.picture import check_picture, draw
+from toolkit.datasets.splits import SPLIT_NAMES, SPLITS, TEST, TRAIN, VALID, split_number
 from toolkit.datasets.titles import read_titles
 
-__all__ = ["IdTable", "RatingsDataset", "read_titles"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "SHARDS",
+    "SPLITS",
+    "SPLIT_NAMES",
+    "TEST",
+    "TRAIN",
+    "VALID",
+    "FileEntry",
+    "IdTable",
+    "RatingsDataset",
+    "check_picture",
+    "draw",
+    "read_titles",
+    "split_number",
+    "statistics",
+]

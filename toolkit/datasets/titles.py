@@ -14,8 +14,7 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.datasets.ids import IdTable
 from toolkit.errors import ConfigError
-from toolkit.files.address import as_path, error_text
-from toolkit.files.masking import mask
+from toolkit.files import as_path, error_text, mask
 from toolkit.tables import find_column, find_delimiter, lines_of, split_line, split_plainly
 
 # Between the last two, a field in quotes may hold the delimiter and go over several lines. Between the others

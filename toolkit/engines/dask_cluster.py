@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from toolkit.engines.dask_tasks import attempt, holds_tasks, lacks, next_result, nothing, result_of
 from toolkit.engines.threads import Tick
 from toolkit.errors import BackendError, WalslabError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.engines.dask_cluster import Cluster, Words
 from toolkit.errors import BackendError
-from toolkit.files.masking import mask
+from toolkit.files import mask
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -10,16 +10,23 @@ from toolkit.files.address import (
     strip_file_scheme,
 )
 from toolkit.files.hashing import sha256_of
-from toolkit.files.masking import mask
+from toolkit.files.masking import HANDED_OVER, MASK, handed_over, mask, secrets_in
+from toolkit.files.mounts import mounts_are_known, on_local_disk
 from toolkit.files.sizes import size_text
 
 __all__ = [
+    "HANDED_OVER",
+    "MASK",
     "as_path",
     "atomic",
     "error_text",
     "file_system",
+    "handed_over",
     "is_address",
     "mask",
+    "mounts_are_known",
+    "on_local_disk",
+    "secrets_in",
     "sha256_of",
     "size_text",
     "store_errors",

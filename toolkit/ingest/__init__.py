@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from toolkit.ingest.engine_choice import chosen_engine
 from toolkit.ingest.job import ingest_ratings
+from toolkit.ingest.memory import keep_freed_memory, parse_size
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.splitting import SplitRule
 
-__all__ = ["RatingsSource", "SplitRule", "ingest_ratings"]
+__all__ = [
+    "RatingsSource",
+    "SplitRule",
+    "chosen_engine",
+    "ingest_ratings",
+    "keep_freed_memory",
+    "parse_size",
+]

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.arrays import Array, IntArray
-from toolkit.tables.arrow import DistinctIds, array_of
+from toolkit.tables import DistinctIds, array_of
 
 FileEntry: TypeAlias = dict[str, Any]
 """What the manifest says of a file: its path, bytes, checksums, and counts."""

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolkit import __version__
-from toolkit.datasets.manifest import FORMAT, FORMAT_VERSION
-from toolkit.datasets.splits import SPLITS
+from toolkit.datasets import FORMAT, FORMAT_VERSION, SPLITS
 from toolkit.ingest.dataset_files import FileEntry, digest_of
 from toolkit.ingest.options import Options
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.reading.rejections import Rejections
 from toolkit.ingest.sorting.merging import Part
 from toolkit.ingest.sorting.numbering import facts_of_ids
-from toolkit.tables.arrow import DistinctIds
+from toolkit.tables import DistinctIds
 
 _LIBRARIES = ("numpy", "scipy", "pyarrow", "dask")
 

@@ -13,7 +13,7 @@ from toolkit.ingest.reading.blocks import Unit
 from toolkit.ingest.reading.line_numbers import pairs_with_lines
 from toolkit.ingest.sorting.merging import Part
 from toolkit.ingest.sorting.runs import Run
-from toolkit.tables.arrow import DistinctIds
+from toolkit.tables import DistinctIds
 
 
 @dataclass(frozen=True)

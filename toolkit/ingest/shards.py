@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.arrays import Array, IntArray
-from toolkit.datasets.splits import SPLITS, TRAIN
+from toolkit.datasets import SPLITS, TRAIN
 from toolkit.ingest.dataset_files import FileEntry, write_shard
 from toolkit.ingest.sorting.array_files import read_array, write_array
 from toolkit.ingest.sorting.counting import stable_order

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.arrays import IntArray
-from toolkit.datasets.splits import SPLITS, TRAIN
+from toolkit.datasets import SPLITS, TRAIN
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import tasks
 from toolkit.ingest.checkpoints import Checkpoints
@@ -33,7 +33,7 @@ from toolkit.ingest.sorting.numbering import kind_of_all, union
 from toolkit.ingest.sorting.runs import Run
 from toolkit.ingest.splitting.cuts import Splitting, find_cuts, times_of_cuts
 from toolkit.ingest.tasks import UnitResult
-from toolkit.tables.arrow import DistinctIds
+from toolkit.tables import DistinctIds
 
 
 def changed_while_read(source: RatingsSource) -> RatingsError:

@@ -15,7 +15,7 @@ from toolkit.files import mask
 from toolkit.models import Model
 from toolkit.recommending.ranker import Ranker, Rule
 from toolkit.recommending.tasks import WORDS, RankingJob, model_checksum, on_cluster
-from toolkit.serving.opening import is_registered, model_directory
+from toolkit.serving import is_registered, model_directory
 
 Rank = Callable[[Sequence[IntArray]], Generator[Best]]
 """Ranks users that come in parts, as row numbers, and yields the best items of each part in turn."""

@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.arrays import Array, IntArray
 from toolkit.backends import Best
 from toolkit.errors import ConfigError
-from toolkit.tables.arrow import array_of
+from toolkit.tables import array_of
 
 if TYPE_CHECKING:
     from toolkit.models import Model

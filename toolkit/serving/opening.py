@@ -9,8 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from toolkit.errors import ModelError
-from toolkit.files import mask
-from toolkit.files.address import error_text
+from toolkit.files import error_text, mask
 from toolkit.models import Model
 
 _REGISTRY = "models:/"

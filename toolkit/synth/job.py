@@ -14,10 +14,10 @@ import numpy as np
 
 from toolkit.arrays import Array
 from toolkit.config import Range
-from toolkit.datasets.statistics import gini
-from toolkit.engines import usable_processors
+from toolkit.datasets import statistics
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
+from toolkit.processors import usable_processors
 from toolkit.synth.chunk import Chunk, make_chunk
 from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan
@@ -144,7 +144,7 @@ def write_ratings(
         users=n_users,
         items=n_items,
         mean=job.half_stars / 2 / ratings,
-        item_gini=gini(job.item_counts),
+        item_gini=statistics.gini(job.item_counts),
         user_median=float(np.median(plan.degrees(0, n_users))),
         rmse_floor=math.sqrt(job.squared_error / ratings),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.command_group import LazyGroup
+from toolkit.commands import LazyGroup
 
 COMMANDS = {
     "tune": "tune.commands.tune:tune",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands import console, emit, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,8 +64,8 @@ def refit(
       walslab refit first --ensemble 10 --out models/mean
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
-    from toolkit.commands.progress import progress
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.commands import progress
+    from toolkit.datasets import RatingsDataset
     from tune.refitting import refit_best
     from tune.registering import Target
     from tune.study import Study
@@ -81,8 +81,7 @@ def refit(
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     names = None
     if titles:
-        from toolkit.datasets.ids import IdTable
-        from toolkit.datasets.titles import read_titles
+        from toolkit.datasets import IdTable, read_titles
 
         names = read_titles(titles, IdTable(data.item_ids, "item"))
     with progress() as tell:

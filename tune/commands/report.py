@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from tune.metric import SearchMetric
     from tune.results import TrialResult
     from tune.search import Executor
@@ -29,7 +29,7 @@ _LINE = 40  # characters of the line of the best so far
 
 def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as_json: bool) -> None:
     """Run a study's outstanding trials, then print its table, its next commands, and its JSON."""
-    from toolkit.commands.output import console, emit
+    from toolkit.commands import console, emit
     from tune.progress import StudyProgress
     from tune.search import run_study
 

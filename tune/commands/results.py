@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands import console, emit, json_option
 
 if TYPE_CHECKING:
     from tune.study import Study

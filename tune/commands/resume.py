@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.output import json_option
+from toolkit.commands import json_option
 from tune.commands.options import executor_option
 
 
@@ -23,7 +23,7 @@ def resume(study: str, dataset: str | None, *, in_process: bool, as_json: bool) 
     Example:
       walslab resume first
     """
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
     from tune.study import Study
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.commands.output import json_option
+from toolkit.commands import json_option
 from toolkit.errors import ConfigError
 from tune.commands.options import executor_option
 
@@ -98,7 +98,7 @@ def tune(
         spec, trials=trials, concurrency=concurrency, seed=seed, start=list(start) or None
     )
 
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
     from tune.search import create_study, require_same
     from tune.study import Study
@@ -120,7 +120,7 @@ def tune(
 def _extend(
     name: str | None, studies: str, trials: int, dataset: str | None, executor: Executor, *, as_json: bool
 ) -> None:
-    from toolkit.datasets.dataset import RatingsDataset
+    from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
     from tune.study import Study
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
-from toolkit.tables.arrow import DistinctIds, array_of, numbers
+from toolkit.tables import DistinctIds, array_of, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa

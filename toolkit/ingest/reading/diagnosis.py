@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from toolkit.datasets.splits import SPLIT_NAMES, SPLITS, split_number
+from toolkit.datasets import SPLIT_NAMES, SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
@@ -15,8 +15,7 @@ from toolkit.ingest.reading.columns import Columns
 from toolkit.ingest.reading.parsing import closes_quotes, parse
 from toolkit.ingest.reading.rejections import BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import DELIMITERS, is_number, split_line
-from toolkit.tables.arrow import can_be_read_as
+from toolkit.tables import DELIMITERS, can_be_read_as, is_number, split_line
 
 _SHOWN = 80
 _LARGEST = float(np.finfo(np.float32).max)

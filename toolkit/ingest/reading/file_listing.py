@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from toolkit.errors import RatingsError, did_you_mean
-from toolkit.files.address import error_text, is_address
-from toolkit.files.masking import mask
+from toolkit.files import error_text, is_address, mask
 from toolkit.ingest.reading.ratings_file import RatingsFile, file_system, open_raw, read_errors
 
 # The first bytes of a file tell its kind; its name may lie.

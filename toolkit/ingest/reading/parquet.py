@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
-from toolkit.datasets.splits import SPLITS, split_number
+from toolkit.datasets import SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.blocks import Unit
@@ -18,7 +18,7 @@ from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, o
 from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
 from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables.arrow import array_of, flags, numbers
+from toolkit.tables import array_of, flags, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa

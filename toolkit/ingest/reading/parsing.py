@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.arrays import IntArray
-from toolkit.datasets.splits import SPLITS, split_number
+from toolkit.datasets import SPLITS, split_number
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.blocks import BOM, count_lines
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_integers, of_words
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import split_line
-from toolkit.tables.arrow import numbers
+from toolkit.tables import numbers, split_line
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,8 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from toolkit.errors import RatingsError
 from toolkit.files import address as addresses
-from toolkit.files.address import error_text, is_address
-from toolkit.files.masking import mask
+from toolkit.files import error_text, is_address, mask
 
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 # What reading raises for a file that is cut short or damaged, and (RuntimeError) for an encrypted zip.

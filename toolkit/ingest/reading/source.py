@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.datasets.splits import SPLITS, TRAIN
+from toolkit.datasets import SPLITS, TRAIN
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest.reading.column_choice import choose_columns, kind_of_times, position_of
 from toolkit.ingest.reading.file_listing import find_files

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.arrays import IntArray
-from toolkit.tables.arrow import can_be_read_as, numbers
+from toolkit.tables import can_be_read_as, numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa

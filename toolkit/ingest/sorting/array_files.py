@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.arrays import Array
-from toolkit.tables.arrow import DistinctIds, array_of, numbers
+from toolkit.tables import DistinctIds, array_of, numbers
 
 
 def append_array(file: BinaryIO, values: Array) -> None:

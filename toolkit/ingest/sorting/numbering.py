@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.arrays import IntArray
 from toolkit.ingest.reading.columns import KindOfIds, as_text
 from toolkit.ingest.sorting.runs import Run
-from toolkit.tables.arrow import DistinctIds, numbers
+from toolkit.tables import DistinctIds, numbers
 
 # This many ids wait at least before they are merged into the list.
 _BATCH = 1 << 20

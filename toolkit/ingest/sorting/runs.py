@@ -11,7 +11,7 @@ from toolkit.arrays import IntArray
 from toolkit.ingest.reading.columns import Columns, KindOfIds
 from toolkit.ingest.sorting.array_files import append_array, read_array, read_ids, write_array, write_ids
 from toolkit.ingest.sorting.counting import stable_order
-from toolkit.tables.arrow import DistinctIds
+from toolkit.tables import DistinctIds
 
 # Columns of a run, in the order of the file; the last two where they are read.
 _DTYPES = {"items": np.int32, "ratings": np.float32, "times": np.int64, "splits": np.uint8}

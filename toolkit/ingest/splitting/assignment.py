@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.arrays import IntArray
-from toolkit.datasets.splits import TEST, TRAIN, VALID
+from toolkit.datasets import TEST, TRAIN, VALID
 from toolkit.ingest.sorting.counting import stable_order
 from toolkit.ingest.splitting.rule import SplitRule
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.arrays import IntArray
-from toolkit.datasets.splits import SPLITS, TRAIN, VALID
+from toolkit.datasets import SPLITS, TRAIN, VALID
 from toolkit.engines import Engine
 from toolkit.ingest.reading.times import as_written
 from toolkit.ingest.sorting.merging import Part
