@@ -18,7 +18,7 @@ from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
-from toolkit.inputs import checked_number, checked_type, require_callable
+from toolkit.inputs import checked_number, checked_path, checked_type, require_callable
 from toolkit.processors import usable_processors
 
 
@@ -136,18 +136,18 @@ def ingest_ratings(
 
 
 def _check_out(out: str | Path, *, overwrite: bool) -> Path:
-    if not isinstance(out, str | Path):
-        raise ConfigError(f"out must be a path, but got {out!r}")
+    path = checked_path("out", out)
     if not isinstance(overwrite, bool):
         raise ConfigError(f"overwrite must be True or False, but got {overwrite!r}")
     if "://" in str(out):
         raise ConfigError(f"--out must be a directory of this machine or a shared one, but got {out}")
-    out = Path(out)
-    if out.exists() and not overwrite:
-        raise DatasetError(f"{out} exists already: give another --out, or --overwrite")
-    if out.exists() and not (out / "manifest.json").is_file():
-        raise DatasetError(f"{out} exists and is not a dataset, so it is not overwritten: give another --out")
-    return out
+    if path.exists() and not overwrite:
+        raise DatasetError(f"{path} exists already: give another --out, or --overwrite")
+    if path.exists() and not (path / "manifest.json").is_file():
+        raise DatasetError(
+            f"{path} exists and is not a dataset, so it is not overwritten: give another --out"
+        )
+    return path
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:
