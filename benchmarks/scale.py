@@ -52,7 +52,7 @@ from scale_model import (
     training_bytes,
 )
 
-from toolkit.backends.device_share import RESERVE
+from toolkit.backends.gpu_share import RESERVE
 from toolkit.ingest.shards import SHARD_RATINGS
 
 RATINGS = (20_000_000, 100_000_000, 1_000_000_000, 10_000_000_000)

@@ -1,14 +1,14 @@
 """What a large run takes, by arithmetic and by measured rates: its work and its memory.
 
 Every constant names its source; every formula is a function here, once. Memory of a training on a GPU is what
-`toolkit.backends.device_share` asks for before it takes the device. Nothing here was measured on a GPU.
+`toolkit.backends.gpu_share` asks for before it takes the device. Nothing here was measured on a GPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.backends.device_share import RESERVE
+from toolkit.backends.gpu_share import RESERVE
 from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
 from toolkit.ingest.memory import capacity

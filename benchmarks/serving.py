@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends import usable_processors
 from toolkit.config import PRESETS
 from toolkit.models import WALS
 from toolkit.predictor import Side
+from toolkit.processors import usable_processors
 from toolkit.serving import write_mlflow_model
 from toolkit.solver import Factors
 

@@ -29,9 +29,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp  # noqa: TC002 - read by people, in signatures
 
-from toolkit.backends import Backend, usable_processors
+from toolkit.backends import Backend
 from toolkit.config import WALSConfig
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.processors import usable_processors
 from toolkit.solver import Trainer, TrainingData
 from toolkit.synth import write_ratings
 

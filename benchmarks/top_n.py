@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.backends import Backend, largest, usable_processors
+from toolkit.backends import Backend, largest
 from toolkit.predictor import Side
+from toolkit.processors import usable_processors
 
 _ITEMS, _USERS, _RANK, _SEEN = 26_744, 138_493, 64, 144
 Answer = Callable[[], np.ndarray[Any, Any]]

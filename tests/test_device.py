@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from toolkit.backends import CupyBackend, DeviceMemoryError, DeviceShare, cupy_problem, is_out_of_memory
-from toolkit.backends.device_share import RESERVE
+from toolkit.backends.gpu_share import RESERVE
 from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
 from toolkit.errors import BackendError, WalslabError
@@ -212,7 +212,7 @@ def test_errors_that_say_memory_is_short(error, short):
 
 
 def test_module_is_imported_without_cupy(repo_root):
-    code = "import sys, toolkit.backends.device_share; sys.exit('cupy' in sys.modules)"
+    code = "import sys, toolkit.backends.gpu_share; sys.exit('cupy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False).returncode == 0
 
 

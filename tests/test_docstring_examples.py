@@ -10,14 +10,8 @@ import pytest
 import toolkit
 
 EXPORTED = [getattr(toolkit, name) for name in toolkit.__all__]
-# Their examples are still to be written.
-WITHOUT = {"RatingsSource"}
 CLASSES = [
-    pytest.param(
-        exported,
-        id=exported.__name__,
-        marks=[pytest.mark.xfail(strict=True)] if exported.__name__ in WITHOUT else [],
-    )
+    pytest.param(exported, id=exported.__name__)
     for exported in EXPORTED
     if inspect.isclass(exported) and not issubclass(exported, Exception)
 ]

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from import_graph import graph_of
 from ingesting import contents, usual
 
 from toolkit.commands.describe import describe
@@ -321,7 +322,7 @@ def test_options_out_of_range(tmp_path, options):
         ({"memory_bytes": -1}, "memory_bytes must be at least 1, but got -1"),
         ({"memory_bytes": "512MiB"}, "memory_bytes must be a whole number"),
         ({"memory_bytes": 1}, "--memory must be at least"),
-        ({"split": "temporal"}, r"split must be a SplitRule, such as SplitRule\(kind="),
+        ({"split": "temporal"}, r"split must be a SplitRule, but got .temporal.: give SplitRule\(kind="),
         (
             {"split": SplitRule(kind="tempral")},
             "--split must be one of .* but got 'tempral' .did you mean 'temporal'",
@@ -337,7 +338,7 @@ def test_options_out_of_range(tmp_path, options):
         ({"engine": 2}, "engine must be an engine"),
         ({"progress": True}, "progress must be a function"),
         ({"overwrite": "yes"}, "overwrite must be True or False, but got 'yes'"),
-        ({"source": ["r.csv"]}, r"source must be RatingsSource.detect\(\[...\]\)"),
+        ({"source": ["r.csv"]}, r"source must be a RatingsSource, but got .*: give RatingsSource.detect\(\["),
         ({"out": 3}, "out must be a path, but got 3"),
     ],
 )
@@ -361,6 +362,24 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     options = {"shard_ratings": np.int64(40), "block_bytes": np.int32(100), "memory_bytes": np.int64(1 << 30)}
     made = read(tmp_path, GOOD, seed=np.int64(3), **options)
     assert made.manifest["split"]["seed"] == 3
+
+
+def test_the_rooms_of_ingest_import_downwards_alone():
+    rooms = ["reading", "sorting", "splitting", ""]  # and last the files that run the job
+
+    def level(module):
+        return rooms.index(next((room for room in rooms if f"toolkit.ingest.{room}" in f"{module}."), ""))
+
+    graph = {
+        module: {target for target in targets if target.startswith("toolkit.ingest")}
+        for module, targets in graph_of("toolkit").items()
+        if module.startswith("toolkit.ingest.")
+    }
+    upwards = [
+        (one, other) for one, targets in graph.items() for other in targets if level(other) > level(one)
+    ]
+    assert upwards == []
+    assert {level(module) for module in graph} == {0, 1, 2, 3}
 
 
 def test_a_good_line_never_meets_the_diagnosis(tmp_path, monkeypatch):

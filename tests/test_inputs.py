@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
-from toolkit import WALS, Backend, Ensemble, RatingsSource, RunOptions, WALSConfig, ingest_ratings
+from toolkit import WALS, Backend, Ensemble, Model, RatingsSource, RunOptions, WALSConfig, ingest_ratings
 from toolkit.errors import ConfigError, ModelError, NotFittedError, RatingsError, UnknownIdError, WalslabError
+from toolkit.evaluation import rank
 from toolkit.inputs import checked_ratings
-from toolkit.solver import TrainingData
+from toolkit.solver import Trainer, TrainingData
 
 FORMATS = [
     *(sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.csc_array, sp.coo_matrix, sp.coo_array),
@@ -151,6 +152,8 @@ DOORS = {
     "from_factors": lambda m, bad: WALS.from_factors(m.factors, bad),
     "best_of": lambda m, bad: m.best_of(m.factors.users, hidden=[bad]),
     "TrainingData": lambda _, bad: TrainingData(bad, backend=Backend(1)),
+    "rank": lambda m, bad: rank(m.factors, bad),
+    "rank, seen": lambda m, bad: rank(m.factors, m.rated, seen=[bad]),
 }
 
 
@@ -367,3 +370,30 @@ def test_a_dataset_brings_its_own_ids(tmp_path):
             ConfigError, match="a dataset brings its own ids: leave user_ids and item_ids out"
         ):
             WALS(CONFIG, RunOptions(threads=1)).fit(data, **arguments)
+
+
+def data_of(model):
+    return TrainingData(model.rated, backend=Backend(1))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m: TrainingData(m.rated, backend="numpy"), "backend must be a Backend, but got 'numpy'"),
+        (lambda m: TrainingData(m.rated, backend=Backend(1), dtype="int8"), "dtype must be one of float32"),
+        (lambda m: Trainer(m.rated, CONFIG), "data must be a TrainingData"),
+        (lambda m: Trainer(data_of(m), {}), "config must be a WALSConfig"),
+        (
+            lambda m: Trainer(TrainingData(m.rated, backend=Backend(1)), CONFIG, seed=-1),
+            "seed must be at least 0",
+        ),
+        (lambda m: rank(m.factors, m.rated, k="10"), "k must be a whole number"),
+        (lambda m: rank(m.factors, m.rated[:3]), "held_out must be of 15 users and 11 items"),
+        (lambda _: Model.load(3), "path must be a path, but got 3"),
+        (lambda m: m.save(b"model"), "path must be a path, but got b'model'"),
+        (lambda m: m.save(""), "path must be a path, but got ''"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(model, call, text):
+    with pytest.raises(ConfigError, match=text):
+        call(model)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
-    "Backend": "toolkit.backends.base",
+    "Backend": "toolkit.backends",
     "Ensemble": "toolkit.models",
     "Model": "toolkit.models",
     "PRESETS": "toolkit.config",
     "RatingsDataset": "toolkit.datasets",
     "RatingsSource": "toolkit.ingest",
     "RunOptions": "toolkit.config",
-    "Trainer": "toolkit.solver.trainer",
+    "Trainer": "toolkit.solver",
     "WALS": "toolkit.models",
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",

@@ -10,12 +10,11 @@ from toolkit.backends.base import Backend, BackendName
 from toolkit.backends.best import Best, at_most, largest
 from toolkit.backends.cuda import CudaBackend
 from toolkit.backends.cupy import CupyBackend, cupy_problem
-from toolkit.backends.device_share import DeviceMemoryError, DeviceShare, device_share, is_out_of_memory
 from toolkit.backends.equations import EquationBuilder, Equations
+from toolkit.backends.gpu_share import DeviceMemoryError, DeviceShare, device_share, is_out_of_memory
 from toolkit.backends.half_step import HalfStep
 from toolkit.backends.kernel_cache import keep_kernels_locally
 from toolkit.backends.numba import NumbaBackend
-from toolkit.backends.processors import usable_processors
 from toolkit.backends.rows import Batch, RatingRows
 
 __all__ = [
@@ -38,5 +37,4 @@ __all__ = [
     "is_out_of_memory",
     "keep_kernels_locally",
     "largest",
-    "usable_processors",
 ]

@@ -6,25 +6,19 @@ Other backends are subclasses. They override the operations that they do better,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from toolkit.arrays import Array, ArrayModule, DeviceArray, DType, Ratings
-from toolkit.backends.best import Best, BestColumns, Partition, at_most, stored
-from toolkit.backends.blas import one_blas_thread
+from toolkit.arrays import DeviceArray, Ratings
 from toolkit.backends.equations import EquationBuilder
 from toolkit.backends.half_step import HalfStep
-from toolkit.backends.processors import usable_processors
+from toolkit.backends.ranking import RankingDevice
 from toolkit.backends.rows import Batch, RatingRows
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import BackendError, ConfigError
 from toolkit.predictor import Predictor, Side, predict_pairs
 
-_T = TypeVar("_T")
 BackendName = Literal["auto", "numpy", "numba", "cupy", "cuda"]
 # What is tried, in this order, before NumPy, where a name is only preferred.
 _PREFERRED: dict[str, tuple[str, ...]] = {
@@ -36,11 +30,9 @@ _PREFERRED: dict[str, tuple[str, ...]] = {
 }
 # Pairs gathered at once, so that two factor rows for each of them are the only large temporaries.
 _PAIRS = 1 << 16
-# Users of a batch, at least, where there are more items than a batch has scores for.
-_RANKED_ROWS = 64
 
 
-class Backend:
+class Backend(RankingDevice):
     """NumPy, and what the solver and the ranking ask of an array module.
 
     Parameters
@@ -83,14 +75,6 @@ class Backend:
         # A subclass with a name of its own is one that can be asked for by name.
         if "name" in cls.__dict__:
             Backend._kinds[cls.name] = cls
-
-    def __init__(self, threads: int = 0) -> None:
-        threads = RunOptions(threads=threads).threads
-        self.xp: ArrayModule = np
-        self.threads = threads or usable_processors()
-        # A batch should stay in the cache.
-        self.batch_entries, self.batch_rows = 1 << 15, 1 << 9
-        self.batch_bytes, self.batch_scores = 1 << 26, 1 << 21
 
     @classmethod
     def problem(cls) -> str | None:
@@ -139,21 +123,6 @@ class Backend:
         _kind(name)
         usable = (kind for kind in map(_kind, _PREFERRED[name]) if kind.problem() is None)
         return next(usable, Backend)(threads)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(threads={self.threads})"
-
-    def asarray(self, array: npt.ArrayLike, dtype: DType | None = None) -> DeviceArray:
-        """Return `array` on the device of this backend, without a copy where none is needed."""
-        return self.xp.asarray(array, dtype=dtype)  # type: ignore[no-any-return]
-
-    def to_numpy(self, array: DeviceArray) -> Array:
-        """Return `array` in host memory."""
-        return np.asarray(array)
-
-    def side(self, side: Side, dtype: DType | None = None) -> Side:
-        """Return factors and biases on the device of this backend."""
-        return Side(self.asarray(side.factors, dtype), self.asarray(side.bias, dtype))
 
     def rows(self, matrix: Ratings, dtype: str = "float32") -> RatingRows:
         """Return ratings laid out for this backend.
@@ -276,7 +245,7 @@ class Backend:
     def _within(self, rows: RatingRows, bytes_per_row: Callable[[int], int]) -> list[Batch]:
         return rows.batches_within(bytes_per_row, self.batch_bytes)
 
-    # ------------------------------------------------------------------------------------ measuring, ranking
+    # ------------------------------------------------------------------------------------ measuring
 
     def squared_errors(
         self, predictor: Predictor, users: DeviceArray, items: DeviceArray, ratings: DeviceArray
@@ -307,95 +276,6 @@ class Backend:
     ) -> float:
         error = (predict_pairs(predictor, users, items, self.xp) - ratings).astype("float64")
         return float(error @ error)
-
-    def top_n(
-        self, users: Side, items: Side, n: int, *, mean: float = 0.0, hidden: Sequence[Ratings] = ()
-    ) -> Best:
-        """Return the n best items of each user.
-
-        Memory is that of the factors, of the answer, and of `batch_scores` scores a thread.
-
-        Parameters
-        ----------
-        users, items : Side
-            Factors, shape (n_users, k) and (n_items, k), and biases, on the device of this backend.
-        n : int
-            How many items; more than there are counts as all.
-        mean : float, default 0.0
-            Is added to the scores.
-        hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
-            Items that are stored in the row of a user are left out.
-
-        Returns
-        -------
-        Best
-            In host memory.
-
-        Raises
-        ------
-        ConfigError
-            When `n` is below 1.
-        """
-        n_users, n_items = len(users.factors), len(items.factors)
-        n = at_most(n, n_items)
-        best = np.full((n_users, n), -1, np.int64)
-        scores = np.full((n_users, n), np.nan, users.factors.dtype)
-        # Enough users share a product that it is not as slow as reading the items' factors.
-        width = min(n_items, max(1, self.batch_scores // max(1, min(_RANKED_ROWS, n_users))))
-        step = max(1, self.batch_scores // max(width, 1))
-        batches = [slice(begin, begin + step) for begin in range(0, n_users, step)] if n else []
-
-        def rank(part: slice) -> None:
-            own = users.factors[part]
-            kept = self._best_columns(len(own), n, own.dtype)
-            rows, columns = stored(hidden, part, by_column=width < n_items)
-            for begin in range(0, n_items, width):
-                end = min(begin + width, n_items)
-                piece = own @ items.factors[begin:end].T
-                here = slice(*np.searchsorted(columns, (begin, end))) if width < n_items else slice(None)
-                piece[self.asarray(rows[here]), self.asarray(columns[here] - begin)] = -self.xp.inf
-                kept.push(piece, items.bias[begin:end], begin)
-            chosen, values = map(self.to_numpy, kept.result())
-            real = np.isfinite(values)
-            best[part] = np.where(real, chosen, -1)
-            # The user's bias and the mean are the same for all items, so they are added last.
-            values = values + self.to_numpy(users.bias[part])[:, None] + mean
-            scores[part] = np.where(real, values, np.nan)
-
-        # A single batch may use all threads of BLAS.
-        self.each(rank, batches, blas_threads=len(batches) <= 1)
-        return Best(best, scores)
-
-    def _best_columns(self, rows: int, n: int, dtype: DType) -> BestColumns:
-        """Return what keeps the n best columns of some rows of scores."""
-        return Partition(rows, n, dtype, self.xp)
-
-    # ------------------------------------------------------------------------------------ threads
-
-    def each(self, work: Callable[[_T], None], batches: Sequence[_T], *, blas_threads: bool = False) -> None:
-        """Call `work` with every batch, on `threads` threads where there are several batches.
-
-        Parameters
-        ----------
-        work : callable
-            Is called with a batch.
-        batches : sequence
-            What it is called with.
-        blas_threads : bool, default False
-            Whether BLAS may use threads of its own beside these.
-        """
-        with nullcontext() if blas_threads else self.one_blas_thread():
-            if self.threads == 1 or len(batches) <= 1:
-                for batch in batches:
-                    work(batch)
-                return
-            with ThreadPoolExecutor(min(self.threads, len(batches))) as pool:
-                for _ in pool.map(work, batches):
-                    pass
-
-    def one_blas_thread(self) -> AbstractContextManager[None]:
-        """Return a context in which BLAS does not start threads of its own."""
-        return one_blas_thread()
 
 
 Backend._kinds["numpy"] = Backend  # noqa: SLF001 - it is no subclass of itself

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.output import console, emit, json_option
-from toolkit.commands.progress import progress
+from toolkit.commands.step_progress import progress
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:

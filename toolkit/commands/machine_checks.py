@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
+from toolkit.processors import usable_processors
+
 
 class Check(TypedDict):
     """The result of one check; `fix` says what to do when `ok` is false."""
@@ -29,7 +31,7 @@ def versions(packages: Iterable[str]) -> Iterator[Check]:
 def checks() -> Iterator[Check]:
     """Check Python, the numeric libraries, the processors and the GPU; all is well without a GPU."""
     # Only now: other commands must not wait for SciPy.
-    from toolkit.backends import cupy_problem, usable_processors
+    from toolkit.backends import cupy_problem
 
     python = sys.version_info
     yield Check(

@@ -11,7 +11,7 @@ import click
 
 from toolkit.commands.items import Items, model_argument, plain, titles_option
 from toolkit.commands.output import console, emit, json_option
-from toolkit.commands.progress import progress
+from toolkit.commands.step_progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from toolkit.commands.output import console, emit, json_option
-from toolkit.commands.progress import progress
+from toolkit.commands.step_progress import progress
 
 
 @click.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from toolkit.engines.dask_cluster import Cluster, Words
 from toolkit.engines.dask_connection import cluster_at, cluster_of_gpus
-from toolkit.engines.processors import usable_processors
 from toolkit.engines.threads import Engine, Threads, Tick
 
 __all__ = [
@@ -15,5 +14,4 @@ __all__ = [
     "Words",
     "cluster_at",
     "cluster_of_gpus",
-    "usable_processors",
 ]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from toolkit.evaluation.ranking import Ranking, rank
-from toolkit.evaluation.rmse import Pairs, pairs_on, rmse
+from toolkit.evaluation.rating_errors import Pairs, pairs_on, rmse
 
 __all__ = ["Pairs", "Ranking", "pairs_on", "rank", "rmse"]

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from toolkit.arrays import AnySparse
 from toolkit.backends import Backend
 from toolkit.errors import ConfigError
+from toolkit.inputs import checked_number, checked_ratings
 from toolkit.predictor import Predictor
 
 
@@ -38,7 +39,7 @@ class Ranking(NamedTuple):
 
 
 def rank(
-    factors: Predictor,
+    predictor: Predictor,
     held_out: AnySparse,
     *,
     seen: Sequence[AnySparse] = (),
@@ -50,7 +51,7 @@ def rank(
 
     Parameters
     ----------
-    factors : Predictor
+    predictor : Predictor
         Fitted numbers, on the device of `backend`.
     held_out : scipy.sparse matrix, shape (n_users, n_items)
         Ratings that were not trained on.
@@ -72,15 +73,22 @@ def rank(
     Raises
     ------
     ConfigError
-        When `k` is below 1.
+        When `k` is below 1, or a matrix has another shape than the predictor.
+    RatingsError
+        When a matrix is not one of finite ratings, each pair once.
     """
-    if k < 1:
-        raise ConfigError(f"k must be at least 1, but got {k}")
+    k = checked_number("k", k, 1)
     backend = backend or Backend(threads=1)
-    wanted = sp.csr_matrix(held_out)
+    wanted = checked_ratings(held_out, name="held_out")
     if relevant is not None:
         wanted = _at_least(wanted, relevant)
-    hidden = [sp.csr_matrix(matrix) for matrix in seen]
+    hidden = [checked_ratings(matrix, name="seen") for matrix in seen]
+    shape = (len(predictor.users.bias), len(predictor.items.bias))
+    for name, matrix in (("held_out", wanted), *(("seen", matrix) for matrix in hidden)):
+        if matrix.shape != shape:
+            raise ConfigError(
+                f"{name} must be of {shape[0]} users and {shape[1]} items, but is {matrix.shape}"
+            )
     users = np.flatnonzero(np.diff(wanted.indptr))
     if not len(users):
         return Ranking(np.nan, np.nan, 0.0, 0)
@@ -94,8 +102,8 @@ def rank(
     recommended = np.zeros(n_items, np.bool_)
     for begin in range(0, len(users), step):
         part = users[begin : begin + step]
-        own = factors.users.at(backend.asarray(part))
-        best = backend.top_n(own, factors.items, k, hidden=[matrix[part] for matrix in hidden]).items
+        own = predictor.users.at(backend.asarray(part))
+        best = backend.top_n(own, predictor.items, k, hidden=[matrix[part] for matrix in hidden]).items
         real = best >= 0
         recommended[best[real]] = True
         truth = np.zeros((len(part), n_items), np.bool_)

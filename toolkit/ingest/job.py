@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from toolkit import __version__
 from toolkit.datasets import RatingsDataset
-from toolkit.engines import Engine, Threads, usable_processors
+from toolkit.engines import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.files import atomic
 from toolkit.ingest.checkpoints import FOLDER, Checkpoints, Progress, can_resume
@@ -20,7 +18,8 @@ from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
-from toolkit.inputs import checked_number
+from toolkit.inputs import checked_number, checked_path, checked_type, require_callable
+from toolkit.processors import usable_processors
 
 
 def ingest_ratings(
@@ -89,13 +88,14 @@ def ingest_ratings(
     BackendError
         When the engine cannot do the work.
     """
-    if not isinstance(source, RatingsSource):
-        raise ConfigError(f"source must be RatingsSource.detect([...]), but got {source!r}")
+    checked_type("source", source, RatingsSource, 'RatingsSource.detect(["ratings.csv"])')
     options = Options(SplitRule() if split is None else split, duplicates, transform, bad_rows, shard_ratings)
     budget = default_budget() if memory_bytes is None else checked_number("memory_bytes", memory_bytes, 1)
     if block_bytes is not None:
         block_bytes = checked_number("block_bytes", block_bytes, 1)
-    _check_objects(engine, progress)
+    if engine is not None and not all(callable(getattr(engine, name, None)) for name in ("map", "check")):
+        raise ConfigError(f"engine must be an engine such as toolkit.engines.Threads(2), but got {engine!r}")
+    require_callable("progress", progress)
     check_columns(source, options.split)
     out = _check_out(out, overwrite=overwrite)
     allowed = capacity(
@@ -135,28 +135,19 @@ def ingest_ratings(
     return RatingsDataset.open(out)
 
 
-def _check_objects(engine: Any, progress: Any) -> None:
-    if engine is not None and not callable(getattr(engine, "map", None)):
-        raise ConfigError(f"engine must be an engine such as toolkit.engines.Threads(2), but got {engine!r}")
-    if progress is not None and not isinstance(progress, Callable):  # type: ignore[arg-type]
-        raise ConfigError(
-            f"progress must be a function of stage, tasks done and all tasks, but got {progress!r}"
-        )
-
-
 def _check_out(out: str | Path, *, overwrite: bool) -> Path:
-    if not isinstance(out, str | Path):
-        raise ConfigError(f"out must be a path, but got {out!r}")
+    path = checked_path("out", out)
     if not isinstance(overwrite, bool):
         raise ConfigError(f"overwrite must be True or False, but got {overwrite!r}")
     if "://" in str(out):
         raise ConfigError(f"--out must be a directory of this machine or a shared one, but got {out}")
-    out = Path(out)
-    if out.exists() and not overwrite:
-        raise DatasetError(f"{out} exists already: give another --out, or --overwrite")
-    if out.exists() and not (out / "manifest.json").is_file():
-        raise DatasetError(f"{out} exists and is not a dataset, so it is not overwritten: give another --out")
-    return out
+    if path.exists() and not overwrite:
+        raise DatasetError(f"{path} exists already: give another --out, or --overwrite")
+    if path.exists() and not (path / "manifest.json").is_file():
+        raise DatasetError(
+            f"{path} exists and is not a dataset, so it is not overwritten: give another --out"
+        )
+    return path
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:

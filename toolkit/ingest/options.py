@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from toolkit.errors import ConfigError
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.sorting import DUPLICATES, TRANSFORMS, Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
-from toolkit.inputs import checked_number, checked_word
+from toolkit.inputs import checked_number, checked_type, checked_word
 
 BadRows = Literal["error", "drop"]
 BAD_ROWS: tuple[BadRows, ...] = ("error", "drop")
@@ -47,12 +47,7 @@ class Options:
     shard_ratings: int
 
     def __post_init__(self) -> None:
-        split: Any = self.split
-        if not isinstance(split, SplitRule):
-            raise ConfigError(
-                f'split must be a SplitRule, such as SplitRule(kind="temporal"), but got {split!r}'
-            )
-        split.check()
+        checked_type("split", self.split, SplitRule, 'SplitRule(kind="temporal")').check()
         checked_word("--duplicates", self.duplicates, DUPLICATES)
         checked_word("--transform", self.transform, TRANSFORMS)
         checked_word("--bad-rows", self.bad_rows, BAD_ROWS)

@@ -6,6 +6,7 @@ import json
 import numbers
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -65,6 +66,19 @@ def checked_list(name: str, values: object, kinds: tuple[type, ...], example: st
     if odd:
         raise ConfigError(f"{name} must be a list such as {example}, but holds {odd[0]!r:.80}")
     return elements
+
+
+def checked_path(name: str, value: object) -> Path:
+    """Return a path as a `Path`.
+
+    Raises
+    ------
+    ConfigError
+        When `value` is neither a text nor a path, or an empty text.
+    """
+    if not isinstance(value, str | Path) or not str(value):
+        raise ConfigError(f"{name} must be a path, but got {value!r:.80}")
+    return Path(value)
 
 
 def checked_type(name: str, value: object, wanted: type[_T], example: str) -> _T:

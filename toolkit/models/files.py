@@ -14,7 +14,7 @@ from toolkit.arrays import Array
 from toolkit.datasets import IdTable
 from toolkit.errors import ModelError
 from toolkit.files import atomic
-from toolkit.inputs import structure_problem
+from toolkit.inputs import checked_path, structure_problem
 from toolkit.models.fitted import Fitted, Training
 from toolkit.predictor import Predictor
 from toolkit.solver import Factors, read_array, read_meta
@@ -62,7 +62,7 @@ def write(
     ModelError
         When `path` exists and `overwrite` is false, or it is not a model directory.
     """
-    rated, titles = fitted.rated, fitted.titles
+    path, rated, titles = checked_path("path", path), fitted.rated, fitted.titles
     arrays = (
         *(fitted.users.ids, fitted.items.ids, fitted.item_counts),
         *(rated.indptr, rated.indices, rated.data),

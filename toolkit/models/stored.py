@@ -11,7 +11,7 @@ from toolkit.arrays import Array, IntArray, Ratings
 from toolkit.config import RunOptions
 from toolkit.datasets import IdTable
 from toolkit.errors import ModelError, NotFittedError
-from toolkit.inputs import checked_facts, checked_titles
+from toolkit.inputs import checked_facts, checked_path, checked_titles
 from toolkit.models import files
 from toolkit.models.fitted import Fitted
 from toolkit.predictor import Predictor
@@ -137,10 +137,12 @@ class StoredModel(ABC):
 
         Raises
         ------
+        ConfigError
+            When `path` is no path.
         ModelError
             When the directory is not a complete model of this kind and format version.
         """
-        path = Path(path)
+        path = checked_path("path", path)
         header = files.read_header(path)
         try:
             (kind,) = (kind for words, kind in _KINDS.items() if words <= header.keys())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.solver import stopping
 from toolkit.solver.factors import Factors, read_array, read_meta
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve
-from toolkit.solver.objective import objective
+from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.trainer import Trainer
 from toolkit.solver.training_data import TrainingData

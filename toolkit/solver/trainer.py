@@ -12,6 +12,7 @@ from toolkit.backends import RatingRows
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.evaluation import rmse
+from toolkit.inputs import checked_number, checked_type
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
 from toolkit.solver.normal import half_step, solve
@@ -40,6 +41,11 @@ class Trainer:
     factors : Factors
         The current factors, on the device of `data`.
 
+    Raises
+    ------
+    ConfigError
+        When an argument is of another kind, or `seed` is below 0.
+
     Examples
     --------
     >>> import scipy.sparse as sp
@@ -53,8 +59,9 @@ class Trainer:
     """
 
     def __init__(self, data: TrainingData, config: WALSConfig, *, seed: int = 0) -> None:
-        self.data = data
-        self.config = config
+        self.data = checked_type("data", data, TrainingData, "TrainingData(ratings, backend=backend)")
+        self.config = checked_type("config", config, WALSConfig, "WALSConfig(factors=32)")
+        seed = checked_number("seed", seed, 0)
         backend, k = data.backend, config.factors
         # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. The
         # squared length of a row is 1 on average, whatever k is.

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from toolkit.arrays import AnySparse, DeviceArray, IntArray, Ratings
 from toolkit.backends import Backend
 from toolkit.errors import RatingsError
-from toolkit.inputs import checked_ratings
+from toolkit.inputs import checked_ratings, checked_type, checked_word
 
 
 class TrainingData:
@@ -40,6 +40,8 @@ class TrainingData:
 
     Raises
     ------
+    ConfigError
+        When `backend` or `dtype` is of another kind.
     RatingsError
         When there is no rating, one is not finite, or a pair occurs twice.
     """
@@ -52,6 +54,8 @@ class TrainingData:
         backend: Backend,
         dtype: str = "float32",
     ) -> None:
+        checked_type("backend", backend, Backend, 'Backend.require("numpy")')
+        checked_word("dtype", dtype, ("float32", "float64"))
         by_user = checked_ratings(by_user, dtype)
         if by_user.nnz == 0:
             raise RatingsError("the training set must hold at least one rating, but it is empty")

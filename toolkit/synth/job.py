@@ -15,9 +15,9 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.config import Range
 from toolkit.datasets import statistics
-from toolkit.engines import usable_processors
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
+from toolkit.processors import usable_processors
 from toolkit.synth.chunk import Chunk, make_chunk
 from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan

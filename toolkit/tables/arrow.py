@@ -44,7 +44,7 @@ def flags(array: pa.BooleanArray) -> Array:
 
 
 def array_of(values: Array) -> pa.Array:
-    """Return whole numbers of NumPy as an Arrow array of the same width."""
+    """Return numbers of NumPy as an Arrow array of the same type."""
     import pyarrow as pa
 
     values = np.ascontiguousarray(values)
