@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hypothesis import settings
 from toolkit.backends import Backend, cupy_problem
 from toolkit.config import GPU_BACKENDS
 
+# Where CuPy is not installed, no test of it is collected.
+INSTALLED = ("numpy", "numba", *(GPU_BACKENDS if importlib.util.find_spec("cupy") else ()))
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
 # A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk.
@@ -26,16 +29,16 @@ def pytest_addoption(parser):
         "--backend",
         choices=("numpy", "numba", *GPU_BACKENDS, "all"),
         default="all",
-        help="array backend under test. all (default): all four; tests of cupy and cuda are listed as "
-        "skipped where no device answers. cupy, cuda: a missing device is a failure, so that no GPU job can "
-        "pass without one",
+        help="array backend under test. all (default): those that are installed; tests of cupy and cuda are "
+        "listed as skipped where no device answers. cupy, cuda: a missing device is a failure, so that no "
+        "GPU job can pass without one",
     )
 
 
 def pytest_generate_tests(metafunc):
     if "backend_name" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--backend")
-        names = ("numpy", "numba", *GPU_BACKENDS) if chosen == "all" else (chosen,)
+        names = INSTALLED if chosen == "all" else (chosen,)
         params = [pytest.param(n, marks=pytest.mark.gpu) if n in GPU_BACKENDS else n for n in names]
         metafunc.parametrize("backend_name", params, scope="session")
 

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 from tune.study.study import Study
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SECRET = "s3cret-key-of-the-store"
 HANDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 SPEC = """
@@ -194,7 +194,6 @@ def check_record(site, name, trials, patch):
         assert {"factors/factors.json", "factors/user_factors.npy"} <= files
 
 
-@pytest.mark.slow
 def test_study_outlives_a_node_and_the_mlflow_server_and_is_not_run_again(site):
     with pytest.MonkeyPatch.context() as patch, Watch(SECRET, ADMIN, site.ray.token.read_text()) as watch:
         job = site.tune("first", 48, wait=False)
@@ -219,7 +218,6 @@ def test_study_outlives_a_node_and_the_mlflow_server_and_is_not_run_again(site):
     assert watch.seen == set()
 
 
-@pytest.mark.slow
 def test_driver_that_is_killed_goes_on_when_it_is_submitted_again(site):
     with pytest.MonkeyPatch.context() as patch:
         job = site.tune("second", 16, wait=False)
@@ -257,7 +255,6 @@ def test_what_cannot_work_is_said_with_the_exit_code_of_the_command(site, words,
     assert re.search(told, output.replace("\n", " ")), output
 
 
-@pytest.mark.slow
 def test_plain_line_of_ray_does_the_same(site):
     told = subprocess.run(
         [

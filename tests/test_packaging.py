@@ -56,6 +56,7 @@ def wheel(tmp_path_factory):
         yield archive
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in wheel.namelist()}
     (info,) = (top for top in tops if top.endswith(".dist-info"))
@@ -69,6 +70,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     assert [name for name in wheel.namelist() if "test" in name.lower()] == []
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_packages(wheel):
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     wanted = {
@@ -81,6 +83,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
     assert wanted - set(wheel.namelist()) == set()
 
 
+@pytest.mark.slow
 def test_the_wheel_declares_the_command_the_licence_and_the_version(wheel):
     (info,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     assert "walslab = cluster.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()

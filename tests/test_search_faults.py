@@ -363,6 +363,7 @@ SHORT = [
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_a_few_faults_lose_and_repeat_nothing(tmp_path):
     seed = int(os.environ.get("WALSLAB_FAULT_SEED", "0"))
     assert_harmless(run(tmp_path, SHORT, seed), len(SHORT))

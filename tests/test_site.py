@@ -128,6 +128,7 @@ def site(tmp_path_factory):
     return {path.relative_to(out).as_posix(): Site(path) for path in out.rglob("*.html")}, out
 
 
+@pytest.mark.slow
 def test_site_builds_strictly_and_has_every_page(site):
     pages, _ = site
     wanted = {
@@ -141,6 +142,7 @@ def test_site_builds_strictly_and_has_every_page(site):
     assert wanted | outside | {"reference/commands.html"} <= set(pages)
 
 
+@pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere(site):
     pages, out = site
     lost = []
@@ -162,11 +164,13 @@ def test_every_link_of_the_site_leads_somewhere(site):
     assert lost == []
 
 
+@pytest.mark.slow
 def test_site_loads_nothing_from_elsewhere(site):
     pages, _ = site
     assert [(name, load) for name, page in pages.items() for load in page.loads if "//" in load] == []
 
 
+@pytest.mark.slow
 def test_formulas_are_mathml(site):
     pages, out = site
     assert "math" in pages["objective.html"].tags
@@ -177,6 +181,7 @@ def test_formulas_are_mathml(site):
     assert re.findall(r"<m[ion][^>]*>\\[a-z]+", text) == []
 
 
+@pytest.mark.slow
 def test_every_command_and_option_is_in_the_reference(site):
     _, out = site
     text = (out / "reference/commands.html").read_text(encoding="utf-8")
@@ -188,6 +193,7 @@ def test_every_command_and_option_is_in_the_reference(site):
                 assert parameter.opts[0] in text, (name, parameter.opts)
 
 
+@pytest.mark.slow
 def test_every_public_name_is_in_the_reference(site):
     import toolkit
     import tune
@@ -201,6 +207,7 @@ def test_every_public_name_is_in_the_reference(site):
     assert [name for name in WALSConfig.valid() if name not in text] == []
 
 
+@pytest.mark.slow
 def test_search_index_knows_the_pages(site):
     _, out = site
     index = json.loads((out / "search/search_index.json").read_text(encoding="utf-8"))
