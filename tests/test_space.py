@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import optuna
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.config import WALSConfig
@@ -139,11 +139,23 @@ def test_one_value_is_no_search(domain):
     scale=st.sampled_from(SCALES),
     share=st.floats(0, 1),
 )
-@example(0.9999999999999999, 2.0, "reverse_log", 0.5)
 def test_number_that_was_sampled_is_found_again_to_the_last_digit(low, factor, scale, share):
     domain = Interval(low, low * factor, scale)
     value = domain.decode(low + share * (low * factor - low))
     assert domain.decode(domain.encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.9999999999999999, 1.9999999999999998), (1.491493615671061, 524286.6334303419), (1e-100, 1.0)],
+)
+def test_number_from_beyond_an_end_is_found_again(low, high):
+    domain = Interval(low, high, "reverse_log")
+    distribution = domain.to_optuna()
+    for raw in (distribution.low, *np.linspace(low, high, 501), distribution.high):
+        value = domain.decode(float(raw))
+        assert distribution._contains(domain.encode(value))
+        assert domain.decode(domain.encode(value)) == value
 
 
 @given(
@@ -259,6 +271,13 @@ NAMES = ", ".join(WALSConfig.valid())
             (
                 "space.factors.scale must be one of linear, log, reverse_log, but got 'logarithm' "
                 "(did you mean 'log'?)"
+            ),
+        ),
+        (
+            {"regularization": {"low": 0.5, "high": 0.5000000001}},
+            (
+                "space.regularization: low and high must be equal or farther apart, "
+                "but got (low=0.5, high=0.5000000001)"
             ),
         ),
         (

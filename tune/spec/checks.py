@@ -14,7 +14,8 @@ from pydantic import PlainValidator, TypeAdapter, ValidationError
 from toolkit.config import Choice, Range
 from toolkit.errors import SpecError, did_you_mean
 
-# A line of a message is cut in the middle when it is longer.
+# What a message holds at most: lines, and characters of a line, which is cut in the middle.
+_LINES = 50
 _LINE = 600
 
 COUNT = Range(1, 100_000, integer=True)
@@ -42,8 +43,14 @@ class MistakesError(SpecError):
 
 def spec_error(source: str, lines: Iterable[str]) -> SpecError:
     """Return the error that lists the mistakes of a file."""
-    short = [_cut(line.removeprefix(".")) for line in lines]
-    return SpecError(f"{source} has {len(short)} mistake(s):\n  " + "\n  ".join(short))
+    texts = [line.removeprefix(".") for line in lines]
+    short = [
+        text if len(text) <= _LINE else f"{text[: _LINE // 2]} … {text[-_LINE // 3 :]}"
+        for text in texts[:_LINES]
+    ]
+    if len(texts) > _LINES:
+        short.append(f"and {len(texts) - _LINES} more")
+    return SpecError(f"{source} has {len(texts)} mistake(s):\n  " + "\n  ".join(short))
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,3 @@ def key_text(key: object) -> str:
     """Return a key as messages show it: on one line, and with nothing that a terminal cannot print."""
     text = str(key)
     return text if text.isprintable() else ascii(key)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= _LINE else f"{line[: _LINE // 2]} … {line[-_LINE // 3 :]}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
 
 # What a specification never comes near to, and what is read in a second.
-_BYTES = 1 << 17
+_BYTES = 1 << 16
 _LEVELS = 20
 _VALUES = 10_000
 # Python writes no whole number of more than 4300 digits, so no message could show it.
@@ -83,14 +83,14 @@ def parse(text: str, source: str) -> object:
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         if isinstance(error, _DuplicateKeyOfYAMLError):
             raise SpecError(f"{source} has {error.problem}: keep one of them") from None
-        raise SpecError(
-            f"{source} is neither YAML nor JSON: {error.problem or error.context}{where}"
-        ) from None
+        reason = f"{error.problem or error.context}{where}"
     except RecursionError:
         raise _too_deep(source) from None
-    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
-        # Values that do not fit their tag, such as `!!int x`, reach us as these.
-        raise SpecError(f"{source} is neither YAML nor JSON: {str(error).splitlines()[:1]}") from error
+    except YAMLError as error:  # a character that YAML forbids
+        reason = str(error).partition("\n")[0]
+    except (ValueError, LookupError, TypeError, AttributeError):  # as `!!int x` and 5,000 digits
+        reason = "a value does not fit its tag, or has thousands of digits"
+    raise SpecError(f"{source} is neither YAML nor JSON: {reason}")
 
 
 def require_small(document: object, source: str) -> None:

@@ -114,15 +114,18 @@ class Interval:
     def encode(self, value: float) -> int | float:
         """Return what `decode` makes `value` of; a value outside counts as the end that it is beyond.
 
-        Every number that `decode` returns comes back to its last digit. On a reversed scale that takes a look
-        at both neighbours: of two numbers that are equally near, the difference may have been rounded to
-        the other.
+        Every number that `decode` returns comes back to its last digit. On a reversed scale of floats the
+        difference is rounded, so that one of its neighbours, or a number just beyond an end, may be the one.
         """
         inside = min(max(value, self.low), self.high)
         raw = self._turned(inside)
+        if self.decode(raw) == inside:
+            return raw
+        difference = self.low + self.high - inside
+        near = (difference, math.nextafter(difference, -math.inf), math.nextafter(difference, math.inf))
         low, high = self._sampled_bounds
-        neighbours = (min(max(math.nextafter(raw, end), low), high) for end in (-math.inf, math.inf))
-        return next((near for near in (raw, *neighbours) if self.decode(near) == inside), raw)
+        sampled = (min(max(number, low), high) for number in near)
+        return next((number for number in sampled if self.decode(number) == inside), raw)
 
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with a hyperparameter's value, or None."""

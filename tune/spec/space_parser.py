@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,9 +91,11 @@ def interval_problems(ends: Mapping[str, Any], scale: Scale, valid: Range) -> li
     if lines:
         return lines
     (low_key, low), (high_key, high) = ends.items()
+    got = f"({low_key}={low}, {high_key}={high})"
     if low > high:
-        got = f"({low_key}={low}, {high_key}={high})"
         lines.append(f": {low_key} must not be above {high_key}, but got {got}")
+    if low < high and math.isclose(low, high):  # a sampler's logarithms cannot tell them apart
+        lines.append(f": {low_key} and {high_key} must be equal or farther apart, but got {got}")
     if scale != "linear" and low < _LEAST:
         lines.append(f".{low_key} must be at least {_LEAST:g} on a {scale} scale, but got {low}")
     return lines
