@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from toolkit.config import PRESETS
 from toolkit.errors import SpecError
+from tune.spec.default import default_text
 from tune.spec.early_stopping import EarlyStopping
-from tune.spec.search_spec import SearchSpec, default_text
+from tune.spec.search_spec import SearchSpec
 from tune.spec.space import Choices, Fixed, Interval
 
 SPACE = {"factors": {"low": 2, "high": 8}}
@@ -149,8 +150,8 @@ def test_all_mistakes_are_listed_in_one_go():
         "trails",
         "preset",
         "space.factor",
+        "space.regularization.scale",
         "space.regularization.low",
-        "resources.cpus",
         "metric",
         "trials",
         "concurrency",
@@ -162,31 +163,36 @@ def test_all_mistakes_are_listed_in_one_go():
         "max_seconds",
         "max_failures",
         "keep_factors",
+        "resources.cpus",
         "resources.gpu",
         "backend",
     ]
     assert "trails: unknown key (did you mean 'trials'?); valid: preset, space, metric, trials" in found[0]
     assert "(did you mean 'tutorial-tuned'?)" in found[1] or "(did you mean 'tutorial-default'?)" in found[1]
     assert "unknown hyperparameter (did you mean 'factors'?)" in found[2]
-    assert "write it with a point, such as 1.0e-3" in found[3]
-    assert "(did you mean 'cpu'?); valid: cpu, gpu" in found[4]
+    assert "(that is text: write it without quotes)" in found[4]
+    assert found[3].startswith("space.regularization.scale must be one of linear, log, reverse_log")
     assert "metric must be rmse, recall@K or ndcg@K, such as ndcg@10, but got 'ndcg@0'" in found[5]
     assert "(did you mean 'gp'?)" in found[9]
     assert "unknown key; valid: grace_iterations, reduction_factor, patience" in found[11]
-    assert found[13].endswith("must be a number above 0, or none, but got 0")
-    assert found[14].endswith("must be a whole number of at least 1, or none, but got 0")
+    assert found[13].endswith("must be between 0.01 and 1e+09, but got 0; `none` is valid, too")
+    assert found[14].endswith("must be between 1 and 100000, but got 0; `none` is valid, too")
     assert "(did you mean 'best'?)" in found[15]
-    assert "(did you mean 'numpy'?)" in found[17]
+    assert "(did you mean 'cpu'?); valid: cpu, gpu" in found[16]
+    assert "(did you mean 'numpy'?)" in found[18]
 
 
 @pytest.mark.parametrize(
     ("document", "text"),
     [
-        ({"trials": 0}, "trials must be a whole number of at least 1, but got 0"),
-        ({"trials": True}, "trials must be a whole number of at least 1, but got True"),
-        ({"trials": "1e3"}, "trials must be a whole number of at least 1, but got '1e3' (YAML takes that"),
-        ({"trials": None}, "trials must be a whole number of at least 1, but got None"),
-        ({"concurrency": "all"}, "concurrency must be a whole number of at least 1, or auto, but got 'all'"),
+        ({"trials": 0}, "trials must be between 1 and 100000, but got 0"),
+        ({"trials": True}, "trials must be a whole number, but got True"),
+        (
+            {"trials": "1e3"},
+            "trials must be a whole number, but got '1e3' (that is text: write it without quotes)",
+        ),
+        ({"trials": None}, "trials must be a whole number, but got None"),
+        ({"concurrency": "all"}, "concurrency must be a whole number, but got 'all'; `auto` is valid, too"),
         (
             {"preset": ["default"]},
             "preset must be one of default, ml-100k, ml-1m, ml-20m, tutorial-default, tutorial-tuned, but",
@@ -194,20 +200,20 @@ def test_all_mistakes_are_listed_in_one_go():
         ({"sampler": "TPE"}, "sampler must be one of tpe, gp, random, but got 'TPE'"),
         ({"space": None}, "space must map hyperparameters to domains, but got None"),
         ({"resources": 2}, "resources must map cpu and gpu to values, but got 2"),
-        ({"resources": {"cpu": "1"}}, "resources.cpu must be a number of at least 0, but got '1' (YAML"),
-        ({"resources": {"cpu": float("inf")}}, "resources.cpu must be a number of at least 0, but got inf"),
-        ({"resources": {"gpu": float("nan")}}, "resources.gpu must be a number of at least 0, but got nan"),
+        ({"resources": {"cpu": "1"}}, "resources.cpu must be a number, but got '1' (that is text"),
+        ({"resources": {"cpu": float("inf")}}, "resources.cpu must be between 0 and 10000, but got inf"),
+        ({"resources": {"gpu": float("nan")}}, "resources.gpu must be between 0 and 10000, but got nan"),
         (
             {"early_stopping": "asha"},
             "early_stopping must map grace_iterations, reduction_factor and patience to values, but got",
         ),
         (
             {"early_stopping": {"reduction_factor": 1}},
-            "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`",
+            "early_stopping.reduction_factor must be between 1.01 and 10000, but got 1; `none` is valid, too",
         ),
         (
             {"early_stopping": {"reduction_factor": 0.5}},
-            "early_stopping.reduction_factor must be a number of at least 1, or none, but got 0.5",
+            "early_stopping.reduction_factor must be between 1.01 and 10000, but got 0.5",
         ),
         (
             {"early_stopping": {"reduction_factor": "none"}},
@@ -215,15 +221,18 @@ def test_all_mistakes_are_listed_in_one_go():
         ),
         (
             {"early_stopping": {"patience": -1}},
-            "early_stopping.patience must be a whole number of at least 0, but got -1",
+            "early_stopping.patience must be between 0 and 1e+06, but got -1",
         ),
-        ({"max_seconds": "1e3"}, "max_seconds must be a number above 0, or none, but got '1e3' (YAML takes"),
-        ({"max_seconds": float("inf")}, "max_seconds must be a number above 0, or none, but got inf"),
-        ({"max_failures": 2.5}, "max_failures must be a whole number of at least 1, or none, but got 2.5"),
+        ({"max_seconds": "1e3"}, "max_seconds must be a number, but got '1e3' (that is text"),
+        (
+            {"max_seconds": float("inf")},
+            "max_seconds must be between 0.01 and 1e+09, but got inf; `none` is valid, too",
+        ),
+        ({"max_failures": 2.5}, "max_failures must be a whole number, but got 2.5; `none` is valid, too"),
         ({"keep_factors": None}, "keep_factors must be one of all, best, none, but got None"),
         (
             {"early_stopping": {"grace_iterations": 0}},
-            "early_stopping.grace_iterations must be a whole number of at least 1, but got 0",
+            "early_stopping.grace_iterations must be between 1 and 1e+06, but got 0",
         ),
         (
             {"space": {"unobserved_weight": {"low": 0, "high": 1}, "observed_weight": {"choices": [0, 1]}}},
@@ -259,7 +268,7 @@ def test_single_mistake_is_told_once_with_its_key_path(document, text):
         ([{"factors": 2.5}], "start[0].factors must be a whole number, but got 2.5"),
         (
             [{"regularization": "1e-3"}],
-            "start[0].regularization must be a number, but got '1e-3' (YAML takes",
+            "start[0].regularization must be a number, but got '1e-3' (that is text",
         ),
         ([{"bias": "none"}], "start[0].bias must be one of mean, full, but got 'none', from `space`"),
     ],
@@ -311,7 +320,8 @@ def test_unknown_keys_need_not_be_text():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must map keys to values, but holds NoneType"),
+        ("", "is empty"),
+        ("# later", "must map keys to values, but holds NoneType"),
         ("- trials", "must map keys to values, but holds list"),
         ("trials: [", "is neither YAML nor JSON: .*line 1"),
         ('{"trials": 4,, }', "is neither YAML nor JSON: .*line 1"),

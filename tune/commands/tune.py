@@ -77,11 +77,11 @@ def tune(
       walslab tune data/ml-100k/dataset --trials 24 --name first
       walslab tune --extend 50 --name first
     """
-    from tune.spec.search_spec import SearchSpec, default_text
-
     executor: Executor = "in-process" if in_process else "ray"
 
     if print_spec:
+        from tune.spec.default import default_text
+
         click.echo(default_text(), nl=False)
         return
     if extend:
@@ -94,6 +94,8 @@ def tune(
         return
     if dataset is None:
         raise click.UsageError("Missing argument 'DIR': the dataset that `walslab ingest` wrote.")
+    from tune.spec.search_spec import SearchSpec
+
     search = SearchSpec.load(
         spec, trials=trials, concurrency=concurrency, seed=seed, start=list(start) or None
     )

@@ -1,15 +1,28 @@
-"""AI Platform tuning files, read as they are: how the TensorFlow tutorial states its search."""
+"""Reads the tuning files of AI Platform, in which the TensorFlow tutorial states its search."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
 
-from toolkit.config import Range, WALSConfig
+from pydantic import PlainValidator
+
+from toolkit.config import Choice, Range, WALSConfig
 from toolkit.errors import SpecError, did_you_mean
-from tune.spec.reader import refuse_unknown
-from tune.spec.space_parser import parse_space
+from tune.spec.checks import (
+    CONCURRENCY,
+    COUNT,
+    MistakesError,
+    Part,
+    checked,
+    problem_of,
+    read,
+    spec_error,
+)
+from tune.spec.space import Choices, Domain, Interval, Scale
+from tune.spec.space_parser import choice_problems, interval_problems
 
 # The tutorial's names of our hyperparameters.
 NAMES = {
@@ -20,41 +33,17 @@ NAMES = {
     "feature_wt_factor": "observed_weight",
     "feature_wt_exp": "weight_exponent",
 }
-_SCALES = {
+_SCALES: dict[str, Scale] = {
     "NONE": "linear",
     "UNIT_LINEAR_SCALE": "linear",
     "UNIT_LOG_SCALE": "log",
     "UNIT_REVERSE_LOG_SCALE": "reverse_log",
 }
-_KEYS = (
-    "parameterName",
-    "type",
-    "minValue",
-    "maxValue",
-    "discreteValues",
-    "categoricalValues",
-    "scaleType",
-)
-_TUNING_KEYS = (
-    "goal",
-    "params",
-    "maxTrials",
-    "maxParallelTrials",
-    "maxFailedTrials",
-    "hyperparameterMetricTag",
-    "resumePreviousJobId",
-    "enableTrialEarlyStopping",
-    "algorithm",
-)
-# Our key and the least number that theirs may hold.
-_LIMITS = {
-    "maxTrials": ("trials", 1),
-    "maxParallelTrials": ("concurrency", 1),
-    "maxFailedTrials": ("max_failures", 0),
-}
+_LISTS = {"DISCRETE": "discreteValues", "CATEGORICAL": "categoricalValues"}
 _ALGORITHMS = {"ALGORITHM_UNSPECIFIED": "tpe", "RANDOM_SEARCH": "random"}
 # The name that AI Platform gives the figure of a file without a tag.
 _DEFAULT_TAG = "training/hptuning/metric"
+_PATH = "trainingInput.hyperparameters"
 
 
 def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -81,159 +70,154 @@ def translate(document: Mapping[str, Any], source: str) -> dict[str, Any]:
     SpecError
         Listing every mistake with its key path.
     """
-    path = "trainingInput.hyperparameters"
+    tuning = document["trainingInput"]
+    tuning = tuning.get("hyperparameters") if isinstance(tuning, Mapping) else None
+    if not isinstance(tuning, Mapping) or "params" not in tuning:
+        raise SpecError(f"{source}: {_PATH}.params is missing: nothing says what to search")
     try:
-        tuning = document["trainingInput"]["hyperparameters"]
-        params = tuning["params"]
-    except (KeyError, TypeError) as error:
-        raise SpecError(f"{source}: {path}.params is missing: nothing says what to search") from error
-    problems: list[str] = []
-    refuse_unknown(tuning, _TUNING_KEYS, f"{path}.", problems)
-    _check_purpose(tuning, path, problems)
-    space = _space(params, f"{path}.params", problems)
+        search = read(_Search, tuning)
+    except MistakesError as mistakes:
+        raise spec_error(source, mistakes.under(_PATH)) from None
+    space: dict[str, Any] = {name: domain.to_dict() for name, domain in search.params.items()}
     if "observed_weight" in space and "weight_exponent" not in space:
         space["weight_exponent"] = 1.0
-    spec = {
-        "preset": "tutorial-default",
-        "space": space,
-        **_limits(tuning, path, problems),
-        **_manner(tuning, path, problems),
+    ours: dict[str, Any] = {
+        "trials": search.maxTrials,
+        "concurrency": search.maxParallelTrials,
+        # With 0 the service decides how many are too many: our default does.
+        "max_failures": search.maxFailedTrials or None,
+        "early_stopping": None if search.enableTrialEarlyStopping else "none",
     }
-    if problems:
-        raise SpecError(f"{source} has {len(problems)} mistake(s):\n  " + "\n  ".join(problems))
-    return spec
+    given = {key: value for key, value in ours.items() if value is not None}
+    return {"preset": "tutorial-default", "space": space, "sampler": _ALGORITHMS[search.algorithm], **given}
 
 
-def _check_purpose(tuning: Mapping[str, Any], path: str, problems: list[str]) -> None:
-    """Find what the file wants other than a small RMSE, from the beginning."""
-    if tuning.get("goal", "MINIMIZE") != "MINIMIZE":
-        problems.append(
-            f"{path}.goal must be MINIMIZE, since an RMSE is searched, but got {tuning['goal']!r}"
-        )
-    tag = tuning.get("hyperparameterMetricTag", "rmse")
-    if tag != _DEFAULT_TAG and "rmse" not in str(tag).lower():
-        problems.append(
-            f"{path}.hyperparameterMetricTag must name an RMSE, since one is searched, but got {tag!r}: "
-            "rankings are for specifications of our own (`metric: ndcg@10`)"
-        )
-    if "resumePreviousJobId" in tuning:
-        problems.append(
-            f"{path}.resumePreviousJobId cannot be followed: in a specification of our own, `start` "
-            "lists the studies to go on from"
-        )
+def _number(value: object) -> object:
+    """Return the number that a value states, which these files may write as a string; or else the value."""
+    try:
+        number = float(cast("str", value))
+    except (TypeError, ValueError, OverflowError):
+        return value
+    if isinstance(value, bool):
+        return value
+    return int(number) if number.is_integer() else number
 
 
-def _limits(tuning: Mapping[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
-    spec = {}
-    for theirs, (ours, low) in _LIMITS.items():
-        if theirs in tuning:
-            number = _number(tuning[theirs], f"{path}.{theirs}", problems, integer=True)
-            if number is not None and number < low:
-                problems.append(f"{path}.{theirs} must be at least {low}, but got {tuning[theirs]!r}")
-            spec[ours] = number
-    # With 0 the service decides how many are too many: our default does.
-    if spec.get("max_failures") == 0:
-        del spec["max_failures"]
-    return spec
+def _count(valid: Range) -> PlainValidator:
+    def check(value: object) -> int:
+        if problem := problem_of(_number(value), valid):
+            raise MistakesError([problem])
+        return int(cast("int", _number(value)))
+
+    return PlainValidator(check)
 
 
-def _manner(tuning: Mapping[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
-    """Return how trials are proposed, and whether they are stopped early."""
-    spec: dict[str, Any] = {}
-    algorithm = tuning.get("algorithm", "ALGORITHM_UNSPECIFIED")
-    if isinstance(algorithm, str) and algorithm in _ALGORITHMS:
-        spec["sampler"] = _ALGORITHMS[algorithm]
-    else:
-        grid = ": grids are not searched here" if algorithm == "GRID_SEARCH" else ""
-        problems.append(
-            f"{path}.algorithm must be one of {', '.join(_ALGORITHMS)}, but got {algorithm!r}"
-            f"{grid or did_you_mean(str(algorithm), _ALGORITHMS)}"
-        )
-    early = tuning.get("enableTrialEarlyStopping", False)
-    if not isinstance(early, bool):
-        problems.append(f"{path}.enableTrialEarlyStopping must be true or false, but got {early!r}")
-    elif not early:
-        spec["early_stopping"] = "none"
-    return spec
+def _must(rule: str, holds: Callable[[object], bool]) -> PlainValidator:
+    def check(value: object) -> object:
+        if not holds(value):
+            raise MistakesError([f" must {rule}, but got {value!r}"])
+        return value
+
+    return PlainValidator(check)
 
 
-def _space(params: Any, path: str, problems: list[str]) -> dict[str, Any]:
-    if not isinstance(params, list) or not params:
-        problems.append(f"{path} must be a list of at least one parameter, but got {params!r}")
-        return {}
-    space: dict[str, Any] = {}
-    for number, param in enumerate(params):
-        key = f"{path}[{number}]"
-        if not isinstance(param, Mapping) or "parameterName" not in param:
-            problems.append(f"{key} must be a mapping with a parameterName, but got {param!r}")
-            continue
-        refuse_unknown(param, _KEYS, f"{key}.", problems)
-        name = str(param["parameterName"])
-        ours = NAMES.get(name, name if name in NAMES.values() else None)
-        if ours is None:
-            problems.append(
-                f"{key}.parameterName: unknown {name!r}{did_you_mean(name, NAMES)}; valid: {', '.join(NAMES)}"
-            )
-        elif ours in space:
-            problems.append(f"{key}.parameterName: {name!r} occurs twice")
-        else:
-            space[ours] = _domain(ours, param, key, problems)
+def _name(value: object) -> str:
+    """Return our name of a hyperparameter."""
+    name = str(value)
+    if name not in NAMES and name not in NAMES.values():
+        raise MistakesError([f": unknown {name!r}{did_you_mean(name, NAMES)}; valid: {', '.join(NAMES)}"])
+    return NAMES.get(name, name)
+
+
+@dataclass(frozen=True)
+class _Param(Part):
+    """One entry of ``params``; its values stay as the file has them until its name and type are known."""
+
+    parameterName: Annotated[str, PlainValidator(_name)]
+    type: Annotated[str, checked(Choice(("INTEGER", "DOUBLE", *_LISTS)))]
+    minValue: Any = None
+    maxValue: Any = None
+    discreteValues: Any = None
+    categoricalValues: Any = None
+    scaleType: Annotated[str, checked(Choice(tuple(_SCALES)))] = "NONE"
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is wrong with the values, which the name and the type decide."""
+        if self.type in _LISTS:
+            yield from choice_problems(_LISTS[self.type], self._values, self._valid)
+            return
+        scale = _SCALES[self.scaleType]
+        problems = interval_problems(self._ends, scale, self._valid)
+        if self.type == "INTEGER" and not problems:
+            problems = interval_problems(self._ends, scale, dataclasses.replace(self._valid, integer=True))
+        yield from problems
+
+    def domain(self) -> Domain:
+        """Return the domain that is searched."""
+        if self.type in _LISTS:
+            return Choices(tuple(self._valid.cast(value) for value in self._values))
+        low, high = map(self._valid.cast, self._ends.values())
+        return Interval(low, high, _SCALES[self.scaleType], self._valid.integer)
+
+    @property
+    def _valid(self) -> Range:
+        """The valid values of the hyperparameter; those of these files are numbers."""
+        return cast("Range", WALSConfig.valid()[self.parameterName])
+
+    @property
+    def _values(self) -> Any:
+        listed = getattr(self, _LISTS[self.type])
+        return [_number(value) for value in listed] if isinstance(listed, list) else listed
+
+    @property
+    def _ends(self) -> dict[str, Any]:
+        return {"minValue": _number(self.minValue), "maxValue": _number(self.maxValue)}
+
+
+def _params(entries: object) -> dict[str, Domain]:
+    if not isinstance(entries, list) or not entries:
+        raise MistakesError([f" must be a list of at least one parameter, but got {entries!r}"])
+    space: dict[str, Domain] = {}
+    lines: list[str] = []
+    named: list[str] = []
+    for number, entry in enumerate(entries):
+        theirs = str(entry.get("parameterName")) if isinstance(entry, Mapping) else ""
+        named.append(NAMES.get(theirs, theirs))
+        try:
+            param = read(_Param, entry)
+            if param.parameterName in named[:-1]:
+                lines.append(f"[{number}].parameterName: {theirs!r} occurs twice")
+            space[param.parameterName] = param.domain()
+        except MistakesError as mistakes:
+            lines += mistakes.under(f"[{number}]")
+    if lines:
+        raise MistakesError(lines)
     return space
 
 
-def _domain(ours: str, param: Mapping[str, Any], key: str, problems: list[str]) -> Any:
-    """Return our form of a parameter's domain, checked here so that messages use the file's own keys."""
-    found: list[str] = []
-    kind = param.get("type")
-    valid = WALSConfig.valid()[ours]
-    integer = kind == "INTEGER" or (isinstance(valid, Range) and valid.integer)
-    lists = {"DISCRETE": "discreteValues", "CATEGORICAL": "categoricalValues"}
-    domain: dict[str, Any] = {}
-    if kind in ("INTEGER", "DOUBLE"):
-        scale = param.get("scaleType", "NONE")
-        if scale not in _SCALES:
-            found.append(
-                f"{key}.scaleType must be one of {', '.join(_SCALES)}, but got {scale!r}"
-                f"{did_you_mean(str(scale), _SCALES)}"
-            )
-        for end, theirs in (("low", "minValue"), ("high", "maxValue")):
-            domain[end] = _number(param.get(theirs), f"{key}.{theirs}", found, integer=integer)
-        domain["scale"] = _SCALES.get(str(scale))
-    elif kind in lists:
-        values = param.get(lists[kind])
-        domain["choices"] = [
-            _number(value, f"{key}.{lists[kind]}[{n}]", found, integer=integer)
-            for n, value in enumerate(values if isinstance(values, list) else [])
-        ]
-    else:
-        found.append(
-            f"{key}.type must be one of INTEGER, DOUBLE, DISCRETE, CATEGORICAL, but got {kind!r}"
-            f"{did_you_mean(str(kind), ('INTEGER', 'DOUBLE', *lists))}"
-        )
-    if not found:
-        parse_space({ours: domain}, "", found)
-        words = {"low": "minValue", "high": "maxValue", "choices": lists.get(str(kind), "")}
-        found = [
-            re.sub(
-                rf"^\.{ours}(?:\.(low|high|choices))?",
-                lambda match: key + (f".{words[match[1]]}" if match[1] else ""),
-                text,
-            )
-            for text in found
-        ]
-    problems.extend(found)
-    return domain
+@dataclass(frozen=True)
+class _Search(Part):
+    """The part of the file that states the search."""
 
-
-def _number(value: Any, key: str, problems: list[str], *, integer: bool = False) -> Any:
-    """Read a number, which these files may write as a string."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        problems.append(f"{key} must be a number, but got {value!r}")
-        return None
-    if number.is_integer() and (integer or "." not in str(value)):
-        return int(number)
-    if integer:
-        problems.append(f"{key} must be a whole number, but got {value!r}")
-    return number
+    params: Annotated[dict[str, Domain], PlainValidator(_params)]
+    goal: Annotated[Any, _must("be MINIMIZE, since an RMSE is searched", lambda goal: goal == "MINIMIZE")] = (
+        None
+    )
+    maxTrials: Annotated[int | None, _count(COUNT)] = None
+    maxParallelTrials: Annotated[int | None, _count(CONCURRENCY)] = None
+    maxFailedTrials: Annotated[int | None, _count(dataclasses.replace(COUNT, low=0))] = None
+    hyperparameterMetricTag: Annotated[
+        Any,
+        _must(
+            "name an RMSE, since one is searched (a specification of our own has `metric: ndcg@10`)",
+            lambda tag: tag == _DEFAULT_TAG or "rmse" in str(tag).lower(),
+        ),
+    ] = None
+    resumePreviousJobId: Annotated[
+        Any,
+        _must("be left out (in a specification of our own, `start` names studies)", lambda _: False),
+    ] = None
+    enableTrialEarlyStopping: Annotated[
+        bool, _must("be true or false", lambda flag: isinstance(flag, bool))
+    ] = False
+    algorithm: Annotated[str, checked(Choice(tuple(_ALGORITHMS)))] = "ALGORITHM_UNSPECIFIED"

@@ -1,71 +1,59 @@
-"""What ends a trial before its last iteration, as a specification states it."""
+"""The rules that end a trial before its last iteration."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from tune.spec.reader import Reader, absent
+from toolkit.config import Range
+from tune.spec.checks import Part, checked, read
+
+_ITERATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
-class EarlyStopping:
-    """Ends a trial for other trials, or for its own standstill.
+class EarlyStopping(Part):
+    """The two rules: other trials are better, or the trial itself makes no progress.
 
     Attributes
     ----------
     grace_iterations : int
-        Iterations that no other trial ends.
+        The first iterations, in which no other trial ends this one.
     reduction_factor : float or None
         Asynchronous successive halving (Li et al., MLSys 2020): a trial goes on while it is among the best
-        ``1 / reduction_factor`` at a rung. None: no trial is ended by others.
+        ``1 / reduction_factor`` at a rung. None: other trials end no trial. Nearer to 1 than 1.01 there
+        would be more rungs than iterations.
     patience : int
-        Iterations without progress on the validation ratings after which a trial ends itself, with the
+        After so many iterations without progress on the validation ratings a trial ends itself, with the
         factors of its best iteration; 0: never.
     """
 
-    grace_iterations: int
-    reduction_factor: float | None
-    patience: int = 0
+    grace_iterations: Annotated[int, checked(Range(1, _ITERATIONS, integer=True))]
+    reduction_factor: Annotated[float | None, checked(Range(1.01, 10_000), "none")]
+    patience: Annotated[int, checked(Range(0, _ITERATIONS, integer=True))] = 0
 
     @classmethod
-    def read(cls, value: Any, default: Mapping[str, Any], read: Reader) -> EarlyStopping | None:
-        """Return what a document says; None where every trial does all its iterations.
+    def read(cls, document: object) -> EarlyStopping | None:
+        """Return the rules that a document states, or None for ``none`` and null.
 
-        Parameters
-        ----------
-        value : mapping or "none" or None
-            The value of ``early_stopping``.
-        default : mapping
-            What keys that are left out hold.
-        read : Reader
-            Receives every mistake found.
+        Raises
+        ------
+        MistakesError
+            Listing every mistake.
         """
-        if absent(value):
+        if document is None or document == "none":
             return None
-        section = read.section(value, "early_stopping", default)
-        grace, factor, patience = (
-            section[key] for key in ("grace_iterations", "reduction_factor", "patience")
-        )
-        if absent(factor) and patience == 0:
-            read.problems.append(
-                "early_stopping stops nothing with `reduction_factor: none` and `patience: 0`: "
-                "use `early_stopping: none`"
+        return read(cls, document)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a mistake where no rule is left."""
+        if self.reduction_factor is None and self.patience == 0:
+            yield (
+                " stops nothing with `reduction_factor: none` and `patience: 0`: use `early_stopping: none`"
             )
-        if factor == 1:
-            read.problems.append(
-                "early_stopping.reduction_factor must be above 1, but got 1: use `early_stopping: none`"
-            )
-        return cls(
-            read.whole(grace, "early_stopping.grace_iterations", 1),
-            None
-            if absent(factor)
-            else read.real(factor, "early_stopping.reduction_factor", 1, alternative=", or none"),
-            read.whole(patience, "early_stopping.patience", 0),
-        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the form it has in a specification."""
+        """Return the form that the rules have in a specification."""
         return {**dataclasses.asdict(self), "reduction_factor": self.reduction_factor or "none"}

@@ -1,4 +1,4 @@
-"""What a search minimises or maximises on the validation ratings."""
+"""The figure that a search minimises or maximises on the validation ratings."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class SearchMetric:
     k: int = 0
 
     @classmethod
-    def parse(cls, text: Any) -> SearchMetric | None:
+    def parse(cls, text: object) -> SearchMetric | None:
         """Return the metric that ``rmse``, ``recall@10`` or ``ndcg@20`` stands for, or None."""
         if text == "rmse":
             return cls()
-        found = re.fullmatch(rf"({'|'.join(_RANKINGS)})@([1-9][0-9]{{0,5}})", str(text))
-        return cls(found[1], int(found[2])) if found else None
+        ranking = re.fullmatch(rf"({'|'.join(_RANKINGS)})@([1-9][0-9]{{0,5}})", str(text))
+        return cls(ranking[1], int(ranking[2])) if ranking else None
 
     def __str__(self) -> str:
         """Return the text that `parse` reads."""
@@ -39,31 +39,31 @@ class SearchMetric:
 
     @property
     def key(self) -> str:
-        """Its name among the metrics of a run; MLflow allows no @ in one."""
+        """The name of the figure among the metrics of a run; MLflow allows no @ in a name."""
         return f"valid_{self.name}_{self.k}" if self.k else "valid_rmse"
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Names of all that is measured for it after each iteration, beside RMSE."""
+        """The names of the figures that are measured after each iteration, beside RMSE."""
         return tuple(f"valid_{name}_{self.k}" for name in _RANKINGS) if self.k else ()
 
     @property
     def label(self) -> str:
-        """Its name for people."""
+        """The name of the figure for people."""
         return f"valid {self.name}@{self.k}" if self.k else "valid RMSE"
 
     @property
     def mode(self) -> Literal["min", "max"]:
-        """Whether less of it is better, or more."""
+        """Whether smaller or larger figures are better."""
         return "max" if self.k else "min"
 
     def value(self, result: Mapping[str, Any]) -> float | None:
-        """Return the figure of a result, or None where it has none."""
-        found = result.get(self.key)
-        return None if found is None else float(found)
+        """Return the figure of a trial's result, or None where the result has none."""
+        figure = result.get(self.key)
+        return None if figure is None else float(figure)
 
     def loss(self, value: float | None) -> float:
-        """Return what is smaller the better a figure is; infinite for none and for NaN."""
+        """Return a loss, which is smaller for a better figure; it is infinite for None and for NaN."""
         if value is None or math.isnan(value):
             return math.inf
         return -value if self.mode == "max" else value

@@ -1,97 +1,121 @@
-"""The search specification: one strict parser for YAML, JSON and AI Platform tuning files."""
+"""The search specification: what a study searches, and how."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
-import json
+import dataclasses
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from toolkit.config import BACKENDS, PRESETS, WALSConfig
+from pydantic import PlainValidator, ValidationInfo
+
+from toolkit.config import BACKENDS, PRESETS, Choice, Range, WALSConfig
 from toolkit.errors import SpecError
+from tune.spec.checks import CONCURRENCY, COUNT, MistakesError, Part, checked, read, spec_error
+from tune.spec.default import default_text
+from tune.spec.document import parse, read_document, require_small
 from tune.spec.early_stopping import EarlyStopping
 from tune.spec.metric import SearchMetric
-from tune.spec.reader import Reader, absent, refuse_unknown
 from tune.spec.space import Domain, Fixed
 from tune.spec.space_parser import parse_space, parse_start
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-_KEYS = (
-    "preset",
-    "space",
-    "metric",
-    "trials",
-    "concurrency",
-    "seed",
-    "sampler",
-    "startup_trials",
-    "start",
-    "early_stopping",
-    "max_seconds",
-    "max_failures",
-    "keep_factors",
-    "resources",
-    "backend",
-)
+
+# With a smaller one, hundreds of trials would start on one processor.
+_LEAST_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Resources(Part):
+    """The share of a machine that each trial gets: processors and GPUs."""
+
+    cpu: Annotated[float, checked(Range(0, 10_000))]
+    gpu: Annotated[float, checked(Range(0, 10_000))]
+
+    def problems(self) -> Iterator[str]:
+        """Yield what Ray cannot give a trial."""
+        if self.cpu == self.gpu == 0:
+            yield (
+                " must not be 0 of both, since then nothing limits how many trials start at once: "
+                "write {cpu: 1, gpu: 0}"
+            )
+        for name, amount in dataclasses.asdict(self).items():
+            if 0 < amount < _LEAST_SHARE:
+                yield f".{name} must be 0 or at least {_LEAST_SHARE}, but got {amount:g}"
+        if self.gpu > 1 and self.gpu % 1:
+            yield f".gpu must be a whole number above 1, but got {self.gpu:g}: only one GPU can be shared"
+
+
+def _metric(text: object) -> SearchMetric:
+    metric = SearchMetric.parse(text)
+    if metric is None:
+        raise MistakesError([f" must be rmse, recall@K or ndcg@K, such as ndcg@10, but got {text!r}"])
+    return metric
+
+
+def _start(entries: object, info: ValidationInfo) -> tuple[str | dict[str, Any], ...]:
+    """Read `start`; a space with mistakes would be blamed for the names that it lacks."""
+    return parse_start(entries, info.data["space"]) if "space" in info.data else ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchSpec:
-    """What a study searches and how; ``tune/spec/default.yaml`` explains every key and holds the defaults.
+class SearchSpec(Part):
+    """What a study searches, and how.
+
+    ``tune/spec/default.yaml`` explains every key and holds the defaults.
 
     Attributes
     ----------
     preset : str
-        Where hyperparameters outside `space` come from.
+        The values of the hyperparameters outside `space`.
     space : dict of str to Domain
-        What is searched.
+        The domain of each hyperparameter.
     metric : SearchMetric
-        What trials are compared by.
+        The figure that trials are compared by.
     trials : int
-        Configurations to try.
+        How many configurations are tried.
     concurrency : int or None
-        Trials at once; None is as many as Ray's resources allow.
+        How many trials run at once; None: as many as Ray's resources allow.
     seed : int
-        Of the sampler and of every trial's start.
+        The seed of the sampler and of every trial's random start.
     sampler : {"tpe", "gp", "random"}
     startup_trials : int
-        Random trials before the model takes over.
+        How many trials are random, before the sampler has enough to model.
     start : tuple of str or dict
-        What is tried, or known, before anything is proposed: presets, studies, and hyperparameters' values.
+        The presets, studies and values that are tried first, or known from the start.
     early_stopping : EarlyStopping or None
     max_seconds : float or None
-        No trial starts after that many seconds of running; None is no limit.
+        No trial starts after so many seconds of running; None: no limit.
     max_failures : int or None
-        The study stops when that many trials failed; None is never.
+        The study stops when so many trials failed; None: never.
     keep_factors : {"all", "best", "none"}
-        Which trials' factors are kept in MLflow; ``best``: of those that were the best when they ended.
-    cpu, gpu : float
-        Resources of each trial.
+        The trials whose factors are kept in MLflow; ``best``: those that were the best when they ended.
+    resources : Resources
+        The processors and GPUs of each trial.
     backend : {"auto", "numpy", "numba", "cupy", "cuda"}
     """
 
-    preset: str
-    space: dict[str, Domain]
-    metric: SearchMetric
-    trials: int
-    concurrency: int | None
-    seed: int
-    sampler: Literal["tpe", "gp", "random"]
-    startup_trials: int
-    start: tuple[str | dict[str, Any], ...]
-    early_stopping: EarlyStopping | None
-    max_seconds: float | None
-    max_failures: int | None
-    keep_factors: Literal["all", "best", "none"]
-    cpu: float
-    gpu: float
-    backend: Literal["auto", "numpy", "numba", "cupy", "cuda"]
+    preset: Annotated[str, checked(Choice(tuple(PRESETS)))]
+    space: Annotated[dict[str, Domain], PlainValidator(parse_space)]
+    metric: Annotated[SearchMetric, PlainValidator(_metric)]
+    trials: Annotated[int, checked(COUNT)]
+    concurrency: Annotated[int | None, checked(CONCURRENCY, "auto")]
+    seed: Annotated[int, checked(Range(0, 2**63 - 1, integer=True))]
+    sampler: Annotated[Literal["tpe", "gp", "random"], checked(Choice(("tpe", "gp", "random")))]
+    startup_trials: Annotated[int, checked(COUNT)]
+    start: Annotated[tuple[str | dict[str, Any], ...], PlainValidator(_start)]
+    early_stopping: Annotated[EarlyStopping | None, PlainValidator(EarlyStopping.read)]
+    max_seconds: Annotated[float | None, checked(Range(0.01, 1e9), "none")]
+    max_failures: Annotated[int | None, checked(COUNT, "none")]
+    keep_factors: Annotated[Literal["all", "best", "none"], checked(Choice(("all", "best", "none")))]
+    resources: Annotated[Resources, PlainValidator(functools.partial(read, Resources))]
+    backend: Annotated[Literal["auto", "numpy", "numba", "cupy", "cuda"], checked(Choice(BACKENDS))]
 
     @classmethod
     def load(cls, path: str | Path | None = None, **overrides: Any) -> SearchSpec:
@@ -100,7 +124,7 @@ class SearchSpec:
         Parameters
         ----------
         path : str or Path, optional
-            YAML or JSON; the default specification when not given.
+            YAML, JSON, or a tuning file of AI Platform; the default specification when not given.
         **overrides
             Top-level keys that replace those of the file; None means not given.
 
@@ -109,107 +133,92 @@ class SearchSpec:
         SpecError
             When the file is missing or malformed, or has mistakes: all of them are listed.
         """
-        import yaml
-
         source = str(path) if path else "default specification"
-        try:
-            text = Path(path).read_text(encoding="utf-8") if path else default_text()
-            document = _parsed(text)
-        except OSError as error:
-            raise SpecError(f"cannot read the specification {source}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{source} is neither YAML nor JSON: {error}") from error
-        if isinstance(document, Mapping) and "trainingInput" in document:
-            from tune.spec.aiplatform import translate
-
-            document = translate(document, source)
-        given = {key: value for key, value in overrides.items() if value is not None}
+        document = read_document(path) if path else _defaults()
         if isinstance(document, Mapping):
+            if "trainingInput" in document:
+                from tune.spec.aiplatform import translate
+
+                require_small(document, source)
+                document = translate(document, source)
+            given = {key: value for key, value in overrides.items() if value is not None}
             document = {**document, **given}
         return cls.from_dict(document, source=source)
 
     @classmethod
-    def from_dict(cls, document: Any, *, source: str = "specification") -> SearchSpec:
-        """Build a specification from a parsed document; keys it leaves out keep their defaults.
+    def from_dict(
+        cls, document: object, *, source: str = "specification", stored: bool = False
+    ) -> SearchSpec:
+        """Return the specification that a document states; keys that it leaves out keep their defaults.
+
+        Parameters
+        ----------
+        document : mapping
+            Keys and values as in a file.
+        source : str
+            The file's name, for messages.
+        stored : bool
+            Whether a study holds the document. Then keys that contradict each other are read, since earlier
+            versions accepted them.
 
         Raises
         ------
         SpecError
             Listing every mistake with its key path.
         """
-        import yaml
-
         if not isinstance(document, Mapping):
             raise SpecError(f"{source} must map keys to values, but holds {type(document).__name__}")
-        read = Reader()
-        refuse_unknown(document, _KEYS, "", read.problems)
-        defaults = yaml.safe_load(default_text())
+        require_small(document, source)
+        defaults = _defaults()
         values = {**defaults, **document}
-        preset = read.word(values["preset"], "preset", tuple(PRESETS))
-        found = len(read.problems)
-        space = parse_space(values["space"], "space", read.problems)
-        if len(read.problems) == found:
-            if not any(domain.searched for domain in space.values()):
-                read.problems.append(
-                    "space must search at least one hyperparameter, but all are fixed: use `walslab train`"
-                )
-            # A space with mistakes would be blamed for the names that it lacks.
-            start = parse_start(values["start"], "start", space, read.problems)
-        else:
-            start = []
-        resources = read.section(values["resources"], "resources", defaults["resources"])
-        concurrency, max_seconds, max_failures = (
-            values[key] for key in ("concurrency", "max_seconds", "max_failures")
-        )
-        spec = cls(
-            preset=preset,
-            space=space,
-            metric=_metric(values["metric"], read.problems),
-            trials=read.whole(values["trials"], "trials", 1),
-            concurrency=None
-            if concurrency == "auto"
-            else read.whole(concurrency, "concurrency", 1, ", or auto"),
-            seed=read.whole(values["seed"], "seed", 0),
-            sampler=read.word(values["sampler"], "sampler", ("tpe", "gp", "random")),
-            startup_trials=read.whole(values["startup_trials"], "startup_trials", 1),
-            start=tuple(start),
-            early_stopping=EarlyStopping.read(values["early_stopping"], defaults["early_stopping"], read),
-            max_seconds=None
-            if absent(max_seconds)
-            else read.real(max_seconds, "max_seconds", 0, above=True, alternative=", or none"),
-            max_failures=None
-            if absent(max_failures)
-            else read.whole(max_failures, "max_failures", 1, ", or none"),
-            keep_factors=read.word(values["keep_factors"], "keep_factors", ("all", "best", "none")),
-            cpu=read.real(resources["cpu"], "resources.cpu", 0),
-            gpu=read.real(resources["gpu"], "resources.gpu", 0),
-            backend=read.word(values["backend"], "backend", BACKENDS),
-        )
-        if not read.problems:
-            spec._check_weights(read.problems)
-        if read.problems:
-            raise SpecError(f"{source} has {len(read.problems)} mistake(s):\n  " + "\n  ".join(read.problems))
-        return spec
+        for section in ("early_stopping", "resources"):
+            if isinstance(values[section], Mapping):
+                values[section] = {**defaults[section], **values[section]}
+        try:
+            return read(cls, values, stored=stored)
+        except MistakesError as mistakes:
+            raise spec_error(source, mistakes.lines) from None
 
-    def _check_weights(self, problems: list[str]) -> None:
-        """Find the combination that no single key shows: both weights 0."""
+    def contradictions(self) -> Iterator[str]:
+        """Yield the mistakes that no single key shows."""
         names = ("unobserved_weight", "observed_weight")
         if all(self._domain(name).bounds[0] == 0 for name in names):
-            problems.append(
-                f"space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
+            yield f".space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
+        yield from (f".resources{line}" for line in self.resources.problems())
+        stopping = self.early_stopping
+        # The default stops no trial of fewer iterations, and is left out of the files that have them.
+        grace = _defaults()["early_stopping"]["grace_iterations"]
+        if (
+            stopping
+            and stopping.reduction_factor
+            and stopping.grace_iterations > max(grace, self.max_iterations)
+        ):
+            yield (
+                f".early_stopping.grace_iterations must not be above the {self.max_iterations} iterations of "
+                f"a trial, but got {stopping.grace_iterations}: no trial would be stopped"
             )
+
+    @property
+    def cpu(self) -> float:
+        """The processors of each trial."""
+        return self.resources.cpu
+
+    @property
+    def gpu(self) -> float:
+        """The GPUs of each trial."""
+        return self.resources.gpu
 
     def _domain(self, name: str) -> Domain:
         return self.space.get(name, Fixed(getattr(PRESETS[self.preset], name)))
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """What a sampler draws from: the hyperparameters that are searched."""
-        found = {name: domain.to_optuna() for name, domain in self.space.items()}
-        return {name: distribution for name, distribution in found.items() if distribution is not None}
+        """The distributions that a sampler draws the searched hyperparameters from."""
+        of_all = {name: domain.to_optuna() for name, domain in self.space.items()}
+        return {name: distribution for name, distribution in of_all.items() if distribution is not None}
 
     def config(self, sampled: Mapping[str, Any]) -> WALSConfig:
-        """Return the hyperparameters for what was sampled; what `sampled` leaves out is the preset's."""
+        """Return the hyperparameters for a sample; the preset has those that `sampled` leaves out."""
         return PRESETS[self.preset].replace(
             **{
                 name: domain.decode(sampled.get(name))
@@ -219,28 +228,28 @@ class SearchSpec:
         )
 
     def sample_of(self, config: WALSConfig) -> tuple[dict[str, Any], bool]:
-        """Return what would be sampled for a config.
+        """Return the sample that a config would come from.
 
         Parameters
         ----------
         config : WALSConfig
-            Any; values outside the space count as its nearest ones, and words that are not among the choices
-            are left out.
+            A value outside the space counts as the nearest one inside; a word that is not among the choices
+            is left out.
 
         Returns
         -------
         sampled : dict
-            As `config` takes it.
+            What `config` takes.
         exact : bool
-            Whether `config` makes the same hyperparameters of it, to nine digits.
+            Whether `config` makes the same hyperparameters of the sample, to nine digits.
         """
         searched = {name: domain for name, domain in self.space.items() if domain.searched}
         sampled = {}
         for name, domain in searched.items():
             with contextlib.suppress(ValueError):
                 sampled[name] = domain.encode(getattr(config, name))
-        found = self.config(sampled).to_dict()
-        same = all(_same(found[name], value) for name, value in config.to_dict().items())
+        again = self.config(sampled).to_dict()
+        same = all(_same(again[name], value) for name, value in config.to_dict().items())
         return sampled, same and len(sampled) == len(searched)
 
     @property
@@ -264,33 +273,17 @@ class SearchSpec:
             "max_seconds": self.max_seconds or "none",
             "max_failures": self.max_failures or "none",
             "keep_factors": self.keep_factors,
-            "resources": {"cpu": self.cpu, "gpu": self.gpu},
+            "resources": dataclasses.asdict(self.resources),
             "backend": self.backend,
         }
 
 
-def _parsed(text: str) -> Any:
-    """Read JSON by its own rules: YAML 1.1 refuses tabs before a line, and takes ``1e-3`` for text."""
-    import yaml
-
-    try:
-        return json.loads(text)
-    except ValueError:
-        return yaml.safe_load(text)
-
-
-def default_text() -> str:
-    """Return the commented default specification."""
-    return importlib.resources.files("tune.spec").joinpath("default.yaml").read_text(encoding="utf-8")
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Return the default specification's document, which nobody changes."""
+    return cast("dict[str, Any]", parse(default_text(), "default specification"))
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Compare two values of a hyperparameter; turning a reversed scale around can cost the last digits."""
+    """Tell whether two values of a hyperparameter are the same, but for rounding."""
     return math.isclose(one, other, rel_tol=1e-9) if isinstance(one, float) else bool(one == other)
-
-
-def _metric(text: Any, problems: list[str]) -> SearchMetric:
-    found = SearchMetric.parse(text)
-    if found is None:
-        problems.append(f"metric must be rmse, recall@K or ndcg@K, such as ndcg@10, but got {text!r}")
-    return found or SearchMetric()

@@ -1,7 +1,8 @@
-"""The domains a hyperparameter is searched in, and their form in Optuna."""
+"""The domains in which hyperparameters are searched, and their form in Optuna."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +34,7 @@ class Fixed:
         return None
 
     def decode(self, raw: Any) -> Any:
-        """Return the hyperparameter for what was sampled, which is nothing."""
+        """Return the one value, whatever was sampled."""
         return self.value
 
     def encode(self, value: Any) -> Any:
@@ -45,7 +46,7 @@ class Fixed:
         return None if value == self.value else f"must be {self.value}, but got {value!r}"
 
     def to_dict(self) -> Any:
-        """Return the form it has in a specification."""
+        """Return the form that the domain has in a specification."""
         return self.value
 
 
@@ -76,30 +77,55 @@ class Interval:
         """Whether there is more than one value."""
         return self.low < self.high
 
+    @property
+    def _sampled_bounds(self) -> tuple[float, float]:
+        """Smallest and largest number that a sampler draws.
+
+        A reversed scale of floats goes a little beyond both ends, which `decode` takes for the ends: half of
+        the numbers on such a scale lie in its last hundredth, where the kernels of an estimator are too wide
+        to lead.
+        """
+        if self.scale != "reverse_log" or self.integer:
+            return self.low, self.high
+        beyond = (self.high / self.low) ** _BEYOND
+        return self.low / beyond, self.high * beyond
+
     def to_optuna(self) -> BaseDistribution | None:
         """Return what Optuna samples from, or None where both ends are one value.
 
-        A reversed scale is sampled unreversed, and turned around by `decode`. It goes a little beyond both
-        ends, which `decode` takes for the ends: on such a scale half of the numbers lie in the last hundredth
-        of it, where the kernels of an estimator are too wide to lead.
+        A reversed scale is sampled unreversed; `decode` turns it around.
         """
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if not self.searched:
             return None
+        low, high = self._sampled_bounds
         log = self.scale != "linear"
-        if self.integer:
-            return IntDistribution(int(self.low), int(self.high), log=log)
-        beyond = (self.high / self.low) ** _BEYOND if self.scale == "reverse_log" else 1.0
-        return FloatDistribution(self.low / beyond, self.high * beyond, log=log)
+        return (
+            IntDistribution(int(low), int(high), log=log)
+            if self.integer
+            else FloatDistribution(low, high, log=log)
+        )
 
-    def decode(self, raw: Any) -> Any:
-        """Return the hyperparameter for what was sampled; for None, which stands for nothing, the low end."""
+    def decode(self, raw: float | None) -> int | float:
+        """Return the hyperparameter for what was sampled; None, where nothing is, gives the low end."""
         return self._turned(self.low if raw is None else raw)
 
-    def encode(self, value: Any) -> Any:
-        """Return what `decode` makes `value` of; a value outside counts as the end it is beyond."""
-        return self._turned(min(max(value, self.low), self.high))
+    def encode(self, value: float) -> int | float:
+        """Return what `decode` makes `value` of; a value outside counts as the end that it is beyond.
+
+        Every number that `decode` returns comes back to its last digit. On a reversed scale of floats the
+        difference is rounded, so that one of its neighbours, or a number just beyond an end, may be the one.
+        """
+        inside = min(max(value, self.low), self.high)
+        raw = self._turned(inside)
+        if self.decode(raw) == inside:
+            return raw
+        difference = self.low + self.high - inside
+        near = (difference, math.nextafter(difference, -math.inf), math.nextafter(difference, math.inf))
+        low, high = self._sampled_bounds
+        sampled = (min(max(number, low), high) for number in near)
+        return next((number for number in sampled if self.decode(number) == inside), raw)
 
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with a hyperparameter's value, or None."""
@@ -108,13 +134,13 @@ class Interval:
         return f"must be between {self.low:g} and {self.high:g}, but got {value!r}"
 
     def _turned(self, value: float) -> int | float:
-        """Turn a reversed scale around, which is the same in both directions."""
+        """Return a number turned around if the scale is reversed, which is the same in both directions."""
         turned = self.low + self.high - value if self.scale == "reverse_log" else value
         inside = min(max(turned, self.low), self.high)
         return round(inside) if self.integer else float(inside)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the form it has in a specification."""
+        """Return the form that the domain has in a specification."""
         return {"low": self.low, "high": self.high, "scale": self.scale}
 
 
@@ -141,7 +167,7 @@ class Choices:
         return CategoricalDistribution(self.values) if self.searched else None
 
     def decode(self, raw: Any) -> Any:
-        """Return the hyperparameter for what was sampled; for None, which stands for nothing, the first."""
+        """Return the hyperparameter for what was sampled; None, where nothing is, gives the first choice."""
         return self.values[0] if raw is None else raw
 
     def encode(self, value: Any) -> Any:
@@ -166,7 +192,7 @@ class Choices:
         return f"must be one of {', '.join(map(str, self.values))}, but got {value!r}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the form it has in a specification."""
+        """Return the form that the domain has in a specification."""
         return {"choices": list(self.values)}
 
 

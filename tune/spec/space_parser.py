@@ -1,149 +1,158 @@
-"""The ``space`` and the ``start`` of a specification, read from its document."""
+"""Reads the ``space`` and the ``start`` of a specification."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from toolkit.config import Choice, Range, WALSConfig
 from toolkit.errors import did_you_mean
-from tune.spec.reader import exponent_hint, refuse_unknown
-from tune.spec.space import SCALES, Choices, Domain, Fixed, Interval
+from tune.spec.checks import MistakesError, key_text, problem_of, unknown_keys
+from tune.spec.space import SCALES, Choices, Domain, Fixed, Interval, Scale
+
+# On a logarithmic scale. Nearer to 0, the ends that are added to a reversed scale leave the range of floats.
+_LEAST = 1e-100
 
 
-def parse_space(entries: Any, path: str, problems: list[str]) -> dict[str, Domain]:
-    """Read the ``space`` of a specification.
+def parse_space(entries: object) -> dict[str, Domain]:
+    """Return the domains of a ``space``.
 
     Parameters
     ----------
     entries : mapping
         Hyperparameter name to value, ``{low, high, scale}`` or ``{choices}``.
-    path : str
-        Key path of `entries`, for messages.
-    problems : list of str
-        Receives every mistake found.
 
-    Returns
-    -------
-    dict of str to Domain
-        The entries without mistakes.
+    Raises
+    ------
+    MistakesError
+        Listing every mistake.
     """
     if not isinstance(entries, Mapping):
-        problems.append(f"{path} must map hyperparameters to domains, but got {entries!r}")
-        return {}
+        raise MistakesError([f" must map hyperparameters to domains, but got {entries!r}"])
     valid = WALSConfig.valid()
-    space = {}
+    space: dict[str, Domain] = {}
+    lines: list[str] = []
     for name, entry in entries.items():
-        key = f"{path}.{name}"
+        key = f".{key_text(name)}"
         if name not in valid:
-            problems.append(
-                f"{key}: unknown hyperparameter{did_you_mean(str(name), valid)}; valid: {', '.join(valid)}"
-            )
+            hint = did_you_mean(key_text(name), valid)
+            lines.append(f"{key}: unknown hyperparameter{hint}; valid: {', '.join(valid)}")
             continue
-        found = len(problems)
-        domain = _parse_domain(entry, key, valid[name], problems)
-        if domain is not None and len(problems) == found:
-            space[name] = domain
+        try:
+            space[name] = _parse_domain(entry, valid[name])
+        except MistakesError as mistakes:
+            lines += mistakes.under(key)
+    if not lines and not any(domain.searched for domain in space.values()):
+        lines.append(" must search at least one hyperparameter, but all are fixed: use `walslab train`")
+    if lines:
+        raise MistakesError(lines)
     return space
 
 
-def _parse_domain(entry: Any, key: str, valid: Range | Choice, problems: list[str]) -> Domain | None:
+def _parse_domain(entry: object, valid: Range | Choice) -> Domain:
     if not isinstance(entry, Mapping):
-        if _check(entry, key, valid, problems):
-            return Fixed(valid.cast(entry))
-        if isinstance(entry, list):
-            problems[-1] += f": write {{choices: {entry}}}"
-        return None
-    return (_parse_choices if "choices" in entry else _parse_interval)(entry, key, valid, problems)
-
-
-def _parse_choices(
-    entry: Mapping[Any, Any], key: str, valid: Range | Choice, problems: list[str]
-) -> Choices | None:
-    refuse_unknown(entry, ("choices",), f"{key}.", problems)
-    values = entry["choices"]
-    if not isinstance(values, list) or not values:
-        problems.append(f"{key}.choices must be a list of at least one value, but got {values!r}")
-        return None
-    checked = [_check(value, f"{key}.choices[{n}]", valid, problems) for n, value in enumerate(values)]
-    return Choices(tuple(valid.cast(value) for value in values)) if all(checked) else None
-
-
-def _parse_interval(
-    entry: Mapping[Any, Any], key: str, valid: Range | Choice, problems: list[str]
-) -> Interval | None:
-    refuse_unknown(entry, ("low", "high", "scale", "choices"), f"{key}.", problems)
+        if problem := problem_of(entry, valid):
+            hint = f": write {{choices: {entry}}}" if isinstance(entry, list) else ""
+            raise MistakesError([problem + hint])
+        return Fixed(valid.cast(entry))
+    if "choices" in entry:
+        values = entry["choices"]
+        lines = [*unknown_keys(entry, ["choices"]), *choice_problems("choices", values, valid)]
+        if lines:
+            raise MistakesError(lines)
+        return Choices(tuple(valid.cast(value) for value in values))
+    lines = unknown_keys(entry, ["low", "high", "scale", "choices"])
     if isinstance(valid, Choice):
-        problems.append(f"{key} takes words: write one of {', '.join(valid.words)}, or {{choices: [...]}}")
-        return None
-    missing = [f"{key}.{end} is missing" for end in ("low", "high") if end not in entry]
-    problems.extend(missing)
-    if missing or not _check_ends(entry, key, valid, problems):
-        return None
-    low, high, scale = entry["low"], entry["high"], entry.get("scale", "linear")
-    if scale not in SCALES:
-        problems.append(
-            f"{key}.scale must be one of {', '.join(SCALES)}, but got {scale!r}"
-            f"{did_you_mean(str(scale), SCALES)}"
-        )
+        words = ", ".join(valid.words)
+        raise MistakesError([*lines, f" takes words: write one of {words}, or {{choices: [...]}}"])
+    scale = entry.get("scale", "linear")
+    if problem := problem_of(scale, Choice(SCALES)):
+        lines.append(f".scale{problem}")
+    missing = [f".{end} is missing" for end in ("low", "high") if end not in entry]
+    ends = {end: entry[end] for end in ("low", "high") if end in entry}
+    lines += missing or interval_problems(ends, "linear" if problem else scale, valid)
+    if lines:
+        raise MistakesError(lines)
+    return Interval(valid.cast(ends["low"]), valid.cast(ends["high"]), scale, valid.integer)
+
+
+def choice_problems(key: str, values: object, valid: Range | Choice) -> list[str]:
+    """Return what is wrong with the values that `key` lists."""
+    if not isinstance(values, list) or not values:
+        return [f".{key} must be a list of at least one value, but got {values!r}"]
+    problems = (problem_of(value, valid) for value in values)
+    return [f".{key}[{number}]{problem}" for number, problem in enumerate(problems) if problem]
+
+
+def interval_problems(ends: Mapping[str, Any], scale: Scale, valid: Range) -> list[str]:
+    """Return what is wrong with an interval; `ends` holds its keys, that of the low end first."""
+    lines = [f".{key}{problem}" for key, value in ends.items() if (problem := problem_of(value, valid))]
+    if lines:
+        return lines
+    (low_key, low), (high_key, high) = ends.items()
+    got = f"({low_key}={low}, {high_key}={high})"
     if low > high:
-        problems.append(f"{key}: low must not be above high, but got (low={low}, high={high})")
-    if scale != "linear" and low <= 0:
-        problems.append(f"{key}.low must be above 0 on a {scale} scale, but got {low}")
-    return Interval(valid.cast(low), valid.cast(high), scale, valid.integer)
+        lines.append(f": {low_key} must not be above {high_key}, but got {got}")
+    if low < high and math.isclose(low, high):  # a sampler's logarithms cannot tell them apart
+        lines.append(f": {low_key} and {high_key} must be equal or farther apart, but got {got}")
+    if scale != "linear" and low < _LEAST:
+        lines.append(f".{low_key} must be at least {_LEAST:g} on a {scale} scale, but got {low}")
+    return lines
 
 
-def _check_ends(entry: Mapping[Any, Any], key: str, valid: Range, problems: list[str]) -> bool:
-    low, high = (_check(entry[end], f"{key}.{end}", valid, problems) for end in ("low", "high"))
-    return low and high
-
-
-def _check(value: Any, key: str, valid: Range | Choice, problems: list[str]) -> bool:
-    problem = valid.problem(value)
-    if problem:
-        problems.append(f"{key} {problem}{exponent_hint(value)}")
-    return problem is None
-
-
-def parse_start(entries: Any, path: str, space: Mapping[str, Domain], problems: list[str]) -> list[Any]:
-    """Read the ``start`` of a specification: names, and mappings of searched hyperparameters to values.
+def parse_start(entries: object, space: Mapping[str, Domain]) -> tuple[str | dict[str, Any], ...]:
+    """Return the entries of a ``start``: names, and mappings of searched hyperparameters to values.
 
     Whether a name is a preset or a study is not asked here.
+
+    Raises
+    ------
+    MistakesError
+        Listing every mistake.
     """
     if not isinstance(entries, list):
-        problems.append(
-            f"{path} must be a list of presets, studies and mappings of values, but got {entries!r}"
+        raise MistakesError(
+            [f" must be a list of presets, studies and mappings of values, but got {entries!r}"]
         )
-        return []
-    read: list[Any] = []
+    start: list[str | dict[str, Any]] = []
+    lines: list[str] = []
     for number, entry in enumerate(entries):
-        key = f"{path}[{number}]"
         if isinstance(entry, Mapping) and entry:
-            read.append(_parse_point(entry, key, space, problems))
-        elif isinstance(entry, str) and entry.strip():
-            read.append(entry)
+            try:
+                start.append(_parse_point(entry, space))
+            except MistakesError as mistakes:
+                lines += mistakes.under(f"[{number}]")
+        elif isinstance(entry, str) and entry.strip() and entry.isprintable():
+            start.append(entry)
         else:
-            problems.append(
-                f"{key} must be a preset, a study's name or path, or a mapping of hyperparameters to values, "
-                f"but got {entry!r}"
+            lines.append(
+                f"[{number}] must be a preset, a study's name or path, or a mapping of hyperparameters to "
+                f"values, but got {entry!r}"
             )
-    return read
+    if lines:
+        raise MistakesError(lines)
+    return tuple(start)
 
 
-def _parse_point(
-    entry: Mapping[Any, Any], key: str, space: Mapping[str, Domain], problems: list[str]
-) -> dict[str, Any]:
+def _parse_point(entry: Mapping[Any, Any], space: Mapping[str, Domain]) -> dict[str, Any]:
     valid = WALSConfig.valid()
     searched = [name for name, domain in space.items() if domain.searched]
-    point = {}
+    point: dict[str, Any] = {}
+    lines: list[str] = []
     for name, value in entry.items():
-        path = f"{key}.{name}"
+        key = f".{key_text(name)}"
         if name not in searched:
-            what = "`space` does not search it" if name in valid else "unknown hyperparameter"
-            hint = "" if name in valid else did_you_mean(str(name), searched)
-            problems.append(f"{path}: {what}{hint}; searched: {', '.join(searched)}")
-        elif _check(value, path, valid[name], problems):
+            known = name in valid
+            what = "`space` does not search it" if known else "unknown hyperparameter"
+            hint = "" if known else did_you_mean(key_text(name), searched)
+            lines.append(f"{key}: {what}{hint}; searched: {', '.join(searched)}")
+        elif problem := problem_of(value, valid[name]):
+            lines.append(key + problem)
+        else:
             point[name] = valid[name].cast(value)
-            problem = space[name].problem(point[name])
-            problems.extend([f"{path} {problem}, from `space`"] if problem else [])
+            if outside := space[name].problem(point[name]):
+                lines.append(f"{key} {outside}, from `space`")
+    if lines:
+        raise MistakesError(lines)
     return point

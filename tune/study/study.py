@@ -119,7 +119,7 @@ class Study:
     @property
     def spec(self) -> SearchSpec:
         """The resolved specification."""
-        return SearchSpec.from_dict(self.facts["spec"], source=f"{self.where}/study.json")
+        return SearchSpec.from_dict(self.facts["spec"], source=f"{self.where}/study.json", stored=True)
 
     @property
     def data(self) -> DatasetFacts:
