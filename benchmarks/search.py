@@ -31,9 +31,7 @@ from toolkit.config import WALSConfig
 from toolkit.datasets import RatingsDataset
 from tune.executors.trial_worker import TrialWorker
 from tune.lifecycle import create_study, run_study
-from tune.search.proposer import Proposer
-from tune.search.segment import Segment, TrialSettings
-from tune.search.study_run import StudyRun
+from tune.search import Proposer, Segment, StudyRun, TrialSettings
 from tune.spec.search_spec import SearchSpec
 from tune.study.study import Study
 
@@ -112,7 +110,7 @@ class Sleeper(TrialWorker):
     def __init__(self, ratings: Any, settings: TrialSettings) -> None:
         self._pause = float(ratings["train"])
 
-    def begin(self, config: WALSConfig) -> None:
+    def begin(self, config: WALSConfig, **_: Any) -> None:
         """Nothing."""
 
     def advance(self) -> Segment:
@@ -181,7 +179,9 @@ def samplers(options: argparse.Namespace) -> None:
 
 def search(spec: SearchSpec, ratings: Any) -> tuple[list[float], float]:
     """Return the best validation RMSE after each trial, and the seconds spent in training."""
-    settings = TrialSettings(metric=spec.metric, backend="auto", threads=1, gpu=0, seed=0, keep_factors=False)
+    settings = TrialSettings(
+        metric=spec.metric, backend="auto", threads=1, gpu=0, seed=0, keep_factors="none"
+    )
     worker, proposer = TrialWorker(ratings, settings), Proposer(spec, 1)
     path, least, spent = [], math.inf, 0.0
     for number in range(1, spec.trials + 1):

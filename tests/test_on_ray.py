@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tune.search.study_run import StudyRun
+from tune.search import StudyRun
 from tune.spec.search_spec import SearchSpec
 from tune.study.study import Study
 
@@ -29,7 +29,7 @@ def test_processes_are_started_once_however_short_the_trials(tmp_path, monkeypat
     from tune.executors.on_ray import run_on_ray
     from tune.executors.ray_session import connected
     from tune.executors.trial_worker import TrialWorker
-    from tune.search.segment import Segment
+    from tune.search import Segment
 
     class Sleeper(TrialWorker):
         """Tells of the process that it runs in."""
@@ -37,7 +37,7 @@ def test_processes_are_started_once_however_short_the_trials(tmp_path, monkeypat
         def __init__(self, ratings, settings):
             pass
 
-        def begin(self, config):
+        def begin(self, config, **_):
             pass
 
         def advance(self):

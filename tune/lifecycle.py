@@ -21,8 +21,7 @@ from toolkit.errors import StudyError
 from toolkit.files import mask
 from tune.executors.node_ratings import ratings_for_ray, trial_ratings
 from tune.record.tracking import Tracking
-from tune.search import starting_points
-from tune.search.study_run import StudyRun
+from tune.search import StudyRun, resolve
 from tune.spec.search_spec import SearchSpec
 from tune.study.dataset_facts import DatasetFacts
 from tune.study.study import Study
@@ -58,7 +57,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         Backend.require(spec.backend)
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
-    start = starting_points.resolve(spec, data.digest, Study.open)
+    start = resolve(spec, data.digest, Study.open)
     # The directory first: of two that want the name, the second gets no run.
     study = Study.create(
         path,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tune.record.recorder import MlflowRecord
-    from tune.search.study_run import RunningTrial, StudyRun
+    from tune.search import RunningTrial, StudyRun
 
 _ROWS = 8  # running trials shown
 
