@@ -46,7 +46,11 @@ class StudyProgress:
 
     def connecting(self, address: str | None) -> None:
         """Say what is waited for before the first trial."""
-        text = f"connecting to Ray at {address}" if address else "starting Ray on this machine"
+        text = (
+            f"connecting to Ray at {address}, which must answer within 20 s"
+            if address
+            else "starting Ray on this machine"
+        )
         self._console.print(text, soft_wrap=True, markup=False)
 
     def begin(self, run: StudyRun) -> None:

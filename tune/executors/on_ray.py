@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import ray
 import ray.tune as ray_tune
+from ray.exceptions import RayError
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -235,7 +236,7 @@ def run_on_ray(
     )
     names: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="walslab-ray-", ignore_cleanup_errors=True) as scratch:
-        ray_tune.Tuner(
+        tuner = ray_tune.Tuner(
             trainable,
             tune_config=ray_tune.TuneConfig(
                 num_samples=-1,
@@ -254,6 +255,11 @@ def run_on_ray(
                 failure_config=ray_tune.FailureConfig(max_failures=0),
                 verbose=0,
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except (RayError, ray_tune.TuneError) as error:
+            reason = next(iter(str(error).strip().splitlines()), repr(error))
+            run.problem = run.problem or StudyError(f"Ray gave up: {reason}; see that its nodes are up")
     # Ray Tune returns on Ctrl-C as if all were well.
     run.interrupted = run.interrupted or not (run.over or run.problem)
