@@ -23,7 +23,7 @@ _ROWS = 8  # running trials shown
 
 
 class StudyProgress:
-    """Shows how a study goes; a `tune.search.study_run.Listener` that is also a context.
+    """Shows how a study goes; a `tune.search.Listener` that is also a context.
 
     Parameters
     ----------

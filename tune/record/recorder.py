@@ -34,7 +34,7 @@ _PATIENCE = 60.0
 
 
 class MlflowRecord:
-    """Writes a study to MLflow while it runs; a `tune.search.study_run.Listener`.
+    """Writes a study to MLflow while it runs; a `tune.search.Listener`.
 
     Parameters
     ----------
