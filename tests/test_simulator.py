@@ -127,6 +127,13 @@ def test_the_example_runs():
     assert doctest.testmod(simulator).failed == 0
 
 
+def test_the_example_of_the_page_on_the_search_runs(repo_root, capsys):
+    page = (repo_root / "docs/search.md").read_text(encoding="utf-8")
+    (example,) = [block for block in page.split("```python\n") if block.startswith("from math import log")]
+    exec(compile(example.partition("```")[0], "docs/search.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("hours\n")
+
+
 # Which configurations are the same, whoever runs them
 
 

@@ -45,8 +45,7 @@ def connected() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        # The processes of a local Ray find our packages also when they are run from a checkout, not
-        # installed.
+        # The processes of a local Ray must find our packages in a checkout that is not installed.
         root, paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")
         if root not in paths.split(os.pathsep):
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, paths]))
@@ -103,7 +102,7 @@ def room(spec: SearchSpec) -> int:
     """Return how many trials fit on the nodes that Ray has now."""
     import ray
 
-    # A trial runs on one node, so what several nodes have together does not help it.
+    # A trial runs on one node, so the sum of several nodes does not help it.
     return sum(_fitting(spec, node["Resources"]) for node in ray.nodes() if node["Alive"])
 
 
@@ -125,8 +124,7 @@ def concurrency(spec: SearchSpec) -> int:
     Raises
     ------
     StudyError
-        When a single trial asks for more than the cluster has, or may grow to, which Ray would wait for
-        without end.
+        When a single trial asks for more than the cluster has or may grow to; Ray would wait without end.
     """
     import ray
 
