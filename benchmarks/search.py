@@ -5,9 +5,9 @@
     python benchmarks/search.py samplers DATASET [--spec FILE] [--trials 500] [--seeds 5]
 
 `overhead` divides the wall time of a study by the ideal, the sum of its trials' training time over the
-concurrency: of walslab on Ray Tune and in this process, and, with `--peers`, of the Ray Tune script that one
-writes first (`search_peers.py`: a process per trial, the stock MLflow logger) and of plain Optuna. All train
-the same configurations, with the same solver, and record in a SQLite store of their own.
+concurrency: of walslab on Ray Tune and in this process, and, with `--peers`, of the best plain script for Ray
+Tune (`search_peers.py`: kept processes, Optuna's search, the stock MLflow logger) and of plain Optuna. All
+search the same space with the same solver, record in a SQLite store of their own, and run to their end.
 `loop` gives the control loop trials that only sleep, and divides likewise.
 `samplers` lets TPE and random search find what they can in a space, by trials and by training time.
 DATASET is a directory that `walslab ingest` wrote.
@@ -16,6 +16,7 @@ DATASET is a directory that `walslab ingest` wrote.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import statistics
@@ -31,9 +32,7 @@ from toolkit.config import WALSConfig
 from toolkit.datasets import RatingsDataset
 from tune.executors.trial_worker import TrialWorker
 from tune.lifecycle import create_study, run_study
-from tune.search.proposer import Proposer
-from tune.search.segment import Segment, TrialSettings
-from tune.search.study_run import StudyRun
+from tune.search import Proposer, Segment, StudyRun, TrialSettings
 from tune.spec.search_spec import SearchSpec
 from tune.study.study import Study
 
@@ -83,15 +82,26 @@ def overhead(options: argparse.Namespace, folder: Path) -> None:
         tell("  once it is under way", rest[-1]["ended"] - begun, [t["seconds"] for t in rest], at_once)
     if options.peers:
         for name, peer, at_once in (
-            ("Ray Tune, as usual", "ray", options.concurrency[0]),
+            ("Ray Tune, best script", "ray", options.concurrency[0]),
             ("Optuna, one process", "optuna", 1),
         ):
             script = Path(__file__).with_name("search_peers.py")
             command = [sys.executable, str(script), peer, options.dataset, str(options.trials), str(at_once)]
-            began = time.perf_counter()
-            out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
-            wall = time.perf_counter() - began
-            tell(name, wall, [float(line) for line in out.split()[-options.trials :]], at_once)
+            tell(name, *watched(command, folder), at_once)
+
+
+def watched(command: list[str], folder: Path) -> tuple[float, list[float]]:
+    """Run a rival, print how it gets on, and return its wall time and the training seconds of its trials."""
+    seconds: list[float] = []
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+        for line in process.stdout or ():
+            with contextlib.suppress(ValueError):
+                seconds.append(float(line))
+                print(f"  {len(seconds)} trials in {time.perf_counter() - began:.1f} s", file=sys.stderr)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
+    return time.perf_counter() - began, seconds
 
 
 def tell(name: str, wall: float, seconds: list[float], at_once: int) -> None:
@@ -112,8 +122,8 @@ class Sleeper(TrialWorker):
     def __init__(self, ratings: Any, settings: TrialSettings) -> None:
         self._pause = float(ratings["train"])
 
-    def begin(self, config: WALSConfig) -> None:
-        """Nothing."""
+    def begin(self, config: WALSConfig, **_: Any) -> None:
+        """Do nothing, because the trial only sleeps."""
 
     def advance(self) -> Segment:
         """Sleep."""
@@ -124,7 +134,7 @@ class Sleeper(TrialWorker):
 
 
 def loop(at_once: int, seconds: float, path: Path) -> None:
-    """Print how a study of sleeping trials keeps up."""
+    """Print how close a study of sleeping trials comes to the ideal."""
     import ray
 
     from tune.executors.on_ray import run_on_ray
@@ -181,7 +191,9 @@ def samplers(options: argparse.Namespace) -> None:
 
 def search(spec: SearchSpec, ratings: Any) -> tuple[list[float], float]:
     """Return the best validation RMSE after each trial, and the seconds spent in training."""
-    settings = TrialSettings(metric=spec.metric, backend="auto", threads=1, gpu=0, seed=0, keep_factors=False)
+    settings = TrialSettings(
+        metric=spec.metric, backend="auto", threads=1, gpu=0, seed=0, keep_factors="none"
+    )
     worker, proposer = TrialWorker(ratings, settings), Proposer(spec, 1)
     path, least, spent = [], math.inf, 0.0
     for number in range(1, spec.trials + 1):

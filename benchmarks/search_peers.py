@@ -1,6 +1,11 @@
-"""The rivals of `search.py`, as one writes them first; each prints its trials' training seconds.
+"""The rivals of `search.py`: the best plain scripts for Ray Tune and for Optuna.
 
-python benchmarks/search_peers.py ray|optuna DATASET TRIALS CONCURRENCY
+    python benchmarks/search_peers.py ray|optuna DATASET TRIALS CONCURRENCY
+
+Each prints the training seconds of a trial when the trial ends, one a line. The script for Ray Tune does as
+its manual advises for short trials: it keeps its processes (`reuse_actors`), limits how many trials run
+(`max_concurrent_trials`), puts the ratings into the object store once (`with_parameters`), and lays them out
+once a process. Trials are proposed by OptunaSearch and recorded by the stock MLflow logger.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from toolkit.arrays import Ratings
 from toolkit.backends import Backend
 from toolkit.config import PRESETS
 from toolkit.datasets import RatingsDataset
@@ -20,39 +26,64 @@ from toolkit.solver import Trainer, TrainingData
 ITERATIONS = 15
 
 
-def train(data: Any, backend: Backend, config: dict[str, Any], report: Any) -> float:
-    """Train a configuration, report after each iteration, and return the seconds of training."""
-    ratings = TrainingData(data.train, data.train_by_item, backend=backend)
-    valid = pairs_on(backend, data.valid)
-    trainer = Trainer(ratings, PRESETS["default"].replace(**config, iterations=ITERATIONS), seed=0)
-    spent = 0.0
-    for _ in range(ITERATIONS):
+class Worker:
+    """The ratings laid out for one process, which trains one configuration after another."""
+
+    def __init__(self, train: Ratings, train_by_item: Ratings, valid: Any, threads: int) -> None:
+        self.backend = Backend.require("numba", threads)
+        self.ratings = TrainingData(train, train_by_item, backend=self.backend)
+        self.valid = pairs_on(self.backend, valid)
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Take up a configuration."""
+        whole = PRESETS["default"].replace(**config, iterations=ITERATIONS)
+        self.trainer, self.seconds = Trainer(self.ratings, whole, seed=0), 0.0
+
+    def iterate(self) -> dict[str, Any]:
+        """Do one iteration, and return the figures after it."""
         began = time.perf_counter()
-        trainer.step()
-        spent += time.perf_counter() - began
-        report(
-            valid_rmse=rmse(trainer.factors, *valid, backend), train_rmse=trainer.train_rmse(), seconds=spent
-        )
-    return spent
+        self.trainer.step()
+        self.seconds += time.perf_counter() - began
+        return {
+            "valid_rmse": rmse(self.trainer.factors, *self.valid, self.backend),
+            "train_rmse": self.trainer.train_rmse(),
+            "seconds": self.seconds,
+        }
 
 
-def with_ray(path: str, trials: int, at_once: int) -> list[float]:
-    """Ray Tune: a function, Optuna's search, the stock MLflow logger, a process per trial."""
+def with_ray(path: str, trials: int, at_once: int) -> None:
+    """Ray Tune: kept processes, Optuna's search, the stock MLflow logger."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    import ray
     import ray.tune as ray_tune
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch
 
-    def trainable(config: dict[str, Any]) -> None:
-        train(
-            RatingsDataset.open(path),
-            Backend("numba", 1),
-            config,
-            lambda **figures: ray_tune.report(figures),
-        )
+    class Trainable(ray_tune.Trainable):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any], ratings: tuple[Any, Any, Any]) -> None:
+            self.worker = Worker(*ratings, threads=1)
+            self.worker.begin(config)
 
-    results = ray_tune.Tuner(
-        ray_tune.with_resources(trainable, {"cpu": 1}),
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.worker.begin(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            figures = self.worker.iterate()
+            return {**figures, "done": self.worker.trainer.iterations >= ITERATIONS}
+
+    class Printer(ray_tune.Callback):  # type: ignore[misc]
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            print(trial.last_result["seconds"], flush=True)
+
+    data = RatingsDataset.open(path)
+    # One processor a trial, as many as run at once: no process waits for another, and none stands by.
+    ray.init(address="local", num_cpus=at_once, include_dashboard=False, log_to_driver=False)
+    ray_tune.Tuner(
+        ray_tune.with_resources(
+            ray_tune.with_parameters(Trainable, ratings=(data.train, data.train_by_item, data.valid)),
+            {"cpu": 1},
+        ),
         param_space={
             "factors": ray_tune.lograndint(8, 65),
             "regularization": ray_tune.loguniform(0.1, 2.0),
@@ -63,27 +94,29 @@ def with_ray(path: str, trials: int, at_once: int) -> list[float]:
             mode="min",
             num_samples=trials,
             max_concurrent_trials=at_once,
+            reuse_actors=True,
             search_alg=OptunaSearch(),
         ),
         run_config=ray_tune.RunConfig(
             storage_path=str(Path.cwd()),
             callbacks=[
-                MLflowLoggerCallback(tracking_uri=os.environ["MLFLOW_TRACKING_URI"], experiment_name="peer")
+                MLflowLoggerCallback(tracking_uri=os.environ["MLFLOW_TRACKING_URI"], experiment_name="peer"),
+                Printer(),
             ],
             verbose=0,
         ),
     ).fit()
-    return [float(result.metrics["seconds"]) for result in results]
 
 
-def with_optuna(path: str, trials: int, _at_once: int) -> list[float]:
+def with_optuna(path: str, trials: int, _at_once: int) -> None:
     """Optuna: one process, one trial after another on all processors, a run of MLflow for each."""
     import mlflow
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     mlflow.set_experiment("optuna")
-    data, seconds = RatingsDataset.open(path), []
+    data = RatingsDataset.open(path)
+    worker = Worker(data.train, data.train_by_item, data.valid, threads=0)
 
     def objective(trial: optuna.Trial) -> float:
         config = {
@@ -91,19 +124,19 @@ def with_optuna(path: str, trials: int, _at_once: int) -> list[float]:
             "regularization": trial.suggest_float("regularization", 0.1, 2.0, log=True),
             "regularization_exponent": trial.suggest_float("regularization_exponent", 0.3, 0.8),
         }
-        figures: list[dict[str, float]] = []
+        worker.begin(config)
         with mlflow.start_run():
             mlflow.log_params(config)
-            seconds.append(train(data, Backend("numba"), config, lambda **found: figures.append(found)))
-            for step, found in enumerate(figures):
-                mlflow.log_metrics(found, step=step)
-        return figures[-1]["valid_rmse"]
+            for step in range(ITERATIONS):
+                figures = worker.iterate()
+                mlflow.log_metrics(figures, step=step)
+        print(figures["seconds"], flush=True)
+        return float(figures["valid_rmse"])
 
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(multivariate=True, seed=0))
     study.optimize(objective, n_trials=trials)
-    return seconds
 
 
 if __name__ == "__main__":
     run = {"ray": with_ray, "optuna": with_optuna}[sys.argv[1]]
-    print(*run(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])), sep="\n")
+    run(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -329,7 +329,7 @@ def test_bucket_that_is_not_there_is_told(object_store):
 
 
 def test_time_that_a_killed_study_ran_is_not_that_of_all_its_trials(address):
-    from tune.search.study_run import StudyRun
+    from tune.search import StudyRun
 
     spec = SearchSpec.from_dict({**SPEC.to_dict(), "max_seconds": 100})
     study = Study.create(address, spec=spec.to_dict(), digest="x", seconds=0.0)

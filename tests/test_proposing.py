@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import StudyError
-from tune.search.proposer import Proposer
+from tune.search import Proposer
 from tune.spec.search_spec import SearchSpec
 
 SPACE = {
@@ -51,7 +51,9 @@ def run(proposer, numbers, loss=quadratic):
 
 
 def restored(spec, journal, concurrency=1, known=()):
-    proposer = Proposer(spec, concurrency, known)
+    proposer = Proposer(spec, concurrency)
+    for number, entry in enumerate(known):
+        proposer.restore(-number, entry["sampled"], entry["loss"])
     for entry in json.loads(json.dumps(journal)):
         proposer.restore(
             entry["number"], entry["sampled"], entry["loss"], running=entry.get("running", False)
@@ -143,7 +145,7 @@ def test_source_is_the_sampler_after_the_first_trials(sampler):
 def test_trials_that_are_known_count_as_first_trials():
     spec = spec_of(startup=4)
     journal = run(Proposer(spec, 1), range(1, 4))
-    proposer = Proposer(spec, 1, [{"sampled": entry["sampled"], "loss": entry["loss"]} for entry in journal])
+    proposer = restored(spec, [], known=journal)
     assert [entry["source"] for entry in run(proposer, (1, 2))] == ["random", "tpe"]
 
 
@@ -199,9 +201,7 @@ def test_model_beats_chance():
 def test_what_is_known_is_learnt_from():
     spec = spec_of(startup=8)
     known = run(Proposer(spec_of("random", seed=1), 1), range(1, 31))
-    informed = run(
-        Proposer(spec, 1, [{"sampled": k["sampled"], "loss": k["loss"]} for k in known]), range(1, 9)
-    )
+    informed = run(restored(spec, [], known=known), range(1, 9))
     blind = run(Proposer(spec, 1), range(1, 9))
     assert mean(entry["loss"] for entry in informed) < mean(entry["loss"] for entry in blind)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 
 import pytest
 import ray
@@ -10,7 +12,8 @@ import ray._private.state
 from ray.core.generated import autoscaler_pb2
 
 from toolkit.errors import StudyError
-from tune.executors.ray_session import concurrency, may_grow_to, room
+from tune.executors import ray_session
+from tune.executors.ray_session import concurrency, connected, may_grow_to, room
 from tune.spec.search_spec import SearchSpec
 
 
@@ -75,3 +78,41 @@ def test_what_nobody_can_give_is_refused(cluster, groups):
     )
     with pytest.raises(StudyError, match=told):
         concurrency(spec())
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}"])
+def test_cluster_that_is_not_there_is_waited_for_twenty_seconds(monkeypatch, closed_port, form):
+    assert ray_session.ANSWERS_WITHIN == 20.0
+    monkeypatch.setattr(ray_session, "ANSWERS_WITHIN", 0.0)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray waits without end"))
+    address = form.format(closed_port)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    expected = f"at RAY_ADDRESS={address}: after 0 s, .*unset RAY_ADDRESS"
+    with pytest.raises(StudyError, match=expected), connected():
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("The current node timed out during startup. This could happen"),
+        ray.exceptions.RaySystemError("the raylet died"),
+        RuntimeError(""),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_ray_that_does_not_start_is_an_error_with_a_way_on(monkeypatch, error):
+    def init(**_):
+        raise error
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # is changed, and put back
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(StudyError, match=r"cannot start Ray on this machine: .*--in-process"), connected():
+        pass

@@ -19,7 +19,7 @@ from tune.record.parent import finish_parent, start_parent
 from tune.record.recorder import MlflowRecord
 from tune.record.runs import children, client_of, local_path, trial_factors
 from tune.record.tracking import Tracking
-from tune.search.study_run import RunningTrial
+from tune.search import RunningTrial
 from tune.spec.search_spec import SearchSpec
 from tune.study.study import Study
 

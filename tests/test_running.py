@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from tune.search.segment import Segment
-from tune.search.study_run import StudyRun
+from tune.search import Segment, StudyRun
 from tune.spec.search_spec import SearchSpec
 from tune.study.study import Study
 

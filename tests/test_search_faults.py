@@ -22,8 +22,7 @@ from toolkit.ingest import RatingsSource, ingest_ratings
 from tune.lifecycle import create_study, run_study
 from tune.record.recorder import MlflowRecord
 from tune.record.tracking import Tracking
-from tune.search.segment import Segment
-from tune.search.study_run import StudyRun
+from tune.search import Segment, StudyRun
 from tune.spec.search_spec import SearchSpec
 from tune.study.study import Study
 

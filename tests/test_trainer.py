@@ -96,6 +96,19 @@ def test_restored_state_continues_bit_for_bit(backend, made_up_ratings, dtype):
     assert_same_bits(after(resumed, 3), straight)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("done", [1, 2, 4])
+def test_restored_momentum_continues_bit_for_bit(backend, made_up_ratings, dtype, done):
+    ratings = made_up_ratings(empty_users=(1,), empty_items=(2,))
+    config = CONFIG.replace(momentum=0.4, pattern_weight=0.5)
+    straight = after(new_trainer(ratings, backend, config, dtype=dtype), 7)
+    interrupted = new_trainer(ratings, backend, config, dtype=dtype)
+    state = after(interrupted, done)
+    resumed = new_trainer(ratings, backend, config, dtype=dtype, seed=99)
+    resumed.restore(state, interrupted.host_users_before())
+    assert_same_bits(after(resumed, 7 - done), straight)
+
+
 def test_state_survives_files(backend, made_up_ratings, tmp_path):
     ratings = made_up_ratings()
     state = after(new_trainer(ratings, backend), 2)

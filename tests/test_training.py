@@ -17,7 +17,7 @@ from toolkit.evaluation import rank, rmse
 from toolkit.solver import Trainer
 from tune.executors import trial_worker as training
 from tune.executors.trial_worker import TrialWorker, explain
-from tune.search.segment import TrialSettings
+from tune.search import TrialSettings
 from tune.spec.metric import SearchMetric
 
 CONFIG = WALSConfig(factors=3, iterations=6, regularization=0.1)
@@ -95,7 +95,7 @@ def test_trial_waits_at_rungs_with_factors_to_end_with(ratings):
     segments = all_of(TrialWorker(ratings, changed(rungs=(2, 4))), CONFIG)
     assert [segment.iterations for segment in segments] == [2, 4, 6]
     assert all(segment.factors.iterations == segment.iterations for segment in segments)
-    none = all_of(TrialWorker(ratings, changed(rungs=(2, 4), keep_factors=False)), CONFIG)
+    none = all_of(TrialWorker(ratings, changed(rungs=(2, 4), keep_factors="none")), CONFIG)
     assert all(segment.factors is None for segment in none)
 
 

@@ -19,10 +19,9 @@ from toolkit.backends import Backend, keep_kernels_locally
 from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files import mask
-from tune.executors.node_ratings import ratings_for_ray, trial_ratings
+from tune.executors import ratings_for_ray, trial_ratings
 from tune.record.tracking import Tracking
-from tune.search import starting_points
-from tune.search.study_run import StudyRun
+from tune.search import StudyRun, resolve
 from tune.spec.search_spec import SearchSpec
 from tune.study.dataset_facts import DatasetFacts
 from tune.study.study import Study
@@ -58,7 +57,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         Backend.require(spec.backend)
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
-    start = starting_points.resolve(spec, data.digest, Study.open)
+    start = resolve(spec, data.digest, Study.open)
     # The directory first: of two that want the name, the second gets no run.
     study = Study.create(
         path,
@@ -162,18 +161,18 @@ def _run_locked(
         run = StudyRun(study, 1, listeners)
         # Of a study that has nothing left to run, only the record is completed: Ray takes seconds to start.
         if executor == "ray" and not run.over:
-            from tune.executors.ray_session import concurrency, connected
+            from tune.executors import concurrency, connected
 
             if progress:
                 progress.connecting(os.environ.get("RAY_ADDRESS"))
             with connected():
                 # Imported only now: Ray reads its environment when it is.
-                from tune.executors.on_ray import run_on_ray
+                from tune.executors import run_on_ray
 
                 run = StudyRun(study, concurrency(study.spec), listeners)
                 status = _execute(study, run, partial(run_on_ray, run, ratings_for_ray(data)), progress)
         else:
-            from tune.executors.in_process import run_in_process
+            from tune.executors import run_in_process
 
             def execute() -> None:
                 # Only now are the ratings read: of a study that is through, they may not even fit here.

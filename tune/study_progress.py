@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tune.record.recorder import MlflowRecord
-    from tune.search.study_run import RunningTrial, StudyRun
+    from tune.search import RunningTrial, StudyRun
 
 _ROWS = 8  # running trials shown
 
 
 class StudyProgress:
-    """Shows how a study goes; a `tune.search.study_run.Listener` that is also a context.
+    """Shows how a study goes; a `tune.search.Listener` that is also a context.
 
     Parameters
     ----------
@@ -46,7 +46,11 @@ class StudyProgress:
 
     def connecting(self, address: str | None) -> None:
         """Say what is waited for before the first trial."""
-        text = f"connecting to Ray at {address}" if address else "starting Ray on this machine"
+        text = (
+            f"connecting to Ray at {address}, which must answer within 20 s"
+            if address
+            else "starting Ray on this machine"
+        )
         self._console.print(text, soft_wrap=True, markup=False)
 
     def begin(self, run: StudyRun) -> None:

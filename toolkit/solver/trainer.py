@@ -152,13 +152,26 @@ class Trainer:
         """Return the current factors, or earlier ones, in host memory, for `restore` to take back."""
         return (factors or self.factors).mapped(self.data.backend.to_numpy)
 
-    def restore(self, factors: Factors) -> None:
-        """Continue from factors that `host_factors` gave; momentum of the users begins anew.
+    def host_users_before(self) -> Side | None:
+        """Return the users as they were one iteration ago, in host memory; None where momentum needs none."""
+        before = self._users_before
+        return None if before is None else Side(*map(self.data.backend.to_numpy, before))
+
+    def restore(self, factors: Factors, users_before: Side | None = None) -> None:
+        """Continue from the state that another trainer of the same ratings and config was in.
+
+        Parameters
+        ----------
+        factors : Factors
+            What `host_factors` gave.
+        users_before : Side, optional
+            What `host_users_before` gave at the same moment. With both, every later iteration has the same
+            bits as without the interruption. Without it, the momentum of the users begins anew.
 
         Raises
         ------
         ConfigError
-            When they have another config or other shapes than this trainer's.
+            When the factors have another config or other shapes than this trainer's.
         """
         if factors.config != self.config:
             raise ConfigError(f"factors of {factors.config} cannot continue a training of {self.config}")
@@ -167,8 +180,9 @@ class Trainer:
             raise ConfigError(
                 f"factors of {shapes[0]} users and items cannot continue a training of {shapes[1]}"
             )
-        on_device = factors.mapped(lambda array: self.data.backend.asarray(array, self.data.dtype))
-        self._users_before = None
+        backend, dtype = self.data.backend, self.data.dtype
+        on_device = factors.mapped(lambda array: backend.asarray(array, dtype))
+        self._users_before = None if users_before is None else backend.side(users_before, dtype)
         self._half_steps = 2 * factors.iterations
         self.factors = replace(on_device, mean=self.factors.mean, scale=self.factors.scale)
 

@@ -1,1 +1,60 @@
-"""Where trials train: in processes of Ray Tune, or in this process."""
+"""Where trials run: on Ray Tune, in this process, or in virtual time; and what trains them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tune.executors.in_process import run_in_process
+    from tune.executors.node_ratings import RatingsAt, ratings_for_ray, trial_ratings
+    from tune.executors.on_ray import run_on_ray
+    from tune.executors.ray_session import concurrency, connected
+    from tune.executors.recorded_trials import RecordedTrials, Recording
+    from tune.executors.simulator import VirtualClock, run_simulated, simulate
+    from tune.executors.trial_worker import TrialRatings, TrialWorker, explain
+    from tune.executors.unsaved_study import UnsavedStudy
+
+# Resolved on first use: Ray reads its environment when it is imported, and takes a second.
+_EXPORTS = {
+    "RatingsAt": "node_ratings",
+    "RecordedTrials": "recorded_trials",
+    "Recording": "recorded_trials",
+    "TrialRatings": "trial_worker",
+    "TrialWorker": "trial_worker",
+    "UnsavedStudy": "unsaved_study",
+    "VirtualClock": "simulator",
+    "concurrency": "ray_session",
+    "connected": "ray_session",
+    "explain": "trial_worker",
+    "ratings_for_ray": "node_ratings",
+    "run_in_process": "in_process",
+    "run_on_ray": "on_ray",
+    "run_simulated": "simulator",
+    "simulate": "simulator",
+    "trial_ratings": "node_ratings",
+}
+__all__ = [
+    "RatingsAt",
+    "RecordedTrials",
+    "Recording",
+    "TrialRatings",
+    "TrialWorker",
+    "UnsavedStudy",
+    "VirtualClock",
+    "concurrency",
+    "connected",
+    "explain",
+    "ratings_for_ray",
+    "run_in_process",
+    "run_on_ray",
+    "run_simulated",
+    "simulate",
+    "trial_ratings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)

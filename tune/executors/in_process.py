@@ -1,4 +1,4 @@
-"""Trials one after another in this process, each on all its processors: no Ray, the same study."""
+"""Runs the trials of a study in this process, one after another, each on all processors and without Ray."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tune.executors.trial_worker import TrialWorker
 
 if TYPE_CHECKING:
     from tune.executors.trial_worker import TrialRatings
-    from tune.search.study_run import StudyRun
+    from tune.search import StudyRun
 
 
 def run_in_process(run: StudyRun, ratings: TrialRatings) -> None:
@@ -19,7 +19,7 @@ def run_in_process(run: StudyRun, ratings: TrialRatings) -> None:
     worker = TrialWorker(ratings, replace(run.settings, threads=0))
     try:
         while (trial := run.next()) is not None:
-            worker.begin(trial.config)
+            worker.begin(trial.config, to_beat=trial.to_beat, checkpoint=trial.checkpoint)
             while run.report(trial.trial, worker.advance()):
                 pass
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The ratings of trials: from an address, read once by every node that runs trials, or else by the driver."""
+"""Brings the ratings to the trials: each node reads a dataset at an address once, the driver reads others."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from toolkit.files import handed_over, is_address
 if TYPE_CHECKING:
     from tune.executors.trial_worker import TrialRatings
 
-# A reader may end between being found and being asked.
+# A reader may end between the moment a trial finds it and the moment the trial asks it.
 _ATTEMPTS, _PAUSE = 5, 1.0
-# Readers that this process uses: without a handle of the one that started it, a reader ends.
+# Handles of the readers that this process uses, because Ray ends a reader that nobody holds.
 _held: list[Any] = []
 
 
 def trial_ratings(data: RatingsDataset) -> TrialRatings:
-    """Read what trials train and are judged on."""
+    """Return the training and validation ratings of a dataset."""
     return {"train": data.train, "train_by_item": data.train_by_item, "valid": data.valid}
 
 
 def ratings_for_ray(data: RatingsDataset) -> TrialRatings | RatingsAt:
-    """Return the ratings for Ray: what has an address is read where it is needed, what has none here."""
+    """Return the address of a dataset for the nodes to read, or its ratings where it is a local folder."""
     if is_address(data.where):
         return RatingsAt(data.where, data.digest, handed_over())
     return trial_ratings(data)
@@ -53,7 +53,7 @@ class RatingsAt:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def here(self) -> TrialRatings:
-        """Return the ratings as the object store of this node holds them, read by whoever asks first.
+        """Return the ratings from the object store of this node; the first trial that asks has them read.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class RatingsAt:
         from ray.exceptions import OwnerDiedError, RayActorError
 
         for _ in range(_ATTEMPTS - 1):
-            # A reader goes with the process that started it: the next to ask starts another.
+            # A reader ends with the process that started it. The next attempt starts another one.
             with contextlib.suppress(RayActorError, OwnerDiedError):
                 return self._read_here()
             time.sleep(_PAUSE)
@@ -76,7 +76,7 @@ class RatingsAt:
         node = ray.get_runtime_context().get_node_id()
         reader = self._reader(node)
         try:
-            # In a list, so that what comes is the reference: the arrays are then mapped, not sent.
+            # In a list, so that the reference comes back: the arrays are then mapped, not sent.
             (reference,) = ray.get(reader.references.remote())
             ratings: TrialRatings = ray.get(reference)
         except RayTaskError as error:
@@ -99,13 +99,13 @@ class RatingsAt:
 
 
 class _Reader:
-    """Holds a node's copy; an actor, so that the node has one."""
+    """An actor that holds the one copy of the ratings on a node."""
 
     def __init__(self, ratings: RatingsAt) -> None:
         self._ratings, self._reference = ratings, None
 
     def references(self) -> list[Any]:
-        """Return the reference to the ratings, read on the first call."""
+        """Return the reference to the ratings, in a list; the first call reads them."""
         import ray
 
         if self._reference is None:

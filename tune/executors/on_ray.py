@@ -1,9 +1,8 @@
-"""Trials as Ray Tune runs them: many at once, in processes that are kept, on one machine or on a cluster.
+"""Runs the trials of a study on Ray Tune: many at once, on one machine or on a cluster.
 
-Ray Tune places, starts and watches the processes. What to try, who goes on and what is kept is the business
-of `tune.search.study_run`, to which the searcher, the scheduler, the stopper and the callback of this file
-hand everything on. So Ray's own snapshots, checkpoints and retries are off: a study is resumed by its
-journal.
+Ray Tune places, starts and watches the processes. `tune.search.study_run` decides what to try, who goes on
+and what is kept; the searcher, the scheduler, the stopper and the callback of this file ask it. The journal
+resumes a study, so Ray's own snapshots, checkpoints and retries are off.
 """
 
 from __future__ import annotations
@@ -13,9 +12,11 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import ray
 import ray.tune as ray_tune
+from ray.exceptions import RayError
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -24,26 +25,25 @@ from toolkit.errors import StudyError
 from tune.executors.node_ratings import RatingsAt
 from tune.executors.ray_session import may_grow_to, room
 from tune.executors.trial_worker import TrialWorker, explain
-from tune.search.segment import Segment
+from tune.search import Segment
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
     from tune.executors.trial_worker import TrialRatings
-    from tune.search.segment import TrialSettings
-    from tune.search.study_run import StudyRun
+    from tune.search import Checkpoint, StudyRun, TrialSettings
 
 # How long a study waits for a node that can run a trial while there is none, in seconds: where a node has to
 # come back, and where an autoscaler has to start one.
 _PATIENCE, _GROWING = 60.0, 1200.0
-_SEGMENT, _NAME, _CONFIG = "segment", "trial", "config"
+_SEGMENT, _NAME, _CONFIG, _TO_BEAT, _CHECKPOINT = "segment", "trial", "config", "to_beat", "checkpoint"
 
 
 class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
-    """A `TrialWorker` in a process of Ray's.
+    """A process of Ray's that holds a `TrialWorker`.
 
-    `setup` runs once per process, so that the ratings are laid out (and are on the device) once; from then on
-    Ray hands it one configuration after another through `reset_config`.
+    Ray calls `setup` once in a process, so that the ratings are laid out once. It then gives the process one
+    configuration after another through `reset_config`.
     """
 
     def setup(
@@ -53,7 +53,7 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
         settings: TrialSettings,
         worker: type[TrialWorker],
     ) -> None:
-        """Lay the ratings out, which come mapped from the object store of the node."""
+        """Lay the ratings out, which are mapped from the object store of the node, and begin a trial."""
         self._worker: TrialWorker | Segment
         try:
             self._worker = worker(ratings.here() if isinstance(ratings, RatingsAt) else ratings, settings)
@@ -64,53 +64,76 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
         if isinstance(self._worker, TrialWorker):
-            self._worker.begin(new_config[_CONFIG])
+            kept = new_config.get(_CHECKPOINT)
+            self._worker.begin(
+                new_config[_CONFIG],
+                to_beat=new_config[_TO_BEAT],
+                checkpoint=kept.checkpoint() if kept else None,
+            )
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for a while; whether the trial goes on is the driver's to say."""
+        """Train for a while; the driver decides whether the trial goes on."""
         worker = self._worker
         return {_SEGMENT: worker.advance() if isinstance(worker, TrialWorker) else worker}
 
 
-class _OfThisProcess:
-    """What Ray Tune copies and writes down, to restore it some day, and what is of no use there."""
+class _StoredCheckpoint:
+    """A checkpoint in Ray's object store; a copy of this object refers to the same checkpoint."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._reference = ray.put(checkpoint)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint, its arrays mapped from the object store."""
+        checkpoint: Checkpoint = ray.get(self._reference)
+        return checkpoint
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _StoredCheckpoint:
+        return self
+
+
+class _NotCopied:
+    """Makes Ray Tune share an object that it would copy, and write an empty object into its snapshots."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class _Proposals(_OfThisProcess, Searcher):  # type: ignore[misc]
+class _Proposals(_NotCopied, Searcher):  # type: ignore[misc]
     """Hands Ray Tune the trials of a study."""
 
     def __init__(self, run: StudyRun, names: dict[str, str]) -> None:
         super().__init__()
         self._run, self._names = run, names
 
-    def suggest(self, trial_id: str) -> Any:
-        """Return a configuration, None for not now, or that there will be no more."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial, None where there is none now, or that no more will come."""
         if self._run.over:
-            return Searcher.FINISHED
+            return str(Searcher.FINISHED)
         trial = self._run.next()
         if trial is None:
             return None
         self._names[trial_id] = trial.trial
-        return {_NAME: trial.trial, _CONFIG: trial.config}
+        config = {_NAME: trial.trial, _CONFIG: trial.config, _TO_BEAT: trial.to_beat}
+        if trial.checkpoint:
+            config[_CHECKPOINT] = _StoredCheckpoint(trial.checkpoint)
+        return config
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - Ray's
-        """Nothing: the study knows already."""
+        """Do nothing, because the scheduler has reported the trial already."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is kept."""
+        """Write no file, because the journal of the study holds its state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: never asked for."""
+        """Read no file, because `StudyRun` reads the journal."""
 
 
-class _Verdicts(_OfThisProcess, FIFOScheduler):  # type: ignore[misc]
+class _Verdicts(_NotCopied, FIFOScheduler):  # type: ignore[misc]
     """Tells Ray Tune which trials go on."""
 
     def __init__(self, run: StudyRun, names: dict[str, str]) -> None:
@@ -118,14 +141,14 @@ class _Verdicts(_OfThisProcess, FIFOScheduler):  # type: ignore[misc]
         self._run, self._names = run, names
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose none: trials run in their order.
+        """Return None, so that trials run in their order.
 
-        Ray would give a process that is free to the trial chosen, and end the one that is starting for it:
-        with short trials, processes are ended as fast as they start.
+        Ray would give a free process to the chosen trial, and end the process that is starting for it. With
+        short trials it would end processes as fast as they start.
         """
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Hand a segment on."""
+        """Report a segment to the study, and return its verdict."""
         try:
             goes_on = self._run.report(self._names[trial.trial_id], result[_SEGMENT])
         except Exception as error:  # noqa: BLE001 - Ray would take it for the trial's; it is the study's
@@ -134,8 +157,8 @@ class _Verdicts(_OfThisProcess, FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
-class _Losses(_OfThisProcess, ray_tune.Callback):  # type: ignore[misc]
-    """Hears of processes that died, and frees what a result carries."""
+class _Watcher(_NotCopied, ray_tune.Callback):  # type: ignore[misc]
+    """Reports processes that died, and frees the arrays that Ray Tune would hold to the end."""
 
     def __init__(self, run: StudyRun, names: dict[str, str]) -> None:
         self._run, self._names = run, names
@@ -143,16 +166,17 @@ class _Losses(_OfThisProcess, ray_tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Let go of the factors, which Ray would hold to the end."""
+        """Drop the factors of the result, and the checkpoint that the trial began with."""
         result.pop(_SEGMENT, None)
+        trial.config.pop(_CHECKPOINT, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Give a trial back whose process died: what it raises itself is in its segments."""
+        """Report a process that died; an error that the trial itself raises comes in its segments."""
         error = trial.get_pickled_error()
         self._run.lost(self._names[trial.trial_id], "unknown" if error is None else explain(error))
 
 
-class _End(_OfThisProcess, ray_tune.Stopper):  # type: ignore[misc]
+class _End(_NotCopied, ray_tune.Stopper):  # type: ignore[misc]
     """Ends Ray Tune's loop when the study is over, or cannot go on."""
 
     def __init__(self, run: StudyRun) -> None:
@@ -160,11 +184,11 @@ class _End(_OfThisProcess, ray_tune.Stopper):  # type: ignore[misc]
         self._looked = self._had_room = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Stop no single trial."""
+        """Return False, because the scheduler stops single trials."""
         return False
 
     def stop_all(self) -> bool:
-        """Tell whether to stop."""
+        """Tell whether the study is over, and stop it where no node has had room for a minute or more."""
         now = time.monotonic()
         if now - self._looked > 1.0:
             self._looked = now
@@ -190,18 +214,19 @@ def run_on_ray(
     Parameters
     ----------
     run : StudyRun
-        What to run.
+        The study.
     ratings : TrialRatings or RatingsAt
-        Put into Ray's object store once, or read by each node; each has one copy, which its processes map.
+        Ratings that this process puts into Ray's object store once, or their address, which each node reads
+        once. The processes of a node map one copy.
     worker : type, default TrialWorker
-        What trains.
+        The class that trains.
     """
     spec = run.spec
-    # Failed trials are reported by the record, in a line each, and their tracebacks are kept with their runs.
+    # The record reports each failed trial in a line, and keeps its traceback with its run.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(run.concurrency)
-    # Ray Tune would give its processes these of ours by their runtime environment, which Ray writes to its
-    # logs and shows in the process list.
+    # Ray Tune would pass our AWS variables to its processes through their runtime environment, which Ray
+    # writes to its logs and shows in the process list.
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     )
@@ -211,7 +236,7 @@ def run_on_ray(
     )
     names: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="walslab-ray-", ignore_cleanup_errors=True) as scratch:
-        ray_tune.Tuner(
+        tuner = ray_tune.Tuner(
             trainable,
             tune_config=ray_tune.TuneConfig(
                 num_samples=-1,
@@ -224,12 +249,17 @@ def run_on_ray(
             run_config=ray_tune.RunConfig(
                 name="trials",
                 storage_path=str(Path(scratch).resolve()),
-                callbacks=[_Losses(run, names)],
+                callbacks=[_Watcher(run, names)],
                 stop=_End(run),
                 checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=ray_tune.FailureConfig(max_failures=0),
                 verbose=0,
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except (RayError, ray_tune.TuneError) as error:
+            reason = next(iter(str(error).strip().splitlines()), repr(error))
+            run.problem = run.problem or StudyError(f"Ray gave up: {reason}; see that its nodes are up")
     # Ray Tune returns on Ctrl-C as if all were well.
     run.interrupted = run.interrupted or not (run.over or run.problem)

@@ -1,4 +1,4 @@
-"""The Ray that a study runs on: the cluster of RAY_ADDRESS, or one of this machine while it runs."""
+"""Connects a study to Ray: to the cluster of RAY_ADDRESS, or to one that it starts on this machine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import contextlib
 import logging
 import math
 import os
+import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolkit.errors import StudyError
 from tune.spec.search_spec import SearchSpec
 
-# Read by Ray when it is imported or started, so they must be set before.
+# How long a cluster may take to answer, in seconds.
+ANSWERS_WITHIN = 20.0
+# Ray reads these when it is imported or started, so they must be set before.
 _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials inherit the driver's relative paths
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -25,12 +29,12 @@ _ENVIRONMENT = {
 
 @contextlib.contextmanager
 def connected() -> Iterator[None]:
-    """Connect to Ray, starting one on this machine where there is none; stop only what was started here.
+    """Connect to Ray, starting one on this machine where RAY_ADDRESS is not set, which is stopped at the end.
 
     Raises
     ------
     StudyError
-        When the cluster of RAY_ADDRESS does not answer.
+        When the cluster of RAY_ADDRESS does not answer within 20 seconds, or Ray does not start.
     """
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -41,12 +45,13 @@ def connected() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        # The processes of a local Ray find our packages also when they are run from a checkout, not
-        # installed.
-        root, paths = str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")
+        # The processes of a local Ray must find our packages in a checkout that is not installed.
+        root, paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")
         if root not in paths.split(os.pathsep):
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, paths]))
     try:
+        if address:
+            _wait_for(address)
         # Without an address Ray would join whatever Ray happens to run on this machine.
         ray.init(
             address=address or "local",
@@ -54,10 +59,16 @@ def connected() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, TimeoutError) as error:
-        where = f"the Ray cluster at RAY_ADDRESS={address}" if address else "a local Ray"
+    except Exception as error:  # Ray raises a bare Exception where a node does not start
+        reason = next(iter(str(error).strip().splitlines()), repr(error))
+        if address:
+            raise StudyError(
+                f"cannot reach the Ray cluster at RAY_ADDRESS={address}: {reason}; start it, or unset "
+                "RAY_ADDRESS to run locally"
+            ) from error
         raise StudyError(
-            f"cannot reach {where}: {error}; start it, or unset RAY_ADDRESS to run locally"
+            f"cannot start Ray on this machine: {reason}; see that memory and disk are free, or run without "
+            "Ray by --in-process"
         ) from error
     try:
         yield
@@ -65,11 +76,33 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
+def _wait_for(address: str) -> None:
+    """Wait until something listens at an address; Ray itself would wait without end.
+
+    Raises
+    ------
+    TimeoutError
+        When nothing does after some twenty seconds.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():  # a word such as auto, which Ray looks up
+        return
+    end = time.monotonic() + ANSWERS_WITHIN
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5.0):
+                return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise TimeoutError(f"after {ANSWERS_WITHIN:.0f} s, {error}") from error
+        time.sleep(1.0)
+
+
 def room(spec: SearchSpec) -> int:
     """Return how many trials fit on the nodes that Ray has now."""
     import ray
 
-    # A trial runs on one node, so what several nodes have together does not help it.
+    # A trial runs on one node, so the sum of several nodes does not help it.
     return sum(_fitting(spec, node["Resources"]) for node in ray.nodes() if node["Alive"])
 
 
@@ -91,8 +124,7 @@ def concurrency(spec: SearchSpec) -> int:
     Raises
     ------
     StudyError
-        When a single trial asks for more than the cluster has, or may grow to, which Ray would wait for
-        without end.
+        When a single trial asks for more than the cluster has or may grow to; Ray would wait without end.
     """
     import ray
 

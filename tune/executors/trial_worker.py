@@ -1,16 +1,18 @@
-"""The work of a trial, wherever it runs: ratings laid out once a process, one configuration after another."""
+"""Trains trials in one process: it lays the ratings out once, then trains one configuration after another."""
 
 from __future__ import annotations
 
 import gc
+import math
 import platform
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
+from toolkit.arrays import Ratings
 from toolkit.backends import (
     Backend,
     BackendName,
@@ -22,20 +24,24 @@ from toolkit.backends import (
 from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError, WalslabError
 from toolkit.evaluation import pairs_on, rank, rmse
-from toolkit.solver import Factors, Trainer, TrainingData, stopping
-from tune.search.segment import Segment, TrialSettings
+from toolkit.solver import Factors, Trainer, TrainingData
+from tune.executors.trial_losses import TrialLosses
+from tune.search import Checkpoint, Segment, TrialSettings
 from tune.study.trial import System
 
-# A trial is heard of at least so often, in seconds: what is asked in between is asked of the search's loop.
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+# A trial reports after so many seconds at the latest, so that budgets and progress are up to date.
 _SEGMENT_SECONDS = 0.5
 
 
 class TrialRatings(TypedDict):
-    """What every trial trains and is judged on; test ratings are not among it."""
+    """The ratings that every trial trains and is judged on; the test ratings are not among them."""
 
-    train: Any
-    train_by_item: Any
-    valid: Any
+    train: Ratings
+    train_by_item: Ratings
+    valid: sp.coo_matrix
 
 
 class TrialWorker:
@@ -44,7 +50,7 @@ class TrialWorker:
     Parameters
     ----------
     ratings : TrialRatings
-        May be mapped from an object store: it is not written to.
+        The arrays may be mapped from an object store: nothing writes to them.
     settings : TrialSettings
         What all trials have in common.
 
@@ -64,11 +70,12 @@ class TrialWorker:
         backend = _backend(settings)
         self.share = device_share(backend, settings.gpu)
         self._trainer: Trainer | None = None
+        # The factors that the trial would end with, and their figures.
         self._best: tuple[Factors, dict[str, float]] | None = None
         try:
             self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
             self._valid = pairs_on(backend, ratings["valid"])
-            # Made now, so that it is known before a trial begins what the ratings take.
+            # Made now, so that the memory that ratings take is known before a trial begins.
             _ = self._data.pairs
         except Exception as error:
             if self.share is None or not is_out_of_memory(error):
@@ -80,14 +87,30 @@ class TrialWorker:
         # A ranking reads them row by row.
         self._matrices = ratings["train"], ratings["valid"].tocsr()
 
-    def begin(self, config: WALSConfig) -> None:
-        """Take up another configuration."""
-        self._config = config
-        self._losses: list[float] = []
+    def begin(
+        self, config: WALSConfig, *, to_beat: float = math.inf, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Take up another trial.
+
+        Parameters
+        ----------
+        config : WALSConfig
+            What to train.
+        to_beat : float, default infinite
+            The least loss of the trials that ended. Where only the best trial's factors are kept, this trial
+            hands its factors over only with a smaller loss.
+        checkpoint : Checkpoint, optional
+            Where to go on from.
+        """
+        self._config, self._to_beat, self._checkpoint = config, to_beat, checkpoint
+        self._losses = TrialLosses(
+            self._settings, config.iterations, checkpoint.history if checkpoint else None
+        )
         # What the last trial held is free before the next asks for memory.
         self._trainer = self._best = None
         if self.share:
             self.share.release()
+        self._saved_at = time.perf_counter()
 
     def advance(self) -> Segment:
         """Train until there is something to tell: after half a second, where a verdict is due, at the end."""
@@ -96,13 +119,12 @@ class TrialWorker:
         try:
             if self._trainer is None:
                 self._trainer = self._start()
+            # No local name: it would keep the arrays of a trial that fails.
             while not segment.done:
-                self._iterate(segment)
-                if self._trainer.iterations in self._settings.rungs:
+                self._iterate(self._trainer, segment)
+                if self._losses.at_rung or time.perf_counter() - began > _SEGMENT_SECONDS:
                     break
-                if time.perf_counter() - began > _SEGMENT_SECONDS:
-                    break
-            self._tell(segment)
+            self._hand_over(self._trainer, segment)
         except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's, and the next may go well
             self._fail(segment, error)
         segment.system = self._system()
@@ -112,18 +134,22 @@ class TrialWorker:
         data, settings = self._data, self._settings
         if self.share:
             self.share.require(self._config, data.n_users, data.n_items, patience=settings.patience)
-        return Trainer(data, self._config, seed=settings.seed)
+        trainer = Trainer(data, self._config, seed=settings.seed)
+        if checkpoint := self._checkpoint:
+            self._checkpoint = None
+            trainer.restore(checkpoint.factors, checkpoint.users_before)
+            best = checkpoint.best.mapped(data.backend.asarray) if checkpoint.best else trainer.factors
+            self._best = best, checkpoint.figures
+        return trainer
 
-    def _iterate(self, segment: Segment) -> None:
-        trainer, settings = self._trainer, self._settings
-        assert trainer is not None  # noqa: S101 - begun above
+    def _iterate(self, trainer: Trainer, segment: Segment) -> None:
+        settings, losses, backend = self._settings, self._losses, self._data.backend
         if not settings.patience:
-            # It ends with what is now made: what was before may go as soon as nothing needs it.
+            # The trial ends with what is now made: what was before may go as soon as nothing needs it.
             self._best = None
         began = time.perf_counter()
         trainer.step()
         seconds = time.perf_counter() - began
-        backend = self._data.backend
         figures = {
             "valid_rmse": rmse(trainer.factors, *self._valid, backend),
             "train_rmse": trainer.train_rmse(),
@@ -131,41 +157,49 @@ class TrialWorker:
         }
         if settings.metric.k:
             train, valid = self._matrices
-            found = rank(trainer.factors, valid, seen=[train], k=settings.metric.k, backend=backend)
-            figures |= dict(zip(settings.metric.keys, (found.recall, found.ndcg), strict=True))
-        for key, figure in figures.items():
-            segment.history.setdefault(key, []).append(float("nan") if figure is None else float(figure))
-        loss = settings.metric.loss(settings.metric.value(figures))
-        if loss == float("inf"):
-            raise _NotFiniteError(
-                f"{settings.metric.label} is not finite after iteration {trainer.iterations}: more "
-                "regularization is needed"
-            )
-        self._losses.append(loss)
-        if not settings.patience or stopping.best(self._losses) == len(self._losses) - 1:
-            self._best = trainer.factors, figures  # type: ignore[assignment]
-        segment.stalled = stopping.stalled(self._losses, settings.patience)
-        segment.done = segment.stalled or trainer.iterations >= trainer.config.iterations
+            ranking = rank(trainer.factors, valid, seen=[train], k=settings.metric.k, backend=backend)
+            figures |= dict(zip(settings.metric.keys, (ranking.recall, ranking.ndcg), strict=True))
+        plain = {key: math.nan if figure is None else float(figure) for key, figure in figures.items()}
+        for key, figure in plain.items():
+            segment.history.setdefault(key, []).append(figure)
+        losses.add(figures)
+        if losses.is_best:
+            self._best = trainer.factors, {key: plain[key] for key in plain if key != "seconds"}
+        segment.stalled = losses.stalled
+        segment.done = segment.stalled or losses.through
 
-    def _tell(self, segment: Segment) -> None:
-        trainer = self._trainer
-        if trainer is None or self._best is None:
+    def _hand_over(self, trainer: Trainer, segment: Segment) -> None:
+        """Add to a segment what the trial would end with, and a checkpoint once a minute."""
+        if self._best is None:
             return
         factors, figures = self._best
-        segment.figures = {key: float(figure) for key, figure in figures.items() if key != "seconds"}
+        segment.figures = dict(figures)
         segment.iterations = factors.iterations
-        may_end = segment.done or trainer.iterations in self._settings.rungs
-        if may_end and self._settings.keep_factors:
+        if (segment.done or self._losses.at_rung) and self._may_be_kept(figures):
             segment.factors = trainer.host_factors(factors)
+        if not segment.done and time.perf_counter() - self._saved_at >= self._settings.checkpoint_seconds:
+            last = factors is trainer.factors
+            segment.checkpoint = Checkpoint(
+                factors=trainer.host_factors(),
+                users_before=trainer.host_users_before(),
+                best=None if last else trainer.host_factors(factors),
+                figures=dict(figures),
+            )
+            self._saved_at = time.perf_counter()
+
+    def _may_be_kept(self, figures: Mapping[str, float]) -> bool:
+        """Tell whether the study may keep the factors that have these figures."""
+        metric, keep = self._settings.metric, self._settings.keep_factors
+        return keep == "all" or (keep == "best" and metric.loss(metric.value(figures)) < self._to_beat)
 
     def _fail(self, segment: Segment, error: Exception) -> None:
-        segment.done, segment.stalled, segment.factors = True, False, None
+        segment.done, segment.stalled, segment.factors, segment.checkpoint = True, False, None, None
         segment.trace = traceback.format_exc()
         segment.reason = explain(error, self.share)
         _forget_frames(error)
         self._trainer = self._best = None
         if self.share:
-            # One that cannot go on must not fail the trials that follow, but end: they are begun in another.
+            # A process whose device fails must end, so that the next trials begin in another process.
             self.share.require_alive()
             gc.collect()
             self.share.release()
@@ -185,12 +219,16 @@ class TrialWorker:
         )
 
 
-class _NotFiniteError(WalslabError, ArithmeticError):
-    pass
-
-
 def explain(error: BaseException, share: DeviceShare | None = None) -> str:
-    """Return a failure, of a trial with a share of a GPU or without, in one line, with the way out if any."""
+    """Return why a trial failed, in one line, with the way out if there is one.
+
+    Parameters
+    ----------
+    error : BaseException
+        What the trial raised.
+    share : DeviceShare, optional
+        The share of a GPU that the process has.
+    """
     if isinstance(error, WalslabError):
         return str(error)
     name = type(error).__name__
@@ -208,7 +246,7 @@ def explain(error: BaseException, share: DeviceShare | None = None) -> str:
 
 
 def _backend(settings: TrialSettings) -> Backend:
-    """Return the backend that was asked for."""
+    """Return the backend that the specification names."""
     if settings.backend == "auto" and not settings.gpu:
         # A device that nobody asked for may be somebody else's.
         return Backend.prefer("numba", settings.threads)
@@ -219,7 +257,7 @@ def _backend(settings: TrialSettings) -> Backend:
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Have an error and those behind it hold no frames: a frame holds its arrays, and its function's."""
+    """Drop the frames of an error and of its causes, because a frame holds arrays."""
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

@@ -23,7 +23,7 @@ from tune.study.trial import TrialResult
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run, RunTag
 
-    from tune.search.study_run import RunningTrial, StudyRun
+    from tune.search import RunningTrial, StudyRun
 
 # A trial that takes longer shows in the UI while it runs; a shorter one is written in one go when it ends.
 _LIVE_SECONDS = 5.0
@@ -34,7 +34,7 @@ _PATIENCE = 60.0
 
 
 class MlflowRecord:
-    """Writes a study to MLflow while it runs; a `tune.search.study_run.Listener`.
+    """Writes a study to MLflow while it runs; a `tune.search.Listener`.
 
     Parameters
     ----------

@@ -1,12 +1,15 @@
-"""Asynchronous successive halving (Li et al., MLSys 2020): a rule on losses, and nothing else."""
+"""Asynchronous successive halving (Li et al., MLSys 2020): which trials go on at a rung."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
+
+from tune.spec.early_stopping import EarlyStopping
 
 
 def rungs(grace: int, factor: float, max_iterations: int) -> tuple[int, ...]:
@@ -17,32 +20,91 @@ def rungs(grace: int, factor: float, max_iterations: int) -> tuple[int, ...]:
     grace : int
         The first rung.
     factor : float
-        How many times farther each next rung is, above 1; one between two iterations is at the later.
+        How many times farther each next rung is, above 1. A rung between two iterations is at the later one.
     max_iterations : int
         Where every trial ends.
     """
     # Rounded first: 10 · 1.1 is a little above 11 in binary.
-    places = (math.ceil(round(grace * factor**n, 9)) for n in itertools.count())
-    below = itertools.takewhile(lambda place: place < max_iterations, places)
+    iterations = (math.ceil(round(grace * factor**n, 9)) for n in itertools.count())
+    below = itertools.takewhile(lambda iteration: iteration < max_iterations, iterations)
     return tuple(dict.fromkeys(below))
 
 
 def stops(losses_at_rung: Sequence[float], loss: float, factor: float) -> bool:
-    """Tell whether a trial that reaches a rung is stopped there; the rule of Ray Tune's scheduler.
+    """Tell whether a trial that reaches a rung is stopped there, by the rule of Ray Tune's scheduler.
+
+    A trial goes on while its loss is no worse than the quantile ``1 / factor`` of the other losses, and where
+    there are no others. A trial with NaN or an infinite loss never goes on.
 
     Parameters
     ----------
     losses_at_rung : sequence of float
-        Of the trials that reached the rung before, those that were stopped there included. NaN and infinite
-        ones are left out.
+        Losses of the trials that reached the rung before, including those that were stopped there. NaN and
+        infinite ones do not count.
     loss : float
-        The trial's own. It goes on while it is no worse than the quantile ``1 / factor`` of the others, and
-        where there are none; with NaN or an infinite loss it never does.
+        The loss of the trial.
     factor : float
         Above 1.
     """
     if not math.isfinite(loss):
         return True
-    others = [-other for other in losses_at_rung if math.isfinite(other)]
     # Negated, as Ray has it: interpolated from the other end, a quantile can differ in its last digit.
-    return bool(others) and -loss < float(np.percentile(others, (1 - 1 / factor) * 100))
+    others = -np.asarray(losses_at_rung, dtype=np.float64)
+    others = others[np.isfinite(others)]
+    return len(others) > 0 and -loss < float(np.percentile(others, (1 - 1 / factor) * 100))
+
+
+class Halving:
+    """Remembers the losses at every rung, and decides who goes on.
+
+    Parameters
+    ----------
+    stopping : EarlyStopping or None
+        The rule of the study.
+    max_iterations : int
+        Where every trial ends.
+
+    Attributes
+    ----------
+    rungs : tuple of int
+        Iterations after which a verdict is due; empty where the study halves nothing.
+    """
+
+    def __init__(self, stopping: EarlyStopping | None, max_iterations: int) -> None:
+        factor = stopping.reduction_factor if stopping else None
+        self._factor = factor or math.inf
+        self._patience = bool(stopping and stopping.patience)
+        self.rungs = rungs(stopping.grace_iterations, factor, max_iterations) if stopping and factor else ()
+        self._rungs = {rung: _Rung() for rung in self.rungs}
+
+    def note(self, trial: str, losses: Sequence[float]) -> None:
+        """Remember a trial of an earlier run by its loss after each iteration."""
+        for iterations, rung in self._rungs.items():
+            if len(losses) >= iterations:
+                rung.note(trial, min(losses[:iterations]) if self._patience else losses[iterations - 1])
+
+    def verdict(self, trial: str, iterations: int, loss: float) -> bool:
+        """Tell whether a trial is stopped after so many iterations, and remember its loss there."""
+        rung = self._rungs.get(iterations)
+        if rung is None:
+            return False
+        # A trial whose process died may have been here before.
+        rung.note(trial, math.nan)
+        stopped = stops(rung.losses, loss, self._factor)
+        rung.note(trial, loss)
+        return stopped
+
+
+class _Rung:
+    """The losses of the trials that reached a rung, in memory that NumPy reads without a copy."""
+
+    def __init__(self) -> None:
+        self.losses = array("d")
+        self._index: dict[str, int] = {}
+
+    def note(self, trial: str, loss: float) -> None:
+        at = self._index.setdefault(trial, len(self.losses))
+        if at == len(self.losses):
+            self.losses.append(loss)
+        else:
+            self.losses[at] = loss

@@ -1,4 +1,4 @@
-"""What to try next: Optuna's samplers, seeded anew for each trial, so that resuming changes no proposal."""
+"""Proposes trials by Optuna's samplers, seeded anew for each trial, so that resuming changes nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 import importlib.util
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from toolkit.errors import StudyError
 from tune.spec.search_spec import SearchSpec
@@ -18,35 +18,33 @@ if TYPE_CHECKING:
 Source = Literal["tpe", "gp", "random"]
 
 
-class Known(TypedDict):
-    """A point whose loss is known before the study starts.
+class Sampler(Protocol):
+    """Proposes trials, and learns from those that ended; `Proposer` is one."""
 
-    Attributes
-    ----------
-    sampled : dict
-        Every searched hyperparameter, as `SearchSpec.sample_of` gives it.
-    loss : float
-        Smaller is better.
-    """
+    def ask(self, number: int, fixed: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+        """Return the searched hyperparameters of a trial, as they are sampled, and what proposed them."""
 
-    sampled: dict[str, Any]
-    loss: float
+    def tell(self, number: int, loss: float | None) -> None:
+        """Note the loss that a trial ended with; None where it failed."""
+
+    def restore(
+        self, number: int, sampled: Mapping[str, Any], loss: float | None, *, running: bool = False
+    ) -> None:
+        """Take over a trial of an earlier process, which ended or is run again."""
 
 
 class Proposer:
     """Proposes the trials of a study.
 
-    A proposal is a function of the specification, the trial's number, and what was asked and told before; it
-    is not one of how many random numbers this process has drawn.
+    A proposal depends on the specification, on the number of the trial, on the trials that ended before it,
+    with their losses, and on those that run. It does not depend on how many random numbers this process has
+    drawn, nor on the seconds that trials took.
 
     Parameters
     ----------
     spec : SearchSpec
     concurrency : int
-        Trials at once; with more than one, those that run count as bad while the next is chosen, so that it
-        is another.
-    known : sequence of Known, optional
-        Count as trials that ended.
+        Trials at once. With more than one, TPE counts those that run as bad, so that it proposes others.
 
     Raises
     ------
@@ -54,7 +52,7 @@ class Proposer:
         When the sampler is ``gp`` and PyTorch is not installed.
     """
 
-    def __init__(self, spec: SearchSpec, concurrency: int, known: Sequence[Known] = ()) -> None:
+    def __init__(self, spec: SearchSpec, concurrency: int) -> None:
         import optuna
 
         if spec.sampler == "gp" and importlib.util.find_spec("torch") is None:
@@ -66,14 +64,12 @@ class Proposer:
         self._liar = concurrency > 1
         self._distributions = spec.distributions
         self._study = optuna.create_study()
-        # Place of each trial in Optuna's study, by its number in ours.
-        self._place: dict[int, int] = {}
+        # Number of each running trial in Optuna's study, by its number in ours.
+        self._optuna_number: dict[int, int] = {}
         self._ended = self._scored = 0
-        for number, point in enumerate(known):
-            self.restore(-number, point["sampled"], point["loss"], running=False)
 
     def ask(self, number: int, fixed: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Source]:
-        """Propose a trial, which runs until it is told.
+        """Propose a trial, which runs until `tell` notes its end.
 
         Parameters
         ----------
@@ -96,8 +92,10 @@ class Proposer:
             sampler = self._sampler(source, number)
             self._study.sampler = PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
             trial = self._study.ask(self._distributions)
-        self._place[number] = trial.number
-        return {name: _plain(trial.params[name]) for name in self._distributions}, source
+        self._optuna_number[number] = trial.number
+        # Taken once: Optuna copies them each time.
+        params = trial.params
+        return {name: _plain(params[name]) for name in self._distributions}, source
 
     def tell(self, number: int, loss: float | None) -> None:
         """Note how a trial ended.
@@ -105,18 +103,18 @@ class Proposer:
         Parameters
         ----------
         number : int
-            A trial that was asked for, or restored as running; for another, nothing happens.
+            A trial that was proposed, or restored as running; for another, nothing happens.
         loss : float or None
             Smaller is better. None, NaN and infinite: it failed, which is worse than every loss.
         """
-        place = self._place.pop(number, None)
-        if place is not None:
-            self._study.tell(place, self._counted(loss))
+        optuna_number = self._optuna_number.pop(number, None)
+        if optuna_number is not None:
+            self._study.tell(optuna_number, self._counted(loss))
 
     def restore(
         self, number: int, sampled: Mapping[str, Any], loss: float | None, *, running: bool = False
     ) -> None:
-        """Take over a trial that an earlier process asked for; call it in the order of their numbers.
+        """Take over a trial of an earlier process; trials must come in the order of their numbers.
 
         Parameters
         ----------
@@ -125,13 +123,14 @@ class Proposer:
         sampled : mapping
             What was proposed.
         loss : float or None
-            As `tell` takes it; means nothing while it is `running`.
+            As `tell` takes it; it means nothing for a trial that is `running`.
         running : bool, default False
-            Whether it has not ended, and is run again.
+            Whether the trial has not ended, and is run again.
         """
         from optuna.trial import TrialState, create_trial
 
-        self._place[number] = len(self._study.get_trials(deepcopy=False))
+        if running:
+            self._optuna_number[number] = len(self._study.get_trials(deepcopy=False))
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING if running else TrialState.COMPLETE,
@@ -140,8 +139,6 @@ class Proposer:
                 distributions=self._distributions,
             )
         )
-        if not running:
-            del self._place[number]
 
     def _counted(self, loss: float | None) -> float:
         """Return the loss as Optuna takes it: infinite sorts last with TPE, and GP clips it to the worst."""
@@ -152,7 +149,7 @@ class Proposer:
         return loss
 
     def _source(self) -> Source:
-        """Return what proposes next.
+        """Return the name of the sampler that proposes next.
 
         TPE takes the best tenth of the trials as good: where fewer than that have a loss, failures would
         count as good.
@@ -178,12 +175,12 @@ class Proposer:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what Optuna says of experimental samplers and of infinite losses."""
+    """Silence the warnings of Optuna about experimental samplers and infinite losses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON holds: samplers also give NumPy's numbers."""
+    """Return a value as JSON can hold it, for samplers give NumPy's numbers, too."""
     return value.item() if hasattr(value, "item") else value

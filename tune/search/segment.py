@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
+from toolkit.backends import BackendName
 from toolkit.solver import Factors
+from tune.search.checkpoint import Checkpoint, History
 from tune.spec.metric import SearchMetric
 from tune.study.trial import System
 
@@ -17,57 +19,67 @@ class TrialSettings:
     Attributes
     ----------
     metric : SearchMetric
-        What they are judged by.
+        The figure that they are judged by.
     backend : {"auto", "numpy", "numba", "cupy", "cuda"}
     threads : int
         CPU threads of a trial; 0 is all.
     gpu : float
         The share of a GPU that a trial has.
     seed : int
-        Of every trial's random start.
+        Seed of every trial's random start.
     rungs : tuple of int
         Iterations after which a trial waits for the verdict of successive halving.
     patience : int
         Iterations without progress after which a trial stops itself; 0 is never.
-    keep_factors : bool
-        Whether factors are handed over.
+    keep_factors : {"all", "best", "none"}
+        Whose factors are handed over: every trial's, or only those of a trial that beats all that ended
+        before it began.
+    checkpoint_seconds : float
+        How long a trial trains before it hands a checkpoint over, and between two of them.
     """
 
     metric: SearchMetric
-    backend: Any
+    backend: BackendName | Literal["auto"]
     threads: int
     gpu: float
     seed: int
     rungs: tuple[int, ...] = ()
     patience: int = 0
-    keep_factors: bool = True
+    keep_factors: str = "all"
+    checkpoint_seconds: float = 60.0
 
 
 @dataclass
 class Segment:
-    """The iterations of a trial since it was last heard of, and what it is worth now.
+    """The iterations that a trial did since its last segment, and what it would end with now.
 
     Attributes
     ----------
     history : dict of str to list of float
         Figures after each of these iterations.
     figures : dict of str to float
-        Those of the factors that it would end with now.
+        Figures of the factors that the trial would end with now.
     iterations : int
         Iterations behind those factors.
     done : bool
         Whether the trial ended by itself: it is through, has stalled, or has failed.
     stalled : bool
-        Whether it made no more progress.
+        Whether the trial stopped itself for lack of progress.
     reason : str or None
-        Why it failed; `trace` is the traceback.
+        Why the trial failed.
+    trace : str or None
+        The traceback of the failure.
     fatal : bool
         Whether no other trial would fare better.
     factors : Factors or None
-        In host memory; only where the trial may end here.
+        In host memory; only where the trial may end here and its factors may be kept.
+    system : System or None
+        Where the trial runs.
+    checkpoint : Checkpoint or None
+        Where the trial can go on from, about once a minute.
     """
 
-    history: dict[str, list[float]]
+    history: History
     figures: dict[str, float] = field(default_factory=dict)
     iterations: int = 0
     done: bool = False
@@ -77,3 +89,4 @@ class Segment:
     fatal: bool = False
     factors: Factors | None = None
     system: System | None = None
+    checkpoint: Checkpoint | None = None

@@ -1,4 +1,4 @@
-"""What a study starts from: presets, values, and what earlier studies found."""
+"""Resolves the `start` of a specification: presets, values, and trials of earlier studies."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from toolkit.errors import StudyError, did_you_mean
 from tune.spec.search_spec import SearchSpec
 from tune.study.trial import TrialResult, loss
 
-# Of an earlier study whose figures do not hold here, so many of the best trials are tried again.
+# How many of the best trials are tried again of an earlier study whose figures do not hold here.
 _BEST = 3
 
 
 class Point(TypedDict):
-    """Something to try: hyperparameters as they are sampled, not always all of them, and where it is from."""
+    """Hyperparameters to try, as they are sampled, some or all of them, and the entry that they come from."""
 
     sampled: dict[str, Any]
     source: str
 
 
 class KnownPoint(TypedDict):
-    """A trial of an earlier study that counts as one of this one; smaller losses are better."""
+    """A trial of an earlier study that counts as a trial of this study; smaller losses are better."""
 
     sampled: dict[str, Any]
     loss: float
@@ -33,41 +33,41 @@ class KnownPoint(TypedDict):
 
 @dataclass
 class Start:
-    """What is tried first, in this order, and what is known from the start; JSON can hold both."""
+    """Points that a study tries first, in this order, and trials that it knows; JSON can hold both."""
 
     points: list[Point] = field(default_factory=list)
     known: list[KnownPoint] = field(default_factory=list)
 
 
 class EarlierStudy(Protocol):
-    """What is read of an earlier study; `tune.study.study.Study` has it."""
+    """An earlier study, of which a start is read; `tune.study.study.Study` is one."""
 
     facts: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return the name of the study."""
 
     @property
     def spec(self) -> SearchSpec:
-        """What it searched."""
+        """Return the specification that it searched by."""
 
     def trials(self) -> list[TrialResult]:
-        """Return its trials, best first."""
+        """Return the trials of the study, best first."""
 
 
 def resolve(spec: SearchSpec, digest: str, open_study: Callable[[str], EarlierStudy]) -> Start:
-    """Return what the ``start`` of a specification stands for.
+    """Return the points to try and the known trials that the ``start`` of a specification names.
 
-    Of an earlier study on the same data and by the same metric, every trial that could be one of this study,
-    and did all its iterations, is known: a point that is one of them is not tried again. The best of the
-    others, and of a study on other data, are points to try.
+    A trial of an earlier study is known if that study had the same data and metric, and if the trial could be
+    one of this study and did all its iterations. A known trial is not tried again. The best of the other
+    trials, and the best trials of a study on other data, are points to try.
 
     Parameters
     ----------
     spec : SearchSpec
     digest : str
-        Of the dataset to be searched on.
+        Digest of the dataset to be searched on.
     open_study : callable
         Returns the study of a name or path.
 
@@ -84,8 +84,8 @@ def resolve(spec: SearchSpec, digest: str, open_study: Callable[[str], EarlierSt
             _add_point(start, spec.sample_of(PRESETS[entry])[0], f"preset {entry}")
         else:
             _add_study(start, spec, digest, _opened(entry, open_study))
-    found = [known["sampled"] for known in start.known]
-    start.points = [point for point in start.points if point["sampled"] not in found]
+    known = [trial["sampled"] for trial in start.known]
+    start.points = [point for point in start.points if point["sampled"] not in known]
     return start
 
 

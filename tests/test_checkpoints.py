@@ -1,0 +1,189 @@
+"""Long trials go on from their checkpoint bit for bit; short ones leave none."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tune.executors import TrialWorker, run_in_process, trial_worker
+from tune.search import StudyRun
+from tune.search.checkpoint import Checkpoints
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
+
+# Trials that stop themselves, are halved, and have momentum and a pattern.
+KEYS = {
+    "space": {
+        "factors": {"low": 3, "high": 20},
+        "regularization": {"low": 0.02, "high": 0.3, "scale": "log"},
+        "momentum": 0.3,
+        "pattern_weight": 0.5,
+        "iterations": 14,
+    },
+    "backend": "numpy",
+    "trials": 3,
+    "startup_trials": 2,
+    "early_stopping": {"grace_iterations": 4, "reduction_factor": 3, "patience": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    rng = np.random.default_rng(0)
+    full = np.clip(3.5 + rng.standard_normal((60, 2)) @ rng.standard_normal((2, 40)), 1, 5)
+    full = (full + 0.5 * rng.standard_normal(full.shape)).astype("float32")
+    u, i = np.nonzero(rng.random(full.shape) < 0.5)
+    held = rng.random(len(u)) < 0.2
+    train = sp.csr_matrix((full[u[~held], i[~held]], (u[~held], i[~held])), full.shape)
+    valid = sp.coo_matrix((full[u[held], i[held]], (u[held], i[held])), full.shape)
+    return {"train": train, "train_by_item": train.T.tocsr(), "valid": valid}
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(name, **keys):
+        spec = SearchSpec.from_dict({**KEYS, **keys})
+        return Study.create(tmp_path / name, spec=spec.to_dict(), seconds=0.0)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def each_iteration_is_a_segment(monkeypatch):
+    monkeypatch.setattr(trial_worker, "_SEGMENT_SECONDS", 0.0)
+
+
+def worker_of(ratings, run, checkpoint_seconds=0.0):
+    settings = dataclasses.replace(run.settings, checkpoint_seconds=checkpoint_seconds)
+    return TrialWorker(ratings, settings)
+
+
+def go_on(run, ratings, segments):
+    """Run so many segments, each with a checkpoint; return whether the study is over."""
+    worker = worker_of(ratings, run)
+    while segments and (trial := run.next()) is not None:
+        worker.begin(trial.config, to_beat=trial.to_beat, checkpoint=trial.checkpoint)
+        goes_on = True
+        while goes_on and segments:
+            goes_on, segments = run.report(trial.trial, worker.advance()), segments - 1
+    run.close()
+    return run.over
+
+
+def without_times(study):
+    kept = {}
+    for trial in study.trials():
+        facts = {key: trial[key] for key in ("sampled", "stopped", "valid_rmse", "iterations", "status")}
+        history = {key: figures for key, figures in trial["history"].items() if key != "seconds"}
+        kept[trial["trial"]] = {**facts, "history": history}
+    return kept
+
+
+def factor_bytes(study):
+    return {
+        path.relative_to(study.path).as_posix(): path.read_bytes()
+        for path in sorted(study.path.glob("factors/*/*.npy"))
+    }
+
+
+@pytest.mark.parametrize("keys", [{}, {"early_stopping": "none"}], ids=["stopping", "all iterations"])
+def test_study_that_is_interrupted_all_the_time_is_that_of_one_go(make, ratings, keys):
+    whole, cut = make("whole", **keys), make("cut", **keys)
+    run = StudyRun(whole, 1)
+    run_in_process(run, ratings)
+    run.close()
+    # Three iterations, then the process dies; far fewer than a trial has.
+    for _ in range(40):
+        if go_on(StudyRun(cut, 1), ratings, 3):
+            break
+    assert without_times(cut) == without_times(whole)
+    assert factor_bytes(cut) == factor_bytes(whole)
+    assert {trial["stopped"] for trial in whole.trials()} != {None} or keys
+    assert list(cut.path.glob("checkpoints/*")) == [], "a trial that ended needs none"
+
+
+def test_trial_whose_process_died_goes_on_in_the_same_run(make, ratings):
+    whole, study = make("whole", trials=1), make("died", trials=1)
+    go_on(StudyRun(whole, 1), ratings, 1000)
+    run = StudyRun(study, 1)
+    worker, trial = worker_of(ratings, run), run.next()
+    worker.begin(trial.config)
+    for _ in range(6):
+        run.report(trial.trial, worker.advance())
+    run.lost(trial.trial, "killed")
+    again = run.next()
+    assert again is trial
+    assert again.iterations == again.checkpoint.factors.iterations == 6
+    worker = worker_of(ratings, run)
+    worker.begin(again.config, to_beat=again.to_beat, checkpoint=again.checkpoint)
+    while run.report(again.trial, worker.advance()):
+        pass
+    run.close()
+    assert study.trials()[0]["attempts"] == 2
+    assert without_times(study) == without_times(whole)
+
+
+def test_short_trials_leave_no_checkpoint_and_ask_for_none(make, ratings, monkeypatch):
+    study = make("short")
+    monkeypatch.setattr(Checkpoints, "save", lambda *_: pytest.fail("saved"))
+    run = StudyRun(study, 1)
+    run_in_process(run, ratings)
+    run.close()
+    assert run.outcome == "finished"
+    assert not (study.path / "checkpoints").exists()
+
+
+def test_checkpoint_comes_once_in_its_interval(make, ratings):
+    run = StudyRun(make("seldom", early_stopping="none"), 1)
+    worker = worker_of(ratings, run, checkpoint_seconds=3600.0)
+    trial = run.next()
+    worker.begin(trial.config)
+    assert worker.advance().checkpoint is None
+    worker._saved_at -= 3601.0
+    assert worker.advance().checkpoint.factors.iterations == 2
+    assert worker.advance().checkpoint is None
+    run.close()
+
+
+def test_checkpoint_that_is_cut_short_is_passed_over(make, ratings):
+    study = make("short", early_stopping="none")
+    go_on(StudyRun(study, 1), ratings, 5)
+    (folder,) = study.path.glob("checkpoints/trial-001/*")
+    (folder / "factors" / "user_factors.npy").write_bytes(b"")
+    run = StudyRun(study, 1)
+    assert (run.next().iterations, run.next()) == (0, None)
+    run.close()
+
+
+def test_factors_are_handed_over_only_where_they_may_be_kept(make, ratings):
+    run = StudyRun(make("best", keep_factors="best", early_stopping="none"), 1)
+    worker, trial = worker_of(ratings, run, 3600.0), run.next()
+    config = trial.config
+
+    def handed_over(to_beat):
+        worker.begin(config, to_beat=to_beat)
+        segments = [worker.advance() for _ in range(config.iterations)]
+        return segments[-1].figures["valid_rmse"], [s.factors is not None for s in segments]
+
+    reached, first = handed_over(float("inf"))
+    assert first == [False] * 13 + [True]
+    assert handed_over(reached)[1] == [False] * 14
+    assert handed_over(reached + 1e-6)[1] == [False] * 13 + [True]
+    run.close()
+
+
+def test_best_factors_are_those_that_are_kept(make, ratings):
+    study = make("best", keep_factors="best", trials=8)
+    run = StudyRun(study, 1)
+    run_in_process(run, ratings)
+    run.close()
+    best, kept = float("inf"), set()
+    for trial in sorted(study.trials(), key=lambda trial: trial["number"]):
+        if trial["valid_rmse"] < best:
+            best = trial["valid_rmse"]
+            kept.add(trial["trial"])
+    assert {path.name for path in study.path.glob("factors/*")} == kept
+    assert len(kept) < 8

@@ -1,0 +1,121 @@
+"""Checkpoints of long trials: what a trial goes on from after its process or its study was interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from toolkit.errors import ModelError
+from toolkit.predictor import Side
+from toolkit.solver import Factors, read_array
+
+History: TypeAlias = dict[str, list[float]]
+"""Figures of a trial after each iteration, by name; ``seconds`` is how long the iteration took."""
+
+_STATE = "checkpoint.json"
+
+
+@dataclass
+class Checkpoint:
+    """The state of a training between two iterations, in host memory.
+
+    Attributes
+    ----------
+    factors : Factors
+        The factors after the last iteration.
+    users_before : Side or None
+        The users one iteration before, where momentum needs them.
+    best : Factors or None
+        The factors of the best iteration; None where it is the last one.
+    figures : dict of str to float
+        The figures of the best iteration.
+    history : dict of str to list of float
+        Figures after each iteration; the study adds them.
+    """
+
+    factors: Factors
+    users_before: Side | None
+    best: Factors | None
+    figures: dict[str, float]
+    history: History = field(default_factory=dict)
+
+    def copied_history(self) -> History:
+        """Return a history that may be added to."""
+        return {key: list(figures) for key, figures in self.history.items()}
+
+
+class Checkpoints:
+    """The folder of a study that holds the last checkpoint of each trial that runs long.
+
+    Below it, each trial has a folder, and in that one folder for each iteration that it was saved after. A
+    reader takes the last of these; a folder is complete or has a name that starts with a dot.
+
+    Parameters
+    ----------
+    folder : Path
+        Made with the first checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, trial: str, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint of a trial, then remove the earlier ones."""
+        name = f"{checkpoint.factors.iterations:09d}"
+        part = self._folder / trial / f".{name}"
+        shutil.rmtree(part, ignore_errors=True)
+        for folder, factors in (("factors", checkpoint.factors), ("best", checkpoint.best)):
+            if factors is not None:
+                (part / folder).mkdir(parents=True)
+                factors.save(part / folder)
+        before = checkpoint.users_before
+        if before is not None:
+            for key, array in before._asdict().items():
+                np.save(part / f"before_{key}.npy", np.asarray(array), allow_pickle=False)
+        state = {
+            "figures": checkpoint.figures,
+            "history": checkpoint.history,
+            "best": checkpoint.best is not None,
+            "before": before is not None,
+        }
+        (part / _STATE).write_text(json.dumps(state), encoding="utf-8")
+        shutil.rmtree(part.with_name(name), ignore_errors=True)
+        part.replace(part.with_name(name))
+        for older in self._saved(trial):
+            if older.name < name:
+                shutil.rmtree(older, ignore_errors=True)
+
+    def load(self, trial: str) -> Checkpoint | None:
+        """Return the last checkpoint of a trial, its arrays mapped from files; None where there is none."""
+        for folder in reversed(self._saved(trial)):
+            try:
+                return _read(folder)
+            except (OSError, ValueError, KeyError, TypeError, ModelError):
+                # A power cut can leave files without their content: the trial then begins earlier.
+                continue
+        return None
+
+    def remove(self, trial: str) -> None:
+        """Remove what is kept of a trial."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder / trial, ignore_errors=True)
+
+    def _saved(self, trial: str) -> list[Path]:
+        return sorted((self._folder / trial).glob("[0-9]*"))
+
+
+def _read(folder: Path) -> Checkpoint:
+    state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    before = [read_array(folder / f"before_{key}.npy") for key in Side._fields] if state["before"] else None
+    return Checkpoint(
+        factors=Factors.load(folder / "factors"),
+        users_before=None if before is None else Side(*before),
+        best=Factors.load(folder / "best") if state["best"] else None,
+        figures=state["figures"],
+        history=state["history"],
+    )
