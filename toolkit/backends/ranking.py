@@ -61,7 +61,8 @@ class RankingDevice(Device):
             rows, columns = stored(hidden, part, by_column=width < n_items)
             for begin in range(0, n_items, width):
                 end = min(begin + width, n_items)
-                piece = own @ items.factors[begin:end].T
+                with np.errstate(invalid="ignore"):  # some BLAS say so of numbers that no score is made of
+                    piece = own @ items.factors[begin:end].T
                 here = slice(*np.searchsorted(columns, (begin, end))) if width < n_items else slice(None)
                 piece[self.asarray(rows[here]), self.asarray(columns[here] - begin)] = -self.xp.inf
                 kept.push(piece, items.bias[begin:end], begin)
