@@ -54,6 +54,7 @@ class Worker:
 def with_ray(path: str, trials: int, at_once: int) -> None:
     """Ray Tune: kept processes, Optuna's search, the stock MLflow logger."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 prints nothing then
     import ray
     import ray.tune as ray_tune
     from ray.air.integrations.mlflow import MLflowLoggerCallback
@@ -103,6 +104,7 @@ def with_ray(path: str, trials: int, at_once: int) -> None:
                 MLflowLoggerCallback(tracking_uri=os.environ["MLFLOW_TRACKING_URI"], experiment_name="peer"),
                 Printer(),
             ],
+            checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     ).fit()
