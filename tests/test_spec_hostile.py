@@ -113,7 +113,10 @@ def test_any_file_is_a_specification_or_refused(tmp_path_factory, content):
         ({"trials": 10**400}, "trials must be between 1 and 100000, but got 1000"),
         ({"concurrency": 10**6}, "concurrency must be between 1 and 10000, but got 1000000; `auto`"),
         ({"max_seconds": 1e-9}, "max_seconds must be between 0.01 and 1e+09"),
-        ({"resources": {"cpu": 0}}, "resources must not be 0 of both, since then nothing limits how many"),
+        (
+            {"resources": {"cpu": 0}},
+            "resources: cpu and gpu must not both be 0, since then nothing limits how many",
+        ),
         ({"resources": {"cpu": 1e-5}}, "resources.cpu must be 0 or at least 0.01"),
         ({"resources": {"gpu": 1.5}}, "resources.gpu must be a whole number above 1, but got 1.5"),
         (
