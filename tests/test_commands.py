@@ -17,7 +17,7 @@ import toolkit
 from cluster.cli import main
 from cluster.job import FORWARDED
 from toolkit.commands import LazyGroup, emit
-from tune.spec.default import default_text
+from tune.spec import default_text
 
 COMMANDS = main.list_commands(click.Context(main))
 ADDRESS = "http://127.0.0.1:8265"

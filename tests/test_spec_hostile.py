@@ -102,6 +102,27 @@ def test_any_file_is_a_specification_or_refused(tmp_path_factory, content):
         str(error).encode("utf-8")
 
 
+@MANY
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["minValue", "maxValue", "discreteValues", "scaleType", "type"]), VALUES
+        ).map(lambda param: {"parameterName": "latent_factors", "type": "DISCRETE", **param})
+    ),
+    st.dictionaries(st.sampled_from(["goal", "maxTrials", "maxFailedTrials", "algorithm"]), VALUES),
+)
+def test_any_file_of_ai_platform_is_a_specification_or_refused(tmp_path_factory, params, keys):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    search = {"params": params, **{key: value for key, value in keys.items() if value is not None}}
+    path.write_text(
+        json.dumps({"trainingInput": {"hyperparameters": search}}, skipkeys=True), encoding="utf-8"
+    )
+    try:
+        SearchSpec.load(path)
+    except SpecError as error:
+        str(error).encode("utf-8")
+
+
 # What cannot work
 
 
@@ -113,7 +134,10 @@ def test_any_file_is_a_specification_or_refused(tmp_path_factory, content):
         ({"trials": 10**400}, "trials must be between 1 and 100000, but got 1000"),
         ({"concurrency": 10**6}, "concurrency must be between 1 and 10000, but got 1000000; `auto`"),
         ({"max_seconds": 1e-9}, "max_seconds must be between 0.01 and 1e+09"),
-        ({"resources": {"cpu": 0}}, "resources must not be 0 of both, since then nothing limits how many"),
+        (
+            {"resources": {"cpu": 0}},
+            "resources: cpu and gpu must not both be 0, since then",
+        ),
         ({"resources": {"cpu": 1e-5}}, "resources.cpu must be 0 or at least 0.01"),
         ({"resources": {"gpu": 1.5}}, "resources.gpu must be a whole number above 1, but got 1.5"),
         (

@@ -80,7 +80,7 @@ def tune(
     executor: Executor = "in-process" if in_process else "ray"
 
     if print_spec:
-        from tune.spec.default import default_text
+        from tune.spec import default_text
 
         click.echo(default_text(), nl=False)
         return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.resources
+from pathlib import Path
 
 
 def default_text() -> str:
     """Return the commented default specification."""
-    return importlib.resources.files("tune.spec").joinpath("default.yaml").read_text(encoding="utf-8")
+    return Path(__file__).with_name("default.yaml").read_text(encoding="utf-8")

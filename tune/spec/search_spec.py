@@ -20,36 +20,12 @@ from tune.spec.default import default_text
 from tune.spec.document import parse, read_document, require_small
 from tune.spec.early_stopping import EarlyStopping
 from tune.spec.metric import SearchMetric
+from tune.spec.resources import Resources
 from tune.spec.space import Domain, Fixed
 from tune.spec.space_parser import parse_space, parse_start
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-
-# With a smaller one, hundreds of trials would start on one processor.
-_LEAST_SHARE = 0.01
-
-
-@dataclass(frozen=True)
-class Resources(Part):
-    """The share of a machine that each trial gets: processors and GPUs."""
-
-    cpu: Annotated[float, checked(Range(0, 10_000))]
-    gpu: Annotated[float, checked(Range(0, 10_000))]
-
-    def problems(self) -> Iterator[str]:
-        """Yield what Ray cannot give a trial."""
-        if self.cpu == self.gpu == 0:
-            yield (
-                " must not be 0 of both, since then nothing limits how many trials start at once: "
-                "write {cpu: 1, gpu: 0}"
-            )
-        for name, amount in dataclasses.asdict(self).items():
-            if 0 < amount < _LEAST_SHARE:
-                yield f".{name} must be 0 or at least {_LEAST_SHARE}, but got {amount:g}"
-        if self.gpu > 1 and self.gpu % 1:
-            yield f".gpu must be a whole number above 1, but got {self.gpu:g}: only one GPU can be shared"
 
 
 def _metric(text: object) -> SearchMetric:
@@ -185,17 +161,13 @@ class SearchSpec(Part):
         if all(self._domain(name).bounds[0] == 0 for name in names):
             yield f".space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
         yield from (f".resources{line}" for line in self.resources.problems())
-        stopping = self.early_stopping
-        # The default stops no trial of fewer iterations, and is left out of the files that have them.
-        grace = _defaults()["early_stopping"]["grace_iterations"]
-        if (
-            stopping
-            and stopping.reduction_factor
-            and stopping.grace_iterations > max(grace, self.max_iterations)
-        ):
+        # The default is written into every study; the trials of some have fewer iterations.
+        most = max(self.max_iterations, _defaults()["early_stopping"]["grace_iterations"])
+        rules = self.early_stopping
+        if rules and rules.reduction_factor and rules.grace_iterations > most:
             yield (
                 f".early_stopping.grace_iterations must not be above the {self.max_iterations} iterations of "
-                f"a trial, but got {stopping.grace_iterations}: no trial would be stopped"
+                f"a trial, but got {rules.grace_iterations}: no trial would be stopped"
             )
 
     @property
