@@ -16,8 +16,9 @@ from processes import free_port
 from toolkit.errors import StudyError
 from toolkit.files import mask
 from tune import doctor
-from tune.record import tracking
-from tune.record.tracking import Tracking, create_run, describe_run
+from tune.record import run_writing, store_problems
+from tune.record.run_writing import create_run, log, log_dataset
+from tune.record.tracking import Tracking
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def test_closed_port_is_refused_at_once_with_the_way_out(closed_port):
 
 
 def test_server_that_never_answers_is_refused_when_patience_ends(monkeypatch):
-    monkeypatch.setattr(tracking, "_PATIENCE", 0.1)
+    monkeypatch.setattr(store_problems, "_PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         told = refused(f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert "timed out" in told
@@ -163,7 +164,7 @@ def test_store_that_mlflow_does_not_take_is_refused(uri):
 def test_server_that_answers_is_left_to_mlflow(serve, status):
     server = serve(status)
     # A password belongs into a header, not into the name of the host.
-    Tracking(f"http://ann:s3cret@127.0.0.1:{server.server_port}/prefix/", "x")._require_answer()
+    store_problems.require_answer(f"http://ann:s3cret@127.0.0.1:{server.server_port}/prefix/")
     assert [path for path, _ in server.asked] == ["/prefix/health"]
 
 
@@ -210,7 +211,8 @@ def test_run_has_its_parameters_tags_and_dataset(store):
         client, tracked.experiment_id(client), "trial-1", data=data, tags={"a": "b"}, start_time=5000
     )
     for _ in range(2):  # once more changes nothing
-        describe_run(client, run.info.run_id, data=data, params={"factors": 3, "bias": "full"})
+        log(client, run.info.run_id, params={"factors": 3, "bias": "full"})
+        log_dataset(client, run.info.run_id, data)
     found = client.get_run(run.info.run_id)
     assert (found.info.run_name, found.info.start_time) == ("trial-1", 5000)
     assert found.data.params == {"factors": "3", "bias": "full"}
@@ -223,7 +225,7 @@ def test_user_without_a_name_is_recorded_by_number(store, monkeypatch):
     def nameless():
         raise KeyError("getpwuid(): uid not found: 12345")
 
-    monkeypatch.setattr(tracking.getpass, "getuser", nameless)
+    monkeypatch.setattr(run_writing.getpass, "getuser", nameless)
     tracked = Tracking(store, "first")
     client = tracked.client()
     data = {"dataset": "ml", "digest": "abc", "counts": {}}

@@ -191,7 +191,7 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
     """Write to the parent run and to the study what was saved in `out`."""
     from mlflow.entities import Metric
 
-    from tune.record.runs import replace_artifacts
+    from tune.record.artifacts import replace_artifacts
 
     values: dict[str, float | None] = {"test_rmse": refit.test_rmse}
     if refit.ensemble:

@@ -63,7 +63,7 @@ def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Ch
     StudyError
         When the MLflow store, which has the factors, does not answer.
     """
-    from tune.record.runs import trial_factors
+    from tune.record.artifacts import trial_factors
 
     metric, valid = study.spec.metric, data.valid
     candidates = [trial for trial in study.trials() if loss(trial, metric) < math.inf][:_CANDIDATES]
