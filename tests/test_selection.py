@@ -169,6 +169,7 @@ def trained(data):
 @pytest.fixture
 def study(data, trained, monkeypatch, tmp_path):
     """A finished study, as `refit_best` sees one, and the store it is recorded in."""
+    import tune.record.artifacts
     import tune.record.runs
 
     trials, factors = trained
@@ -186,7 +187,7 @@ def study(data, trained, monkeypatch, tmp_path):
     found.update = found.facts.update
     monkeypatch.setattr(tune.record.runs, "client_of", lambda study: study.client)
     monkeypatch.setattr(
-        tune.record.runs, "trial_factors", lambda study, trial: study.kept.get(trial["trial"])
+        tune.record.artifacts, "trial_factors", lambda study, trial: study.kept.get(trial["trial"])
     )
     return found
 

@@ -67,7 +67,7 @@ def refit(
     from toolkit.commands import progress
     from toolkit.datasets import RatingsDataset
     from tune.refit.job import refit_best
-    from tune.refit.registry import Target
+    from tune.refit.target import Target
     from tune.study.study import Study
 
     if alias and not register:

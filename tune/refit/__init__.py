@@ -1,1 +1,1 @@
-"""What a study was run for: its winner, or a mean of several, trained, tested and registered."""
+"""Refit a study: train its winner, or a mean of several trials, on train + valid; test it; register it."""
