@@ -94,3 +94,11 @@ def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
         assert rmse(factors, valid.row, valid.col, valid.data, Backend()) == pytest.approx(
             child.data.metrics["valid_rmse"], abs=1e-6
         )
+    pruned = CliRunner().invoke(main, ["prune", "remote", "--keep", "1", "--yes"], catch_exceptions=False)
+    assert pruned.exit_code == 0, pruned.output
+    assert len(list((tmp_path / "artifacts").rglob("factors"))) == 1
+    (left,) = client.search_runs(
+        [client.get_experiment_by_name("shared").experiment_id],
+        f"tags.`mlflow.parentRunId` = '{told['parent_run_id']}'",
+    )
+    assert left.info.run_id == told["best"]["run_id"]

@@ -168,6 +168,36 @@ def test_server_that_answers_is_left_to_mlflow(serve, status):
     assert [path for path, _ in server.asked] == ["/prefix/health"]
 
 
+def test_store_that_is_a_directory_is_refused_with_a_file_to_name(folder):
+    (folder / "store").mkdir()
+    told = refused(f"sqlite:///{folder}/store")
+    assert told.endswith(f"is a directory: set MLFLOW_TRACKING_URI=sqlite:///{folder}/store/mlflow.db")
+
+
+def test_store_that_is_read_only_is_refused_in_one_line(store):
+    """SQLite's own way to open a file for reading: permissions do not stop the superuser."""
+    file = store.removeprefix("sqlite:///")
+    tracked = Tracking(f"sqlite:///file:{file}?mode=ro&uri=true", "new here")
+    assert Tracking.of_study(tracked.uri, "x").uri == tracked.uri
+    with pytest.raises(StudyError) as raised:
+        tracked.experiment_id(tracked.client())
+    assert "\n" not in str(raised.value)
+    assert "readonly database" in str(raised.value)
+    assert str(raised.value).endswith("writable, or set MLFLOW_TRACKING_URI to another store")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        Exception("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_full_disk_says_what_to_do(error):
+    with pytest.raises(StudyError, match="make room on its disk"), Tracking("sqlite:///x.db", "x").errors():
+        raise error
+
+
 # A store that is
 
 
@@ -189,6 +219,18 @@ def test_deleted_experiment_is_refused_with_both_ways_out(store):
     assert "the MLflow experiment 'deleted' was deleted: " in str(raised.value)
     assert "set MLFLOW_EXPERIMENT_NAME to another name" in str(raised.value)
     assert f"mlflow experiments restore --experiment-id {made}" in str(raised.value)
+
+
+def test_parent_run_of_a_deleted_experiment_is_refused_with_the_way_back(store):
+    tracked = Tracking(store, "gone with its runs")
+    client = tracked.client()
+    experiment = tracked.experiment_id(client)
+    run_id = client.create_run(experiment).info.run_id
+    client.delete_experiment(experiment)
+    with pytest.raises(StudyError, match=f"`mlflow experiments restore --experiment-id {experiment}` with"):
+        tracked.require_run(client, run_id)
+    client.restore_experiment(experiment)
+    assert tracked.require_run(client, run_id).info.run_id == run_id
 
 
 def test_store_that_is_yet_to_be_made_is_no_problem_and_is_not_made_by_asking(folder):

@@ -1,10 +1,9 @@
-"""The comparison of a study's trials: one page, pictures and tables, from plain data."""
+"""Report of a study: its trials compared in one page, pictures and tables, from plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from toolkit.files import atomic
 from tune.spec.search_spec import SearchSpec
@@ -12,18 +11,18 @@ from tune.study.trial import TrialResult, best_first
 
 
 def write_report(
-    folder: Path, *, name: str, facts: Mapping[str, Any], spec: SearchSpec, trials: Sequence[TrialResult]
+    folder: Path, *, name: str, facts: Mapping[str, object], spec: SearchSpec, trials: Sequence[TrialResult]
 ) -> list[Path]:
     """Write the report of a study.
 
     Parameters
     ----------
     folder : Path
-        Where to; made if it is missing. Files of these names are replaced, each in one step.
+        Folder to write to; made if it is missing. Files of these names are replaced, each in one step.
     name : str
-        Of the study.
+        Name of the study.
     facts : mapping
-        As `tune.report.html.page` takes.
+        Facts of the study, as `tune.report.html.page` takes them.
     spec : SearchSpec
         The resolved specification.
     trials : sequence of TrialResult
@@ -32,10 +31,10 @@ def write_report(
     Returns
     -------
     list of Path
-        ``report.html``, ``trials.csv``, ``trials.json``, ``history.png``, ``curves.png``,
-        ``importances.png``, ``slices.png`` and ``parallel.png``.
+        ``report.html``, ``trials.csv``, ``trials.json``, ``history.svg``, ``curves.svg``,
+        ``importances.svg``, ``slices.svg`` and ``parallel.svg``.
     """
-    from tune.report import drawing, html, table
+    from tune.report import html, table
     from tune.report.pictures import pictures
 
     ranked = best_first(trials, spec.metric)
@@ -45,12 +44,10 @@ def write_report(
         "report.html": page,
         "trials.csv": table.to_csv(ranked, spec.metric),
         "trials.json": table.to_json(ranked),
+        **{f"{each}.svg": picture.document for each, picture in drawn.items()},
     }
     for file, text in texts.items():
         # A lone surrogate, such as of an undecodable file name, must not cost the whole report.
         with atomic.file(folder / file, overwrite=True) as opened:
             opened.write(text.encode("utf-8", "backslashreplace"))
-    for each, picture in drawn.items():
-        with atomic.file(folder / f"{each}.png", overwrite=True) as opened:
-            drawing.png(picture.figure, opened)
-    return [folder / file for file in (*texts, *(f"{each}.png" for each in drawn))]
+    return [folder / file for file in texts]
