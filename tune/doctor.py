@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from toolkit.commands import Check, versions
 from toolkit.files import process_settings
-from tune.record.tracking import Tracking
+from tune.record import Tracking
 
 _PATIENCE = 3  # seconds that the Ray address has to accept a connection
 

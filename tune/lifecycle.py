@@ -20,8 +20,7 @@ from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
 from tune.executors.node_ratings import ratings_for_ray, trial_ratings
-from tune.record.store_problems import first_line
-from tune.record.tracking import Tracking
+from tune.record import Tracking, first_line
 from tune.search import starting_points
 from tune.search.study_run import StudyRun
 from tune.spec.search_spec import SearchSpec
@@ -57,7 +56,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         When the name is taken, the dataset has no validation ratings, a start point does not exist, or the
         MLflow store is not usable.
     """
-    from tune.record.parent import start_parent
+    from tune.record import start_parent
 
     if data.counts["valid"] == 0:
         raise StudyError(
@@ -162,8 +161,7 @@ def run_study(
 def _run_locked(
     study: Study, data: RatingsDataset, executor: Executor, progress: StudyProgress | None
 ) -> None:
-    from tune.record.parent import reopen_parent
-    from tune.record.recorder import MlflowRecord
+    from tune.record import MlflowRecord, reopen_parent
 
     reopen_parent(study)
     record = MlflowRecord(study)
@@ -245,7 +243,7 @@ def _execute(
 
 def _close(study: Study, run_status: str, unrecorded: int, problem: str | None) -> None:
     """Close the parent run. An error of the store is raised only where the study itself went well."""
-    from tune.record.parent import finish_parent
+    from tune.record import finish_parent
 
     try:
         if not unrecorded:

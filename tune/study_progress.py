@@ -16,7 +16,7 @@ from tune.study.trial import TrialResult, value
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tune.record.recorder import MlflowRecord
+    from tune.record import MlflowRecord
     from tune.search.study_run import RunningTrial, StudyRun
 
 _ROWS = 8  # running trials in the table

@@ -12,7 +12,7 @@ from toolkit.commands import console, emit, json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tune.record.pruning import Removal
+    from tune.record import Removal
     from tune.study.study import Study
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -56,19 +56,20 @@ def prune(
       walslab prune first --keep 20 --yes
     """
     from toolkit.commands import progress
-    from tune.record import pruning
+    from tune.record import PruneRule, plan_pruning, protected_trials
+    from tune.record import prune as prune_study
     from tune.study.study import Study
 
     if sum((keep is not None, failed, older_than is not None)) != 1:
         raise click.UsageError("Give one of --keep N, --failed and --older-than AGE: which trials to remove.")
-    rule = pruning.PruneRule(keep=keep, failed=failed, older_than=older_than)
+    rule = PruneRule(keep=keep, failed=failed, older_than=older_than)
     opened = Study.open(study)
     if yes:
         with progress() as tell:
-            removals = pruning.prune(opened, rule, tell)
+            removals = prune_study(opened, rule, tell)
     else:
-        removals = pruning.plan_pruning(opened, rule)
-    protected = sorted(pruning.protected_trials(opened))
+        removals = plan_pruning(opened, rule)
+    protected = sorted(protected_trials(opened))
     _print(console(as_json=as_json), opened, removals, protected, done=yes)
     if as_json:
         emit(

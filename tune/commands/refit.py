@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tune.refit.job import Averaged, Refit
+    from tune.refit import Averaged, Refit
 
 
 @click.command()
@@ -67,8 +67,7 @@ def refit(
     """
     from toolkit.commands import progress
     from toolkit.datasets import RatingsDataset
-    from tune.refit.job import refit_best
-    from tune.refit.target import Target
+    from tune.refit import Target, refit_best
     from tune.study.study import Study
 
     if alias and not register:

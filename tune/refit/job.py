@@ -128,7 +128,7 @@ def refit_best(
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
-    from tune.record.runs import client_of
+    from tune.record import client_of
 
     check_target(out, overwrite=overwrite)
     _require_suitable(study, data, ensemble)

@@ -62,7 +62,7 @@ def choose_members(study: Study, data: RatingsDataset, n: int, tell: StepProgres
     StudyError
         When the MLflow store, which keeps the factors, does not answer.
     """
-    from tune.record.artifacts import trial_factors
+    from tune.record import trial_factors
 
     metric, valid = study.spec.metric, data.valid
     candidates = [trial for trial in study.trials() if loss(trial, metric) < math.inf][:_CANDIDATES]

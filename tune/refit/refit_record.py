@@ -48,7 +48,7 @@ def record_refit(
     """
     from mlflow.entities import Metric
 
-    from tune.record.artifacts import replace_artifacts
+    from tune.record import replace_artifacts
 
     now, run_id = int(time.time() * 1000), study.facts["parent_run_id"]
     try:
