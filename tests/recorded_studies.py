@@ -32,7 +32,7 @@ def make_study(store, folder):
     """Return a study with its parent run."""
     name = f"study-{time.monotonic_ns()}"
     facts = {"spec": SPEC.to_dict(), "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
-    made = Study.create(folder / name, name=name, **FACTS, **facts)
+    made = Study.create(f"{folder}/{name}", name=name, **FACTS, **facts)
     start_parent(made, store)
     return made
 

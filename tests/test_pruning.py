@@ -170,6 +170,21 @@ def test_study_that_runs_is_refused(study):
     assert len(runs_of(study)) == 5
 
 
+def test_study_at_an_address_is_pruned_there(store, memory):
+    made = make_study(store, "memory://studies")
+    with made.locked():
+        made.update()  # the parent run was noted here alone
+        ended(made, *(result(f"trial-00{n}", 0.7 + n, config=CONFIG.to_dict()) for n in (1, 2)))
+        # The factors of the second are not in MLflow yet, but at the address.
+        made.journal.append("recorded", trial="trial-001")
+    assert any("/factors/trial-002/" in path for path in memory.store)
+    assert names(prune(Study.open(made.where), PruneRule(keep=1))) == ["trial-002"]
+    assert not any("/factors/trial-002/" in path for path in memory.store)
+    again = Study.open(made.where)
+    assert pruned_trials(again) == {"trial-002"}
+    assert [trial["trial"] for trial in again.trials()] == ["trial-001", "trial-002"]
+
+
 @pytest.mark.parametrize("rule", [{}, {"keep": 2, "failed": True}])
 def test_exactly_one_rule_is_needed(rule):
     with pytest.raises(ConfigError, match="exactly one rule"):
