@@ -9,65 +9,26 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from processes import wait_for
-from trials import end, result
+from recorded_studies import CONFIG, ended, factors, make_store, make_study, runs_of
+from trials import result
 
-from toolkit.config import WALSConfig
-from toolkit.predictor import Side
-from toolkit.solver import Factors
+from toolkit.errors import StudyError
 from tune.record import recorder as record
-from tune.record.parent import finish_parent, start_parent
+from tune.record.artifacts import local_path, trial_factors
+from tune.record.parent import finish_parent, reopen_parent
 from tune.record.recorder import MlflowRecord
-from tune.record.runs import children, client_of, local_path, trial_factors
-from tune.record.tracking import Tracking
+from tune.record.runs import client_of
 from tune.search import RunningTrial
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
-
-SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
-CONFIG = WALSConfig(factors=2)
-FACTS = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A SQLite store; making one takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    made = Tracking(f"sqlite:///{folder}/mlflow.db", "first")
-    client = made.client()
-    client.create_experiment("first", artifact_location=f"file://{folder}/artifacts")
-    return made
+    return make_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
 def study(store, tmp_path):
-    """A study with its parent run."""
-    name = f"study-{time.monotonic_ns()}"
-    facts = {"spec": SPEC.to_dict(), "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
-    made = Study.create(tmp_path / name, name=name, **FACTS, **facts)
-    start_parent(made, store)
-    return made
-
-
-def factors():
-    rng = np.random.default_rng(0)
-    side = Side(rng.random((3, 2)).astype("float32"), np.zeros(3, "float32"))
-    return Factors(side, side, 3.5, CONFIG, 3)
-
-
-def ended(study, *trials, with_factors=True):
-    for trial in trials:
-        if with_factors:
-            study.keep_factors(trial["trial"], factors())
-        end(study, trial)
-
-
-def runs_of(study):
-    """Return the child runs by trial; two of one name are a failure."""
-    found = {}
-    for run in children(client_of(study), study):
-        assert run.info.run_name not in found
-        found[run.info.run_name] = run
-    return found
+    return make_study(store, tmp_path)
 
 
 def test_trials_are_written_once_with_all_that_is_known(study):
@@ -88,7 +49,11 @@ def test_trials_are_written_once_with_all_that_is_known(study):
     assert good.data.tags["walslab.source"] == "random"
     assert good.data.metrics["train_seconds"] == 0.5
     assert good.data.metrics["peak_memory_mib"] == 256
-    assert good.inputs.dataset_inputs[0].dataset.digest == "abc"
+    assert good.data.tags["walslab.dataset_digest"] == "abc"
+    # One dataset input for each trial would make searches in MLflow slow.
+    assert [run.inputs.dataset_inputs for run in runs.values()] == [[], []]
+    parent = client.get_run(study.facts["parent_run_id"])
+    assert [used.dataset.digest for used in parent.inputs.dataset_inputs] == ["abc"]
     steps = client.get_metric_history(good.info.run_id, "valid_rmse")
     assert [(m.step, m.value) for m in steps] == [(1, 0.9), (2, 0.9), (3, 0.9)]
     assert bad.data.tags["walslab.reason"] == "singular"
@@ -119,7 +84,7 @@ def test_value_of_the_best_iteration_is_what_the_ui_sorts_by(study):
     assert runs_of(study)["trial-001"].data.metrics["valid_rmse"] == 0.8
 
 
-@pytest.mark.parametrize("method", ["create_run", "log_batch", "log_inputs", "set_terminated"])
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
 @pytest.mark.parametrize("after", [False, True], ids=["not obeyed", "obeyed, no answer"])
 def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatch, method, after):
     monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
@@ -146,7 +111,6 @@ def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatc
         assert run.info.status == "FINISHED"
         steps = [m.step for m in client.get_metric_history(run.info.run_id, "valid_rmse")]
         assert steps == [1, 2, 3]
-        assert len(run.inputs.dataset_inputs) == 1
 
 
 def test_store_that_stays_away_costs_no_trial(study, monkeypatch):
@@ -184,6 +148,78 @@ def test_run_that_somebody_deleted_is_made_anew_and_holds_up_no_other(study, mon
     assert sorted(runs) == ["trial-001", "trial-002"]
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert {trial["run_id"] for trial in study.trials()} == {run.info.run_id for run in runs.values()}
+
+
+def test_run_deleted_while_the_study_runs_is_made_anew_and_holds_up_no_other(study, monkeypatch):
+    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
+    writing = MlflowRecord(study)
+    history = {"valid_rmse": [0.9], "train_rmse": [0.9], "seconds": [0.1]}
+    trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
+    writing.advanced(None, trial)
+    wait_for(lambda: "trial-001" in runs_of(study))
+    client_of(study).delete_run(runs_of(study)["trial-001"].info.run_id)
+    for n in (1, 2):
+        finished = result(f"trial-00{n}", config=CONFIG.to_dict())
+        ended(study, finished)
+        writing.ended(None, finished)
+    assert writing.close() == 0
+    assert {run.info.status for run in runs_of(study).values()} == {"FINISHED"}
+    assert sorted(runs_of(study)) == ["trial-001", "trial-002"]
+
+
+def test_trial_that_the_store_never_takes_holds_up_no_other(study, monkeypatch):
+    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(record, "_PATIENCE", 0.2)
+    original = MlflowClient.log_batch
+
+    def refusing(self, run_id, *args, **kwargs):
+        if client_of(study).get_run(run_id).info.run_name == "trial-001":
+            raise ConnectionError("not this one")
+        return original(self, run_id, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refusing)
+    ended(study, *(result(f"trial-00{n}", config=CONFIG.to_dict()) for n in (1, 2, 3)))
+    writing = MlflowRecord(study)
+    assert writing.close() == 1
+    assert writing.problem == "not this one"
+    assert study.recorded() == {"trial-002", "trial-003"}
+    monkeypatch.undo()
+    assert MlflowRecord(study).close() == 0
+    assert sorted(runs_of(study)) == ["trial-001", "trial-002", "trial-003"]
+
+
+def test_factors_of_a_run_that_gc_removed_are_none(study):
+    ended(study, result("trial-001"), with_factors=False)
+    study.journal.append("run", trial="trial-001", run_id="0" * 32)
+    assert trial_factors(study, study.trials()[0]) is None
+
+
+def test_deleted_parent_run_is_refused_with_the_way_back(study, store):
+    run_id = study.facts["parent_run_id"]
+    client_of(study).delete_run(run_id)
+    for refused in (client_of, reopen_parent, MlflowRecord):
+        with pytest.raises(StudyError) as raised:
+            refused(study)
+        assert f"`mlflow runs restore --run-id {run_id}`" in str(raised.value)
+        assert f"MLFLOW_TRACKING_URI={store.uri}" in str(raised.value)
+    store.client().restore_run(run_id)
+    assert MlflowRecord(study).close() == 0
+
+
+def test_store_that_moved_is_found_by_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "before").mkdir()
+    store = make_store(tmp_path / "before")
+    study = make_study(store, tmp_path)
+    (tmp_path / "before").rename(tmp_path / "after")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(StudyError, match=r"which is gone: put it back where it was, or set MLFLOW_TRACKING"):
+        client_of(study)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/after/mlflow.db")
+    reopen_parent(study)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert client_of(study).get_run(study.facts["parent_run_id"]).info.status == "RUNNING"
+    assert not (tmp_path / "before").exists()
 
 
 def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatch):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,9 +18,12 @@ from click.testing import CliRunner
 
 from cluster.cli import main
 from toolkit import WALS, Model, RatingsDataset, RunOptions, WALSConfig
-from toolkit.errors import ConfigError, StudyError
-from toolkit.serving import load_served
-from tune.refit.registry import Comparison, Registry, Target, compare
+from toolkit.errors import ConfigError, ModelError, StudyError
+from toolkit.serving import load_served, open_model
+from tune import SearchSpec, create_study, refit_best, run_study
+from tune.refit.comparison import Comparison, compare
+from tune.refit.registry import Registry
+from tune.refit.target import Target
 from tune.study.study import Study
 
 
@@ -206,6 +212,58 @@ def test_a_study_is_registered_in_its_own_store_from_anywhere(here, client, monk
     assert json.loads(again.stdout.splitlines()[-1])["registered"]["compared"]["known"] == 1
     assert not (tmp_path / "mlflow.db").exists()
     assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def state_of_process():
+    """Return all that a notebook shares with a study: variables, loggers, signals, warnings, addresses."""
+    loggers = [logging.getLogger(name) for name in sorted(logging.root.manager.loggerDict)]
+    return {
+        "environment": dict(os.environ),
+        "levels": {logger.name: logger.level for logger in loggers},
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "warnings": list(warnings.filters),
+        "addresses": (mlflow.get_tracking_uri(), mlflow.get_registry_uri()),
+    }
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("address", [None, "sqlite:///of-the-notebook.db"])
+def test_process_is_afterwards_what_it_was(here, monkeypatch, tmp_path, address):
+    import optuna
+
+    optuna.logging.get_verbosity()  # the first call sets the level of Optuna's logger
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    data = RatingsDataset.open(here / "data")
+    spec = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 4}, "iterations": 2}, "trials": 1})
+
+    def steps():
+        yield "start"
+        study = create_study(tmp_path / "study", data, spec)
+        yield "create_study"
+        run_study(study, data, executor="in-process")
+        yield "run_study"
+        refit_best(study, data, tmp_path / "model", register=Target("kept", "champion"))
+        yield "refit_best"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", study.facts["tracking_uri"])
+            open_model("models:/kept@champion")
+        yield "open_model"
+        with pytest.raises(ModelError):
+            open_model("models:/nothing@champion")
+        yield "a failure"
+
+    try:
+        before = None
+        for step in steps():
+            now = state_of_process()
+            # A library that is imported on the way brings loggers of its own.
+            shared = {name: now["levels"].get(name) for name in (before or now)["levels"]}
+            assert (step, {**now, "levels": shared}) == (step, before or {**now, "levels": shared})
+            before = before or now
+    finally:
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "", " "])

@@ -14,6 +14,7 @@ import sys
 import pytest
 from command_lines import parameters
 from markup import Page
+from matplotlib.figure import Figure
 from trials import FACTS, NOTHING, SPACE, made_up_trials, spec_of
 
 from toolkit.config import WALSConfig
@@ -134,7 +135,7 @@ def test_report_is_eight_files_and_replaces_those_of_before(tmp_path):
     folder = tmp_path / "new" / "a b"
     for _ in range(2):
         paths = write_report(folder, name="first", facts=FACTS, spec=spec, trials=trials)
-    names = ["curves.png", "history.png", "importances.png", "parallel.png", "report.html", "slices.png"]
+    names = ["curves.svg", "history.svg", "importances.svg", "parallel.svg", "report.html", "slices.svg"]
     assert sorted(path.name for path in paths) == [*names, "trials.csv", "trials.json"]
     assert sorted(folder.iterdir()) == sorted(paths)
     rows = list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text(encoding="utf-8"))))
@@ -148,11 +149,24 @@ def test_report_is_eight_files_and_replaces_those_of_before(tmp_path):
     assert told[0]["seconds"] is None
 
 
+def test_each_figure_is_drawn_once(tmp_path, monkeypatch):
+    spec, draw, drawn = spec_of(), Figure.savefig, []
+
+    def counting(self, *args, **kwargs):
+        drawn.append(self)
+        draw(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", counting)
+    write_report(tmp_path, name="first", facts=FACTS, spec=spec, trials=made_up_trials(12, spec))
+    assert len(drawn) == len(set(drawn)) == 5
+    assert (tmp_path / "history.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
 def test_report_that_cannot_be_drawn_leaves_that_of_before(tmp_path, monkeypatch):
     spec = spec_of()
     write_report(tmp_path, name="first", facts={}, spec=spec, trials=[])
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(drawing, "svg", lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing, "embedded", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(tmp_path, name="other", facts={}, spec=spec, trials=made_up_trials(5, spec))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import re
@@ -145,10 +144,9 @@ def test_every_picture_can_be_drawn(n, kind, space, metric):
     drawn = pictures(spec, made_up_trials(n, spec, **kind))
     assert list(drawn) == ["history", "curves", "importances", "slices", "parallel"]
     for name, picture in drawn.items():
-        assert Page(drawing.svg(picture.figure, name, picture.description)).open == []
-        file = io.BytesIO()
-        drawing.png(picture.figure, file)
-        assert file.getvalue().startswith(b"\x89PNG")
+        assert Page(drawing.embedded(picture.document, name, picture.description)).open == []
+        assert Page(picture.document).open == []
+        assert not any(f"var(--{name})" in picture.document for name in drawing.VARIABLES.values())
     assert dict(mpl.rcParams) == before
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
@@ -165,7 +163,7 @@ def test_pictures_bear_figures_that_are_none():
     for trial in (trials[5], trials[6]):
         trial["valid_rmse"], trial["train_rmse"] = math.inf, None
     for name, picture in pictures(spec, trials).items():
-        assert "<svg" in drawing.svg(picture.figure, name, picture.description)
+        assert "<svg" in drawing.embedded(picture.document, name, picture.description)
 
 
 def test_pictures_of_a_space_where_all_is_fixed_say_so():
@@ -173,8 +171,8 @@ def test_pictures_of_a_space_where_all_is_fixed_say_so():
     fixed = {name: Fixed(1) for name in spec.space}
     drawn = pictures(spec, made_up_trials(5, spec, failing=0))
     again = {**drawn, **pictures(_with(spec, fixed), made_up_trials(5, spec, failing=0))}
-    assert "Every hyperparameter was fixed." in drawing.svg(again["parallel"].figure, "p", "x")
-    assert "Every hyperparameter was fixed." in drawing.svg(again["slices"].figure, "s", "x")
+    assert "Every hyperparameter was fixed." in drawing.embedded(again["parallel"].document, "p", "x")
+    assert "Every hyperparameter was fixed." in drawing.embedded(again["slices"].document, "s", "x")
 
 
 def _with(spec, space):
@@ -187,7 +185,7 @@ def test_equal_trials_make_equal_pictures():
     spec = spec_of()
     trials = made_up_trials(10, spec)
     first, second = (
-        {name: drawing.svg(each.figure, name, "") for name, each in pictures(spec, trials).items()}
+        {name: drawing.embedded(each.document, name, "") for name, each in pictures(spec, trials).items()}
         for _ in range(2)
     )
     assert first == second
@@ -196,7 +194,7 @@ def test_equal_trials_make_equal_pictures():
 def test_numbers_that_people_read_are_not_rounded_with_the_coordinates():
     spec = spec_of()
     trials = made_up_trials(10, spec, failing=0)
-    shown = drawing.svg(pictures(spec, trials)["parallel"].figure, "parallel", "RMSE 0.12345")
+    shown = drawing.embedded(pictures(spec, trials)["parallel"].document, "parallel", "RMSE 0.12345")
     assert f"valid RMSE {trials[0]['valid_rmse']:.4f}" in shown
     assert 'aria-label="RMSE 0.12345"' in shown
     assert not re.findall(r'd="[^"]*\d\.\d{3}', shown)

@@ -169,7 +169,7 @@ def trained(data):
 @pytest.fixture
 def study(data, trained, monkeypatch, tmp_path):
     """A finished study, as `refit_best` sees one, and the store it is recorded in."""
-    import tune.record.runs
+    import tune.record
 
     trials, factors = trained
     found = SimpleNamespace(
@@ -184,10 +184,8 @@ def study(data, trained, monkeypatch, tmp_path):
         kept=dict(factors),
     )
     found.update = found.facts.update
-    monkeypatch.setattr(tune.record.runs, "client_of", lambda study: study.client)
-    monkeypatch.setattr(
-        tune.record.runs, "trial_factors", lambda study, trial: study.kept.get(trial["trial"])
-    )
+    monkeypatch.setattr(tune.record, "client_of", lambda study: study.client)
+    monkeypatch.setattr(tune.record, "trial_factors", lambda study, trial: study.kept.get(trial["trial"]))
     return found
 
 

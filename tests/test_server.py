@@ -46,7 +46,7 @@ def server(tmp_path):
     log = (tmp_path / "server.log").open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while True:
             assert process.poll() is None, (tmp_path / "server.log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
@@ -75,7 +75,7 @@ def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
     )
     result = CliRunner().invoke(
         main,
-        ["tune", "dataset", "--spec", "search.json", "--name", "remote", "--json"],
+        ["tune", "dataset", "--spec", "search.json", "--name", "remote", "--in-process", "--json"],
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output
@@ -94,3 +94,11 @@ def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
         assert rmse(factors, valid.row, valid.col, valid.data, Backend()) == pytest.approx(
             child.data.metrics["valid_rmse"], abs=1e-6
         )
+    pruned = CliRunner().invoke(main, ["prune", "remote", "--keep", "1", "--yes"], catch_exceptions=False)
+    assert pruned.exit_code == 0, pruned.output
+    assert len(list((tmp_path / "artifacts").rglob("factors"))) == 1
+    (left,) = client.search_runs(
+        [client.get_experiment_by_name("shared").experiment_id],
+        f"tags.`mlflow.parentRunId` = '{told['parent_run_id']}'",
+    )
+    assert left.info.run_id == told["best"]["run_id"]

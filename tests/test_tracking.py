@@ -16,8 +16,9 @@ from processes import free_port
 from toolkit.errors import StudyError
 from toolkit.files import mask
 from tune import doctor
-from tune.record import tracking
-from tune.record.tracking import Tracking, create_run, describe_run
+from tune.record import run_writing, store_problems
+from tune.record.run_writing import create_run, log, log_dataset
+from tune.record.tracking import Tracking
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def test_closed_port_is_refused_at_once_with_the_way_out(closed_port):
 
 
 def test_server_that_never_answers_is_refused_when_patience_ends(monkeypatch):
-    monkeypatch.setattr(tracking, "_PATIENCE", 0.1)
+    monkeypatch.setattr(store_problems, "_PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         told = refused(f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert "timed out" in told
@@ -163,8 +164,38 @@ def test_store_that_mlflow_does_not_take_is_refused(uri):
 def test_server_that_answers_is_left_to_mlflow(serve, status):
     server = serve(status)
     # A password belongs into a header, not into the name of the host.
-    Tracking(f"http://ann:s3cret@127.0.0.1:{server.server_port}/prefix/", "x")._require_answer()
+    store_problems.require_answer(f"http://ann:s3cret@127.0.0.1:{server.server_port}/prefix/")
     assert [path for path, _ in server.asked] == ["/prefix/health"]
+
+
+def test_store_that_is_a_directory_is_refused_with_a_file_to_name(folder):
+    (folder / "store").mkdir()
+    told = refused(f"sqlite:///{folder}/store")
+    assert told.endswith(f"is a directory: set MLFLOW_TRACKING_URI=sqlite:///{folder}/store/mlflow.db")
+
+
+def test_store_that_is_read_only_is_refused_in_one_line(store):
+    """SQLite's own way to open a file for reading: permissions do not stop the superuser."""
+    file = store.removeprefix("sqlite:///")
+    tracked = Tracking(f"sqlite:///file:{file}?mode=ro&uri=true", "new here")
+    assert Tracking.of_study(tracked.uri, "x").uri == tracked.uri
+    with pytest.raises(StudyError) as raised:
+        tracked.experiment_id(tracked.client())
+    assert "\n" not in str(raised.value)
+    assert "readonly database" in str(raised.value)
+    assert str(raised.value).endswith("writable, or set MLFLOW_TRACKING_URI to another store")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        Exception("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_full_disk_says_what_to_do(error):
+    with pytest.raises(StudyError, match="make room on its disk"), Tracking("sqlite:///x.db", "x").errors():
+        raise error
 
 
 # A store that is
@@ -190,6 +221,18 @@ def test_deleted_experiment_is_refused_with_both_ways_out(store):
     assert f"mlflow experiments restore --experiment-id {made}" in str(raised.value)
 
 
+def test_parent_run_of_a_deleted_experiment_is_refused_with_the_way_back(store):
+    tracked = Tracking(store, "gone with its runs")
+    client = tracked.client()
+    experiment = tracked.experiment_id(client)
+    run_id = client.create_run(experiment).info.run_id
+    client.delete_experiment(experiment)
+    with pytest.raises(StudyError, match=f"`mlflow experiments restore --experiment-id {experiment}` with"):
+        tracked.require_run(client, run_id)
+    client.restore_experiment(experiment)
+    assert tracked.require_run(client, run_id).info.run_id == run_id
+
+
 def test_store_that_is_yet_to_be_made_is_no_problem_and_is_not_made_by_asking(folder):
     assert Tracking.from_environment().problem() is None
     assert list(folder.iterdir()) == []
@@ -210,7 +253,8 @@ def test_run_has_its_parameters_tags_and_dataset(store):
         client, tracked.experiment_id(client), "trial-1", data=data, tags={"a": "b"}, start_time=5000
     )
     for _ in range(2):  # once more changes nothing
-        describe_run(client, run.info.run_id, data=data, params={"factors": 3, "bias": "full"})
+        log(client, run.info.run_id, params={"factors": 3, "bias": "full"})
+        log_dataset(client, run.info.run_id, data)
     found = client.get_run(run.info.run_id)
     assert (found.info.run_name, found.info.start_time) == ("trial-1", 5000)
     assert found.data.params == {"factors": "3", "bias": "full"}
@@ -223,7 +267,7 @@ def test_user_without_a_name_is_recorded_by_number(store, monkeypatch):
     def nameless():
         raise KeyError("getpwuid(): uid not found: 12345")
 
-    monkeypatch.setattr(tracking.getpass, "getuser", nameless)
+    monkeypatch.setattr(run_writing.getpass, "getuser", nameless)
     tracked = Tracking(store, "first")
     client = tracked.client()
     data = {"dataset": "ml", "digest": "abc", "counts": {}}

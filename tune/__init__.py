@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tune.lifecycle import create_study, run_study
-    from tune.refit.job import refit_best
+    from tune.refit import refit_best
     from tune.spec.search_spec import SearchSpec
     from tune.study.study import Study
 
@@ -16,7 +16,7 @@ _EXPORTS = {
     "SearchSpec": "tune.spec.search_spec",
     "Study": "tune.study.study",
     "create_study": "tune.lifecycle",
-    "refit_best": "tune.refit.job",
+    "refit_best": "tune.refit",
     "run_study": "tune.lifecycle",
 }
 __all__ = ["SearchSpec", "Study", "create_study", "refit_best", "run_study"]

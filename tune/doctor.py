@@ -1,4 +1,4 @@
-"""What a search needs of its surroundings, and whether it is there."""
+"""Check the surroundings that a search needs: Ray, Optuna, MLflow, and their addresses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import socket
 from collections.abc import Iterator
 
 from toolkit.commands import Check, versions
-from tune.record.tracking import Tracking
+from toolkit.files import process_settings
+from tune.record import Tracking
 
-_PATIENCE = 3  # seconds
+_PATIENCE = 3  # seconds that the Ray address has to accept a connection
 
 
 def checks() -> Iterator[Check]:
@@ -43,6 +44,7 @@ def _ray_address() -> Check:
         )
 
 
+@process_settings()
 def _store() -> Check:
     tracking = Tracking.from_environment()
     problem = tracking.problem()

@@ -1,4 +1,4 @@
-"""A study from its start to its end: made, run by Ray Tune or in this process, resumed, extended, closed."""
+"""Create a study, run its trials by Ray Tune or in this process, and close its record."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from toolkit.backends import Backend, keep_kernels_locally
 from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
-from toolkit.files import mask
+from toolkit.files import process_settings
 from tune.executors import ratings_for_ray, trial_ratings
-from tune.record.tracking import Tracking
+from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
 from tune.spec.search_spec import SearchSpec
 from tune.study.dataset_facts import DatasetFacts
@@ -32,20 +32,30 @@ if TYPE_CHECKING:
 
 Executor = Literal["ray", "in-process"]
 
-# What a study's status is called in MLflow.
+# MLflow's word for each status of a study.
 _RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
+@process_settings()
 def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> Study:
     """Make the directory and the parent run of a new study.
+
+    Parameters
+    ----------
+    path : str or Path
+        Directory of the study, or its address in an object store.
+    data : RatingsDataset
+        The dataset to search on.
+    spec : SearchSpec
+        What to search.
 
     Raises
     ------
     StudyError
-        When the name is taken, the dataset has no validation ratings, a start point is not to be found, or
-        the MLflow store is not usable.
+        When the name is taken, the dataset has no validation ratings, a start point does not exist, or the
+        MLflow store is not usable.
     """
-    from tune.record.parent import start_parent
+    from tune.record import start_parent
 
     if data.counts["valid"] == 0:
         raise StudyError(
@@ -58,7 +68,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
     tracking = Tracking.from_environment()
     facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
     start = resolve(spec, data.digest, Study.open)
-    # The directory first: of two that want the name, the second gets no run.
+    # The directory first: of two processes that want the name, the second makes no run.
     study = Study.create(
         path,
         name=str(path).rpartition("/")[2],
@@ -79,15 +89,14 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
 
 
 def require_same(study: Study, data: RatingsDataset, spec: SearchSpec) -> None:
-    """Make sure that a study is the one that would be made: asked for once more, it goes on.
+    """Make sure that an existing study was created with the same words, so that it can go on.
 
     Raises
     ------
     StudyError
-        When it was asked for otherwise.
+        When its dataset or its specification is another. More trials, from an extension, are no difference.
     """
     there, asked = study.facts["spec"], json.loads(json.dumps(spec.to_dict()))
-    # One that was extended since is the same.
     asked["trials"] = max(there["trials"], asked["trials"])
     other = sorted(key for key in {*there, *asked} if there.get(key) != asked.get(key))
     if data.digest != study.facts["digest"]:
@@ -102,13 +111,14 @@ def require_same(study: Study, data: RatingsDataset, spec: SearchSpec) -> None:
 
 def _versions() -> dict[str, str]:
     names = ("walslab", "numpy", "scipy", "numba", "ray", "optuna", "mlflow")
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # run from a checkout
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
+@process_settings()
 def run_study(
     study: Study,
     data: RatingsDataset,
@@ -116,14 +126,16 @@ def run_study(
     executor: Executor = "ray",
     progress: StudyProgress | None = None,
 ) -> None:
-    """Run a study's trials, or those that are still to run, and close its record.
+    """Run the trials that a study still has to run, and close its record.
+
+    Variables of the environment, log levels and signal handlers are afterwards what they were before.
 
     Parameters
     ----------
     study : Study
-        As `create_study` made it, or as an earlier run left it.
+        A study that `create_study` made, or that an earlier run left.
     data : RatingsDataset
-        Its dataset.
+        The dataset of the study.
     executor : {"ray", "in-process"}, default "ray"
         Ray Tune, many trials at once; or one trial after another in this process, without Ray.
     progress : StudyProgress, optional
@@ -132,8 +144,9 @@ def run_study(
     Raises
     ------
     StudyError
-        When the dataset is not the study's, Ray or the MLflow store is not reachable, or the trials ask for
-        more than there is. What ended until then is kept, and `run_study` goes on from there.
+        When the dataset is not the study's, Ray or the MLflow store is not reachable, somebody deleted the
+        study's run in MLflow, or the trials ask for more than the machines have. Trials that ended until then
+        are kept, and `run_study` goes on from there.
     """
     if data.digest != study.facts["digest"]:
         raise StudyError(
@@ -147,8 +160,7 @@ def run_study(
 def _run_locked(
     study: Study, data: RatingsDataset, executor: Executor, progress: StudyProgress | None
 ) -> None:
-    from tune.record.parent import reopen_parent
-    from tune.record.recorder import MlflowRecord
+    from tune.record import MlflowRecord, reopen_parent
 
     reopen_parent(study)
     record = MlflowRecord(study)
@@ -159,7 +171,7 @@ def _run_locked(
     status, unrecorded = "interrupted", 0
     try:
         run = StudyRun(study, 1, listeners)
-        # Of a study that has nothing left to run, only the record is completed: Ray takes seconds to start.
+        # A study that has nothing left to run only completes its record: Ray takes seconds to start.
         if executor == "ray" and not run.over:
             from tune.executors import concurrency, connected
 
@@ -175,14 +187,14 @@ def _run_locked(
             from tune.executors import run_in_process
 
             def execute() -> None:
-                # Only now are the ratings read: of a study that is through, they may not even fit here.
+                # A study with nothing left to run must not read its ratings: they may not even fit here.
                 if not run.over:
                     run_in_process(run, trial_ratings(data))
 
             status = _execute(study, run, execute, progress)
     finally:
         if study.place.lost:
-            # The other process records what it does, in the same runs.
+            # The process that took the study over writes to the same runs.
             record.abandon()
         unrecorded = record.close()
         if not study.place.lost:
@@ -192,7 +204,7 @@ def _run_locked(
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM, by which job servers and Kubernetes end a process, end a study as Ctrl-C does."""
+    """Let SIGTERM end a study as Ctrl-C does: job servers and Kubernetes send it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -229,15 +241,15 @@ def _execute(
 
 
 def _close(study: Study, run_status: str, unrecorded: int, problem: str | None) -> None:
-    """Close the parent run; where the store does not take that, say so only of a study that went well."""
-    from tune.record.parent import finish_parent
+    """Close the parent run. An error of the store is raised only where the study itself went well."""
+    from tune.record import finish_parent
 
     try:
         if not unrecorded:
             finish_parent(study, run_status)
             return
     except Exception as error:  # noqa: BLE001 - whatever the store objects to
-        problem = mask(str(error))
+        problem = first_line(error)
     if run_status == "FINISHED":
         missing = f"{unrecorded} of its trials are" if unrecorded else "its summary is"
         raise StudyError(

@@ -1,4 +1,4 @@
-"""What a study says on standard error while it runs: a table on a terminal, else one line a trial."""
+"""Progress of a running study on standard error: a table on a terminal, else one line for each trial."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tune.study.trial import TrialResult, value
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tune.record.recorder import MlflowRecord
+    from tune.record import MlflowRecord
     from tune.search import RunningTrial, StudyRun
 
-_ROWS = 8  # running trials shown
+_ROWS = 8  # running trials in the table
 
 
 class StudyProgress:
@@ -28,7 +28,7 @@ class StudyProgress:
     Parameters
     ----------
     console : rich.console.Console, optional
-        Where to write; standard error where not given.
+        Console to write to; standard error where not given.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -36,16 +36,16 @@ class StudyProgress:
         self._record: MlflowRecord | None = None
         self._run: StudyRun | None = None
         self._before = 0
-        self._told_problem: str | None = None
+        self._last_problem: str | None = None
         self._lock = threading.Lock()
         self._live: Live | None = None
 
     def watch(self, record: MlflowRecord) -> None:
-        """Tell when the store does not take the record."""
+        """Report the problems of a record from now on."""
         self._record = record
 
     def connecting(self, address: str | None) -> None:
-        """Say what is waited for before the first trial."""
+        """Say that the study connects to Ray, or starts it, which takes seconds."""
         text = (
             f"connecting to Ray at {address}, which must answer within 20 s"
             if address
@@ -63,7 +63,7 @@ class StudyProgress:
             self._live.start()
 
     def end(self) -> None:
-        """Take the table away, and say which budget ended the study before all its trials."""
+        """Remove the table, and say which budget ended the study before all its trials."""
         if self._live:
             self._live.stop()
             self._live = None
@@ -72,20 +72,20 @@ class StudyProgress:
             self._console.print(f"the study ends here: {run.exhausted}", soft_wrap=True, markup=False)
 
     def advanced(self, run: StudyRun, trial: RunningTrial) -> None:
-        """Nothing: the table is drawn anew by itself."""
-        self._tell_problem()
+        """Report a problem of the record; the table refreshes itself."""
+        self._print_problem()
 
     def ended(self, run: StudyRun, result: TrialResult) -> None:
-        """Write a line."""
-        self._tell_problem()
+        """Write a line for a trial that ended, where there is no table."""
+        self._print_problem()
         if not self._live:
             with self._lock:
                 self._console.print(line(run, result), soft_wrap=True)
 
-    def _tell_problem(self) -> None:
+    def _print_problem(self) -> None:
         problem = self._record.problem if self._record else None
-        if problem != self._told_problem:
-            self._told_problem = problem
+        if problem != self._last_problem:
+            self._last_problem = problem
             text = (
                 f"MLflow does not take the record ({problem}): trials are kept in the study until it does"
                 if problem
@@ -111,24 +111,24 @@ def line(run: StudyRun, result: TrialResult) -> str:
         return f"{done} failed: {result['reason']}{so_far}"
     stopped = f", stopped by {result['stopped']}" if result["stopped"] else ""
     figure = value(result, metric)
-    told = "none" if figure is None else f"{figure:.4f}"
+    text = "none" if figure is None else f"{figure:.4f}"
     return (
-        f"{done}: {metric.label} {told} after {result['iterations']} iterations, "
+        f"{done}: {metric.label} {text} after {result['iterations']} iterations, "
         f"{result['seconds']:.2f} s{stopped}{so_far}"
     )
 
 
 def heading(run: StudyRun, seconds: float, done_now: int) -> Text:
-    """Return the counts of a study, its best trial, and how long it will take, as one line.
+    """Return one line with the counts of a study, its best trial, its time so far, and the time left.
 
     Parameters
     ----------
     run : StudyRun
         The study.
     seconds : float
-        Since this run of it began.
+        Time since this run of the study began.
     done_now : int
-        Trials that ended since then.
+        Number of trials that ended since then.
     """
     results = list(run.results)
     stopped = sum(result["stopped"] is not None for result in results)

@@ -1,4 +1,7 @@
-"""Files: complete or not there, on this machine or at an address, and described to people."""
+"""Files: complete or not there, on this machine or at an address, and described to people.
+
+`process_settings` is here too: it is what every room that calls MLflow shares.
+"""
 
 from toolkit.files import atomic
 from toolkit.files.address import (
@@ -12,6 +15,7 @@ from toolkit.files.address import (
 from toolkit.files.hashing import sha256_of
 from toolkit.files.masking import HANDED_OVER, MASK, handed_over, mask, secrets_in
 from toolkit.files.mounts import mounts_are_known, on_local_disk
+from toolkit.files.process_settings import process_settings
 from toolkit.files.sizes import size_text
 
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "mask",
     "mounts_are_known",
     "on_local_disk",
+    "process_settings",
     "secrets_in",
     "sha256_of",
     "size_text",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
-import os
 import shutil
 import tempfile
 import warnings
@@ -15,7 +14,7 @@ from typing import Any
 
 import toolkit
 from toolkit.errors import ModelError
-from toolkit.files import atomic
+from toolkit.files import atomic, process_settings
 from toolkit.models import Model
 from toolkit.serving.requests import PARAMS
 from toolkit.serving.shipping import copy_served_code
@@ -110,8 +109,8 @@ def within(path: Path) -> Path:
     return Path(path) / _ARTIFACT
 
 
+@process_settings()
 def _write(model: Model, source: Path, part: Path, *, example: bool, metadata: dict[str, Any]) -> None:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Its import sets the level of its messages, so it comes before `_quiet`.
     import mlflow.models
     import mlflow.pyfunc

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
 from toolkit.errors import ModelError
-from toolkit.files import error_text, mask
+from toolkit.files import error_text, mask, process_settings
 from toolkit.models import Model
 
 _REGISTRY = "models:/"
@@ -62,16 +61,8 @@ def _from_registry(name: str) -> Model:
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _HERE
     _require_file(name, uri)
-    # By default MLflow tries a server that does not answer for minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLflow would show a progress bar for each of a dozen small files.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for logger in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
     # Files that are mapped stay readable after their names are removed.
-    with tempfile.TemporaryDirectory(prefix="walslab-model-") as folder:
+    with process_settings(), tempfile.TemporaryDirectory(prefix="walslab-model-") as folder:
         try:
             from mlflow.artifacts import download_artifacts
 

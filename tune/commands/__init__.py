@@ -11,9 +11,10 @@ COMMANDS = {
     "resume": "tune.commands.resume:resume",
     "results": "tune.commands.results:results",
     "refit": "tune.commands.refit:refit",
+    "prune": "tune.commands.prune:prune",
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def main() -> None:
-    """Many trainings at once: search, resume, compare, refit."""
+    """Many trainings at once: search, resume, compare, refit, prune."""

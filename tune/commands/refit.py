@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -13,8 +13,9 @@ from toolkit.commands import console, emit, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-    from tune.refit.job import Averaged, Refit
+    from tune.refit import Averaged, Refit
 
 
 @click.command()
@@ -66,8 +67,7 @@ def refit(
     """
     from toolkit.commands import progress
     from toolkit.datasets import RatingsDataset
-    from tune.refit.job import refit_best
-    from tune.refit.registry import Target
+    from tune.refit import Target, refit_best
     from tune.study.study import Study
 
     if alias and not register:
@@ -155,7 +155,7 @@ def _print(screen: Console, done: Refit) -> None:
     )
 
 
-def _members(mean: Averaged) -> Any:
+def _members(mean: Averaged) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -167,7 +167,7 @@ def _members(mean: Averaged) -> Any:
     return table
 
 
-def _as_json(mean: Averaged) -> dict[str, Any]:
+def _as_json(mean: Averaged) -> dict[str, object]:
     return {
         "members": [{"trial": trial["trial"], "weight": weight} for trial, weight in mean.members],
         "valid_rmse": mean.valid_rmse,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tune.report.summary import shown
+from tune.report import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
 
 def print_summary(screen: Console, study: Study) -> None:
     """Print how many trials ended how, how far apart they are, how the best came about, and what failed."""
-    from tune.report.summary import failed, failures, stops
+    from tune.report import failed, failures, stops
 
     trials, metric = study.trials(), study.spec.metric
     stopped, n_failed = stops(trials), sum(map(failed, trials))
@@ -77,7 +77,7 @@ def print_summary(screen: Console, study: Study) -> None:
 
 
 def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetric) -> None:
-    from tune.report.summary import Spread, sparkline
+    from tune.report import Spread, sparkline
     from tune.study.trial import best_so_far
 
     spread = Spread.of(trials, metric)
@@ -106,7 +106,7 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    from tune.report.scales import searched
+    from tune.report import searched
 
     spec = study.spec
     names = list(searched(spec.space))

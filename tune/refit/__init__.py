@@ -1,1 +1,7 @@
-"""What a study was run for: its winner, or a mean of several, trained, tested and registered."""
+"""Refit a study: train its winner, or a mean of several trials, on train + valid; test it; register it."""
+
+from tune.refit.job import Averaged, Refit, refit_best
+from tune.refit.registry import Registered
+from tune.refit.target import Target
+
+__all__ = ["Averaged", "Refit", "Registered", "Target", "refit_best"]

@@ -1,40 +1,44 @@
-"""What a study was run for: its best trial, or a mean of several, trained on train + valid, tested once."""
+"""Refit a study: train its best trial, or a mean of several, on train + valid ratings, and test it once."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.arrays import Array
 from toolkit.errors import StudyError
-from toolkit.files import mask
-from toolkit.models import WALS, Ensemble, Model, check_target
-from tune.refit.members import Choice, choose, model_of
-from tune.refit.registry import Registered, Registry, Target
+from toolkit.files import process_settings
+from toolkit.models import WALS, Ensemble, Model, Progress, check_target
+from tune.refit.members import ChosenMembers, choose_members, model_of
+from tune.refit.refit_record import record_refit
+from tune.refit.registry import Registered, Registry
+from tune.refit.target import Target
 from tune.study.study import Study
 from tune.study.trial import TrialResult
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from toolkit.commands import StepProgress
     from toolkit.datasets import RatingsDataset
 
 
 @dataclass(frozen=True)
 class Averaged:
-    """What an ensemble of a study's trials reaches, beside its best trial.
+    """An ensemble of a study's trials, beside its best trial.
 
     Attributes
     ----------
-    members, valid_rmse, retrained
-        As `tune.refit.members.Choice`, before training on the validation ratings.
+    members : list of (TrialResult, float)
+        Trials and weights, most important first; the best trial alone where no mean is better.
+    valid_rmse : float
+        RMSE of the mean on the validation ratings, before it is trained on them too.
     test_rmse, single_test_rmse : float or None
-        On the test ratings, of the mean and of the best trial alone; None when there are none.
+        RMSE on the test ratings, of the mean and of the best trial alone; None when there are none.
     kept : bool
-        Whether the mean was better on the validation ratings, and is what was saved.
+        Whether the mean was better on the validation ratings, and was saved.
+    retrained : list of str
+        Trials that were trained once more to choose among them, as their factors were not kept.
     """
 
     members: list[tuple[TrialResult, float]]
@@ -47,20 +51,20 @@ class Averaged:
 
 @dataclass(frozen=True)
 class Refit:
-    """What was saved.
+    """A refitted model, and how good it is.
 
     Attributes
     ----------
     best : TrialResult
         The best trial of the study.
     valid_rmse : float or None
-        Of what was saved, before it was trained on the validation ratings, too.
+        RMSE of the saved model on the validation ratings, before it was trained on them too.
     test_rmse : float or None
-        Of what was saved; None when there are no test ratings.
+        RMSE of the saved model on the test ratings; None when there are none.
     ensemble : Averaged or None
-        None where none was asked for.
+        None where no ensemble was asked for.
     registered : Registered or None
-        None where that was not asked for.
+        None where no registration was asked for.
     """
 
     best: TrialResult
@@ -69,7 +73,13 @@ class Refit:
     ensemble: Averaged | None = None
     registered: Registered | None = None
 
+    @property
+    def members(self) -> list[tuple[TrialResult, float]]:
+        """Trials and weights of the ensemble that was saved; empty where the best trial was saved alone."""
+        return self.ensemble.members if self.ensemble and self.ensemble.kept else []
 
+
+@process_settings()
 def refit_best(
     study: Study,
     data: RatingsDataset,
@@ -77,21 +87,22 @@ def refit_best(
     *,
     overwrite: bool = False,
     ensemble: int = 0,
-    titles: Any = None,
+    titles: Array | None = None,
     register: Target | None = None,
     tell: StepProgress = lambda *_: None,
 ) -> Refit:
     """Retrain the best trial's configuration, or several, on training and validation ratings, and test it.
 
     The test ratings are read here and nowhere else in a study, and decide nothing: whether an ensemble is
-    saved is decided on the validation ratings. Training is deterministic, so asking again gives the same.
+    saved is decided on the validation ratings. Training is deterministic: the same arguments give the same
+    model.
 
     Parameters
     ----------
     study : Study
         A study with a finished trial.
     data : RatingsDataset
-        Its dataset.
+        The dataset of the study.
     out : Path
         Model directory to write.
     overwrite : bool, default False
@@ -99,11 +110,11 @@ def refit_best(
     ensemble : int, default 0
         Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
     titles : array of str, shape (n_items,), optional
-        What people call the items of the dataset, in its order; kept with the model.
+        Titles of the items in the order of the dataset's rows; kept with the model.
     register : Target, optional
-        Make a version of it in the registry of the study's MLflow store.
+        Make a version of the model in the registry of the study's MLflow store.
     tell : callable, optional
-        Told the stage, the steps of it that are done, and all of them.
+        Called with the stage, the steps of it that are done, and the number of its steps.
 
     Returns
     -------
@@ -112,36 +123,31 @@ def refit_best(
     Raises
     ------
     StudyError
-        When no trial finished, the dataset is another one, the MLflow store does not answer, or an ensemble
-        is asked of a search for a ranking.
+        When no trial finished, the dataset is another one, the MLflow store does not answer, somebody deleted
+        the study's run there, or an ensemble is asked of a search for a ranking.
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
-    from tune.record.runs import client_of
+    from tune.record import client_of
 
     check_target(out, overwrite=overwrite)
-    if data.digest != study.facts["digest"]:
-        raise StudyError(
-            f"{data.where} has digest {data.digest}, but study {study.name} was run on "
-            f"{study.facts['digest']}"
-        )
-    metric = study.spec.metric
-    if ensemble > 1 and metric.k:
-        raise StudyError(
-            f"study {study.name} is a search for {metric}, but members of an ensemble are chosen by RMSE: "
-            "refit the best trial alone"
-        )
+    _require_suitable(study, data, ensemble)
     client = client_of(study)
     registry = Registry(client, register) if register else None
     best = study.best()
     members, valid_rmse, retrained = (
-        choose(study, data, ensemble, tell) if ensemble > 1 else Choice([(best, 1.0)], best["valid_rmse"], [])
+        choose_members(study, data, ensemble, tell)
+        if ensemble > 1
+        else ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
     )
-    chosen = [trial for trial, _ in members]
-    models = _fit([best, *(t for t in chosen if t["trial"] != best["trial"])], study, data, tell)
-    single = models[best["trial"]]
-    kept = len(members) > 1
-    model: Model = Ensemble([models[t["trial"]] for t in chosen], [w for _, w in members]) if kept else single
+    others = [trial for trial, _ in members if trial["trial"] != best["trial"]]
+    models = _fit([best, *others], study, data, tell)
+    single, kept = models[best["trial"]], len(members) > 1
+    model: Model = (
+        Ensemble([models[trial["trial"]] for trial, _ in members], [weight for _, weight in members])
+        if kept
+        else single
+    )
     model.dataset_digest, model.titles = data.digest, titles
     single_test_rmse = single.rmse(data.test)
     test_rmse = model.rmse(data.test) if kept else single_test_rmse
@@ -151,19 +157,38 @@ def refit_best(
     refit = Refit(best, valid_rmse, test_rmse, averaged)
     facts = _facts(refit)
     model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
-    _record(study, client, refit, out)
+    metrics: dict[str, float | None] = {"test_rmse": test_rmse}
+    if averaged:
+        metrics |= {"single_test_rmse": single_test_rmse, "ensemble_members": len(members)}
+    record_refit(study, client, out, best=best, members=refit.members, metrics=metrics)
     if registry:
         tell("registering", 0, 1)
         refit = replace(refit, registered=registry.register(out, model, study, data, facts))
     return refit
 
 
+def _require_suitable(study: Study, data: RatingsDataset, ensemble: int) -> None:
+    """Refuse another dataset, and an ensemble of a search whose metric is not RMSE."""
+    if data.digest != study.facts["digest"]:
+        raise StudyError(
+            f"{data.where} has digest {data.digest}, but study {study.name} was run on "
+            f"{study.facts['digest']}: give the dataset of the study by --dataset"
+        )
+    metric = study.spec.metric
+    if ensemble > 1 and metric.k:
+        raise StudyError(
+            f"study {study.name} is a search for {metric}, but members of an ensemble are chosen by RMSE: "
+            "refit the best trial alone"
+        )
+
+
 def _fit(
     trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell: StepProgress
 ) -> dict[str, WALS]:
+    """Train the configurations of trials on training and validation ratings; return the models by trial."""
     ratings, done, total = data.train_and_valid(), 0, sum(trial["iterations"] for trial in trials)
 
-    def count(_: Any) -> None:
+    def count(_: Progress) -> None:
         nonlocal done
         done += 1
         tell("training", done, total)
@@ -178,41 +203,12 @@ def _fit(
 
 
 def _facts(refit: Refit) -> dict[str, Any]:
-    facts: dict[str, Any] = {"valid_rmse": refit.valid_rmse, "test_rmse": refit.test_rmse}
-    if refit.ensemble and refit.ensemble.kept:
-        trials = [
-            {"trial": t["trial"], "run_id": t["run_id"], "weight": w} for t, w in refit.ensemble.members
-        ]
-        return {"trials": trials, **facts, "single_test_rmse": refit.ensemble.single_test_rmse}
-    return {"trial": refit.best["trial"], "trial_run_id": refit.best["run_id"], **facts}
-
-
-def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None:
-    """Write to the parent run and to the study what was saved in `out`."""
-    from mlflow.entities import Metric
-
-    from tune.record.runs import replace_artifacts
-
-    values: dict[str, float | None] = {"test_rmse": refit.test_rmse}
-    if refit.ensemble:
-        values["single_test_rmse"] = refit.ensemble.single_test_rmse
-        values["ensemble_members"] = len(refit.ensemble.members)
-    now, run_id = int(time.time() * 1000), study.facts["parent_run_id"]
-    try:
-        metrics = [Metric(key, float(value), now, 0) for key, value in values.items() if value is not None]
-        client.log_batch(run_id, metrics=metrics)
-        replace_artifacts(client, run_id, out, "model")
-    except Exception as error:
-        raise StudyError(
-            f"the model is in {out}, but the MLflow store did not take it: {mask(str(error))}; refit again "
-            "with --overwrite"
-        ) from error
-    facts: dict[str, Any] = {
-        "trial": refit.best["trial"],
-        "model": str(out.resolve()),
-        "test_rmse": refit.test_rmse,
-    }
-    if refit.ensemble and refit.ensemble.kept:
-        facts["members"] = [[trial["trial"], weight] for trial, weight in refit.ensemble.members]
-    study.update(refit=facts)
-    study.place.push()
+    """Return the facts that are kept with the model, and become tags of a registered version."""
+    rmses = {"valid_rmse": refit.valid_rmse, "test_rmse": refit.test_rmse}
+    if not refit.ensemble or not refit.members:
+        return {"trial": refit.best["trial"], "trial_run_id": refit.best["run_id"], **rmses}
+    trials = [
+        {"trial": trial["trial"], "run_id": trial["run_id"], "weight": weight}
+        for trial, weight in refit.members
+    ]
+    return {"trials": trials, **rmses, "single_test_rmse": refit.ensemble.single_test_rmse}

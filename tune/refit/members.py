@@ -1,4 +1,4 @@
-"""Which trials of a study are averaged: chosen among the best by what they predict of the validation set."""
+"""Choose the trials of a study to average, by what the best of them predict of the validation ratings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from toolkit.commands import StepProgress
     from toolkit.datasets import RatingsDataset
 
-# Predictions of so many trials are in memory at once.
-_CANDIDATES = 25
+_CANDIDATES = 25  # trials whose predictions are in memory at once
 
 
-class Choice(NamedTuple):
+class ChosenMembers(NamedTuple):
     """The mean that predicts the validation ratings best.
 
     Attributes
@@ -30,7 +29,7 @@ class Choice(NamedTuple):
     members : list of (TrialResult, float)
         Trials and weights, most important first; the best trial alone where no mean is better.
     valid_rmse : float or None
-        Of the mean; optimistic, see `tune.refit.selection.greedy`.
+        RMSE of the mean; optimistic, see `tune.refit.selection.greedy`.
     retrained : list of str
         Trials that had to be trained once more, as the study had not kept their factors.
     """
@@ -40,30 +39,30 @@ class Choice(NamedTuple):
     retrained: list[str]
 
 
-def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Choice:
-    """Choose up to `n` trials of a search for the least RMSE, as `tune.refit.selection.greedy` does.
+def choose_members(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> ChosenMembers:
+    """Choose up to `n` trials whose mean has the least RMSE, by `tune.refit.selection.greedy`.
 
     Parameters
     ----------
     study : Study
         A study with a finished trial.
     data : RatingsDataset
-        Its dataset.
+        The dataset of the study.
     n : int
         Most trials to average.
     tell : callable
-        Told the stage, the candidates that have predicted, and all of them.
+        Called with the stage, the number of candidates that have predicted, and of all candidates.
 
     Returns
     -------
-    Choice
+    ChosenMembers
 
     Raises
     ------
     StudyError
-        When the MLflow store, which has the factors, does not answer.
+        When the MLflow store, which keeps the factors, does not answer.
     """
-    from tune.record.runs import trial_factors
+    from tune.record import trial_factors
 
     metric, valid = study.spec.metric, data.valid
     candidates = [trial for trial in study.trials() if loss(trial, metric) < math.inf][:_CANDIDATES]
@@ -78,14 +77,16 @@ def choose(study: Study, data: RatingsDataset, n: int, tell: StepProgress) -> Ch
         predictions[at] = predict_pairs(factors, valid.row, valid.col, np, clip=False)
         scales.append(factors.scale)
     tell("validation", len(candidates), len(candidates))
-    found, best = greedy(predictions, valid.data, n, scale=common_scale(scales)), candidates[0]
-    if len(found.members) == 1 or not found.path[-1] < (best["valid_rmse"] or 0.0):
-        return Choice([(best, 1.0)], best["valid_rmse"], retrained)
-    members = sorted(found.members, key=lambda member: (-member[1], member[0]))
-    return Choice([(candidates[row], weight) for row, weight in members], found.path[-1], retrained)
+    selection, best = greedy(predictions, valid.data, n, scale=common_scale(scales)), candidates[0]
+    if len(selection.members) == 1 or not selection.path[-1] < (best["valid_rmse"] or 0.0):
+        return ChosenMembers([(best, 1.0)], best["valid_rmse"], retrained)
+    members = sorted(selection.members, key=lambda member: (-member[1], member[0]))
+    return ChosenMembers(
+        [(candidates[row], weight) for row, weight in members], selection.path[-1], retrained
+    )
 
 
 def model_of(trial: TrialResult, study: Study) -> WALS:
-    """Return an untrained model of a trial's configuration, for as many iterations as its RMSE belongs to."""
+    """Return an untrained model of a trial's configuration, with the number of iterations of its RMSE."""
     config = WALSConfig.from_dict(trial["config"]).replace(iterations=trial["iterations"])
     return WALS(config, RunOptions(seed=study.spec.seed, backend=study.spec.backend))

@@ -1,20 +1,21 @@
-"""Which trials to average, and with what weights: greedy forward selection on held-out ratings."""
+"""Select which predictions to average, and how often each: greedy selection on held-out ratings."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from toolkit.arrays import FloatArray
+
 # A difference of rounding is no improvement.
 _LEAST = 1e-9
-_Array = np.ndarray[Any, Any]
 
 
 class Selection(NamedTuple):
-    """What was chosen.
+    """Rows that were chosen, and how good their mean is.
 
     Attributes
     ----------
@@ -29,23 +30,23 @@ class Selection(NamedTuple):
 
 
 def greedy(
-    predictions: _Array, ratings: _Array, n: int, *, scale: tuple[float, float] | None = None
+    predictions: FloatArray, ratings: FloatArray, n: int, *, scale: tuple[float, float] | None = None
 ) -> Selection:
     """Choose rows whose mean predicts the ratings best, one after the other, the same one again if need be.
 
-    It begins with the best row, goes on with the one that lowers the error most, and ends when none does. A
-    row that is chosen twice weighs double, so that good ones outweigh those that only complete them.
+    The selection begins with the best row, goes on with the row that lowers the error most, and ends when no
+    row does. A row that is chosen twice weighs double, so that good rows outweigh those that complete them.
 
-    The path is optimistic, and more so the more rows there are to choose from: the choice is made on the very
-    ratings that it is measured on, and by which a search has already ranked its trials. How good the mean is
-    takes ratings that neither has seen.
+    The path is optimistic, and more so the more rows there are to choose from: the choice is made on the same
+    ratings that it is measured on, and a search has ranked its trials by them before. Only ratings that
+    neither has seen tell how good the mean is.
 
     Parameters
     ----------
     predictions : array of float, shape (m, n_ratings)
         Unclipped predictions of each candidate.
     ratings : array of float, shape (n_ratings,)
-        What was rated.
+        The held-out ratings.
     n : int
         How often to choose, and so the most members there can be; at least 1.
     scale : tuple of float, optional
@@ -54,7 +55,7 @@ def greedy(
     Returns
     -------
     Selection
-        The same for the same arguments: of equally good rows the first is taken.
+        The same for the same arguments: the first of equally good rows is chosen.
 
     References
     ----------
@@ -76,7 +77,7 @@ def greedy(
     return Selection(members, path)
 
 
-def _rmse(predicted: _Array, ratings: _Array, scale: tuple[float, float] | None) -> float:
+def _rmse(predicted: FloatArray, ratings: FloatArray, scale: tuple[float, float] | None) -> float:
     if scale:
         np.clip(predicted, *scale, out=predicted)
     predicted -= ratings

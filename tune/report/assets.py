@@ -1,4 +1,4 @@
-"""Style and script of the report's page: in Python, so that the page needs no file beside it."""
+"""Style and script of the report's page, in Python so that the page needs no other file."""
 
 from __future__ import annotations
 

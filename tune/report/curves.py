@@ -1,4 +1,4 @@
-"""The picture of how trials learned: their metric by iteration."""
+"""Picture of how trials learned: their metric by iteration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tune.study.trial import TrialResult, best_first, loss
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_POINTS = 16_000  # of all curves together: more are not seen, and make a page slow
+_POINTS = 16_000  # of all curves together: nobody sees more, and they make a page slow
 
 
 @drawing.styled
@@ -38,7 +38,7 @@ def curves(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
     figure = drawing.new()
     known = [(trial, found) for trial in best_first(trials, metric) if (found := _history(trial, metric))]
     if not known:
-        return drawing.note(figure, "No trial has told of an iteration.")
+        return drawing.note(figure, "No trial has reported an iteration.")
     axes = figure.subplots()
     most = max(12, _POINTS // len(known))
     faint = min(0.75, max(0.25, 12 / len(known)))

@@ -1,11 +1,11 @@
-"""What all pictures of a report share: colours, figures that no display is needed for, PNG and SVG."""
+"""Draw the figures of a report without a display: colours, style, and SVG alone or embedded in a page."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Okabe and Ito's, which people with any colour vision tell apart. Each also has a marker or line of its own.
+# Colours of Okabe and Ito, which people with any colour vision tell apart. Each also has its own marker.
 TRIAL, BEST, FAILED = "#0072b2", "#d55e00", "#b5483a"
 INK, FAINT, PAPER = "#1f2933", "#d9dee4", "#fffffe"
 # Viridis from best to worst; its last tenth is too pale for white paper.
@@ -32,7 +32,8 @@ VARIABLES = {
     FAILED: "failed",
     **{colour: f"step-{n}" for n, colour in enumerate(STEPS)},
 }
-_STYLE: Any = {
+_VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_STYLE: dict[str, object] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "svg.fonttype": "none",  # text stays text: small, and readable by machines
@@ -48,9 +49,9 @@ _STYLE: Any = {
 
 
 def styled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Run a function with the settings of a report's pictures, and leave everyone else's as they are."""
-    inside: Callable[_P, _R] = mpl.rc_context(_STYLE)(function)
-    return inside
+    """Return a function that runs with the style of a report's pictures; matplotlib's settings stay."""
+    decorated: Callable[_P, _R] = mpl.rc_context(_STYLE)(function)  # type: ignore[arg-type]
+    return decorated
 
 
 def new(width: float = 6.6, height: float = 3.6) -> Figure:
@@ -59,14 +60,14 @@ def new(width: float = 6.6, height: float = 3.6) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Leave of the frame what is read: two axes and faint horizontal lines."""
+    """Remove the upper and the right side of the frame, and draw faint horizontal lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=FAINT, lw=0.7)
     axes.set_axisbelow(True)
 
 
 def whole(axes: Axes) -> None:
-    """Count along x in whole numbers."""
+    """Label the x axis with whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -83,41 +84,43 @@ def window(values: Sequence[float], *, mode: str) -> tuple[float, float]:
 
     Far is Tukey's outer fence, three interquartile ranges past the worse quartile.
     """
-    found = np.asarray(values, np.float64)
-    found = found[np.isfinite(found)]
-    if not len(found):
+    figures = np.asarray(values, np.float64)
+    figures = figures[np.isfinite(figures)]
+    if not len(figures):
         return 0.0, 1.0
-    q1, q3 = np.quantile(found, [0.25, 0.75])
+    q1, q3 = np.quantile(figures, [0.25, 0.75])
     if q3 > q1:
         far = 3 * (q3 - q1)
-        found = found[found <= q3 + far] if mode == "min" else found[found >= q1 - far]
-    low, high = float(found.min()), float(found.max())
+        figures = figures[figures <= q3 + far] if mode == "min" else figures[figures >= q1 - far]
+    low, high = float(figures.min()), float(figures.max())
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
     return low - pad, high + pad
 
 
 def steps(values: Sequence[float], *, mode: str) -> list[int]:
-    """Return for each value which of `STEPS` it has, 0 for the best, by its place within `window`."""
+    """Return for each value the number of its colour in `STEPS`, 0 for the best; `window` is the range."""
     low, high = window(values, mode=mode)
-    places = (np.asarray(values, np.float64) - low) / (high - low)
-    places = np.nan_to_num(places if mode == "min" else 1 - places, nan=1.0).clip(0, 1)
-    return [int(n) for n in np.minimum(places * len(STEPS), len(STEPS) - 1)]
+    positions = (np.asarray(values, np.float64) - low) / (high - low)
+    positions = np.nan_to_num(positions if mode == "min" else 1 - positions, nan=1.0).clip(0, 1)
+    return [int(n) for n in np.minimum(positions * len(STEPS), len(STEPS) - 1)]
 
 
 @styled
-def png(figure: Figure, file: BinaryIO) -> None:
-    """Write a figure as PNG."""
-    figure.savefig(file, format="png", dpi=130)
+def document(figure: Figure) -> str:
+    """Draw a figure; return it as an SVG document that stands alone, with the colours of white paper."""
+    file = io.StringIO()
+    nothing: dict[str, None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata=nothing)
+    return file.getvalue()
 
 
-@styled
-def svg(figure: Figure, name: str, description: str) -> str:
-    """Return a figure as an ``<svg>`` for a page: ids of its own, the theme's colours, a description.
+def embedded(document: str, name: str, description: str) -> str:
+    """Return a drawn figure as an ``<svg>`` for a page: ids of its own, the theme's colours, a description.
 
     Parameters
     ----------
-    figure : Figure
-        What to draw.
+    document : str
+        The figure, as `document` drew it.
     name : str
         Prefix of the ids, so that several pictures fit in one page.
     description : str
@@ -125,23 +128,20 @@ def svg(figure: Figure, name: str, description: str) -> str:
     """
     from html import escape
 
-    file = io.StringIO()
-    nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(file, format="svg", metadata=nothing)
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
+    text = document[document.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     used = set(re.findall(r'(?:xlink:href="|url\()#([\w-]+)', text))
     text = re.sub(r' id="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(xlink:href="|url\()#', rf"\g<1>#{name}-", text)
     text = re.sub(r"<[^>]+>", _smaller, text)
     text = re.sub(r"(?<=>)\s+(?=<)", "", text)
-    width, height = (round(72 * inches) for inches in figure.get_size_inches())
-    head = (
+    head, body = text.split(">", 1)
+    # In points, as matplotlib writes it: "0 0 475.2 259.2".
+    width, height = (round(float(size)) for size in _VIEW_BOX.findall(head)[0])
+    return (
         f'<svg viewBox="0 0 {width} {height}" style="max-width:{1.6 * width:.0f}px" role="img" '
-        f'aria-label="{escape(description)}">'
+        f'aria-label="{escape(description)}">{body}'
     )
-    return head + text[text.index(">") + 1 :]
 
 
 def _smaller(tag: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The report as one page: no request leaves it, and it reads without its script."""
+"""Page of the report: one HTML file that makes no request, and that reads without its script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
 
 from toolkit.files import mask, size_text
 from tune.report import assets, drawing
@@ -29,7 +28,7 @@ _NAMED = 8  # trials of one reason
 def page(
     *,
     name: str,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, object],
     spec: SearchSpec,
     trials: Sequence[TrialResult],
     drawn: Mapping[str, Picture] | None = None,
@@ -39,22 +38,22 @@ def page(
     Parameters
     ----------
     name : str
-        Of the study.
+        Name of the study.
     facts : mapping
-        Of ``study.json``: status, dataset, digest, tracking_uri, experiment, parent_run_id, seconds, and the
-        mappings ``versions`` and ``environment``. What is missing is left out. Secrets in addresses are
-        masked.
+        Facts of ``study.json``: status, dataset, digest, tracking_uri, experiment, parent_run_id, seconds,
+        and the mappings ``versions`` and ``environment``. The page leaves out those that are missing, and
+        masks secrets in addresses.
     spec : SearchSpec
         The resolved specification.
     trials : sequence of TrialResult
         In any order.
     drawn : mapping of str to Picture, optional
-        The pictures, if they were drawn already.
+        The pictures; drawn here where not given.
 
     Returns
     -------
     str
-        The page. Whatever comes from outside is escaped, and no script but the page's own would run.
+        The page. All text from outside is escaped, and the browser runs no script but the page's own.
     """
     import yaml
 
@@ -88,14 +87,14 @@ def page(
     )
 
 
-def _subtitle(facts: Mapping[str, Any], spec: SearchSpec, trials: Sequence[TrialResult]) -> str:
+def _subtitle(facts: Mapping[str, object], spec: SearchSpec, trials: Sequence[TrialResult]) -> str:
     status = facts.get("status", "unknown")
     ended = max((trial["ended"] for trial in trials), default=None)
     when = f", last trial ended {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(ended))}" if ended else ""
     return f"Study of {spec.metric.label}, {status}{when}"
 
 
-def _overview(facts: Mapping[str, Any], spec: SearchSpec, trials: Sequence[TrialResult]) -> Iterator[str]:
+def _overview(facts: Mapping[str, object], spec: SearchSpec, trials: Sequence[TrialResult]) -> Iterator[str]:
     spread = Spread.of(trials, spec.metric)
     stopped = stops(trials)
     by = f" ({', '.join(f'{n} by {what}' for what, n in stopped.items())})" if stopped else ""
@@ -114,15 +113,14 @@ def _overview(facts: Mapping[str, Any], spec: SearchSpec, trials: Sequence[Trial
             numbers[f"sd of the best {spread.n}"] = shown(spread.deviation)
     yield '<section aria-label="Overview">'
     terms = {key.replace("_", " "): facts[key] for key in _FACTS if facts.get(key)}
-    if isinstance(facts.get("counts"), Mapping):
-        counts = (f"{_short(n)} {of.replace('_', ' ')}" for of, n in facts["counts"].items())
-        terms["counts"] = ", ".join(counts)
+    if isinstance(counts := facts.get("counts"), Mapping):
+        terms["counts"] = ", ".join(f"{_short(n)} {of.replace('_', ' ')}" for of, n in counts.items())
     yield _terms(terms)
     items = "".join(f"<li><b>{escape(number)}</b>{escape(label)}</li>" for label, number in numbers.items())
     yield f'<ul class="big">{items}</ul></section>'
 
 
-def _best(facts: Mapping[str, Any], spec: SearchSpec, best: TrialResult) -> Iterator[str]:
+def _best(facts: Mapping[str, object], spec: SearchSpec, best: TrialResult) -> Iterator[str]:
     metric: SearchMetric = spec.metric
     names = searched(spec.space)
     config = best["config"]
@@ -143,17 +141,17 @@ def _best(facts: Mapping[str, Any], spec: SearchSpec, best: TrialResult) -> Iter
     yield f'<pre id="train">{escape(command)}</pre></section>'
 
 
-def _short(found: Any) -> str:
-    if isinstance(found, float):
-        return f"{found:.5g}"
-    return f"{found:,}" if isinstance(found, int) else str(found)
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _figure(name: str, picture: Picture) -> str:
     return (
         f'<figure class="card{" wide" if picture.wide else ""}"><h2>{escape(picture.heading)}</h2>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(picture.heading)}">'
-        f"{drawing.svg(picture.figure, name, picture.description)}</div>"
+        f"{drawing.embedded(picture.document, name, picture.description)}</div>"
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 
@@ -175,25 +173,25 @@ def _failures(trials: Sequence[TrialResult]) -> Iterator[str]:
         yield "</dl></section>"
 
 
-def _environment(facts: Mapping[str, Any], trials: Sequence[TrialResult]) -> str:
+def _environment(facts: Mapping[str, object], trials: Sequence[TrialResult]) -> str:
     places = Counter(
         f"{system['backend']} on {system['device']}, host {system['host']}"
         for trial in trials
         if (system := trial["system"])
     )
     peak = max((system["peak_bytes"] for trial in trials if (system := trial["system"])), default=0)
-    terms: dict[str, Any] = {
+    terms: dict[str, object] = {
         "trials ran": "; ".join(f"{place} ({n})" for place, n in places.most_common()),
         "peak memory of one": size_text(peak) if peak else "",
         "time of the search": f"{facts['seconds']:,.0f} s" if facts.get("seconds") else "",
         "time of training": f"{sum(trial['seconds'] for trial in trials):,.0f} s over all trials",
     }
     for key in _DICTS:
-        if isinstance(facts.get(key), Mapping):
-            terms |= facts[key]
+        if isinstance(more := facts.get(key), Mapping):
+            terms |= more
     return _terms({key: each for key, each in terms.items() if each not in ("", None)})
 
 
-def _terms(terms: Mapping[str, Any]) -> str:
+def _terms(terms: Mapping[str, object]) -> str:
     rows = (f"<dt>{escape(str(key))}</dt><dd>{escape(mask(str(each)))}</dd>" for key, each in terms.items())
     return f"<dl>{''.join(rows)}</dl>"

@@ -1,4 +1,4 @@
-"""How much each searched hyperparameter matters to what trials reached."""
+"""Importance of each searched hyperparameter for the losses of the trials."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def importances(
     Parameters
     ----------
     trials : sequence of TrialResult
-        Those that finished, also early, with a figure and with all searched hyperparameters inside their
-        domains count.
+        Trials count that finished, also early, with a figure, and with all searched hyperparameters inside
+        their domains.
     space : mapping of str to Domain
         What was searched.
     metric : SearchMetric
         What the trials are compared by.
     seed : int, default 0
-        Of the forest; equal trials in equal order and an equal seed give an equal result.
+        Seed of the forest; equal trials in equal order and an equal seed give an equal result.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def importances(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from telling that it made a study in memory."""
+    """Suppress Optuna's message that it made a study in memory."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -100,9 +100,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _raw(config: Mapping[str, Any], names: Mapping[str, Domain]) -> dict[str, Any] | None:
-    """Return what `Domain.decode` makes this configuration of; None where it lies outside of the space.
+    """Return the sampled values that `Domain.decode` turns into a configuration; None outside of the space.
 
-    Not what the trial says was sampled: the configuration is what was trained.
+    The trial's own record of what was sampled is not read: the configuration is what was trained.
     """
     if any(name not in config or domain.problem(config[name]) for name, domain in names.items()):
         return None

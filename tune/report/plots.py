@@ -1,4 +1,4 @@
-"""Pictures of how a search went: trials and the best so far, importances."""
+"""Pictures of a search over time, and of importances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a hyperparameter's value lies on the axis of a picture: 0 to 1, on the scale it was searched on."""
+"""Axes of hyperparameters: positions and ticks, from 0 to 1, on the scale that was searched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ def title(name: str, width: int = 16) -> str:
     return textwrap.fill(name.replace("_", " "), width)
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value in a few characters."""
     if isinstance(value, float):
         return f"{value:.3g}"
@@ -41,13 +40,13 @@ class Scale:
     Attributes
     ----------
     domain : Domain
-        What it is searched in.
+        The values that are searched.
     """
 
     domain: Domain
 
-    def position(self, value: Any) -> float:
-        """Return where a value lies, 0 to 1; one outside at the end it is beyond, none at all as NaN."""
+    def position(self, value: object) -> float:
+        """Return the position of a value, 0 to 1: at an end where it is beyond it, NaN where it is none."""
         domain = self.domain
         if not isinstance(domain, Interval):
             values = _different(domain)
@@ -64,8 +63,8 @@ class Scale:
         log = math.log(max(inside if domain.scale == "log" else low + high - inside, low) / low)
         return log / math.log(high / low) if domain.scale == "log" else 1 - log / math.log(high / low)
 
-    def positions(self, values: Sequence[Any]) -> list[float]:
-        """Return where several values lie; equal choices beside each other, so that none hides another."""
+    def positions(self, values: Sequence[object]) -> list[float]:
+        """Return the positions of several values; equal choices are spread, so that none hides another."""
         room = 0.5 / len(set(self.domain.values)) if isinstance(self.domain, Choices) else 0.0
         # Multiples of the golden ratio, modulo 1, spread evenly however many there are.
         return [
@@ -73,7 +72,7 @@ class Scale:
         ]
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return positions and labels: both ends, and round values between, none too near to another."""
+        """Return positions and labels of ticks: both ends, and round values between that keep a distance."""
         domain = self.domain
         if not isinstance(domain, Interval):
             return [(self.position(value), short(value)) for value in _different(domain)]
@@ -85,7 +84,7 @@ class Scale:
         return sorted(kept)
 
 
-def _different(domain: Fixed | Choices) -> list[Any]:
+def _different(domain: Fixed | Choices) -> list[object]:
     return [domain.value] if isinstance(domain, Fixed) else list(dict.fromkeys(domain.values))
 
 

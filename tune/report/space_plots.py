@@ -1,4 +1,4 @@
-"""Pictures of where in the space the good trials lie: parallel coordinates and one-parameter slices."""
+"""Pictures of the searched space: parallel coordinates, and slices of one hyperparameter each."""
 
 from __future__ import annotations
 

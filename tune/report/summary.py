@@ -1,4 +1,4 @@
-"""How the trials of a study came out, in a few figures: spread, ends, failures, best so far."""
+"""Summary of a study's trials in a few figures: spread, ends, failures, best so far."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def failed(trial: TrialResult) -> bool:
 
 
 def failures(trials: Iterable[TrialResult]) -> list[tuple[str, list[str]]]:
-    """Group the failed trials by why they failed.
+    """Group the failed trials by reason.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def failures(trials: Iterable[TrialResult]) -> list[tuple[str, list[str]]]:
     -------
     list of (str, list of str)
         Reason and names of the trials, the most frequent reason first. Reasons that differ in numbers alone
-        are one, told in the words of its first trial: of each its first line, at most 200 characters.
+        are one reason, in the words of its first trial: the first line, at most 200 characters.
     """
     groups: dict[str, tuple[str, list[str]]] = {}
     for trial in sorted(trials, key=lambda trial: trial["number"]):
@@ -103,16 +103,16 @@ def failures(trials: Iterable[TrialResult]) -> list[tuple[str, list[str]]]:
 
 
 def sparkline(values: Sequence[float | None], width: int = 40, *, ascii_only: bool = False) -> str:
-    """Return figures as a line of characters, from the lowest for the least to the highest for the most.
+    """Return figures as a line of characters: the higher the character, the larger the figure.
 
     Parameters
     ----------
     values : sequence of float or None
         None and NaN are blanks.
     width : int, default 40
-        Most characters; of more values the last of each of as many equal parts is shown.
+        Most characters. More values are cut into this many equal parts; each part shows its last value.
     ascii_only : bool, default False
-        Whether the stream cannot show block characters.
+        Whether to use ASCII characters alone, for streams that cannot show blocks.
 
     Returns
     -------

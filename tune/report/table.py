@@ -1,4 +1,4 @@
-"""The trials as plain tables: CSV, one flat row a trial, and JSON."""
+"""Trials as plain tables: CSV with one flat row for each trial, and JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from tune.spec.metric import SearchMetric
 from tune.study.trial import TrialResult
@@ -38,8 +37,8 @@ def to_csv(trials: Sequence[TrialResult], metric: SearchMetric) -> str:
         ]
     )
     for trial in trials:
-        plain: Mapping[str, Any] = trial
-        system: Mapping[str, Any] = trial["system"] or {}
+        plain: Mapping[str, object] = trial
+        system: Mapping[str, object] = trial["system"] or {}
         cells = [
             *(plain[key] for key in _FIRST),
             *(plain[key] for key in figures),
@@ -48,7 +47,7 @@ def to_csv(trials: Sequence[TrialResult], metric: SearchMetric) -> str:
             *(trial["config"].get(name) for name in names),
             *(system.get(name) for name in _SYSTEM),
         ]
-        writer.writerow(["" if cell is None else cell for cell in finite(cells)])
+        writer.writerow("" if cell is None else cell for cell in map(finite, cells))
     return file.getvalue()
 
 
@@ -57,7 +56,7 @@ def to_json(trials: Iterable[TrialResult]) -> str:
     return json.dumps(finite(list(trials)), indent=1, allow_nan=False, default=str) + "\n"
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """Return a plain value with None in place of every NaN and infinity."""
     if isinstance(value, Mapping):
         return {key: finite(inner) for key, inner in value.items()}

@@ -1,11 +1,10 @@
-"""The trials as the table of the report's page."""
+"""Table of all trials on the report's page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from tune.report.scales import searched
 from tune.report.summary import failed, is_number
@@ -20,7 +19,7 @@ _TOOLS = """<div class="tools">
 
 
 def table(spec: SearchSpec, trials: Sequence[TrialResult]) -> str:
-    """Return the table, with what finds and sorts in it where there is a script.
+    """Return the table, and the tools that find and sort in it where the script runs.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def _text(head: str) -> str:
     return ' class="text"' if head in {"end", "proposed by"} else ""
 
 
-def _cell(value: Any, form: str = ".4g") -> str:
+def _cell(value: object, form: str = ".4g") -> str:
     """Return a cell; a rounded number keeps the whole one, to sort by."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '<td data-v=""></td>'

@@ -1,0 +1,59 @@
+"""Studies with a parent run in a SQLite store, and trials with factors, made up for tests of the record."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from trials import end
+
+from toolkit.config import WALSConfig
+from toolkit.predictor import Side
+from toolkit.solver import Factors
+from tune.record.parent import start_parent
+from tune.record.runs import children, client_of
+from tune.record.tracking import Tracking
+from tune.spec.search_spec import SearchSpec
+from tune.study.study import Study
+
+SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
+CONFIG = WALSConfig(factors=2)
+FACTS = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
+
+
+def make_store(folder):
+    """Return a SQLite store; making one takes seconds."""
+    made = Tracking(f"sqlite:///{folder}/mlflow.db", "first")
+    made.client().create_experiment("first", artifact_location=f"file://{folder}/artifacts")
+    return made
+
+
+def make_study(store, folder):
+    """Return a study with its parent run."""
+    name = f"study-{time.monotonic_ns()}"
+    facts = {"spec": SPEC.to_dict(), "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
+    made = Study.create(f"{folder}/{name}", name=name, **FACTS, **facts)
+    start_parent(made, store)
+    return made
+
+
+def factors():
+    rng = np.random.default_rng(0)
+    side = Side(rng.random((3, 2)).astype("float32"), np.zeros(3, "float32"))
+    return Factors(side, side, 3.5, CONFIG, 3)
+
+
+def ended(study, *trials, with_factors=True):
+    for trial in trials:
+        if with_factors:
+            study.keep_factors(trial["trial"], factors())
+        end(study, trial)
+
+
+def runs_of(study):
+    """Return the child runs by trial; two of one name are a failure."""
+    runs = {}
+    for run in children(client_of(study), study):
+        assert run.info.run_name not in runs
+        runs[run.info.run_name] = run
+    return runs

@@ -1,0 +1,41 @@
+"""SQLite stores of MLflow: the file that a tracking URI names, and a new store, complete or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from toolkit.files import atomic
+
+SQLITE = "sqlite:///"
+_SAFE = "/ :#&;+',=@()"  # characters that stand for themselves in the path of such a URI
+
+
+def absolute_uri(uri: str) -> str:
+    """Return a tracking URI that means the same file from every folder."""
+    name = uri.removeprefix(SQLITE)
+    if not uri.startswith(SQLITE) or name.startswith(("/", ":", "file:")):
+        return uri
+    # SQLAlchemy decodes % in such a URI, and ends the path at a ?.
+    return f"{SQLITE}{quote(str(Path.cwd()), safe=_SAFE).rstrip('/')}/{name}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store; None for other stores, and for SQLite's own forms of a name."""
+    name = uri.removeprefix(SQLITE)
+    own_form = name.startswith((":", "file:"))
+    return Path(unquote(name)) if name != uri and name and not own_form else None
+
+
+def make_store(file: Path) -> None:
+    """Make a SQLite store, complete or not at all: MLflow cannot use one whose making was cut off."""
+    from mlflow import MlflowClient
+
+    with atomic.scratch(file) as folder:
+        made = folder / file.name
+        MlflowClient(tracking_uri=f"{SQLITE}{quote(str(made), safe=_SAFE)}")
+        # Another process may have made it in the meantime.
+        with contextlib.suppress(FileExistsError):
+            os.link(made, file)

@@ -1,0 +1,71 @@
+"""Record a refit: metrics and model in the study's parent run, and the facts of it in the study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.errors import StudyError
+from toolkit.files import mask
+from tune.study.study import Study
+from tune.study.trial import TrialResult
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def record_refit(
+    study: Study,
+    client: MlflowClient,
+    folder: Path,
+    *,
+    best: TrialResult,
+    members: list[tuple[TrialResult, float]],
+    metrics: Mapping[str, float | None],
+) -> None:
+    """Write to the parent run and to the study which model was saved.
+
+    Parameters
+    ----------
+    study : Study
+    client : MlflowClient
+        Client of the study's store.
+    folder : Path
+        The model directory.
+    best : TrialResult
+        The best trial of the study.
+    members : list of (TrialResult, float)
+        Trials and weights of an ensemble; empty where the best trial is alone.
+    metrics : mapping of str to float or None
+        What the parent run is to have; None is left out. ``test_rmse`` also goes to the study.
+
+    Raises
+    ------
+    StudyError
+        When the MLflow store does not take it.
+    """
+    from mlflow.entities import Metric
+
+    from tune.record import replace_artifacts
+
+    now, run_id = int(time.time() * 1000), study.facts["parent_run_id"]
+    try:
+        known = [Metric(key, float(value), now, 0) for key, value in metrics.items() if value is not None]
+        client.log_batch(run_id, metrics=known)
+        replace_artifacts(client, run_id, folder, "model")
+    except Exception as error:
+        raise StudyError(
+            f"the model is in {folder}, but the MLflow store did not take it: {mask(str(error))}; refit "
+            "again with --overwrite"
+        ) from error
+    facts: dict[str, object] = {
+        "trial": best["trial"],
+        "model": str(folder.resolve()),
+        "test_rmse": metrics["test_rmse"],
+    }
+    if members:
+        facts["members"] = [[trial["trial"], weight] for trial, weight in members]
+    study.update(refit=facts)
+    study.place.push()
