@@ -38,7 +38,7 @@ def client_of(study: Study) -> MlflowClient:
     """
     if "parent_run_id" not in study.facts:
         raise StudyError(
-            f"study {study.name} was killed before it began: `walslab resume {study.shown}` begins it"
+            f"study {study.name} was killed before it began: `walslab resume {study.reference}` begins it"
         )
     tracking = Tracking.of_study(study.facts["tracking_uri"], study.facts["experiment"])
     tracking.require_store()

@@ -214,5 +214,4 @@ def _record(study: Study, client: MlflowClient, refit: Refit, out: Path) -> None
     }
     if refit.ensemble and refit.ensemble.kept:
         facts["members"] = [[trial["trial"], weight] for trial, weight in refit.ensemble.members]
-    study.update(refit=facts)
-    study.place.push()
+    study.keep_refit(facts)

@@ -235,7 +235,7 @@ class StudyRun:
         """
         trial = self.running[name]
         try:
-            self.study.place.require_held()
+            self.study.location.require_lock()
         except StudyError as error:
             self.problem = self.problem or error
             return False
@@ -319,7 +319,7 @@ class StudyRun:
 
     def _keep(self, result: TrialResult, factors: Factors | None) -> None:
         try:
-            self.study.place.require_held()
+            self.study.location.require_lock()
             if factors is not None:
                 self.study.keep_factors(result["trial"], factors)
             # Only now has it ended: what a kill cuts off before this line is done once more.
