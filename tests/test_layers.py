@@ -53,7 +53,7 @@ LEVELS = {
         ("record",),
         ("study_progress", "lifecycle"),
         ("refit",),
-        ("doctor",),
+        ("doctor", "conformance"),
         ("commands", "__main__"),
     ],
 }

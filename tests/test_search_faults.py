@@ -228,7 +228,7 @@ def test_a_kill_while_the_facts_are_written_leaves_nothing_behind(half_done):
     subprocess.run([sys.executable, "-c", code, str(half_done.path)], check=False, env=environment)
     assert half_done.status() == "interrupted"
     before = sorted(path.name for path in half_done.path.iterdir())
-    assert len(before) == 6, before
+    assert len(before) == 5, before
     half_done.update(status="interrupted")
     left = {path.name for path in half_done.path.iterdir()} - {".lock", ".running"}
     assert left == {"journal.jsonl", "state.json", "study.json"}

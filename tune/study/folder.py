@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -118,5 +119,7 @@ class Folder:
         return folder_lock.is_locked(self.folder)
 
     def remove(self, study_id: str) -> None:
-        """Remove the directory."""
-        shutil.rmtree(self.folder)
+        """Remove the directory if its study has this identity."""
+        content = self.read("study.json")
+        if content is not None and json.loads(content).get("id") == study_id:
+            shutil.rmtree(self.folder)
