@@ -76,7 +76,7 @@ def test_resume_takes_what_may_change_and_keeps_it(folder, dataset):
     assert run(*words)["trials"] == 2  # it is the same study as before
     assert Study.open("first").spec == spec
     assert "'fast' is neither a number nor 'auto'" in run("resume", "first", "--concurrency", "fast", code=2)
-    assert "concurrency must be" in run("resume", "first", "--concurrency", 0, code=1)
+    assert "concurrency must be" in run("resume", "first", "--concurrency", 0, code=2)
     assert "No such option" in run("resume", "first", "--seed", 7, code=2)
 
 
@@ -94,6 +94,6 @@ def test_study_with_too_many_failures_and_a_finished_trial_says_what_can_be_done
     done = CliRunner().invoke(main, ["resume", "first", "--max-failures", "1", "--in-process"])
     assert done.exit_code == 1
     assert "No trial succeeded" not in done.stdout
-    assert "The study ended because 1 trials failed (max_failures)" in done.stdout
+    assert "as many trials failed as its max_failures allows (1)" in done.stdout
     assert "walslab resume first --max-failures none" in done.stdout
     assert "walslab refit first" in done.stdout

@@ -192,6 +192,9 @@ class Mirror:
             self._cleaner.detach()
             outbox = self._outbox
             outbox.collect()
+            state = self._local_state()
+            if last or outbox.ready or state != self._state:
+                self._require_own_lock()
             for trial in list(outbox.waiting) if last else ():
                 for file in self._factors(trial).glob("*"):
                     self._store.put(f"factors/{trial}/{file.name}", file.read_bytes())
@@ -203,7 +206,6 @@ class Mirror:
                 self._store.put(name, b"".join(outbox.ready))
                 self._parts += 1
                 outbox.ready.clear()
-            state = self._local_state()
             if state is not None and state != self._state:
                 self._store.put("state.json", state)
                 self._state = state
@@ -292,13 +294,20 @@ class Mirror:
             return (self.folder / "state.json").read_bytes()
         return None
 
+    def _require_own_lock(self) -> None:
+        """Ask the store whether another process took the lock, and remember it."""
+        try:
+            self._lock.require()
+        except store_lock.TakenOverError as error:
+            self._taken_over = error
+            raise
+
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(store_lock.HEARTBEAT):
             try:
-                self._lock.require()
+                self._require_own_lock()
                 self._lock.beat()
-            except store_lock.TakenOverError as error:
-                self._taken_over = error
+            except store_lock.TakenOverError:
                 return
             except (StudyError, OSError):  # it tries again the next time
                 continue

@@ -17,6 +17,7 @@ suspended finds the higher number before it writes anything, and gives up.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -135,12 +136,11 @@ class StoreLock:
         if not self._store.create(_name(number), self._mark(released=False)):
             return False
         self._number = number
-        for name in self._store.names(_FOLDER):
-            if name < _name(number):
-                try:
+        # Objects of earlier holders serve no one, and what cannot be removed now is removed by the next holder.
+        with contextlib.suppress(StudyError, OSError):
+            for name in self._store.names(_FOLDER):
+                if name < _name(number):
                     self._store.remove(name)
-                except FileNotFoundError:
-                    continue
         return True
 
     def _write(self, *, released: bool) -> None:
