@@ -24,8 +24,7 @@ from tune.record.tracking import Tracking
 from tune.search import starting_points
 from tune.search.study_run import StudyRun
 from tune.spec.search_spec import SearchSpec
-from tune.study.dataset_facts import DatasetFacts
-from tune.study.study import CHANGEABLE, Study
+from tune.study import CHANGEABLE, DatasetFacts, Study
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset

@@ -68,7 +68,7 @@ def refit(
     from toolkit.datasets import RatingsDataset
     from tune.refit.job import refit_best
     from tune.refit.registry import Target
-    from tune.study.study import Study
+    from tune.study import Study
 
     if alias and not register:
         raise click.UsageError("--alias is of a registered model: name it with --register")

@@ -59,7 +59,8 @@ def _failure_advice(study: Study) -> str:
         return "No trial succeeded: mend the specification and start a new study."
     name = shlex.quote(study.reference)
     return (
-        f"The study ended: as many trials failed as its max_failures allows ({study.spec.max_failures}). Go on by\n"
+        f"The study ended: as many trials failed as its max_failures allows ({study.spec.max_failures}). "
+        "Go on by\n"
         f"       walslab resume {name} --max-failures none\n"
         f"or take the best so far:  walslab refit {name}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from typing import Any
@@ -15,7 +14,6 @@ from toolkit.errors import StudyError
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 from tune.study import Location, Study
-from tune.study.facts import FORMAT, VERSION
 
 _ENDED: dict[str, Any] = {
     "number": 1,
@@ -66,13 +64,7 @@ class LocationConformance:
 
     def made(self) -> Study:
         """Return a study at a new location."""
-        location = self.new_location()
-        location.require_free()
-        location.folder.mkdir(parents=True)
-        asked = {"format": FORMAT, "format_version": VERSION, "id": "abc", "created": 1.0, "spec": _SPEC}
-        (location.folder / "study.json").write_text(json.dumps(asked), encoding="utf-8")
-        location.create()
-        return Study(location)
+        return Study.create_at(self.new_location(), spec=_SPEC)
 
     def opened(self, study: Study) -> Study:
         """Return a study as another process opens it."""

@@ -24,7 +24,7 @@ from toolkit.errors import BackendError, WalslabError
 from toolkit.evaluation import pairs_on, rank, rmse
 from toolkit.solver import Factors, Trainer, TrainingData, stopping
 from tune.search.segment import Segment, TrialSettings
-from tune.study.trial import System
+from tune.study import System
 
 # A trial is heard of at least so often, in seconds: what is asked in between is asked of the search's loop.
 _SEGMENT_SECONDS = 0.5

@@ -9,8 +9,7 @@ from typing import Any
 
 from tune.record.runs import children, client_of
 from tune.record.tracking import Tracking, create_run, describe_run, log
-from tune.study.study import Study
-from tune.study.trial import TrialResult, best_so_far, value
+from tune.study import Study, TrialResult, best_so_far, value
 
 
 def start_parent(study: Study, tracking: Tracking) -> None:

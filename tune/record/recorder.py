@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.files import mask
 from tune.record.runs import children, client_of, hand_over
 from tune.record.tracking import create_run, log, log_dataset
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run, RunTag

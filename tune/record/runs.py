@@ -16,8 +16,7 @@ from toolkit.errors import StudyError
 from toolkit.files import mask
 from toolkit.solver import Factors
 from tune.record.tracking import Tracking
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from toolkit.errors import StudyError
 from toolkit.files import MASK, atomic, is_address, mask
-from tune.study.dataset_facts import DatasetFacts
+from tune.study import DatasetFacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

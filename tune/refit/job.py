@@ -13,8 +13,7 @@ from toolkit.files import mask
 from toolkit.models import WALS, Ensemble, Model, check_target
 from tune.refit.members import Choice, choose, model_of
 from tune.refit.registry import Registered, Registry, Target
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

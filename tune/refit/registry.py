@@ -18,7 +18,7 @@ from toolkit.errors import ConfigError, ModelError, StudyError
 from toolkit.files import mask
 from toolkit.models import Model
 from toolkit.serving import open_model, write_mlflow_model
-from tune.study.study import Study
+from tune.study import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

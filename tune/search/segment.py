@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.solver import Factors
 from tune.spec.metric import SearchMetric
-from tune.study.trial import System
+from tune.study import System
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from toolkit.errors import StudyError
 from tune.search.halving import rungs, stops
 from tune.search.proposer import Known, Proposer
 from tune.search.segment import Segment, TrialSettings
-from tune.study.trial import TrialResult, loss
+from tune.study import TrialResult, loss
 
 if TYPE_CHECKING:
     from toolkit.solver import Factors
     from tune.spec.search_spec import SearchSpec
-    from tune.study.study import Study
-    from tune.study.trial import System
+    from tune.study import Study, System
 
 # How often a trial is begun whose process dies under it.
 _ATTEMPTS = 3

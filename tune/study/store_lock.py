@@ -136,7 +136,7 @@ class StoreLock:
         if not self._store.create(_name(number), self._mark(released=False)):
             return False
         self._number = number
-        # Objects of earlier holders serve no one, and what cannot be removed now is removed by the next holder.
+        # Objects of earlier holders serve no one. The next holder removes what cannot be removed now.
         with contextlib.suppress(StudyError, OSError):
             for name in self._store.names(_FOLDER):
                 if name < _name(number):

@@ -88,7 +88,24 @@ class Study:
         StudyError
             When there is a study of that name.
         """
-        location = location_of(path)
+        return cls.create_at(location_of(path), **asked)
+
+    @classmethod
+    def create_at(cls, location: Location, **asked: Any) -> Study:
+        """Make a new study at a location of any class.
+
+        Parameters
+        ----------
+        location : Location
+            Where there is nothing yet.
+        **asked
+            Facts for ``study.json``, which are never changed.
+
+        Raises
+        ------
+        StudyError
+            When there is a study at the location.
+        """
         location.require_free()
         made = {"format": FORMAT, "format_version": VERSION, "id": uuid.uuid4().hex, "created": time.time()}
         # Complete or not there: a kill must not leave a folder that is neither a study nor free.
