@@ -215,7 +215,7 @@ def test_study_whose_store_stays_away_is_kept_here_and_says_where(address, monke
     with pytest.raises(StudyError, match=r"not all of .* is at memory://") as raised:
         held.__exit__(None, None, None)
     assert str(study.path) in str(raised.value)
-    assert not study.location._cleaner.alive
+    assert not study.location._copy.cleaner.alive
     assert (study.path / "journal.jsonl").exists()
     monkeypatch.undo()
 

@@ -1,29 +1,19 @@
-"""A study at an address: its directory here while it is used, and the copy there, kept in step while it runs.
-
-At the address are ``study.json`` and ``state.json``, the journal in parts (each written once, as an object
-store appends to nothing), the factors that MLflow does not have yet, ``refit.json`` of the last refit, and
-the lock.
-"""
+"""A study at an address: its directory on this machine is kept in step with the address while it runs."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import shutil
-import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 from toolkit.errors import StudyError
 from toolkit.files import error_text, mask
 from tune.study import store_lock
-from tune.study.journal import Journal
-from tune.study.outbox import Outbox
 from tune.study.store import ObjectStore
+from tune.study.study_copy import StudyCopy
 
 _log = logging.getLogger(__name__)
 # Between looks for something new to write, in seconds.
@@ -52,18 +42,9 @@ class Mirror:
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
         self._store = ObjectStore(self.address)
-        scratch = tempfile.mkdtemp(prefix="walslab-study-")
-        self.folder = Path(scratch) / self.address.rpartition("/")[2]
-        self._cleaner = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
         self._lock = store_lock.StoreLock(self._store, f"study {self.label}")
-        journal = Journal(self.folder / "journal.jsonl", f"the journal of {self.label}")
-        self._outbox = Outbox(journal, lambda trial: self._factors(trial).is_dir())
-        self._parts = 0
-        self._state: bytes | None = None
-        # Trials whose factors are at the address.
-        self._copied: set[str] = set()
-        self._transfer = threading.RLock()
-        self._taken_over: StudyError | None = None
+        self._copy = StudyCopy(self._store, self._lock, self.address.rpartition("/")[2])
+        self.folder = self._copy.folder
         self._removed = False
 
     @property
@@ -116,9 +97,9 @@ class Mirror:
     def fetch(self) -> bool:
         """Bring the directory in step with the copy; return whether there is a study."""
         try:
-            self.pull()
+            self._copy.pull()
         except FileNotFoundError:
-            self._remove_folder()
+            self._copy.remove_folder()
             return False
         return True
 
@@ -133,90 +114,15 @@ class Mirror:
         """Copy one file of the directory to the address."""
         self._store.put(name, (self.folder / name).read_bytes())
 
-    def pull(self) -> None:
-        """Bring the directory in step with the copy.
-
-        Raises
-        ------
-        FileNotFoundError
-            When there is no study.
-        StudyError
-            When the store does not answer.
-        """
-        with self._transfer:
-            study = self._store.get("study.json")
-            wanted = [
-                name
-                for name in self._store.names()
-                if name.startswith(("journal/", "factors/")) or name in {"state.json", "refit.json"}
-            ]
-            # All at once: a study of hours has thousands.
-            content = self._store.get_all(wanted)
-            parts = [name for name in wanted if name.startswith("journal/")]
-            factors = [name for name in wanted if name.startswith("factors/")]
-            # The process that runs the study removes factors while this one reads: only whole ones are used.
-            incomplete = {name.split("/")[1] for name in factors if name not in content}
-            self.folder.mkdir(exist_ok=True)
-            shutil.rmtree(self.folder / "factors", ignore_errors=True)
-            self._copied = {name.split("/")[1] for name in factors} - incomplete
-            for name in factors:
-                if name.split("/")[1] in self._copied:
-                    (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    (self.folder / name).write_bytes(content[name])
-            journal = b"".join(content[name] for name in parts)
-            (self.folder / "journal.jsonl").write_bytes(journal)
-            (self.folder / "study.json").write_bytes(study)
-            for name in ("state.json", "refit.json"):
-                if name in content:
-                    (self.folder / name).write_bytes(content[name])
-            self._state = content.get("state.json")
-            self._outbox.start_after(len(journal))
-            self._parts = max((int(Path(name).stem.partition("-")[0]) for name in parts), default=0)
-
     def push(self, *, last: bool = False) -> None:
-        """Write what is new to the copy.
-
-        Parameters
-        ----------
-        last : bool, default False
-            Whether the factors that MLflow does not have are copied, too, with the trials that wait for
-            them.
+        """Write what is new to the address; the `last` time with the factors that MLflow does not have.
 
         Raises
         ------
         StudyError
             When the store does not answer.
         """
-        with self._transfer:
-            # The directory stays until all of it is at the address.
-            self._cleaner.detach()
-            outbox = self._outbox
-            outbox.collect()
-            state = self._local_state()
-            if last or outbox.ready or state != self._state:
-                self._require_own_lock()
-            for trial in list(outbox.waiting) if last else ():
-                for file in self._factors(trial).glob("*"):
-                    self._store.put(f"factors/{trial}/{file.name}", file.read_bytes())
-                self._copied.add(trial)
-                outbox.release(trial)
-            if outbox.ready:
-                # A part that is written once more, because an answer was lost, is the same part.
-                name = f"journal/{self._parts + 1:08d}-{self._lock.identity[:8]}.jsonl"
-                self._store.put(name, b"".join(outbox.ready))
-                self._parts += 1
-                outbox.ready.clear()
-            if state is not None and state != self._state:
-                self._store.put("state.json", state)
-                self._state = state
-            for trial in [trial for trial in self._copied if not self._factors(trial).is_dir()]:
-                # MLflow has them now.
-                with contextlib.suppress(FileNotFoundError):
-                    self._store.remove(f"factors/{trial}")
-                self._copied.discard(trial)
-            if not outbox.waiting:
-                scratch = str(self.folder.parent)
-                self._cleaner = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        self._copy.push(last=last)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -235,7 +141,7 @@ class Mirror:
         beating.start()
         try:
             try:
-                self.pull()
+                self._copy.pull()
             except FileNotFoundError as error:
                 raise StudyError(f"study {self.label} is gone: somebody removed it") from error
             writing.start()
@@ -260,13 +166,13 @@ class Mirror:
         StudyError
             When that happened.
         """
-        if self._taken_over:
-            raise StudyError(str(self._taken_over))
+        if self._lock.loss:
+            raise StudyError(str(self._lock.loss))
 
     @property
     def taken_over(self) -> bool:
         """Whether another process has taken the study over from this one."""
-        return self._taken_over is not None
+        return self._lock.loss is not None
 
     def is_locked(self) -> bool:
         """Return whether a process seems to run the study."""
@@ -276,36 +182,16 @@ class Mirror:
         """Remove the directory, and the copy if its study has this identity."""
         content = self.read("study.json")
         if content is not None and json.loads(content).get("id") == study_id:
-            with self._transfer, contextlib.suppress(FileNotFoundError):
+            with self._copy.transfer, contextlib.suppress(FileNotFoundError):
                 self._removed = True
                 self._lock.release()
                 self._store.remove()
-        self._remove_folder()
-
-    def _remove_folder(self) -> None:
-        self._cleaner.detach()
-        shutil.rmtree(self.folder.parent, ignore_errors=True)
-
-    def _factors(self, trial: str) -> Path:
-        return self.folder / "factors" / trial
-
-    def _local_state(self) -> bytes | None:
-        with contextlib.suppress(FileNotFoundError):
-            return (self.folder / "state.json").read_bytes()
-        return None
-
-    def _require_own_lock(self) -> None:
-        """Ask the store whether another process took the lock, and remember it."""
-        try:
-            self._lock.require()
-        except store_lock.TakenOverError as error:
-            self._taken_over = error
-            raise
+        self._copy.remove_folder()
 
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(store_lock.HEARTBEAT):
             try:
-                self._require_own_lock()
+                self._lock.require()
                 self._lock.beat()
             except store_lock.TakenOverError:
                 return
@@ -314,7 +200,7 @@ class Mirror:
 
     def _write(self, stop: threading.Event) -> None:
         pause, away = _PAUSE, False
-        while not stop.wait(pause) and not (self._taken_over or self._removed):
+        while not stop.wait(pause) and not (self._lock.loss or self._removed):
             try:
                 self.push()
             except (StudyError, OSError) as error:  # it tries again; at the end it is an error

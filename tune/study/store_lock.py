@@ -53,11 +53,14 @@ class StoreLock:
     ----------
     identity : str
         Random name of this holder.
+    loss : TakenOverError or None
+        Set once another process took the lock from this one.
     """
 
     def __init__(self, store: ObjectStore, label: str) -> None:
         self._store, self._label = store, label
         self.identity = uuid.uuid4().hex
+        self.loss: TakenOverError | None = None
         self._number = 0
         self._beats = 0
         self._writing = threading.Lock()
@@ -103,11 +106,12 @@ class StoreLock:
         """
         number, holder = self._last()
         if self._number and number != self._number:
-            raise TakenOverError(
+            self.loss = TakenOverError(
                 f"{self._label} was taken over by {process_text(holder)}, because this process did not show "
                 f"for {EXPIRY:.0f} s that it lives: what it has not written is lost, and the other runs it "
                 "again"
             )
+            raise self.loss
 
     def beat(self) -> None:
         """Show that this process lives; do nothing where it does not hold the lock."""
