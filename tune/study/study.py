@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import shutil
 import time
 import uuid
@@ -18,20 +17,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import StudyError, did_you_mean
-from toolkit.files import as_path, atomic, is_address, mask, store_errors
+from toolkit.errors import StudyError
+from toolkit.files import atomic, is_address, mask
 from toolkit.solver import Factors
 from tune.spec.search_spec import SearchSpec
+from tune.study.changes import changed_spec
 from tune.study.dataset_facts import DatasetFacts
 from tune.study.facts import FORMAT, STATE_KEYS, VERSION, Facts, read_asked, read_refit, read_state
 from tune.study.journal import Journal
+from tune.study.kept import hint_of, kept_in
 from tune.study.location import Location, location_of
 from tune.study.trial import TrialResult, best_first, loss
-
-# Where studies are kept, unless WALSLAB_STUDIES names another folder or an address.
-STUDIES = "studies"
-# Keys of the specification that may change between two runs of a study.
-CHANGEABLE = ("trials", "concurrency", "resources", "max_seconds", "max_failures")
 
 
 class Study:
@@ -125,13 +121,7 @@ class Study:
         """
         study = cls.find(name) or (None if is_address(name) else cls.find(f"{kept_in()}/{name}"))
         if study is None:
-            root = as_path(kept_in(), StudyError)
-            with store_errors(kept_in(), StudyError, "check WALSLAB_STUDIES"):
-                known = [path.parent.name for path in root.glob("*/study.json")]
-            hint = did_you_mean(Path(name).name, known) or (
-                f": known are {', '.join(sorted(known)[:8])}" if known else ""
-            )
-            raise StudyError(f"there is no study {mask(str(name))!r}{hint}")
+            raise StudyError(f"there is no study {mask(str(name))!r}{hint_of(name)}")
         return study
 
     @classmethod
@@ -184,24 +174,12 @@ class Study:
         SpecError
             When a value is not valid.
         """
-        fixed = sorted(keys.keys() - set(CHANGEABLE))
-        if fixed:
-            raise StudyError(
-                f"study {self.name} keeps its {', '.join(fixed)}, or its trials could not be compared: only "
-                f"{', '.join(CHANGEABLE)} may change; start a new study for the rest"
-            )
         with self.locked():
-            before = self.spec
-            after = SearchSpec.from_dict({**self.facts["spec"], **keys}, source=f"study {self.name}, changed")
-            if after.trials < before.trials:
-                raise StudyError(
-                    f"study {self.name} has {before.trials} trials already, and {after.trials} are fewer: "
-                    f"a study never gives trials back. Ask for {before.trials} or more, or start a new study"
-                )
-            written = after.to_dict()
-            changed = {**self._state.get("changed", {}), **{key: written[key] for key in keys}}
-            more = {"status": "interrupted"} if after.trials > before.trials else {}
-            if after != before:
+            after = changed_spec(self.name, self.facts["spec"], keys)
+            more = {"status": "interrupted"} if after.trials > self.spec.trials else {}
+            if after != self.spec:
+                written = after.to_dict()
+                changed = {**self._state.get("changed", {}), **{key: written[key] for key in keys}}
                 self.update(changed=changed, **more)
 
     def keep_refit(self, facts: dict[str, Any]) -> None:
@@ -340,8 +318,3 @@ class Study:
             reason = next((trial["reason"] for trial in trials if trial["reason"]), "none has finished")
             raise StudyError(f"study {self.name} has no finished trial: {reason}")
         return trials[0]
-
-
-def kept_in() -> str:
-    """Return the folder or address where studies are kept."""
-    return (os.environ.get("WALSLAB_STUDIES") or STUDIES).rstrip("/")
