@@ -34,7 +34,7 @@ from tune.executors.trial_worker import TrialWorker
 from tune.lifecycle import create_study, run_study
 from tune.search import Proposer, Segment, StudyRun, TrialSettings
 from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.study import Study
 
 # Every contestant trains the same kind of trial in full: 15 iterations, 8 to 64 factors.
 SPACE = {
@@ -144,7 +144,7 @@ def loop(at_once: int, seconds: float, path: Path) -> None:
     spec = SearchSpec.from_dict(
         {"space": SPACE, "trials": trials, "concurrency": at_once, "early_stopping": "none"}
     )
-    study = Study.create(path, spec=spec.to_dict(), seconds=0.0)
+    study = Study.create(path, spec=spec.to_dict())
     ray.init(address="local", num_cpus=at_once, include_dashboard=False, log_to_driver=False)
     with connected():
         run = StudyRun(study, at_once)

@@ -200,7 +200,7 @@ class Round:
 
     def facts(self):
         try:
-            return json.loads((self.study_folder / "study.json").read_text())
+            return json.loads((self.study_folder / "state.json").read_text())
         except OSError:
             return {}
 
@@ -345,7 +345,8 @@ class Round:
         self.check_record(study, by_name)
         litter = sorted(path.name for path in study.path.iterdir())
         self.expect(
-            set(litter) <= {".lock", "factors", "journal.jsonl", "study.json"}, f"the study has {litter}"
+            set(litter) <= {".lock", ".running", "factors", "journal.jsonl", "state.json", "study.json"},
+            f"the study has {litter}",
         )
         kept = sorted(path.name for path in (study.path / "factors").glob("*"))
         self.expect(kept == [], f"factors are left: {kept}")

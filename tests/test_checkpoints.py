@@ -46,7 +46,7 @@ def ratings():
 def make(tmp_path):
     def make(name, **keys):
         spec = SearchSpec.from_dict({**KEYS, **keys})
-        return Study.create(tmp_path / name, spec=spec.to_dict(), seconds=0.0)
+        return Study.create(tmp_path / name, spec=spec.to_dict())
 
     return make
 

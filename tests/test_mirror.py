@@ -28,7 +28,9 @@ from toolkit.solver import Factors
 from tune.lifecycle import create_study, require_same
 from tune.record.runs import children, client_of
 from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study, lease, mirror
+from tune.study import Study, mirror, store_lock
+from tune.study.store import ObjectStore
+from tune.study.store_lock import StoreLock
 
 SPEC = SearchSpec.from_dict(
     {"space": {"factors": {"low": 2, "high": 6}, "iterations": 3}, "trials": 4, "concurrency": 1}
@@ -37,12 +39,12 @@ SPEC = SearchSpec.from_dict(
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty current folder, and leases that run out within a second."""
+    """An empty current folder, and locks that expire within a second."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WALSLAB_STUDIES", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(lease, "RENEWAL", 0.1)
-    monkeypatch.setattr(lease, "EXPIRY", 0.6)
+    monkeypatch.setattr(store_lock, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(store_lock, "EXPIRY", 0.6)
     monkeypatch.setattr(mirror, "_PAUSE", 0.02)
     return tmp_path
 
@@ -81,7 +83,7 @@ def data_address(dataset, store, address):
 
 
 def made(address):
-    return Study.create(address, name="first", spec=SPEC.to_dict(), tracking_uri="x", seconds=0.0)
+    return Study.create(address, name="first", spec=SPEC.to_dict(), tracking_uri="x")
 
 
 def keep(study, trial):
@@ -105,14 +107,14 @@ def test_study_is_found_again_from_elsewhere(address):
     assert found.facts == study.facts
     assert found.proposed() == study.proposed()
     assert found.trials() == study.trials()
-    assert (found.name, found.where, found.shown) == ("first", address, address)
+    assert (found.name, found.where, found.reference) == ("first", address, address)
 
 
 def test_study_is_found_by_name_where_studies_are_kept(address, monkeypatch):
     made(address)
     monkeypatch.setenv("WALSLAB_STUDIES", address.rpartition("/")[0])
     assert Study.open("first").where == address
-    assert Study.open("first").shown == "first"
+    assert Study.open("first").reference == "first"
     with pytest.raises(StudyError, match=r"no study 'frist' \(did you mean 'first'\?\)"):
         Study.open("frist")
 
@@ -127,8 +129,7 @@ def test_study_that_another_process_made_meanwhile_is_not_written_over(address, 
     study = made(address)
     with study.locked():
         pass
-    looked = iter([False, True])
-    monkeypatch.setattr(mirror.Mirror, "exists", lambda _: next(looked))
+    monkeypatch.setattr(mirror.Mirror, "exists", lambda _: False)
     with pytest.raises(StudyError, match="another process just made it"):
         made(address)
     assert Study.open(address).facts["id"] == study.facts["id"]
@@ -214,12 +215,16 @@ def test_study_whose_store_stays_away_is_kept_here_and_says_where(address, monke
     with pytest.raises(StudyError, match=r"not all of .* is at memory://") as raised:
         held.__exit__(None, None, None)
     assert str(study.path) in str(raised.value)
-    assert not study.place._clean.alive
+    assert not study.location._copy.cleaner.alive
     assert (study.path / "journal.jsonl").exists()
     monkeypatch.undo()
 
 
 # One process at a time
+
+
+def lock_at(address):
+    return StoreLock(ObjectStore(address), f"study {address}")
 
 
 def test_study_that_another_process_runs_is_refused(address):
@@ -235,33 +240,33 @@ def test_study_that_another_process_runs_is_refused(address):
         pass
 
 
-def test_study_of_a_process_that_died_is_taken_over(address, store):
-    study = made(address)
-    study.place._lease.renew()
+def test_study_of_a_process_that_died_is_taken_over(address):
+    made(address)
+    lock_at(address).acquire()  # and the process dies
     time.sleep(0.7)
     assert Study.open(address).status() == "interrupted"
     began = time.monotonic()
     with Study.open(address).locked():
         assert 0.5 < time.monotonic() - began < 5
-    assert not store.exists(address.removeprefix("memory:/") + "/lease.json")
+    assert not lock_at(address).seems_held()
 
 
-def test_process_that_was_taken_for_dead_gives_up(address):
-    study = made(address)
-    other = Study.open(address)
+def test_process_that_was_taken_for_dead_gives_up(address, monkeypatch):
+    study, other = made(address), lock_at(address)
 
     def work():
         with study.locked():
-            other.place._lease.renew()  # as one that waited in vain for a sign of life
-            wait_for(lambda: study.place.lost)
+            monkeypatch.setattr(StoreLock, "beat", lambda _: None)  # as in a process that is suspended
+            other.acquire()
+            wait_for(lambda: study.location.taken_over)
             end(study, result("trial-001"))
 
     with pytest.raises(StudyError, match="was taken over by process"):
         work()
     with pytest.raises(StudyError, match="was taken over by process"):
-        study.place.require_held()
+        study.location.require_lock()
     assert Study.open(address).trials() == []
-    assert other.place._lease.fresh()  # and the other has it still
+    other.require()  # and the other has it still
 
 
 def test_of_two_at_the_same_moment_one_gets_the_study(address):
@@ -284,22 +289,78 @@ def test_of_two_at_the_same_moment_one_gets_the_study(address):
     assert (len(won), len(lost)) == (1, 2), lost
 
 
-def test_lease_that_another_client_wrote_since_is_seen(dataset, s3):
+def test_lock_that_another_client_took_since_is_seen(s3):
     """What s3fs remembers of a folder must not hide it."""
     import s3fs
 
-    study = Study.create("s3://bucket/kept/first", spec=SPEC.to_dict(), tracking_uri="x", seconds=0.0)
+    study = Study.create("s3://bucket/kept/first", spec=SPEC.to_dict(), tracking_uri="x")
     with study.locked():
         pass
     found = Study.open("s3://bucket/kept/first")
     elsewhere = s3fs.S3FileSystem(skip_instance_cache=True)
-    for _ in range(3):
-        mark = {"holder": "another", "where": "process 1 of elsewhere", "at": time.time() + 60}
-        elsewhere.pipe_file("bucket/kept/first/lease.json", json.dumps(mark).encode())
+    for number in (2, 3, 4):
+        mark = {"holder": "another", "pid": number, "host": "elsewhere", "at": time.time() + 60, "beats": 0}
+        elsewhere.pipe_file(f"bucket/kept/first/lock/{number:08d}.json", json.dumps(mark).encode())
         assert found.status() == "running"
         assert Study.open("s3://bucket/kept/first").trials() == []
-    with pytest.raises(lease.LostError, match="was taken over by process 1 of elsewhere"):
-        found.place._lease.require()
+
+
+RACING = """
+import sys, time
+from tune.study.store import ObjectStore
+from tune.study.store_lock import StoreLock
+for turn in range(8):
+    sys.stdin.readline()
+    lock = StoreLock(ObjectStore(f"s3://bucket/races/{turn}"), "study")
+    print("made" if lock._create(1) else "refused", flush=True)
+"""
+
+
+@pytest.mark.integration
+def test_of_two_processes_the_store_lets_one_through(s3, repo_root):
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    racers = [subprocess.Popen([sys.executable, "-c", RACING], **pipes) for _ in range(2)]
+    try:
+        for _ in range(8):
+            for racer in racers:
+                racer.stdin.write("go\n")
+                racer.stdin.flush()
+            assert sorted(racer.stdout.readline() for racer in racers) == ["made\n", "refused\n"]
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.wait()
+            racer.stdin.close()
+            racer.stdout.close()
+
+
+def test_lock_says_who_holds_it(address, store, monkeypatch):
+    made(address)
+    monkeypatch.setenv("RAY_JOB_SUBMISSION_ID", "raysubmit_x")
+    lock = lock_at(address)
+    lock.acquire()
+    mark = json.loads(store.cat(f"{address.removeprefix('memory:/')}/lock/00000001.json"))
+    assert (mark["pid"], mark["job"], mark["released"]) == (os.getpid(), "raysubmit_x", False)
+    assert mark.keys() >= {"host", "boot", "since", "beats", "at", "holder"}
+    lock.release()
+    assert not lock.seems_held()
+
+
+def test_lost_answer_of_the_store_is_no_lost_lock(address, monkeypatch):
+    """A request that was obeyed, and repeated as its answer was lost, is refused by the store."""
+    made(address)
+    write = MemoryFileSystem.pipe_file
+
+    def repeated(self, path, value, **options):
+        write(self, path, value, **options)
+        if options.get("mode") == "create":
+            raise FileExistsError(path)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", repeated)
+    lock = lock_at(address)
+    lock.acquire()
+    lock.require()
 
 
 def test_parts_of_two_writers_are_both_kept(address):
@@ -307,17 +368,17 @@ def test_parts_of_two_writers_are_both_kept(address):
     other = Study.open(address)
     end(study, result("trial-001"))
     end(other, result("trial-002"))
-    study.place.push()
-    other.place.push()
+    study.location.push()
+    other.location.push()
     assert len(Study.open(address).trials()) == 2
 
 
 def test_study_is_removed_by_whoever_made_it_alone(address):
     study = made(address)
     other = Study.open(address)
-    other.place.remove("another")
+    other.location.remove("another")
     assert Study.find(address)
-    study.place.remove(study.facts["id"])
+    study.remove()
     assert Study.find(address) is None
 
 
@@ -332,7 +393,7 @@ def test_time_that_a_killed_study_ran_is_not_that_of_all_its_trials(address):
     from tune.search import StudyRun
 
     spec = SearchSpec.from_dict({**SPEC.to_dict(), "max_seconds": 100})
-    study = Study.create(address, spec=spec.to_dict(), digest="x", seconds=0.0)
+    study = Study.create(address, spec=spec.to_dict(), digest="x")
     for number in range(3):  # at the same time
         end(study, result(f"trial-00{number}", started=1000.0, ended=1060.0))
     assert not StudyRun(study, 1).over
@@ -384,10 +445,13 @@ def test_asked_for_once_more_a_study_goes_on_and_runs_nothing_twice(address, dat
     other = CliRunner().invoke(main, [*words, "--seed", "7"])
     assert other.exit_code == 1
     assert "already, with another seed: choose another --name" in other.stderr
-    more = CliRunner().invoke(main, ["tune", "--extend", "1", *words[2:6], "--in-process"])
-    assert more.exit_code == 0, more.output
-    assert len(Study.open(address).trials()) == 4
-    assert CliRunner().invoke(main, words).exit_code == 0  # extended, it is the same study still
+    for _ in range(2):  # the number is absolute: said twice, it is said once
+        more = CliRunner().invoke(main, ["tune", *words[2:6], "--trials", "4", "--in-process"])
+        assert more.exit_code == 0, more.output
+        assert len(Study.open(address).trials()) == 4
+    fewer = CliRunner().invoke(main, words)
+    assert fewer.exit_code == 1
+    assert "has 4 trials already, and 3 are fewer" in fewer.stderr
     listed = CliRunner().invoke(main, ["results", address])
     assert listed.exit_code == 0
     assert "finished, 4/4 trials" in listed.stdout

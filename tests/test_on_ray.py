@@ -57,7 +57,7 @@ def test_processes_are_started_once_however_short_the_trials(tmp_path, monkeypat
         return add(*arguments, **options)
 
     monkeypatch.setattr(RayActorManager, "add_actor", counted)
-    study = Study.create(tmp_path / "s", spec=SPEC.to_dict(), seconds=0.0)
+    study = Study.create(tmp_path / "s", spec=SPEC.to_dict())
     ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False)
     try:
         with connected():
@@ -107,7 +107,7 @@ def test_trial_whose_process_died_goes_on_from_its_checkpoint(tmp_path):
                 os._exit(1)
             return super().advance()
 
-    whole, mortal = (Study.create(tmp_path / n, spec=spec.to_dict(), seconds=0.0) for n in ("a", "b"))
+    whole, mortal = (Study.create(tmp_path / n, spec=spec.to_dict()) for n in ("a", "b"))
     run = StudyRun(whole, 1)
     run_in_process(run, _ratings())
     run.close()

@@ -158,7 +158,7 @@ def test_store_that_lets_nobody_delete_is_told_and_the_others_are_removed(study,
 
 
 def test_members_of_a_refit_stay(study):
-    study.update(refit={"trial": "trial-003", "members": [["trial-003", 0.5], ["trial-005", 0.5]]})
+    study.keep_refit({"trial": "trial-003", "members": [["trial-003", 0.5], ["trial-005", 0.5]]})
     assert names(prune(study, PruneRule(keep=1))) == ["trial-001", "trial-002", "trial-004"]
 
 

@@ -101,12 +101,13 @@ def study(tmp_path, monkeypatch):
     def make(n, *, kind=None, **keys):
         spec = spec_of(trials=max(n, 1), **keys)
         facts = {"name": "first", "spec": spec.to_dict(), "seconds": 12.0, **FACTS}
+        state = {"status", "seconds"}
         made = Study.create(
-            tmp_path / "studies" / "first", **{k: v for k, v in facts.items() if k != "status"}
+            tmp_path / "studies" / "first", **{k: v for k, v in facts.items() if k not in state}
         )
         for each in made_up_trials(n, spec, **(kind or {})):
             end(made, each)
-        made.update(status="finished")
+        made.update(status="finished", seconds=facts["seconds"])
         return made
 
     return make

@@ -17,10 +17,10 @@ SPACE = {"factors": {"low": 2, "high": 8}, "iterations": 9, "regularization": {"
 def make(tmp_path):
     """Return a function that makes a study of a given specification."""
 
-    def make(**keys):
+    def make(start=None, **keys):
         keys = {"space": SPACE, "trials": 4, "early_stopping": "none", **keys}
         spec = SearchSpec.from_dict(keys)
-        return Study.create(tmp_path / f"study-{time.monotonic_ns()}", spec=spec.to_dict(), seconds=0.0)
+        return Study.create(tmp_path / f"study-{time.monotonic_ns()}", spec=spec.to_dict(), start=start or {})
 
     return make
 
@@ -261,7 +261,7 @@ def test_extended_study_has_more_to_do(make):
     study = make(trials=2)
     run_all(StudyRun(study, 1))
     assert StudyRun(study, 1).over
-    study.extend(3)
+    study.change(trials=5)
     run = StudyRun(study, 1)
     assert not run.over
     run_all(run)
@@ -269,8 +269,7 @@ def test_extended_study_has_more_to_do(make):
 
 
 def test_points_to_start_from_come_first_and_under_their_name(make):
-    study = make()
-    study.update(start={"points": [{"sampled": {"factors": 7}, "source": "point"}], "known": []})
+    study = make(start={"points": [{"sampled": {"factors": 7}, "source": "point"}], "known": []})
     run = StudyRun(study, 1)
     first = run.next()
     assert (first.sampled["factors"], first.source) == (7, "point")

@@ -125,7 +125,7 @@ def test_resumed_after_every_trial_the_proposals_are_the_same(tmp_path):
     spec = {**SPEC.to_dict(), "sampler": "tpe", "startup_trials": 2, "trials": 8}
     proposed = []
     for name, trials in (("at-once", 8), ("one-by-one", 1)):
-        study = Study.create(tmp_path / name, spec=spec, seconds=0.0)
+        study = Study.create(tmp_path / name, spec=spec)
         for _ in range(8 // trials):
             drive(study, trials)
         proposed.append([(event["number"], event["sampled"]) for event in study.proposed().values()])
@@ -185,10 +185,9 @@ def finish(study, data):
 
 
 def test_a_study_killed_before_it_noted_its_parent_run_goes_on_in_it(begun, data):
-    facts = {
-        key: value for key, value in begun.facts.items() if key not in {"parent_run_id", "experiment_id"}
-    }
-    (begun.path / "study.json").write_text(json.dumps(facts))
+    state = json.loads((begun.path / "state.json").read_text())
+    state = {key: value for key, value in state.items() if key not in {"parent_run_id", "experiment_id"}}
+    (begun.path / "state.json").write_text(json.dumps(state))
     run_study(Study.open(begun.path), RatingsDataset.open(data), executor="in-process")
     study = Study.open(begun.path)
     assert study.facts["parent_run_id"] == begun.facts["parent_run_id"]
@@ -228,10 +227,10 @@ def test_a_kill_while_the_facts_are_written_leaves_nothing_behind(half_done):
     subprocess.run([sys.executable, "-c", code, str(half_done.path)], check=False, env=environment)
     assert half_done.status() == "interrupted"
     before = sorted(path.name for path in half_done.path.iterdir())
-    assert len(before) == 4, before
+    assert len(before) == 5, before
     half_done.update(status="interrupted")
-    left = {path.name for path in half_done.path.iterdir()} - {".lock"}
-    assert left == {"journal.jsonl", "study.json"}
+    left = {path.name for path in half_done.path.iterdir()} - {".lock", ".running"}
+    assert left == {"journal.jsonl", "state.json", "study.json"}
 
 
 def test_a_kill_while_mlflow_makes_its_store_does_not_spoil_it(tmp_path, monkeypatch):

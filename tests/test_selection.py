@@ -173,7 +173,8 @@ def study(data, trained, monkeypatch, tmp_path):
 
     trials, factors = trained
     found = SimpleNamespace(
-        place=SimpleNamespace(push=lambda: None, lasts=True),
+        location=SimpleNamespace(is_permanent=True),
+        keep_refit=lambda refit: found.facts.update(refit=refit),
         name="first",
         path=tmp_path,
         facts={"digest": data.digest, "parent_run_id": "parent", "dataset": str(data.path)},

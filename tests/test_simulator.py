@@ -82,7 +82,7 @@ def ratings():
 )
 def test_a_recorded_study_is_decided_as_it_was(tmp_path, ratings, early_stopping):
     spec = spec_of(early_stopping=early_stopping, backend="numpy", startup_trials=4)
-    study = Study.create(tmp_path / "recorded", spec=spec.to_dict(), seconds=0.0)
+    study = Study.create(tmp_path / "recorded", spec=spec.to_dict())
     run = StudyRun(study, 1)
     run_in_process(run, ratings)
     run.close()

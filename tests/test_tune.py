@@ -237,7 +237,7 @@ def test_killed_study_resumes_in_the_same_runs(workshop):
 
 def test_finished_study_is_extended_in_the_same_parent(workshop):
     first = invoke("tune", "dataset", "--spec", "search.yaml", "--name", "longer", "--in-process")
-    again = invoke("tune", "--name", "longer", "--extend", 3, "--in-process")
+    again = invoke("tune", "--name", "longer", "--trials", 7, "--in-process")
     assert again["parent_run_id"] == first["parent_run_id"]
     assert again["trials"] == first["trials"] + 3 == 7
     assert_recorded_once(client_of(workshop[0]), again["parent_run_id"], 7)

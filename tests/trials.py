@@ -24,7 +24,9 @@ def result(trial="trial-001", valid_rmse=0.9, status="FINISHED", **changes):
         "ranking": {},
         "iterations": 3,
         "seconds": 0.5,
-        "history": {"valid_rmse": [valid_rmse] * 3, "train_rmse": [valid_rmse] * 3, "seconds": [0.1] * 3},
+        "history": {}
+        if valid_rmse is None
+        else {"valid_rmse": [valid_rmse] * 3, "train_rmse": [valid_rmse] * 3, "seconds": [0.1] * 3},
         "sampled": {"factors": 2},
         "config": {"factors": 2},
         "source": "random",

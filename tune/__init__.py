@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tune.lifecycle import create_study, run_study
     from tune.refit import refit_best
     from tune.spec.search_spec import SearchSpec
-    from tune.study.study import Study
+    from tune.study import Study
 
 # Resolved on first use: `walslab --help` must not wait for Ray and MLflow.
 _EXPORTS = {

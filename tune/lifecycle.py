@@ -1,4 +1,4 @@
-"""Create a study, run its trials by Ray Tune or in this process, and close its record."""
+"""Create a study, run its trials by Ray Tune or in this process, resume it, and close its record."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from tune.executors import ratings_for_ray, trial_ratings
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
 from tune.spec.search_spec import SearchSpec
-from tune.study.dataset_facts import DatasetFacts
-from tune.study.study import Study
+from tune.study import CHANGEABLE, DatasetFacts, Study
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
@@ -78,34 +77,40 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         versions=_versions(),
         tracking_uri=tracking.shown,
         experiment=tracking.experiment,
-        seconds=0.0,
     )
-    try:
-        start_parent(study, tracking)
-    except BaseException:
-        study.place.remove(study.facts["id"])
-        raise
+    with study.locked():
+        try:
+            start_parent(study, tracking)
+        except BaseException:
+            study.remove()
+            raise
     return study
 
 
 def require_same(study: Study, data: RatingsDataset, spec: SearchSpec) -> None:
     """Make sure that an existing study was created with the same words, so that it can go on.
 
+    Keys that may change between runs count as the same when they are as they were asked for at first, or as
+    they are now. The number of trials is left to `Study.change`.
+
     Raises
     ------
     StudyError
         When its dataset or its specification is another. More trials, from an extension, are no difference.
     """
-    there, asked = study.facts["spec"], json.loads(json.dumps(spec.to_dict()))
-    asked["trials"] = max(there["trials"], asked["trials"])
-    other = sorted(key for key in {*there, *asked} if there.get(key) != asked.get(key))
+    first, now, asked = study.asked_spec, study.facts["spec"], json.loads(json.dumps(spec.to_dict()))
+    other = sorted(
+        key
+        for key in {*now, *asked} - {"trials"}
+        if asked.get(key) not in ([first.get(key), now.get(key)] if key in CHANGEABLE else [now.get(key)])
+    )
     if data.digest != study.facts["digest"]:
         other.insert(0, "dataset")
     if other:
+        change = ", which can also change that" if set(other) <= set(CHANGEABLE) else ""
         raise StudyError(
-            f"there is a study {study.shown} already, with another {', '.join(other)}: choose another "
-            f"--name, or go on with it as it is by `walslab resume {study.shown}`, or with more trials by "
-            "--extend"
+            f"there is a study {study.reference} already, with another {', '.join(other)}: choose another "
+            f"--name, or go on with it as it is by `walslab resume {study.reference}`{change}"
         )
 
 
@@ -193,11 +198,11 @@ def _run_locked(
 
             status = _execute(study, run, execute, progress)
     finally:
-        if study.place.lost:
+        if study.location.taken_over:
             # The process that took the study over writes to the same runs.
             record.abandon()
         unrecorded = record.close()
-        if not study.place.lost:
+        if not study.location.taken_over:
             study.update(status=status)
             _close(study, _RUN_STATUS[status], unrecorded, record.problem)
 
@@ -235,7 +240,7 @@ def _execute(
         reason = str(run.problem).strip() or repr(run.problem)
         raise StudyError(
             f"study {study.name} stopped: {reason}; what ended is kept, go on with "
-            f"`walslab resume {study.shown}`"
+            f"`walslab resume {study.reference}`"
         ) from run.problem
     return run.outcome
 
@@ -254,5 +259,5 @@ def _close(study: Study, run_status: str, unrecorded: int, problem: str | None) 
         missing = f"{unrecorded} of its trials are" if unrecorded else "its summary is"
         raise StudyError(
             f"study {study.name} is finished, but {missing} not yet in MLflow: {problem}; they are kept, and "
-            f"`walslab resume {study.shown}` writes them once the store answers"
+            f"`walslab resume {study.reference}` writes them once the store answers"
         )

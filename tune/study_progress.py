@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tune.study.trial import TrialResult, value
+from tune.study import TrialResult, value
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

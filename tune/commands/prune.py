@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tune.record import Removal
-    from tune.study.study import Study
+    from tune.study import Study
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _NAMED = 8  # trials that are named one by one
@@ -58,7 +58,7 @@ def prune(
     from toolkit.commands import progress
     from tune.record import PruneRule, plan_pruning, protected_trials
     from tune.record import prune as prune_study
-    from tune.study.study import Study
+    from tune.study import Study
 
     if sum((keep is not None, failed, older_than is not None)) != 1:
         raise click.UsageError("Give one of --keep N, --failed and --older-than AGE: which trials to remove.")

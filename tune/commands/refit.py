@@ -68,7 +68,7 @@ def refit(
     from toolkit.commands import progress
     from toolkit.datasets import RatingsDataset
     from tune.refit import Target, refit_best
-    from tune.study.study import Study
+    from tune.study import Study
 
     if alias and not register:
         raise click.UsageError("--alias is of a registered model: name it with --register")
@@ -76,7 +76,7 @@ def refit(
     found = Study.open(study)
     if out is None:
         here = Path.cwd()
-        out = found.path / "model" if found.place.lasts else here / "models" / found.name
+        out = found.path / "model" if found.location.is_permanent else here / "models" / found.name
         out = out.relative_to(here) if out.is_relative_to(here) else out
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     names = None

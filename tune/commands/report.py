@@ -1,4 +1,4 @@
-"""What `tune`, `resume` and `results` print of a study, for people and for machines."""
+"""Print a study for `tune`, `resume` and `results`: as tables for people, as JSON for machines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
     from tune.lifecycle import Executor
     from tune.spec.metric import SearchMetric
-    from tune.study.study import Study
-    from tune.study.trial import TrialResult
+    from tune.study import Study, TrialResult
 
 
 _HEADING = 8  # characters
@@ -39,11 +38,11 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
     print_summary(screen, study)
     status = study.status()
     if status == "finished":
-        screen.print(f"\nNext:  walslab refit {shlex.quote(study.shown)}", soft_wrap=True)
+        screen.print(f"\nNext:  walslab refit {shlex.quote(study.reference)}", soft_wrap=True)
     elif status == "interrupted":
-        screen.print(f"\nNext:  walslab resume {shlex.quote(study.shown)}", soft_wrap=True)
+        screen.print(f"\nNext:  walslab resume {shlex.quote(study.reference)}", soft_wrap=True)
     else:
-        screen.print("\nNo trial succeeded: mend the specification and start a new study.", soft_wrap=True)
+        screen.print(f"\n{_failure_advice(study)}", soft_wrap=True)
     store = study.facts["tracking_uri"]
     is_server = store.startswith(("http://", "https://"))
     look = f"look at {store}" if is_server else f"mlflow ui --backend-store-uri {shlex.quote(store)}"
@@ -54,8 +53,21 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
         click.get_current_context().exit(1)
 
 
+def _failure_advice(study: Study) -> str:
+    """Return what can be done about a study that failed."""
+    if not any(trial["status"] == "FINISHED" for trial in study.trials()):
+        return "No trial succeeded: mend the specification and start a new study."
+    name = shlex.quote(study.reference)
+    return (
+        f"The study ended: as many trials failed as its max_failures allows ({study.spec.max_failures}). "
+        "Go on by\n"
+        f"       walslab resume {name} --max-failures none\n"
+        f"or take the best so far:  walslab refit {name}"
+    )
+
+
 def print_summary(screen: Console, study: Study) -> None:
-    """Print how many trials ended how, how far apart they are, how the best came about, and what failed."""
+    """Print how many trials ended how, how far apart they are, how the best was reached, and what failed."""
     from tune.report import failed, failures, stops
 
     trials, metric = study.trials(), study.spec.metric
@@ -78,7 +90,7 @@ def print_summary(screen: Console, study: Study) -> None:
 
 def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetric) -> None:
     from tune.report import Spread, sparkline
-    from tune.study.trial import best_so_far
+    from tune.study import best_so_far
 
     spread = Spread.of(trials, metric)
     if spread is None:
@@ -90,19 +102,19 @@ def _print_spread(screen: Console, trials: list[TrialResult], metric: SearchMetr
         soft_wrap=True,
     )
     sofar = best_so_far(trials, metric)
-    first = next(found for found in sofar if found is not None)
+    first = next(figure for figure in sofar if figure is not None)
     line = sparkline(sofar, _LINE, ascii_only=screen.options.ascii_only)
     screen.print(f"best so far: {shown(first)} {line} {shown(spread.best)}", soft_wrap=True)
 
 
 def _plain(screen: Console, text: str) -> str:
-    """Return text of elsewhere as characters that the screen can show and no terminal obeys."""
+    """Return the text in characters that the screen can show, without commands to the terminal."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text.encode(screen.encoding, "backslashreplace").decode(screen.encoding)
 
 
 def trial_table(study: Study, limit: int | None = None) -> Table:
-    """Return the trials as a table, best first: what was searched, and what came out."""
+    """Return the trials as a table, best first: their searched hyperparameters and their figures."""
     from rich import box
     from rich.table import Table
 
@@ -150,7 +162,7 @@ def _number(value: Any) -> str:
 
 
 def summary(study: Study) -> dict[str, Any]:
-    """Return what ``tune --json`` prints."""
+    """Return the object that ``tune --json`` prints."""
     trials = study.trials()
     done = [t for t in trials if t["status"] == "FINISHED"]
     best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None

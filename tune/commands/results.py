@@ -10,7 +10,7 @@ import click
 from toolkit.commands import console, emit, json_option
 
 if TYPE_CHECKING:
-    from tune.study.study import Study
+    from tune.study import Study
 
 _SHOWN = 10
 _KEYS = ("trial", "run_id", "status", "valid_rmse", "iterations", "seconds", "config")
@@ -44,22 +44,22 @@ def results(
       walslab results first --report first.html
     """
     from tune.commands.report import print_summary, trial_table
-    from tune.study.study import Study
+    from tune.study import Study
 
     if everything and limit is not None:
         raise click.UsageError("-n and --all exclude each other: give one of them.")
-    found = Study.open(study)
+    opened = Study.open(study)
     if report:
         _check(report, overwrite=overwrite)
     screen = console(as_json=as_json)
-    screen.print(trial_table(found, None if everything else limit or _SHOWN))
-    print_summary(screen, found)
+    screen.print(trial_table(opened, None if everything else limit or _SHOWN))
+    print_summary(screen, opened)
     if report:
-        _write(report, found, overwrite=overwrite)
+        _write(report, opened, overwrite=overwrite)
         screen.print(f"report: {report}", soft_wrap=True)
     if as_json:
-        trials = [{key: trial[key] for key in _KEYS} for trial in found.trials()[:limit]]  # type: ignore[literal-required]
-        emit({"study": found.where, "status": found.status(), "trials": trials})
+        trials = [{key: trial[key] for key in _KEYS} for trial in opened.trials()[:limit]]  # type: ignore[literal-required]
+        emit({"study": opened.where, "status": opened.status(), "trials": trials})
 
 
 def _check(report: Path, *, overwrite: bool) -> None:

@@ -5,6 +5,7 @@ raise `NotImplementedError`. pytest then runs every test of the suite.
 """
 
 from tune.conformance.executor import ExecutorConformance
+from tune.conformance.location import LocationConformance
 from tune.conformance.sampler import SamplerConformance
 
-__all__ = ["ExecutorConformance", "SamplerConformance"]
+__all__ = ["ExecutorConformance", "LocationConformance", "SamplerConformance"]

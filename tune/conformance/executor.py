@@ -13,12 +13,12 @@ from toolkit.solver import Factors
 from tune.executors import TrialRatings
 from tune.search import StudyRun
 from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.study import Study
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tune.study.trial import TrialResult
+    from tune.study import TrialResult
 
 _SPACE = {
     "factors": {"low": 2, "high": 12, "scale": "log"},
@@ -65,7 +65,7 @@ class ExecutorConformance:
         asked = {"space": _SPACE, "trials": 4, "early_stopping": "none", "backend": "numpy", **keys}
         self._n_studies += 1
         spec = SearchSpec.from_dict(asked).to_dict()
-        return Study.create(self._folder / f"study-{self._n_studies}", spec=spec, seconds=0.0)
+        return Study.create(self._folder / f"study-{self._n_studies}", spec=spec)
 
     def _run(self, study: Study, concurrency: int | None = None) -> StudyRun:
         run = self.begin(study, concurrency or self.concurrency)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from toolkit.config import WALSConfig
     from tune.spec.search_spec import SearchSpec
     from tune.spec.space import Domain
-    from tune.study.trial import TrialResult
+    from tune.study import TrialResult
 
 
 @dataclass(frozen=True)

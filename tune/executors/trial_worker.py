@@ -27,7 +27,7 @@ from toolkit.evaluation import pairs_on, rank, rmse
 from toolkit.solver import Factors, Trainer, TrainingData
 from tune.executors.trial_losses import TrialLosses
 from tune.search import Checkpoint, Segment, TrialSettings
-from tune.study.trial import System
+from tune.study import System
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

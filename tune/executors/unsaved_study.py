@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from tune.study.trial import TrialResult, best_first
+from tune.study import TrialResult, best_first
 
 if TYPE_CHECKING:
     from toolkit.solver import Factors
@@ -42,11 +42,11 @@ class UnsavedStudy:
         return self
 
     @property
-    def place(self) -> UnsavedStudy:
+    def location(self) -> UnsavedStudy:
         """Return the lock."""
         return self
 
-    def require_held(self) -> None:
+    def require_lock(self) -> None:
         """Do nothing, because no other process can reach the study."""
 
     def append(self, event: str, *, durable: bool = False, **facts: Any) -> None:

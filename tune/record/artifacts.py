@@ -14,8 +14,7 @@ from urllib.parse import unquote, urlsplit
 from toolkit.solver import Factors
 from tune.record.runs import client_of
 from tune.record.store_problems import first_line
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

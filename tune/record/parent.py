@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from tune.record.run_writing import create_run, log, log_dataset
 from tune.record.runs import children, client_of, tracking_of
 from tune.record.tracking import Tracking
-from tune.study.study import Study
-from tune.study.trial import TrialResult, best_so_far, value
+from tune.study import Study, TrialResult, best_so_far, value
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

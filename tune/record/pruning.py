@@ -20,8 +20,7 @@ from toolkit.files import process_settings
 from tune.record.artifacts import delete_artifacts, local_path
 from tune.record.runs import children, client_of, tracking_of
 from tune.record.store_problems import first_line
-from tune.study.study import Study
-from tune.study.trial import TrialResult, loss
+from tune.study import Study, TrialResult, loss
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -142,7 +141,7 @@ def prune(
         removals, problems = _plan(study, rule, client), list[str]()
         for done, removal in enumerate(removals):
             tell("pruning", done, len(removals))
-            study.place.require_held()
+            study.location.require_lock()
             try:
                 _remove(study, client, removal)
             except WalslabError:

@@ -20,8 +20,7 @@ from tune.record.store_problems import first_line
 from tune.record.trial_figures import final_metrics, iteration_metrics, iterations_of, trial_tags
 from tune.record.trial_runs import TrialRuns
 from tune.search import RunningTrial
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from tune.search import StudyRun

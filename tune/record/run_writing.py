@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.files import is_address
-from tune.study.dataset_facts import DatasetFacts
+from tune.study import DatasetFacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

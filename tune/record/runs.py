@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import StudyError
 from tune.record.tracking import Tracking
-from tune.study.study import Study
+from tune.study import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +38,7 @@ def client_of(study: Study) -> MlflowClient:
     """
     if "parent_run_id" not in study.facts:
         raise StudyError(
-            f"study {study.name} was killed before it began: `walslab resume {study.shown}` begins it"
+            f"study {study.name} was killed before it began: `walslab resume {study.reference}` begins it"
         )
     tracking = tracking_of(study)
     tracking.require_store()

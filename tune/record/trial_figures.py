@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tune.study.trial import TrialResult
+from tune.study import TrialResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, RunTag

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tune.record.run_writing import create_run, log
 from tune.record.runs import children
-from tune.study.study import Study
+from tune.study import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,8 +15,7 @@ from tune.refit.members import ChosenMembers, choose_members, model_of
 from tune.refit.refit_record import record_refit
 from tune.refit.registry import Registered, Registry
 from tune.refit.target import Target
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from toolkit.commands import StepProgress

@@ -11,8 +11,7 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.models import WALS, common_scale
 from toolkit.predictor import predict_pairs
 from tune.refit.selection import greedy
-from tune.study.study import Study
-from tune.study.trial import TrialResult, loss
+from tune.study import Study, TrialResult, loss
 
 if TYPE_CHECKING:
     from toolkit.commands import StepProgress

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import StudyError
 from toolkit.files import mask
-from tune.study.study import Study
-from tune.study.trial import TrialResult
+from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,5 +66,4 @@ def record_refit(
     }
     if members:
         facts["members"] = [[trial["trial"], weight] for trial, weight in members]
-    study.update(refit=facts)
-    study.place.push()
+    study.keep_refit(facts)

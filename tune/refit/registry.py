@@ -16,7 +16,7 @@ from toolkit.serving import open_model, write_mlflow_model
 from tune.refit.comparison import Comparison, compare
 from tune.refit.registry_calls import entry_or_none, registry_errors, store_of_process
 from tune.refit.target import Target
-from tune.study.study import Study
+from tune.study import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

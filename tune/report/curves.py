@@ -12,7 +12,7 @@ from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, PAPER, TRIAL
 from tune.report.plots import direction, finite
 from tune.spec.metric import SearchMetric
-from tune.study.trial import TrialResult, best_first, loss
+from tune.study import TrialResult, best_first, loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

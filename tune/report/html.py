@@ -18,7 +18,7 @@ from tune.report.summary import Spread, failed, failures, is_number, shown, stop
 from tune.report.trial_rows import table
 from tune.spec.metric import SearchMetric
 from tune.spec.search_spec import SearchSpec
-from tune.study.trial import TrialResult, best_first, value
+from tune.study import TrialResult, best_first, value
 
 _FACTS = ("dataset", "digest", "tracking_uri", "experiment", "parent_run_id")
 _DICTS = ("versions", "environment")

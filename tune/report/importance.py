@@ -13,7 +13,7 @@ import numpy as np
 from tune.report.scales import searched
 from tune.spec.metric import SearchMetric
 from tune.spec.space import Domain
-from tune.study.trial import TrialResult, loss
+from tune.study import TrialResult, loss
 
 LEAST_TRIALS = 4
 _TREES = 32

@@ -11,7 +11,7 @@ from tune.report import drawing, plots, space_plots
 from tune.report.curves import curves
 from tune.report.importance import importances
 from tune.spec.search_spec import SearchSpec
-from tune.study.trial import TrialResult, best_so_far
+from tune.study import TrialResult, best_so_far
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

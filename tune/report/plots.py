@@ -10,7 +10,7 @@ from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, FAINT, INK, PAPER, TRIAL
 from tune.report.scales import title
 from tune.spec.metric import SearchMetric
-from tune.study.trial import TrialResult, best_so_far, value
+from tune.study import TrialResult, best_so_far, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.files import atomic
 from tune.spec.search_spec import SearchSpec
-from tune.study.trial import TrialResult, best_first
+from tune.study import TrialResult, best_first
 
 
 def write_report(

@@ -12,7 +12,7 @@ from tune.report.plots import NOTHING_FINISHED, direction, dots, finite
 from tune.report.scales import Scale, searched, title
 from tune.spec.metric import SearchMetric
 from tune.spec.space import Domain, Interval
-from tune.study.trial import TrialResult, best_first, loss, value
+from tune.study import TrialResult, best_first, loss, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tune.spec.metric import SearchMetric
-from tune.study.trial import TrialResult, loss, value
+from tune.study import TrialResult, loss, value
 
 TOP = 10
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from tune.spec.metric import SearchMetric
-from tune.study.trial import TrialResult
+from tune.study import TrialResult
 
 _FIRST = ("trial", "number", "run_id", "status", "stopped", "source")
 _LAST = ("iterations", "seconds", "started", "ended", "attempts", "reason")

@@ -9,7 +9,7 @@ from html import escape
 from tune.report.scales import searched
 from tune.report.summary import failed, is_number
 from tune.spec.search_spec import SearchSpec
-from tune.study.trial import TrialResult
+from tune.study import TrialResult
 
 _TOOLS = """<div class="tools">
 <label>Find <input id="find" type="search" placeholder="trial, word or value"></label>

@@ -13,7 +13,7 @@ from tune.search.checkpoint import Checkpoint, Checkpoints, History
 if TYPE_CHECKING:
     from toolkit.solver import Factors
     from tune.search.study_store import StudyStore
-    from tune.study.trial import TrialResult
+    from tune.study import TrialResult
 
 
 class Keeper:
@@ -88,7 +88,7 @@ class Keeper:
 
     def _write(self, write: Callable[[], None]) -> None:
         try:
-            self._study.place.require_held()
+            self._study.location.require_lock()
             write()
         except StudyError as error:
             self._failed(error)

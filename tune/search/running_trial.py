@@ -10,10 +10,10 @@ from toolkit.config import WALSConfig
 from tune.search.checkpoint import Checkpoint, History
 from tune.search.segment import Segment
 from tune.spec.metric import SearchMetric
-from tune.study.trial import TrialResult
+from tune.study import TrialResult
 
 if TYPE_CHECKING:
-    from tune.study.trial import System
+    from tune.study import System
 
 
 @dataclass

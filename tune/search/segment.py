@@ -9,7 +9,7 @@ from toolkit.backends import BackendName
 from toolkit.solver import Factors
 from tune.search.checkpoint import Checkpoint, History
 from tune.spec.metric import SearchMetric
-from tune.study.trial import System
+from tune.study import System
 
 
 @dataclass(frozen=True)

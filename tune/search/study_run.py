@@ -21,7 +21,7 @@ from tune.search.proposer import Proposer, Sampler
 from tune.search.running_trial import RunningTrial
 from tune.search.segment import Segment, TrialSettings
 from tune.search.study_store import StudyStore
-from tune.study.trial import TrialResult, loss
+from tune.study import TrialResult, loss
 
 if TYPE_CHECKING:
     from tune.spec.search_spec import SearchSpec
@@ -219,7 +219,7 @@ class StudyRun:
         """
         trial = self.running[name]
         try:
-            self.study.place.require_held()
+            self.study.location.require_lock()
         except StudyError as error:
             self._stop_for(error)
             return False

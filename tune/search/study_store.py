@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from toolkit.solver import Factors
     from tune.spec.search_spec import SearchSpec
-    from tune.study.trial import TrialResult
+    from tune.study import TrialResult
 
 
 class EventLog(Protocol):
@@ -22,7 +22,7 @@ class EventLog(Protocol):
 class Lock(Protocol):
     """The right of this process to write to a study."""
 
-    def require_held(self) -> None:
+    def require_lock(self) -> None:
         """Raise StudyError when another process writes to the study by now."""
 
 
@@ -52,7 +52,7 @@ class StudyStore(Protocol):
         """Return the journal."""
 
     @property
-    def place(self) -> Lock:
+    def location(self) -> Lock:
         """Return the lock."""
 
     def trials(self) -> list[TrialResult]:

@@ -1,1 +1,26 @@
-"""What a study is on disk or at an address: its facts, its journal, its trials, and who holds it."""
+"""A study on disk or at an address: its facts, its journal, its trials, and the lock of its run."""
+
+from tune.study.changes import CHANGEABLE
+from tune.study.dataset_facts import DatasetFacts
+from tune.study.journal import Journal
+from tune.study.kept import STUDIES, kept_in
+from tune.study.location import Location, location_of
+from tune.study.study import Study
+from tune.study.trial import System, TrialResult, best_first, best_so_far, loss, value
+
+__all__ = [
+    "CHANGEABLE",
+    "STUDIES",
+    "DatasetFacts",
+    "Journal",
+    "Location",
+    "Study",
+    "System",
+    "TrialResult",
+    "best_first",
+    "best_so_far",
+    "kept_in",
+    "location_of",
+    "loss",
+    "value",
+]

@@ -1,4 +1,4 @@
-"""What a study and its runs say of their dataset."""
+"""The facts of a dataset that a study and its runs in MLflow keep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class DatasetFacts(TypedDict):
-    """What a run says of its dataset: path, digest, and counts of ratings, users and items."""
+    """Path and digest of a dataset, and its counts of ratings, users and items."""
 
     dataset: str
     digest: str

@@ -1,69 +1,114 @@
-"""The directory of one search: what was asked, where it is recorded, and every finished trial."""
+"""One search and what it left: what was asked, where it is recorded, and every trial that ended.
+
+A study has one writer for each of its files. `tune.study.facts` names the three files of facts; the journal
+is written by the run that holds the lock. Commands that only look take no lock.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from toolkit.errors import StudyError, did_you_mean
-from toolkit.files import as_path, atomic, is_address, mask, store_errors
+from toolkit.errors import StudyError
+from toolkit.files import atomic, is_address, mask
 from toolkit.solver import Factors
 from tune.spec.search_spec import SearchSpec
+from tune.study.changes import changed_spec
 from tune.study.dataset_facts import DatasetFacts
+from tune.study.facts import FORMAT, STATE_KEYS, VERSION, Facts, read_asked, read_refit, read_state
 from tune.study.journal import Journal
-from tune.study.location import Place, place_of
+from tune.study.kept import hint_of, kept_in
+from tune.study.location import Location, location_of
 from tune.study.trial import TrialResult, best_first, loss
 
-# Where studies are kept, unless WALSLAB_STUDIES names another folder or an address.
-STUDIES = "studies"
-_FORMAT = "walslab-study"
-_VERSION = 2
 
-
-@dataclass
 class Study:
-    """A study directory: ``study.json``, ``journal.jsonl``, and the factors that MLflow does not have yet.
+    """A study in a directory or at an address.
+
+    Parameters
+    ----------
+    location : Location
+        Where it is.
 
     Attributes
     ----------
-    place : Place
-        Where it is.
-    facts : dict
-        Content of ``study.json``: name, status, dataset, digest, spec, tracking_uri, experiment,
-        parent_run_id, seconds.
+    location : Location
+    facts : Facts
+        What the three files of facts say: name, status, seconds, dataset, digest, counts, spec (with what
+        was changed since), start, versions, tracking_uri, experiment, experiment_id, parent_run_id, refit.
+
+    Raises
+    ------
+    StudyError
+        When the files are damaged, or of another format version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tune import SearchSpec, Study
+    >>> spec = SearchSpec.load(trials=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = Study.create(f"{folder}/first", spec=spec.to_dict())
+    ...     study.name, study.spec.trials, study.trials()
+    ('first', 3, [])
     """
 
-    place: Place
     facts: dict[str, Any]
 
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._holds_lock = False
+        self._load()
+
     @classmethod
-    def create(cls, path: str | Path, **facts: Any) -> Study:
-        """Make a new study directory, or one at an address.
+    def create(cls, path: str | Path, **asked: Any) -> Study:
+        """Make a new study.
+
+        Parameters
+        ----------
+        path : str or Path
+            Directory or address.
+        **asked
+            Facts for ``study.json``, which are never changed.
 
         Raises
         ------
         StudyError
-            When there is one of that name.
+            When there is a study of that name.
         """
-        place = place_of(path)
-        place.require_free()
-        made = {"format": _FORMAT, "format_version": _VERSION, "id": uuid.uuid4().hex, "created": time.time()}
-        every = {**made, **facts, "status": "running"}
+        return cls.create_at(location_of(path), **asked)
+
+    @classmethod
+    def create_at(cls, location: Location, **asked: Any) -> Study:
+        """Make a new study at a location of any class.
+
+        Parameters
+        ----------
+        location : Location
+            Where there is nothing yet.
+        **asked
+            Facts for ``study.json``, which are never changed.
+
+        Raises
+        ------
+        StudyError
+            When there is a study at the location.
+        """
+        location.require_free()
+        made = {"format": FORMAT, "format_version": VERSION, "id": uuid.uuid4().hex, "created": time.time()}
         # Complete or not there: a kill must not leave a folder that is neither a study nor free.
-        with atomic.directory(place.folder) as part:
-            (part / "study.json").write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
-        place.create()
-        return cls(place, every)
+        with atomic.directory(location.folder) as part:
+            (part / "study.json").write_text(json.dumps({**made, **asked}, indent=2) + "\n", encoding="utf-8")
+        location.create()
+        return cls(location)
 
     @classmethod
     def open(cls, name: str | Path) -> Study:
@@ -74,97 +119,141 @@ class Study:
         StudyError
             When there is none, or it is of another format version.
         """
-        found = cls.find(name) or (None if is_address(name) else cls.find(f"{kept_in()}/{name}"))
-        if found is None:
-            root = as_path(kept_in(), StudyError)
-            with store_errors(kept_in(), StudyError, "check WALSLAB_STUDIES"):
-                known = [p.parent.name for p in root.glob("*/study.json")]
-            hint = did_you_mean(Path(name).name, known) or (
-                f": known are {', '.join(sorted(known)[:8])}" if known else ""
-            )
-            raise StudyError(f"there is no study {mask(str(name))!r}{hint}")
-        return found
+        study = cls.find(name) or (None if is_address(name) else cls.find(f"{kept_in()}/{name}"))
+        if study is None:
+            raise StudyError(f"there is no study {mask(str(name))!r}{hint_of(name)}")
+        return study
 
     @classmethod
     def find(cls, path: str | Path) -> Study | None:
         """Open the study of a directory or an address, or return None where there is none."""
-        place = place_of(path)
-        return cls(place, _read(place)) if place.fetch() else None
+        location = location_of(path)
+        return cls(location) if location.fetch() else None
 
-    def update(self, **facts: Any) -> None:
-        """Change facts and write them in one step."""
-        self.facts.update(facts)
-        atomic.write_text(self.path / "study.json", json.dumps(self.facts, indent=2) + "\n")
+    def _load(self) -> None:
+        self._asked, self._state = read_asked(self.location), read_state(self.location)
+        self._join_facts(read_refit(self.location))
+
+    def _join_facts(self, refit: dict[str, Any]) -> None:
+        self.facts = Facts(self.where, {"status": "running", "seconds": 0.0}, self._asked, self._state, refit)
+        if "spec" in self._asked:
+            self.facts["spec"] = {**self._asked["spec"], **self._state.get("changed", {})}
+
+    def update(self, **state: Any) -> None:
+        """Change facts of ``state.json`` in one step, under the lock.
+
+        Raises
+        ------
+        StudyError
+            When another process holds the study, or a fact is not one of the state.
+        """
+        others = sorted(state.keys() - STATE_KEYS)
+        if others:
+            raise StudyError(
+                f"a study's state has {', '.join(sorted(STATE_KEYS))}, but got {', '.join(others)}"
+            )
+        with contextlib.nullcontext() if self._holds_lock else self.locked():
+            self._state = {**self._state, **state}
+            atomic.write_text(self.path / "state.json", json.dumps(self._state, indent=2) + "\n")
+            refit = {"refit": self.facts["refit"]} if "refit" in self.facts else {}
+            self._join_facts(refit)
+
+    def change(self, **keys: Any) -> None:
+        """Change keys of the specification for the next runs.
+
+        Parameters
+        ----------
+        **keys
+            As in a specification: trials, concurrency, resources, max_seconds, max_failures.
+
+        Raises
+        ------
+        StudyError
+            When a key must not change, as trials with another value would not be comparable; or the number
+            of trials would become smaller than it is; or another process runs the study.
+        SpecError
+            When a value is not valid.
+        """
+        with self.locked():
+            after = changed_spec(self.name, self.facts["spec"], keys)
+            more = {"status": "interrupted"} if after.trials > self.spec.trials else {}
+            if after != self.spec:
+                written = after.to_dict()
+                changed = {**self._state.get("changed", {}), **{key: written[key] for key in keys}}
+                self.update(changed=changed, **more)
+
+    def keep_refit(self, facts: dict[str, Any]) -> None:
+        """Write ``refit.json`` in one step: trial, model, test_rmse, members of the last refit.
+
+        Raises
+        ------
+        StudyError
+            When the store does not take it.
+        """
+        atomic.write_text(self.path / "refit.json", json.dumps(facts, indent=2) + "\n")
+        self.location.publish("refit.json")
+        self._join_facts({"refit": facts})
 
     @property
     def path(self) -> Path:
-        """The directory, absolute; of a study at an address, the one that stands for it here."""
-        return self.place.folder
+        """The directory, absolute; of a study at an address, the copy on this machine."""
+        return self.location.folder
 
     @property
     def name(self) -> str:
-        """Name of the study: that of its directory."""
+        """Name of the study, which is that of its directory."""
         return self.path.name
 
     @property
     def where(self) -> str:
         """The directory, or the address."""
-        return self.place.shown
+        return self.location.label
 
     @property
-    def shown(self) -> str:
-        """The shortest text that `open` finds this study by from here."""
-        return self.place.within(kept_in())
+    def reference(self) -> str:
+        """The shortest text by which `open` finds this study from here."""
+        return self.location.reference(kept_in())
 
     @property
     def spec(self) -> SearchSpec:
-        """The resolved specification."""
+        """The resolved specification, with what was changed since."""
         return SearchSpec.from_dict(self.facts["spec"], source=f"{self.where}/study.json", stored=True)
 
     @property
+    def asked_spec(self) -> dict[str, Any]:
+        """The specification as it was asked for when the study was made."""
+        spec: dict[str, Any] = Facts(self.where, self._asked)["spec"]
+        return spec
+
+    @property
     def data(self) -> DatasetFacts:
-        """What it says of its dataset."""
+        """Path, digest and counts of the dataset."""
         facts = self.facts
         return DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
 
-    def extend(self, trials: int) -> None:
-        """Ask for so many trials more, which the next run of the study does."""
-        spec = {**self.facts["spec"], "trials": self.spec.trials + trials}
-        self.update(spec=spec, status="interrupted")
-
     @cached_property
     def journal(self) -> Journal:
-        """What happened in this study, event by event.
-
-        ``proposed`` (trial, number, sampled, source), ``ended`` (a `TrialResult`), ``run`` (trial, run_id: it
-        has a run in MLflow), ``recorded`` (trial: its run has all of it).
-        """
-        return Journal(self.path / "journal.jsonl")
+        """The events of this study, as ``docs/journal.md`` describes them."""
+        return Journal(self.path / "journal.jsonl", f"{self.where}/journal.jsonl")
 
     def trials(self) -> list[TrialResult]:
         """Return the trials that ended, best first, failed ones last, each with its MLflow run."""
-        runs = self.runs()
-        found: dict[str, TrialResult] = {}
-        for event in self.journal.events("ended"):
-            del event["event"]
-            found[event["trial"]] = cast("TrialResult", {**event, "run_id": runs.get(event["trial"])})
-        return best_first(found.values(), self.spec.metric)
+        return best_first(self.journal.ended(), self.spec.metric)
 
     def proposed(self) -> dict[str, dict[str, Any]]:
-        """Return what was proposed, by trial, in the order of the proposals."""
-        found = {event["trial"]: event for event in self.journal.events("proposed")}
-        return dict(sorted(found.items(), key=lambda entry: entry[1]["number"]))
+        """Return the proposals by trial, in their order."""
+        return self.journal.proposed()
 
     def runs(self) -> dict[str, str]:
         """Return the MLflow run of each trial that has one."""
-        return {event["trial"]: event["run_id"] for event in self.journal.events("run")}
+        return self.journal.runs()
 
     def recorded(self) -> set[str]:
-        """Return the trials that MLflow has all of."""
-        return {event["trial"] for event in self.journal.events("recorded")}
+        """Return the trials that MLflow has everything of."""
+        return self.journal.recorded()
 
     def factors_folder(self, trial: str) -> Path:
-        """Return where a trial's factors are kept until MLflow has them."""
+        """Return the folder that keeps a trial's factors until MLflow has them."""
         return self.path / "factors" / trial
 
     def keep_factors(self, trial: str, factors: Factors) -> None:
@@ -179,22 +268,42 @@ class Study:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the study for this process, as it is now.
+        """Hold the study for this process, with the facts as they are now.
 
         Raises
         ------
         StudyError
             When another process holds it.
         """
-        with self.place.held():
-            # What another process wrote since this one looked.
-            self.facts.update(_read(self.place))
-            yield
+        with self.location.lock():
+            self._holds_lock = True
+            try:
+                # Another process may have written since this one looked.
+                self._load()
+                yield
+            finally:
+                self._holds_lock = False
+
+    def remove(self) -> None:
+        """Remove the study that this process made."""
+        self.location.remove(self.facts["id"])
 
     def status(self) -> str:
-        """Return running, finished, interrupted or failed; a killed process leaves it interrupted."""
-        status = str(self.facts["status"])
-        return "interrupted" if status == "running" and not self.place.being_run() else status
+        """Return running, finished, interrupted or failed as it is now, without taking the lock.
+
+        A killed process leaves a study that is interrupted.
+        """
+        status = self._recorded_status()
+        if status != "running" or self._holds_lock or self.location.is_locked():
+            return status
+        # The run may have ended between the two looks; then it wrote how.
+        status = self._recorded_status()
+        return "interrupted" if status == "running" else status
+
+    def _recorded_status(self) -> str:
+        if not self._holds_lock:
+            self._state = read_state(self.location, now=True)
+        return str(self._state.get("status", "running"))
 
     def best(self) -> TrialResult:
         """Return the trial that is best by the metric of the search.
@@ -206,28 +315,6 @@ class Study:
         """
         trials = self.trials()
         if not trials or loss(trials[0], self.spec.metric) == math.inf:
-            reason = next((t["reason"] for t in trials if t["reason"]), "none has finished")
+            reason = next((trial["reason"] for trial in trials if trial["reason"]), "none has finished")
             raise StudyError(f"study {self.name} has no finished trial: {reason}")
         return trials[0]
-
-
-def kept_in() -> str:
-    """Return the folder or address where studies are kept."""
-    return (os.environ.get("WALSLAB_STUDIES") or STUDIES).rstrip("/")
-
-
-def _read(place: Place) -> dict[str, Any]:
-    where = place.shown
-    try:
-        facts = json.loads((place.folder / "study.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StudyError(f"{where}/study.json is not valid JSON: {error}") from error
-    if not isinstance(facts, dict):
-        raise StudyError(f"{where}/study.json must hold a JSON object, but holds {type(facts).__name__}")
-    found = (facts.get("format"), facts.get("format_version"))
-    if found != (_FORMAT, _VERSION):
-        raise StudyError(
-            f"{where} must be of format {_FORMAT} version {_VERSION}, but states {found[0]} {found[1]}: "
-            "start a new study (its trials are in MLflow as they were)"
-        )
-    return facts

@@ -1,4 +1,4 @@
-"""What is known of a trial that ended, and how trials are compared."""
+"""Describe a trial that ended, and compare trials by the metric of their search."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from tune.spec.metric import SearchMetric
 
 
 class System(TypedDict):
-    """Where a trial ran: backend, device and host by name, and the peak memory of its process in bytes.
+    """Where a trial ran.
 
-    `device_peak_bytes` is the most that the process held of its GPU; None on a CPU.
+    Attributes
+    ----------
+    backend, device, host : str
+        Their names.
+    peak_bytes : int
+        The most memory that the process held, in bytes.
+    device_peak_bytes : int or None
+        The most GPU memory that the process held, in bytes; None on a CPU.
     """
 
     backend: str
@@ -34,21 +41,21 @@ class TrialResult(TypedDict):
     run_id : str or None
         Its MLflow run; None while the store has not taken it.
     status : {"FINISHED", "FAILED"}
-        MLflow's word.
+        The status in MLflow's words.
     stopped : {None, "halving", "plateau"}
         What stopped it early.
     valid_rmse, train_rmse : float or None
-        In rating units, of the factors that it ended with.
+        RMSE in rating units, of the factors that the trial ended with.
     ranking : dict of str to float
-        What a search for a ranking measures beside, by ``SearchMetric.keys``.
+        The figures of a search for a ranking, by ``SearchMetric.keys``; empty for a search by RMSE.
     iterations : int
         Iterations behind those factors.
     seconds : float
-        Training time, over all iterations it did.
+        Training time of all iterations.
     history : dict of str to list of float
         ``valid_rmse``, ``train_rmse``, ``seconds`` and the ranking's figures after each iteration.
     sampled : dict
-        What the sampler proposed, by searched hyperparameter, as the sampler sees it.
+        Values of the searched hyperparameters, as the sampler knows them.
     config : dict
         All hyperparameters.
     source : str
@@ -58,9 +65,9 @@ class TrialResult(TypedDict):
     started, ended : float
         Seconds since the epoch.
     attempts : int
-        How often it was begun: more than once where its process died.
+        How often the trial was begun: more than once where its process died.
     system : System or None
-        None where it failed before it told.
+        None where the trial failed before its process said so.
     trace : str or None
         The traceback of a failure.
     """
@@ -88,14 +95,14 @@ class TrialResult(TypedDict):
 
 
 def value(result: TrialResult, metric: SearchMetric) -> float | None:
-    """Return the figure that a trial is compared by; None where it has none."""
+    """Return the figure that the metric compares a trial by, or None where it has none."""
     if result["status"] != "FINISHED":
         return None
     return metric.value({"valid_rmse": result["valid_rmse"], **result["ranking"]})
 
 
 def loss(result: TrialResult, metric: SearchMetric) -> float:
-    """Return what is smaller the better a trial is; infinite for one that failed."""
+    """Return a number that is smaller for a better trial, and infinite for a failed one."""
     return metric.loss(value(result, metric))
 
 
@@ -105,9 +112,10 @@ def best_first(results: Iterable[TrialResult], metric: SearchMetric) -> list[Tri
 
 
 def best_so_far(results: Iterable[TrialResult], metric: SearchMetric) -> list[float | None]:
-    """Return, for the trials in the order they ended, the best figure there was after each."""
-    least, found = math.inf, []
+    """Return the best figure after each trial, for the trials in the order in which they ended."""
+    figures: list[float | None] = []
+    least = math.inf
     for result in sorted(results, key=lambda result: result["ended"]):
         least = min(least, loss(result, metric))
-        found.append(None if least == math.inf else (-least if metric.mode == "max" else least))
-    return found
+        figures.append(None if least == math.inf else (-least if metric.mode == "max" else least))
+    return figures

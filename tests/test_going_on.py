@@ -1,0 +1,99 @@
+"""A study that is there already: asked for once more, with more trials, or with what may change."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from trials import end
+
+from cluster.cli import main
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from tune.study import Study
+
+SPEC = "space: {factors: {low: 2, high: 4}, iterations: 2}\ntrials: 2\n"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A small dataset."""
+    root = tmp_path_factory.mktemp("data")
+    rows = [f"{u},{i},{(u * i) % 5 + 1}" for u in range(30) for i in range(20) if (u + i) % 3]
+    (root / "r.csv").write_text("user,item,rating\n" + "\n".join(rows))
+    rule = SplitRule(valid=0.2, test=0.1)
+    return ingest_ratings(RatingsSource.detect([root / "r.csv"]), root / "dataset", split=rule).where
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with a specification, and a record of its own."""
+    for name in ("MLFLOW_TRACKING_URI", "WALSLAB_STUDIES", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "search.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(main, [*map(str, words), "--in-process", "--json"])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout.splitlines()[-1]) if code == 0 else done.stderr
+
+
+def test_number_of_trials_is_absolute_however_the_study_is_named(folder, dataset):
+    words = ("tune", dataset, "--spec", "search.yaml", "--name", "first")
+    assert run(*words)["trials"] == 2
+    for _ in range(2):
+        assert run("tune", "--name", "first", "--trials", 3)["trials"] == 3
+    assert run(*words, "--trials", 4)["trials"] == 4
+    assert run("tune", "--name", "first", "--spec", "search.yaml", "--trials", 4)["trials"] == 4
+    assert run(*words)["trials"] == 4  # the words that made it
+    assert run("tune", "--name", "first")["trials"] == 4
+
+    refused = run("tune", "--name", "first", "--trials", 3, code=1)
+    assert "has 4 trials already, and 3 are fewer: a study never gives trials back" in refused
+    (folder / "search.yaml").write_text(SPEC.replace("trials: 2", "trials: 9"))
+    assert "study first has 4 trials, but search.yaml asks for 9: give --trials" in run(*words, code=1)
+    (folder / "search.yaml").write_text(SPEC.replace("high: 4", "high: 5"))
+    assert "already, with another space: choose another --name" in run(*words, code=1)
+    assert "with another seed:" in run("tune", "--name", "first", "--seed", 7, code=1)
+    assert "with another concurrency: " in run("tune", "--name", "first", "--concurrency", 7, code=1)
+    assert "resume first`, which can also change that" in run(
+        "tune", "--name", "first", "--concurrency", 7, code=1
+    )
+    assert "there is no study" in run("tune", "--name", "frist", "--trials", 9, code=1)
+    assert "Missing argument 'DIR'" in run("tune", "--trials", 9, code=2)
+
+
+def test_resume_takes_what_may_change_and_keeps_it(folder, dataset):
+    words = ("tune", dataset, "--spec", "search.yaml", "--name", "first")
+    run(*words)
+    run("resume", "first", "--concurrency", 3, "--cpu", 2, "--max-seconds", 90.5, "--max-failures", "none")
+    spec = Study.open("first").spec
+    assert (spec.concurrency, spec.cpu, spec.gpu) == (3, 2, 0)
+    assert (spec.max_seconds, spec.max_failures) == (90.5, None)
+    assert run(*words)["trials"] == 2  # it is the same study as before
+    assert Study.open("first").spec == spec
+    assert "'fast' is neither a number nor 'auto'" in run("resume", "first", "--concurrency", "fast", code=2)
+    assert "concurrency must be" in run("resume", "first", "--concurrency", 0, code=2)
+    assert "No such option" in run("resume", "first", "--seed", 7, code=2)
+
+
+def test_study_with_too_many_failures_and_a_finished_trial_says_what_can_be_done(folder, dataset):
+    run("tune", dataset, "--spec", "search.yaml", "--name", "first")
+    study = Study.open("first")
+    failed = {
+        **study.trials()[0],
+        "trial": "trial-003",
+        "number": 3,
+        "status": "FAILED",
+        "reason": "singular",
+    }
+    end(study, failed)
+    done = CliRunner().invoke(main, ["resume", "first", "--max-failures", "1", "--in-process"])
+    assert done.exit_code == 1
+    assert "No trial succeeded" not in done.stdout
+    assert "as many trials failed as its max_failures allows (1)" in done.stdout
+    assert "walslab resume first --max-failures none" in done.stdout
+    assert "walslab refit first" in done.stdout
