@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune.lifecycle import create_study, run_study
     from tune.refit import refit_best
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
     from tune.study import Study
 
 # Resolved on first use: `walslab --help` must not wait for Ray and MLflow.

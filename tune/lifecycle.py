@@ -22,7 +22,7 @@ from toolkit.files import process_settings
 from tune.executors import ratings_for_ray, trial_ratings
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import CHANGEABLE, DatasetFacts, Study
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``walslab refit``: the best trial's model, or a mean of several, trained on all but the test ratings."""
+"""``walslab refit``: train the best trial, or a mean of several, on all but the test ratings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Average the predictions of up to N trials, if that lowers the validation RMSE.",
 )
-@click.option("--titles", metavar="FILE", help="What people call the items; kept with the model.")
+@click.option("--titles", metavar="FILE", help="File with titles of the items; kept with the model.")
 @click.option("--register", metavar="NAME", help="Make a version of it in MLflow's model registry.")
 @click.option("--alias", help="Give the version this alias, such as champion, if it is better.")
 @click.option(
@@ -71,7 +71,7 @@ def refit(
     from tune.study import Study
 
     if alias and not register:
-        raise click.UsageError("--alias is of a registered model: name it with --register")
+        raise click.UsageError("--alias is for a registered model: name it with --register")
     target = Target(register, alias, promote) if register else None
     found = Study.open(study)
     if out is None:

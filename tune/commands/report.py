@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from toolkit.datasets import RatingsDataset
     from tune.lifecycle import Executor
-    from tune.spec.metric import SearchMetric
+    from tune.spec import SearchMetric
     from tune.study import Study, TrialResult
 
 

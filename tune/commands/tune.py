@@ -89,7 +89,7 @@ def tune(
     from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
     from tune.lifecycle import create_study
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
     from tune.study import Study
 
     changed = {"concurrency": concurrency, "seed": seed, "start": list(start) or None}
@@ -115,7 +115,7 @@ def _go_on(
     """Make sure that a study is the one asked for, give it the trials that it lacks; return its dataset."""
     from toolkit.datasets import RatingsDataset
     from tune.lifecycle import require_same
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
 
     if spec or dataset:
         search = SearchSpec.load(spec, **changed)

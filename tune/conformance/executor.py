@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from toolkit.solver import Factors
 from tune.executors import TrialRatings
 from tune.search import StudyRun
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import Study
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 if TYPE_CHECKING:
     from tune.search import Sampler

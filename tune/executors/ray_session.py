@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolkit.errors import StudyError
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 # How long a cluster may take to answer, in seconds.
 ANSWERS_WITHIN = 20.0

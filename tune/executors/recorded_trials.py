@@ -11,12 +11,11 @@ import numpy as np
 
 from toolkit.arrays import FloatArray
 from toolkit.errors import StudyError
-from tune.spec.space import Choices, Fixed
+from tune.spec import Choices, Fixed
 
 if TYPE_CHECKING:
     from toolkit.config import WALSConfig
-    from tune.spec.search_spec import SearchSpec
-    from tune.spec.space import Domain
+    from tune.spec import Domain, SearchSpec
     from tune.study import TrialResult
 
 

@@ -15,7 +15,7 @@ from tune.search import Segment, StudyRun
 if TYPE_CHECKING:
     from tune.executors.recorded_trials import Recording, Surface
     from tune.search import RunningTrial, Sampler, TrialSettings
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
 
 Deaths: TypeAlias = Callable[[str, int], float | None]
 """Returns after how many seconds the process of a trial's attempt dies; None where it lives."""

@@ -8,7 +8,7 @@ from tune.study import TrialResult, best_first
 
 if TYPE_CHECKING:
     from toolkit.solver import Factors
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
 
 
 class UnsavedStudy:

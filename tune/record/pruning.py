@@ -196,7 +196,7 @@ def _remove(study: Study, client: MlflowClient, removal: Removal) -> None:
 def _study_folders(study: Study, trial: str) -> list[Path]:
     """Return the folders of a trial in the study: its factors, and those that a kill left half-written."""
     folder = study.factors_folder(trial)
-    return [folder, folder.with_name(f".{trial}.partial")]
+    return [folder, folder.with_name(f".{trial}.partial"), study.path / "checkpoints" / trial]
 
 
 def _folders(study: Study, trial: str, runs: Sequence[Run]) -> list[Path]:

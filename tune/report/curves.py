@@ -11,7 +11,7 @@ import numpy as np
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, PAPER, TRIAL
 from tune.report.plots import direction, finite
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import TrialResult, best_first, loss
 
 if TYPE_CHECKING:

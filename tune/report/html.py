@@ -16,8 +16,7 @@ from tune.report.pictures import Picture, pictures
 from tune.report.scales import searched
 from tune.report.summary import Spread, failed, failures, is_number, shown, stops
 from tune.report.trial_rows import table
-from tune.spec.metric import SearchMetric
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchMetric, SearchSpec
 from tune.study import TrialResult, best_first, value
 
 _FACTS = ("dataset", "digest", "tracking_uri", "experiment", "parent_run_id")

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from tune.report.scales import searched
-from tune.spec.metric import SearchMetric
-from tune.spec.space import Domain
+from tune.spec import Domain, SearchMetric
 from tune.study import TrialResult, loss
 
 LEAST_TRIALS = 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tune.report import drawing, plots, space_plots
 from tune.report.curves import curves
 from tune.report.importance import importances
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import TrialResult, best_so_far
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, FAINT, INK, PAPER, TRIAL
 from tune.report.scales import title
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import TrialResult, best_so_far, value
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.files import atomic
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import TrialResult, best_first
 
 

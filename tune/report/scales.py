@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tune.spec.space import Choices, Domain, Fixed, Interval
+from tune.spec import Choices, Domain, Fixed, Interval
 
 _STEPS = (1, 2, 5)
 _CLOSE = 0.09  # ticks nearer than that have labels that touch

@@ -10,8 +10,7 @@ from tune.report import drawing
 from tune.report.drawing import BEST, FAINT, INK, PAPER, STEPS
 from tune.report.plots import NOTHING_FINISHED, direction, dots, finite
 from tune.report.scales import Scale, searched, title
-from tune.spec.metric import SearchMetric
-from tune.spec.space import Domain, Interval
+from tune.spec import Domain, Interval, SearchMetric
 from tune.study import TrialResult, best_first, loss, value
 
 if TYPE_CHECKING:

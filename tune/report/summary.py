@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import TrialResult, loss, value
 
 TOP = 10

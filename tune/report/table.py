@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import TrialResult
 
 _FIRST = ("trial", "number", "run_id", "status", "stopped", "source")

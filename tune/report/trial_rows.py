@@ -8,7 +8,7 @@ from html import escape
 
 from tune.report.scales import searched
 from tune.report.summary import failed, is_number
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import TrialResult
 
 _TOOLS = """<div class="tools">

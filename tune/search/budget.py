@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from tune.search.clock import Clock
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 
 class Budget:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tune.spec.early_stopping import EarlyStopping
+from tune.spec import EarlyStopping
 
 
 def rungs(grace: int, factor: float, max_iterations: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from toolkit.errors import StudyError
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.config import WALSConfig
 from tune.search.checkpoint import Checkpoint, History
 from tune.search.segment import Segment
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import TrialResult
 
 if TYPE_CHECKING:

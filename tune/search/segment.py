@@ -8,7 +8,7 @@ from typing import Literal
 from toolkit.backends import BackendName
 from toolkit.solver import Factors
 from tune.search.checkpoint import Checkpoint, History
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import System
 
 

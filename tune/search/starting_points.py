@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.errors import StudyError, did_you_mean
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import TrialResult, loss
 
 # How many of the best trials are tried again of an earlier study whose figures do not hold here.

@@ -24,7 +24,7 @@ from tune.search.study_store import StudyStore
 from tune.study import TrialResult, loss
 
 if TYPE_CHECKING:
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
 
 # How often a trial is begun whose process dies under it.
 _ATTEMPTS = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from toolkit.solver import Factors
-    from tune.spec.search_spec import SearchSpec
+    from tune.spec import SearchSpec
     from tune.study import TrialResult
 
 

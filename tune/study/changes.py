@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.errors import StudyError
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 # Keys of the specification that may change between two runs of a study.
 CHANGEABLE = ("trials", "concurrency", "resources", "max_seconds", "max_failures")

@@ -41,6 +41,7 @@ EVENTS: dict[str, dict[str, Key]] = {
         "trace": Key("text or null", "traceback of a failure", required=False),
     },
     "recorded": {"trial": _TRIAL},
+    "pruned": {"trial": _TRIAL},
 }
 # What happened, in a sentence for the documentation.
 MEANINGS: dict[str, str] = {
@@ -48,6 +49,7 @@ MEANINGS: dict[str, str] = {
     "run": "A trial got a run in MLflow. A later line replaces an earlier one.",
     "ended": "A trial ended, and its factors are kept. A later line replaces an earlier one.",
     "recorded": "MLflow has everything of the trial.",
+    "pruned": "`walslab prune` removed the run, the artifacts and the factors of the trial. Its lines stay.",
 }
 
 

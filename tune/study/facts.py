@@ -40,6 +40,7 @@ _STATE = {
     "seconds": Key("number", "how long the study has run", required=False),
     "experiment_id": Key("text", "identity of the MLflow experiment", required=False),
     "parent_run_id": Key("text", "identity of the parent run", required=False),
+    "tracking_uri": Key("text", "MLflow store, where it has moved since", required=False),
     "changed": Key("object", "keys of the specification that were changed since", required=False),
 }
 STATE_KEYS = frozenset(_STATE)

@@ -20,7 +20,7 @@ from typing import Any
 from toolkit.errors import StudyError
 from toolkit.files import atomic, is_address, mask
 from toolkit.solver import Factors
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study.changes import changed_spec
 from tune.study.dataset_facts import DatasetFacts
 from tune.study.facts import FORMAT, STATE_KEYS, VERSION, Facts, read_asked, read_refit, read_state

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, NotRequired, TypedDict
 
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 
 
 class System(TypedDict):
