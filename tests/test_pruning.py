@@ -165,7 +165,7 @@ def test_members_of_a_refit_stay(study):
 def test_study_that_runs_is_refused(study):
     with study.locked():
         other = Study.open(study.path)
-        with pytest.raises(StudyError, match="is being run by another process"):
+        with pytest.raises(StudyError, match="is being run by process"):
             prune(other, PruneRule(keep=1))
     assert len(runs_of(study)) == 5
 
