@@ -335,7 +335,7 @@ def test_study_is_run_by_one_process_at_a_time(workshop):
     with Study.open("first").locked():
         result = CliRunner().invoke(main, ["resume", "first"])
     assert result.exit_code == 1
-    assert "another process" in result.stderr
+    assert f"is being run by process {os.getpid()}" in result.stderr
 
 
 def test_study_without_a_successful_trial_fails(workshop, tmp_path):

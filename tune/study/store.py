@@ -92,10 +92,12 @@ class ObjectStore:
 
     def names(self, folder: str = "") -> list[str]:
         """Return the names of the objects below a folder, in order."""
+        top = self._path(folder) if folder else self._root
         with self._errors():
             self._fs.invalidate_cache()
-            below = self._fs.find(self._path(folder) if folder else self._root)
-        return sorted(path[len(self._root) + 1 :] for path in below)
+            below = self._fs.find(top)
+        # s3fs may name the folder itself, where its first object comes while it looks.
+        return sorted(path[len(self._root) + 1 :] for path in below if path.startswith(f"{top}/"))
 
     def remove(self, name: str = "") -> None:
         """Remove an object or a folder of objects; everything when no name is given."""
