@@ -27,7 +27,7 @@ from campaign_round import (
     proposals,
 )
 
-from tune.study.study import Study
+from tune.study import Study
 
 # A cluster of nodes that are processes of this machine, until its standard input is closed.
 CLUSTER = """

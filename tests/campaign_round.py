@@ -24,7 +24,7 @@ from toolkit.backends import Backend
 from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import rmse
 from toolkit.solver import Factors
-from tune.study.study import Study
+from tune.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS, ITERATIONS, GRACE, STARTUP = 10, 20, 5, 3

@@ -13,8 +13,8 @@ from toolkit.solver import Factors
 from tune.record.parent import start_parent
 from tune.record.runs import children, client_of
 from tune.record.tracking import Tracking
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
 CONFIG = WALSConfig(factors=2)

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from tune.executors import TrialWorker, run_in_process, trial_worker
 from tune.search import StudyRun
 from tune.search.checkpoint import Checkpoints
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 # Trials that stop themselves, are halved, and have momentum and a pattern.
 KEYS = {

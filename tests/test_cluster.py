@@ -19,7 +19,7 @@ from cluster_site import ADMIN, BIN, MlflowServer, Postgres, RayCluster, clean_e
 from conftest import REPO_ROOT
 from mlflow import MlflowClient
 
-from tune.study.study import Study
+from tune.study import Study
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SECRET = "s3cret-key-of-the-store"

@@ -15,7 +15,7 @@ from command_lines import parameters
 from cluster.cli import main
 from toolkit.config import WALSConfig
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from manifest_checks import ALL, MANIFESTS, PAGES, RAY_UP, ROOT, YAML, changed, 
 import cluster.cli
 import toolkit.commands
 import tune.commands
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 # Commands
 

@@ -7,9 +7,9 @@ import math
 import pytest
 from trials import end, result
 
+from tune.spec import SearchSpec
 from tune.spec.metric import SearchMetric
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.study import Study
 
 
 @pytest.mark.parametrize("text", ["rmse", "recall@1", "ndcg@10", "recall@500"])

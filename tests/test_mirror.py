@@ -27,7 +27,7 @@ from toolkit.predictor import Side
 from toolkit.solver import Factors
 from tune.lifecycle import create_study, require_same
 from tune.record.runs import children, client_of
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study import Study, mirror, store_lock
 from tune.study.store import ObjectStore
 from tune.study.store_lock import StoreLock

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tune.search import StudyRun
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from toolkit.errors import StudyError
 from tune.search import Proposer
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 SPACE = {
     "factors": {"low": 8, "high": 64, "scale": "log"},

@@ -17,7 +17,7 @@ from tune.record.parent import finish_parent
 from tune.record.pruning import PruneRule, plan_pruning, prune, pruned_trials
 from tune.record.recorder import MlflowRecord
 from tune.record.runs import children, client_of
-from tune.study.study import Study
+from tune.study import Study
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from ray.core.generated import autoscaler_pb2
 from toolkit.errors import StudyError
 from tune.executors import ray_session
 from tune.executors.ray_session import concurrency, connected, may_grow_to, room
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 
 def spec(**keys):

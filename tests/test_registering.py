@@ -24,7 +24,7 @@ from tune import SearchSpec, create_study, refit_best, run_study
 from tune.refit.comparison import Comparison, compare
 from tune.refit.registry import Registry
 from tune.refit.target import Target
-from tune.study.study import Study
+from tune.study import Study
 
 
 def invoke(*arguments, code=0):

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from tune.search import Segment, StudyRun
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 SPACE = {"factors": {"low": 2, "high": 8}, "iterations": 9, "regularization": {"low": 0.01, "high": 1.0}}
 

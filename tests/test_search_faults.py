@@ -23,8 +23,8 @@ from tune.lifecycle import create_study, run_study
 from tune.record.recorder import MlflowRecord
 from tune.record.tracking import Tracking
 from tune.search import Segment, StudyRun
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 TRIALS = 3
 SPEC = SearchSpec.from_dict(

@@ -21,8 +21,8 @@ from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.models import WALS, Ensemble, Model
 from tune.refit.job import refit_best
 from tune.refit.selection import greedy
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 # Choosing
 

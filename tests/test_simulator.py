@@ -22,8 +22,8 @@ from tune.executors import (
     simulator,
 )
 from tune.search import StudyRun
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 SPACE = {
     "factors": {"low": 2, "high": 16, "scale": "log"},

@@ -18,7 +18,7 @@ from command_lines import parameters
 
 from cluster.cli import main
 from toolkit.config import WALSConfig
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(

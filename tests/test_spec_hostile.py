@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from toolkit.config import WALSConfig
 from toolkit.errors import SpecError
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 KEYS = [*SearchSpec.load().to_dict(), *WALSConfig.valid()]
 KEYS += ["low", "high", "scale", "choices", "cpu", "gpu", "grace_iterations", "reduction_factor", "patience"]

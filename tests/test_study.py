@@ -14,8 +14,8 @@ from trials import end, result
 
 from toolkit.errors import SpecError, StudyError
 from tune.record.runs import client_of
-from tune.spec.search_spec import SearchSpec
-from tune.study.study import Study
+from tune.spec import SearchSpec
+from tune.study import Study
 
 SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
 
@@ -405,7 +405,7 @@ def test_event_outside_the_contract_is_not_written(study):
 
 ADDING = """
 import itertools, sys
-from tune.study.study import Study
+from tune.study import Study
 sys.path.insert(0, sys.argv[1])
 from trials import end, result
 study = Study.open("first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,10 +22,12 @@ from cluster.cli import main
 from toolkit.backends import Backend
 from toolkit.datasets import RatingsDataset
 from toolkit.evaluation import rmse
+from toolkit.files import process_settings
 from toolkit.models import WALS
 from toolkit.solver import Factors
+from tune.executors import connected
 from tune.record import recorder as record
-from tune.study.study import Study
+from tune.study import Study
 
 pytestmark = pytest.mark.integration
 
@@ -60,11 +63,9 @@ def made_up_ratings_csv(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory, made_up_ratings_csv):
-    """A folder with a dataset, a finished study and its refitted model, made by the commands."""
+    """A folder with a dataset, a finished study and its refitted model, made by the commands on one Ray."""
     folder = tmp_path_factory.mktemp("workshop")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with process_settings(), contextlib.chdir(folder), connected():
         invoke("ingest", made_up_ratings_csv, "--out", "dataset")
         (folder / "search.yaml").write_text(SPEC)
         told = {
@@ -73,8 +74,6 @@ def workshop(tmp_path_factory, made_up_ratings_csv):
             "refit": invoke("refit", "first"),
         }
         yield folder, told
-    finally:
-        os.chdir(before)
 
 
 def client_of(folder):
@@ -248,7 +247,7 @@ def test_resume_of_a_finished_study_starts_no_ray(workshop, monkeypatch):
     def started(*_, **__):
         raise AssertionError("there is nothing to run")
 
-    monkeypatch.setattr("ray.init", started)
+    monkeypatch.setattr("tune.executors.connected", started)
     assert invoke("resume", "first")["trials"] == 4
 
 

@@ -11,7 +11,7 @@ import pytest
 from toolkit.config import PRESETS
 from toolkit.errors import StudyError
 from tune.search import resolve
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.study.trial import best_first
 
 SPACE = {

@@ -15,7 +15,7 @@ import pytest
 
 from toolkit.datasets import RatingsDataset
 from toolkit.models import Model
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tune.spec.search_spec import SearchSpec
+from tune.spec import SearchSpec
 from tune.spec.space import Choices, Fixed
 
 
