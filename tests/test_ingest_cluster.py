@@ -39,7 +39,6 @@ def one_worker(folder, repo_root, *for_scheduler):
 def impatient(monkeypatch):
     monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
     monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
-    monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
 
 
 @pytest.fixture
@@ -91,7 +90,11 @@ def test_an_ingest_whose_scheduler_is_killed_ends_and_says_so(cluster, ratings, 
     assert names(tmp_path) == ["r.csv"]
 
 
-def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(cluster, ratings, tmp_path, impatient):
+def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(
+    cluster, ratings, tmp_path, impatient, monkeypatch
+):
+    monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
+
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
             cluster.scheduler.send_signal(signal.SIGSTOP)

@@ -83,7 +83,7 @@ def lonely(tmp_path_factory, repo_root):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2), ("_ANSWER", "3s")):
+    for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2)):
         monkeypatch.setattr(dask_cluster, name, seconds)
 
 
