@@ -96,7 +96,7 @@ def require_same(study: Study, data: RatingsDataset, spec: SearchSpec) -> None:
     Raises
     ------
     StudyError
-        When its dataset or its specification is another. More trials, from an extension, are no difference.
+        When its dataset or its specification is another.
     """
     first, now, asked = study.asked_spec, study.facts["spec"], json.loads(json.dumps(spec.to_dict()))
     other = sorted(
