@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import keep_bytecode  # noqa: F401  before what it shall keep is imported
+
+# isort: split
 import gzip
 import importlib.util
 import os
