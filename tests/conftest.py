@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import keep_bytecode  # noqa: F401  before what it shall keep is imported
+import surroundings  # noqa: F401  before what it is about is imported
 
 # isort: split
 import gzip
