@@ -8,9 +8,12 @@ from pathlib import Path
 
 # Threads of OpenBLAS wait by spinning. Where others keep a core busy, a solve of two seconds takes a hundred.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# An MLflow server starts eight processes for the jobs of its language-model pages: a minute of a processor.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
-# Where PYTHONDONTWRITEBYTECODE is set and packages were installed without bytecode, each of a hundred processes
-# would compile MLflow, pandas and Ray anew: four seconds instead of one and a half. Pytest's own folder keeps it.
+# Where PYTHONDONTWRITEBYTECODE is set and packages were installed without bytecode, each of a hundred
+# processes would compile MLflow, pandas and Ray anew: four seconds instead of one and a half. Pytest's own
+# folder keeps it.
 if sys.dont_write_bytecode:
     folder = Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode"
     sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
