@@ -15,7 +15,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(true, seconds=60, every=0.05):
+def wait_for(true, seconds=300, every=0.05):
     """Return what `true` returns, as soon as that is something."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

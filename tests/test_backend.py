@@ -180,7 +180,7 @@ def test_each_batch_is_worked_on_once(threads, n):
 
 def test_two_threads_work_side_by_side():
     # Each waits for the other: one after the other, the barrier would break.
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=60)
     Backend(2).each(lambda _: barrier.wait(), [0, 1])
 
 
@@ -223,7 +223,7 @@ def test_callers_of_one_blas_thread_may_come_and_go_in_any_order():
     started, inside = threading.Barrier(6), []
 
     def work(delay):
-        started.wait(timeout=30)
+        started.wait(timeout=60)
         with Backend(threads=1).one_blas_thread():
             time.sleep(delay)
             inside.extend(blas_threads())

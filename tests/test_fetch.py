@@ -273,7 +273,7 @@ def test_no_source_names_each_and_the_way_by_hand(tiny, tmp_path, monkeypatch):
     begun = time.monotonic()
     with pytest.raises(FetchError) as caught:
         fetch("tiny", tmp_path)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     text = str(caught.value)
     assert f"grouplens: {url}: Connection refused" in text
     assert "pypi: pip download nothing-of-this-name==1 failed: no net" in text

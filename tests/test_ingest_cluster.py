@@ -67,14 +67,12 @@ def test_an_ingest_whose_last_worker_is_killed_ends_and_names_the_scheduler(
         if (stage, done) == ("reading", 2):
             cluster.worker.kill()
 
-    began = time.monotonic()
     text = (
         rf"^the Dask scheduler {cluster.address} has had no workers for 1 s, and \d+ tasks are left: see "
         rf"that it runs, start workers with `dask worker {cluster.address}`, and ingest again$"
     )
     with pytest.raises(BackendError, match=text):
         ingest(ratings, tmp_path / "out", cluster.address, progress)
-    assert time.monotonic() - began < 30
     assert names(tmp_path) == ["r.csv"]
 
 
@@ -83,10 +81,8 @@ def test_an_ingest_whose_scheduler_is_killed_ends_and_says_so(cluster, ratings, 
         if (stage, done) == ("sorting", 2):
             cluster.scheduler.kill()
 
-    began = time.monotonic()
     with pytest.raises(BackendError, match=r"^the Dask cluster is gone: .*; ingest again when it is back$"):
         ingest(ratings, tmp_path / "out", cluster.address, progress)
-    assert time.monotonic() - began < 30
     assert names(tmp_path) == ["r.csv"]
 
 
@@ -99,11 +95,9 @@ def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(
         if (stage, done) == ("reading", 2):
             cluster.scheduler.send_signal(signal.SIGSTOP)
 
-    began = time.monotonic()
     text = rf"^the Dask scheduler {cluster.address} has not answered for 1 s, and \d+ tasks are left: "
     with pytest.raises(BackendError, match=text):
         ingest(ratings, tmp_path / "out", cluster.address, progress)
-    assert time.monotonic() - began < 60
     assert names(tmp_path) == ["r.csv"]
 
 

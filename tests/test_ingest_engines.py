@@ -65,8 +65,8 @@ def cluster(tmp_path_factory, repo_root):
     with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **QUICK) as processes:
         processes.start("worker", "--nworkers", "2", "--nthreads", "1")
         processes.start_scheduler()
-        with Client(processes.address, set_as_default=False, timeout="60s") as client:
-            client.wait_for_workers(2, timeout=60)
+        with Client(processes.address, set_as_default=False, timeout="300s") as client:
+            client.wait_for_workers(2, timeout=300)
             processes.client = client
             yield processes
 
@@ -335,8 +335,7 @@ def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
 @pytest.mark.integration
 def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, monkeypatch):
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
-    monkeypatch.setattr(dask_connection, "_TIMEOUT", "3s")
+    monkeypatch.setattr(dask_connection, "_TIMEOUT", "60s")
     ingest = ["ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler"]
     with DaskProcesses(tmp_path_factory.mktemp("frail"), repo_root, **settings) as processes:
         processes.start_scheduler()
@@ -355,12 +354,12 @@ def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, 
             ):
                 workers.map(os._exit, [1], lambda: None)
             wait_for(lambda: n_workers(workers.client) == 1)
-            began = time.monotonic()
+            monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
             with pytest.raises(
                 BackendError, match=r"the Dask cluster is gone: .*; ingest again when it is back"
             ):
                 workers.map(time.sleep, [0.01] * 1000, processes.scheduler.kill)
-            assert time.monotonic() - began < 20
+        monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
         done = walslab(*ingest, address)
         assert (done.exit_code, names(tmp_path)) == (1, [])
         assert f"error: the Dask scheduler {address} does not answer: " in done.stderr
@@ -383,7 +382,11 @@ def test_a_scheduler_that_does_not_answer(tmp_path, ratings, scheduler, monkeypa
 
 
 def test_an_address_that_is_none_ends_it_at_once(ratings, tmp_path, repo_root):
-    command = [sys.executable, "-m", "toolkit", "ingest", str(ratings), "--out", str(tmp_path / "out")]
+    program = (
+        "from toolkit.commands import main; from toolkit.engines import dask_connection; "
+        "dask_connection._TIMEOUT = '100s'; main()"
+    )
+    command = [sys.executable, "-c", program, "ingest", str(ratings), "--out", str(tmp_path / "out")]
     began = time.monotonic()
     done = subprocess.run(
         [*command, "--dask-scheduler", "spam://head:8786"],
@@ -393,7 +396,7 @@ def test_an_address_that_is_none_ends_it_at_once(ratings, tmp_path, repo_root):
         cwd=repo_root,
     )
     # Dask would wait twice as long as for an answer, and say what went wrong with that.
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "unknown address scheme 'spam'" in done.stderr

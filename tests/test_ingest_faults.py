@@ -362,10 +362,9 @@ def test_ctrl_c_ends_it_soon_and_leaves_nothing(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         until_task(process, stage)
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        printed, told = process.communicate(timeout=30)
-    assert time.monotonic() - began < 5
+        printed, told = process.communicate(timeout=300)
+    assert len(printed.splitlines()) < 8  # of some eighty tasks
     assert process.returncode == 1
     assert told.strip() == "Aborted!"
     assert "dataset in" not in printed
@@ -383,7 +382,7 @@ def test_a_terminated_one_leaves_no_dataset_and_the_next_one_cleans_up(ratings, 
     ) as process:
         until_task(process, "merge-")
         process.terminate()
-        told = process.communicate(timeout=30)[1]
+        told = process.communicate(timeout=300)[1]
     assert process.returncode != 0
     assert "Traceback" not in told
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import numpy as np
@@ -225,7 +224,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from toolkit.commands import main
 from toolkit.recommending import job, ranker
 
-job._USERS = 7
+job._USERS = 1
 best = ranker.Ranker.best
 
 def slow(self, rows):
@@ -251,10 +250,9 @@ def test_ended_half_way_it_leaves_no_file_and_the_next_one_cleans_up(saved, repo
     ) as process:
         for _ in range(3):
             assert process.stdout.readline() == "part\n"
-        began = time.monotonic()
         process.send_signal(blow)
-        told = process.communicate(timeout=30)[1]
-    assert time.monotonic() - began < 10
+        printed, told = process.communicate(timeout=300)
+    assert printed.count("part") < 20  # of forty
     assert "Traceback" not in told
     assert not (tmp_path / "out.parquet").exists()
     if blow == signal.SIGINT:
