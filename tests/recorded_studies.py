@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -21,8 +22,9 @@ CONFIG = WALSConfig(factors=2)
 FACTS = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
 
 
-def make_store(folder):
-    """Return a SQLite store; making one takes seconds."""
+def make_store(folder, empty_store):
+    """Return a SQLite store, a copy of an empty one."""
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     made = Tracking(f"sqlite:///{folder}/mlflow.db", "first")
     made.client().create_experiment("first", artifact_location=f"file://{folder}/artifacts")
     return made

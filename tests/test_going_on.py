@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -26,8 +27,9 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, empty_store, monkeypatch):
     """A current folder with a specification, and a record of its own."""
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "WALSLAB_STUDIES", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

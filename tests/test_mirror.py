@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -435,7 +436,10 @@ def test_search_goes_on_where_a_killed_process_left_it(folder, dataset, repo_roo
     assert sorted(run.data.tags["walslab.trial"] for run in children(client, found)) == sorted(after)
 
 
-def test_asked_for_once_more_a_study_goes_on_and_runs_nothing_twice(address, data_address):
+def test_asked_for_once_more_a_study_goes_on_and_runs_nothing_twice(
+    folder, empty_store, address, data_address
+):
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     words = ["tune", data_address, "--name", "first", "--studies", address.rpartition("/")[0]]
     words += ["--trials", "3", "--in-process"]
     first = CliRunner().invoke(main, words)
@@ -460,7 +464,8 @@ def test_asked_for_once_more_a_study_goes_on_and_runs_nothing_twice(address, dat
     assert "finished, 4/4 trials" in listed.stdout
 
 
-def test_another_dataset_is_not_the_same_study(address, dataset):
+def test_another_dataset_is_not_the_same_study(folder, empty_store, address, dataset):
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     study = create_study(address, dataset, SPEC)
     study.facts["digest"] = "0" * 32
     with pytest.raises(StudyError, match="with another dataset"):

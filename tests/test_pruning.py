@@ -21,8 +21,8 @@ from tune.study import Study
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return make_store(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory, empty_store):
+    return make_store(tmp_path_factory.mktemp("store"), empty_store)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -229,7 +230,8 @@ def test_what_was_written_is_told(saved, folder):
         (("--all-users", "--out", "r.csv", "--dask-scheduler", "tcp://127.0.0.1:1"), "does not answer"),
     ],
 )
-def test_what_does_not_go_together_is_refused(saved, folder, arguments, text):
+def test_what_does_not_go_together_is_refused(saved, folder, arguments, text, monkeypatch):
+    monkeypatch.setattr("toolkit.engines.dask_connection._TIMEOUT", "0.5s")
     (folder / "there.csv").write_text("mine")
     (folder / "bad.txt").write_text("105\n7\n")
     code = 1 if "--dask-scheduler" in arguments else 2
@@ -326,13 +328,13 @@ def test_what_cannot_be_explained_is_refused(saved, name, arguments, text):
 
 
 @pytest.fixture(scope="module")
-def registry(saved, tmp_path_factory):
+def registry(saved, tmp_path_factory, empty_store):
     """A store with the model as version 1 of films, which is the champion."""
     from mlflow import MlflowClient
 
     root = tmp_path_factory.mktemp("registry")
     write_mlflow_model(saved, root / "packed", example=False)
-    uri = f"sqlite:///{root}/mlflow.db"
+    uri = f"sqlite:///{shutil.copyfile(empty_store, root / 'mlflow.db')}"
     client = MlflowClient(tracking_uri=uri)
     client.create_registered_model("films")
     client.create_model_version("films", (root / "packed").as_uri())

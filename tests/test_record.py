@@ -22,8 +22,8 @@ from tune.search import RunningTrial
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return make_store(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory, empty_store):
+    return make_store(tmp_path_factory.mktemp("store"), empty_store)
 
 
 @pytest.fixture
@@ -207,9 +207,9 @@ def test_deleted_parent_run_is_refused_with_the_way_back(study, store):
     assert MlflowRecord(study).close() == 0
 
 
-def test_store_that_moved_is_found_by_the_environment(tmp_path, monkeypatch):
+def test_store_that_moved_is_found_by_the_environment(tmp_path, empty_store, monkeypatch):
     (tmp_path / "before").mkdir()
-    store = make_store(tmp_path / "before")
+    store = make_store(tmp_path / "before", empty_store)
     study = make_study(store, tmp_path)
     (tmp_path / "before").rename(tmp_path / "after")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

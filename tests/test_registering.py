@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import warnings
 from dataclasses import replace
@@ -34,9 +35,10 @@ def invoke(*arguments, code=0):
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
+def workshop(tmp_path_factory, empty_store):
     """A folder with a dataset, a study of it, and a file of titles."""
     folder = tmp_path_factory.mktemp("registry")
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -143,14 +143,6 @@ def data(tmp_path_factory):
     return ingest_ratings(RatingsSource.detect([folder / "ratings.csv"]), folder / "dataset").path
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A SQLite store; making one takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def begun(data, empty_store, tmp_path, monkeypatch):
     """A study that has its parent run, and no more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,13 +28,13 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, empty_store):
     """The address of an MLflow server of our own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    store = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    store = ["--backend-store-uri", f"sqlite:///{shutil.copyfile(empty_store, tmp_path / 'server.db')}"]
     place = [
         "--artifacts-destination",
         str(tmp_path / "artifacts"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,9 +63,10 @@ def made_up_ratings_csv(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory, made_up_ratings_csv):
+def workshop(tmp_path_factory, empty_store, made_up_ratings_csv):
     """A folder with a dataset, a finished study and its refitted model, made by the commands on one Ray."""
     folder = tmp_path_factory.mktemp("workshop")
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     with process_settings(), contextlib.chdir(folder), connected():
         invoke("ingest", made_up_ratings_csv, "--out", "dataset")
         (folder / "search.yaml").write_text(SPEC)
