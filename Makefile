@@ -15,7 +15,7 @@ demo: env-run  ## tune MovieLens 100K on this machine, and show the trials
 test: lint types unit  ## style, types, and every test but the slow ones
 
 test-all: env-all lint types  ## also the slow tests, coverage, the wheel on every Python found here, the oldest dependencies
-	@$(IN_VENV) pytest --cov --cov-report=term
+	@$(IN_VENV) pytest --cov --cov-report=term --hypothesis-profile=many
 	@$(IN_VENV) tox run -q -e py311,py312,py313,lowest
 
 lint: env-dev  ## ruff: style and format

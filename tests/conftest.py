@@ -22,8 +22,10 @@ from toolkit.config import GPU_BACKENDS
 INSTALLED = ("numpy", "numba", *(GPU_BACKENDS if importlib.util.find_spec("cupy") else ()))
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
-# A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk.
-settings.register_profile("walslab", deadline=None, print_blob=True)
+# A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk. `make test-all`
+# asks for the profile with many examples; tests whose examples are costly take a share of the number.
+settings.register_profile("walslab", deadline=None, print_blob=True, max_examples=40)
+settings.register_profile("many", settings.get_profile("walslab"), max_examples=200)
 settings.load_profile("walslab")
 
 
@@ -180,6 +182,12 @@ def empty_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Studies end without their report: its pictures take a second of a processor."""
+    monkeypatch.setattr("tune.report.write_report", lambda *_, **__: [])
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ CHANGES = [
 def test_need_is_a_lower_bound_of_what_a_training_takes(pool, shape, changes, patience):
     backend = CupyBackend()
     data = TrainingData(SHAPES[shape], backend=backend)
-    config = WALSConfig(**{"factors": 40, "iterations": 4} | changes)
+    config = WALSConfig(**{"factors": 40, "iterations": 3} | changes)
     before = pool.used_bytes()
     pool.peak = 0
     # Enough for rows to be solved many at once, and little beside what is counted.

@@ -27,7 +27,7 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path, empty_store, monkeypatch):
+def folder(tmp_path, empty_store, monkeypatch, undrawn):
     """A current folder with a specification, and a record of its own."""
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "WALSLAB_STUDIES", "RAY_ADDRESS"):

@@ -66,7 +66,7 @@ words = st.one_of(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_it_agrees_with_the_oracle(data):
     draw = data.draw

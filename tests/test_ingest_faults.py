@@ -26,7 +26,7 @@ from toolkit.ingest import RatingsSource, SplitRule, checkpoints, ingest_ratings
 
 # Some eighty tasks.
 SMALL = {"block_bytes": 2000, "shard_ratings": 400}
-KILLS = 10
+KILLS = 5
 STAGES = ("reading", "numbering", "sorting", "writing by user", "writing by item")
 
 # Forks an ingest for each line it is told, so that the imports, which take longest, are done once.

@@ -266,7 +266,10 @@ def check_split(form, data, found):
 
 
 @pytest.mark.parametrize("kind", ["random", "per-user", "temporal", "per-user-last", "column", "file"])
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=settings.default.max_examples // 8,  # of each kind
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(data=st.data())
 def test_dirty_files_agree_with_the_oracle(kind, data):
     draw = data.draw
@@ -330,7 +333,7 @@ def test_dirty_files_agree_with_the_oracle(kind, data):
         assert ingest().digest == made.digest
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data())
 def test_the_first_repeat_is_named_with_the_rating_before_it(data):
     draw = data.draw
@@ -378,7 +381,7 @@ ATOMS += ["2015-03-31T01:02:03Z", "2015-03-31 23:59:59.1234567", str(2**63), str
 TIMES = {"integer": "5", "number": "5.5", "time": "2015-03-31 23:59:59", "zoned time": "2015-03-31T23:59Z"}
 
 
-@settings(max_examples=300)
+@settings(max_examples=settings.default.max_examples * 2)
 @given(data=st.data())
 def test_what_the_checker_lets_pass_the_reader_takes_and_nothing_else(data):
     draw = data.draw

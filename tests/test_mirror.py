@@ -437,7 +437,7 @@ def test_search_goes_on_where_a_killed_process_left_it(folder, dataset, repo_roo
 
 
 def test_asked_for_once_more_a_study_goes_on_and_runs_nothing_twice(
-    folder, empty_store, address, data_address
+    folder, empty_store, undrawn, address, data_address
 ):
     shutil.copyfile(empty_store, folder / "mlflow.db")
     words = ["tune", data_address, "--name", "first", "--studies", address.rpartition("/")[0]]

@@ -9,7 +9,6 @@ import numpy as np
 import oracle
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from toolkit.config import WALSConfig
@@ -61,7 +60,6 @@ def random_state(trainer, seed=0):
 
 
 @given(config=CONFIGS, matrix=MATRICES)
-@hypothesis_settings(max_examples=60)
 def test_objective_equals_the_sum_over_all_pairs(backend, made_up_ratings, config, matrix):
     ratings = made_up_ratings(**matrix)
     trainer = Trainer(TrainingData(ratings, backend=backend, dtype="float64"), config)
@@ -84,7 +82,6 @@ def test_objective_of_float32_factors(backend, made_up_ratings):
 
 
 @given(config=CONFIGS, matrix=MATRICES)
-@hypothesis_settings(max_examples=60)
 def test_objective_never_rises_over_half_steps(backend, made_up_ratings, config, matrix):
     data = TrainingData(made_up_ratings(**matrix), backend=backend, dtype="float64")
     trainer = Trainer(data, config, seed=matrix["seed"])
@@ -97,7 +94,6 @@ def test_objective_never_rises_over_half_steps(backend, made_up_ratings, config,
 
 
 @given(config=CONFIGS, matrix=MATRICES)
-@hypothesis_settings(max_examples=40)
 def test_gradient_is_zero_after_every_half_step(backend, made_up_ratings, config, matrix):
     ratings = made_up_ratings(**matrix)
     problem = oracle.Problem.from_sparse(ratings)

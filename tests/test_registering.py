@@ -230,11 +230,12 @@ def state_of_process():
 
 @pytest.mark.integration
 @pytest.mark.parametrize("address", [None, "sqlite:///of-the-notebook.db"])
-def test_process_is_afterwards_what_it_was(here, monkeypatch, tmp_path, address):
+def test_process_is_afterwards_what_it_was(here, empty_store, monkeypatch, tmp_path, address):
     import optuna
 
     optuna.logging.get_verbosity()  # the first call sets the level of Optuna's logger
     monkeypatch.chdir(tmp_path)
+    shutil.copyfile(empty_store, "mlflow.db")
     mlflow.set_tracking_uri(address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
     data = RatingsDataset.open(here / "data")

@@ -144,7 +144,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def begun(data, empty_store, tmp_path, monkeypatch):
+def begun(data, empty_store, tmp_path, monkeypatch, undrawn):
     """A study that has its parent run, and no more."""
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):

@@ -7,7 +7,6 @@ import oracle
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from toolkit.backends import Backend
@@ -232,7 +231,6 @@ COUNTS = st.lists(st.one_of(st.integers(0, 6), st.integers(0, 200)), min_size=1,
 
 
 @given(counts=COUNTS, entries=st.integers(1, 400), rows=st.integers(1, 20))
-@hypothesis_settings(max_examples=150)
 def test_batches_hold_every_row_once_within_their_limits(backend, counts, entries, rows):
     matrix = sp.csr_matrix(
         (np.ones(sum(counts)), _ranges(counts), np.cumsum([0, *counts])), shape=(len(counts), 200)
@@ -373,7 +371,6 @@ WEIGHTS = st.one_of(st.just(0.0), st.floats(-30, 6).map(lambda e: min(10.0**e, 1
     bias=st.sampled_from(["none", "mean", "full"]),
     dtype=st.sampled_from(["float32", "float64"]),
 )
-@hypothesis_settings(max_examples=150)
 def test_huge_and_tiny_weights_give_finite_factors_or_an_error(backend, made_up_ratings, dtype, **values):
     data = TrainingData(made_up_ratings(), backend=backend, dtype=dtype)
     trainer = Trainer(data, WALSConfig(factors=4, **values))

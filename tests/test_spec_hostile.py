@@ -58,7 +58,7 @@ NEARLY = st.fixed_dictionaries(
         ),
     },
 )
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=settings.default.max_examples * 2, suppress_health_check=[HealthCheck.too_slow])
 
 
 def load(tmp_path, text):

@@ -30,7 +30,8 @@ from tune.executors import connected
 from tune.record import recorder as record
 from tune.study import Study
 
-pytestmark = pytest.mark.integration
+# The study of the workshop has its report; those of the tests need none.
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("undrawn")]
 
 SPEC = """
 space:
