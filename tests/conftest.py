@@ -5,6 +5,7 @@ from __future__ import annotations
 import surroundings  # noqa: F401  before what it is about is imported
 
 # isort: split
+import gc
 import gzip
 import importlib.util
 import os
@@ -82,6 +83,12 @@ def pytest_collection_modifyitems(items):
     """In the processes of ``pytest -n``, begin with what takes longest."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: not starts_ray(item.path))
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector the million objects of all that is imported by now."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 
 import pytest
 from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
@@ -76,6 +75,7 @@ def test_an_ingest_whose_last_worker_is_killed_ends_and_names_the_scheduler(
     assert names(tmp_path) == ["r.csv"]
 
 
+@pytest.mark.slow
 def test_an_ingest_whose_scheduler_is_killed_ends_and_says_so(cluster, ratings, tmp_path, impatient):
     def progress(stage, done, total):
         if (stage, done) == ("sorting", 2):
@@ -115,11 +115,7 @@ def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_p
     assert names(tmp_path) == ["out", "r.csv"]
 
 
-def test_a_long_task_is_no_lack_of_workers(cluster, impatient):
-    with chosen_engine(cluster.address) as workers:
-        assert workers.map(time.sleep, [3.0, 0.1], lambda: None) == [None, None]
-
-
+@pytest.mark.slow
 def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, impatient, monkeypatch):
     real = dask_cluster.Cluster.map
 

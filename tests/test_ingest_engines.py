@@ -333,6 +333,14 @@ def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
 
 
 @pytest.mark.integration
+def test_a_long_task_is_no_lack_of_workers(cluster, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
+    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    with chosen_engine(cluster.address) as workers:
+        assert workers.map(time.sleep, [3.0, 0.1], lambda: None) == [None, None]
+
+
+@pytest.mark.integration
 def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, monkeypatch):
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
     monkeypatch.setattr(dask_connection, "_TIMEOUT", "60s")

@@ -128,13 +128,21 @@ def test_page_of_many_trials_stays_small():
 # Files
 
 
-def test_report_is_eight_files_and_replaces_those_of_before(tmp_path):
-    spec = spec_of()
+def test_report_is_eight_files_drawn_once_and_replaces_those_of_before(tmp_path, monkeypatch):
+    spec, draw, drawn = spec_of(), Figure.savefig, []
+
+    def counting(self, *args, **kwargs):
+        drawn.append(self)
+        draw(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", counting)
     trials = made_up_trials(12, spec)
     trials[0]["seconds"] = math.nan
     folder = tmp_path / "new" / "a b"
     for _ in range(2):
         paths = write_report(folder, name="first", facts=FACTS, spec=spec, trials=trials)
+    assert len(drawn) == len(set(drawn)) == 10
+    assert (folder / "history.svg").read_text(encoding="utf-8").startswith("<?xml")
     names = ["curves.svg", "history.svg", "importances.svg", "parallel.svg", "report.html", "slices.svg"]
     assert sorted(path.name for path in paths) == [*names, "trials.csv", "trials.json"]
     assert sorted(folder.iterdir()) == sorted(paths)
@@ -147,19 +155,6 @@ def test_report_is_eight_files_and_replaces_those_of_before(tmp_path):
     told = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
     assert told[1] == trials[1]
     assert told[0]["seconds"] is None
-
-
-def test_each_figure_is_drawn_once(tmp_path, monkeypatch):
-    spec, draw, drawn = spec_of(), Figure.savefig, []
-
-    def counting(self, *args, **kwargs):
-        drawn.append(self)
-        draw(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", counting)
-    write_report(tmp_path, name="first", facts=FACTS, spec=spec, trials=made_up_trials(12, spec))
-    assert len(drawn) == len(set(drawn)) == 5
-    assert (tmp_path / "history.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_report_that_cannot_be_drawn_leaves_that_of_before(tmp_path, monkeypatch):
