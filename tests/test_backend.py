@@ -194,16 +194,33 @@ def test_an_error_in_a_batch_reaches_the_caller(threads):
         Backend(threads).each(work, list(range(6)))
 
 
-def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_after():
+@pytest.fixture
+def blas_threads():
+    """How many threads each BLAS has; two, to begin with."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
 
-    def blas_threads():
+    def numbers():
         return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
 
+    def limit(number):
+        """Set the number by a thread that ends: while it lives, threadpoolctl obeys no other."""
+        thread = threading.Thread(target=threadpoolctl.threadpool_limits, args=(number, "blas"))
+        thread.start()
+        thread.join()
+
+    before = max(numbers())
+    limit(2)
+    yield numbers
+    limit(before)
+    assert max(numbers()) == before
+
+
+def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_after(blas_threads):
     before, during = blas_threads(), []
     Backend(1).each(lambda _: during.extend(blas_threads()), [0])
     assert set(during) <= {1}
     assert blas_threads() == before
+    assert set(before) <= {2}
 
 
 def test_work_is_done_without_threadpoolctl(monkeypatch):
@@ -213,12 +230,7 @@ def test_work_is_done_without_threadpoolctl(monkeypatch):
     assert seen == [1, 2]
 
 
-def test_callers_of_one_blas_thread_may_come_and_go_in_any_order():
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-
-    def blas_threads():
-        return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
-
+def test_callers_of_one_blas_thread_may_come_and_go_in_any_order(blas_threads):
     before = blas_threads()
     started, inside = threading.Barrier(6), []
 
@@ -269,4 +281,6 @@ with Backend.require("numpy", 1).one_blas_thread():
             os._exit(0)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=300, env=environment)
+    assert done.returncode == 0
