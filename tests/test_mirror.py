@@ -281,7 +281,7 @@ def test_of_two_at_the_same_moment_one_gets_the_study(address):
         try:
             with Study.open(address).locked():
                 won.append(1)
-                time.sleep(1.0)
+                wait_for(lambda: len(lost) == 2)
         except StudyError as error:
             lost.append(str(error))
 

@@ -181,6 +181,7 @@ def test_trial_that_the_store_never_takes_holds_up_no_other(study, monkeypatch):
     monkeypatch.setattr(MlflowClient, "log_batch", refusing)
     ended(study, *(result(f"trial-00{n}", config=CONFIG.to_dict()) for n in (1, 2, 3)))
     writing = MlflowRecord(study)
+    wait_for(lambda: study.recorded() == {"trial-002", "trial-003"})
     assert writing.close() == 1
     assert writing.problem == "not this one"
     assert study.recorded() == {"trial-002", "trial-003"}

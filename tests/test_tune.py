@@ -289,7 +289,7 @@ def test_budgets_of_time_and_failures_end_a_study(workshop):
     spec.write_text(SPEC.replace("trials: 4", "trials: 100000") + "max_seconds: 1.0\n")
     told = invoke("tune", "dataset", "--spec", spec, "--name", "in-time", "--in-process")
     assert 1 <= told["trials"] < 100000
-    assert told["seconds"] < 10
+    assert told["seconds"] < 60
     spec.write_text(
         "space: {factors: {low: 500, high: 600}, iterations: 2, regularization: 0.0}\n"
         "trials: 1000\nmax_failures: 3\nearly_stopping: none\n"
