@@ -32,7 +32,7 @@ def test_the_page_runs_as_it_stands(tmp_path, monkeypatch):
     code = [f"{cell}\nprint('--- end of cell', {number})\n" for number, (cell, _) in enumerate(cells())]
     (tmp_path / "notebook.py").write_text("".join(code), encoding="utf-8")
     command = [sys.executable, "notebook.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     printed = re.split(r"--- end of cell \d+\n", done.stdout)[:-1]
     wanted = [said for _, said in cells()]

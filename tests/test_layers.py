@@ -222,7 +222,7 @@ def test_the_solver_needs_numpy_and_scipy_alone():
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 

@@ -319,7 +319,7 @@ def test_a_trial_shown_while_its_process_dies_has_all_its_steps(begun, monkeypat
     trial = going.next()
     trial.started -= 1
     assert going.report("trial-001", Segment(history, figures, iterations=1))
-    assert done.wait(30)
+    assert done.wait(300)
     twice = {key: 2 * values for key, values in history.items()}
     assert not going.report("trial-001", Segment(twice, figures, iterations=2, done=True))
     going.close()
