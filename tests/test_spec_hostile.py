@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -243,6 +244,26 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 def test_file_is_refused_with_its_name(tmp_path, text, message):
     with pytest.raises(SpecError, match=rf"(?s)a\.yaml .*{message}"):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "word", ["[", "{", "[{", "{a: ", "{[1]: ", "- ", "- [", "? ", "? [", '{"a": [', "\n"]
+)
+def test_file_that_nests_hundreds_of_levels_is_refused_at_once(tmp_path, word):
+    # At this depth, Python's recursion ends no reader, and YAML's own took five seconds.
+    nested = "".join(" " * n + "a:\n" for n in range(300)) if word == "\n" else f"space: {word * 450}"
+    nested = nested.replace("space: -", "-").replace("space: ?", "?")
+    began = time.process_time()
+    with pytest.raises(
+        SpecError, match=r"a\.yaml is no specification: it is nested more than 20 levels deep"
+    ):
+        load(tmp_path, nested)
+    assert time.process_time() - began < 1
+
+
+def test_brackets_that_nest_nothing_are_read(tmp_path):
+    text = f"# {'[' * 900}\nspace: {{factors: {{low: 2, high: 9}}}}\nstart: ['{'[{' * 30}'] # {{{{\n"
+    assert load(tmp_path, text).start == ("[{" * 30,)
 
 
 def test_file_that_has_no_end_and_name_that_no_file_can_have():

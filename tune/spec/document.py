@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scanner import Scanner
 
 from toolkit.errors import SpecError
 
@@ -75,7 +76,7 @@ def parse(text: str, source: str) -> object:
     except RecursionError:
         raise _too_deep(source) from None
     reader = YAML(typ="safe", pure=True)
-    reader.Constructor = _Constructor
+    reader.Constructor, reader.Scanner = _Constructor, _Scanner
     try:
         return reader.load(text)
     except MarkedYAMLError as error:
@@ -137,6 +138,28 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(dict(pairs)) < len(pairs):
         raise _DuplicateKeyError
     return dict(pairs)
+
+
+class _Scanner(Scanner):
+    """Reads the words of YAML, and stops where they nest too deeply.
+
+    The reader's time grows with the square of the depth: hundreds of open brackets would take it seconds.
+    """
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 - ruamel's name
+        """Take a ``[`` or ``{``."""
+        super().fetch_flow_collection_start(TokenClass, to_push)
+        self._require_shallow()
+
+    def add_indent(self, column: int) -> bool:
+        """Take a deeper indentation."""
+        added: bool = super().add_indent(column)
+        self._require_shallow()
+        return added
+
+    def _require_shallow(self) -> None:
+        if len(self.flow_context) + len(self.indents) > _LEVELS:
+            raise RecursionError
 
 
 class _Constructor(SafeConstructor):
