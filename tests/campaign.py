@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from campaign_faults import KINDS, nothing
+from campaign_faults import nothing
+from campaign_kinds import KINDS
 from campaign_round import ROOT, Round, SkippedError
 from mlflow import MlflowClient
 

@@ -1,4 +1,4 @@
-"""The kinds of faults of the campaign: what is made ready for each, and what it does to a study."""
+"""What the faults of the campaign do to a study, and what is made ready for them."""
 
 from __future__ import annotations
 
@@ -342,7 +342,7 @@ def server_not_there(round_):
     round_.fault("no server")
     code = round_.finish(process)
     # The modules are imported first.
-    seconds = time.monotonic() - round_.started - round_.campaign.calm(HERE).first
+    seconds = time.monotonic() - round_.started - round_.campaign.calm("in-process").first
     told = round_.told()
     round_.expect(code == 1 and "no MLflow server answers" in told, f"exit code {code}: {told[-3000:]}")
     round_.expect(seconds < 15, f"it was refused only after {seconds:.0f} s")
@@ -435,26 +435,3 @@ def children_of(parent):
             if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
                 found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
-
-
-HERE, RAY = "in-process", "ray"
-# What is made ready and what happens; where the first, the second … of a kind runs.
-KINDS = {
-    "all killed": ((None, killed), (HERE, RAY)),
-    "driver killed": ((None, driver_killed), (RAY,)),
-    "worker killed": ((None, worker_killed), (RAY,)),
-    "killed while resumed": ((None, killed_while_resumed), (HERE, RAY)),
-    "Ctrl-C": ((None, interrupted), (HERE, RAY)),
-    "Ctrl-C twice": ((None, interrupted_twice), (RAY, HERE)),
-    "SIGTERM": ((None, terminated), (RAY, HERE)),
-    "trial raises": ((None, failing("raises", "RuntimeError: made to fail")), (HERE, RAY)),
-    "trial gives NaN": ((None, failing("nan", "is not finite")), (RAY, HERE)),
-    "trial out of memory": ((None, failing("memory", "out of memory")), (HERE, RAY)),
-    "trial's process ends": ((None, dies), (RAY, HERE)),
-    "MLflow away": ((served, server_away), (HERE, RAY)),
-    "MLflow frozen": ((served, server_frozen), (HERE,)),
-    "MLflow gone at the end": ((served, server_gone), (HERE,)),
-    "MLflow gone at the start": ((served, server_not_there), (HERE,)),
-    "disk full": ((mounted, disk_full), (HERE,)),
-    "node lost": ((clustered, node_lost), (RAY,)),
-}

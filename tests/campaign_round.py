@@ -53,6 +53,10 @@ class SkippedError(Exception):
     """This machine does not allow a fault."""
 
 
+class LateError(Exception):
+    """The study was over before the fault came."""
+
+
 @dataclass
 class Undisturbed:
     """A study that nothing happened to.
@@ -98,8 +102,10 @@ class Round:
         self.folder.mkdir()
         self.outcome = Outcome(kind, executor)
         self.phase = ""
-        self.logs = []
+        self.logs = {}
         self.before = {}
+        # What the study's folder may hold at the end.
+        self.files = {".lock", ".running", "factors", "journal.jsonl", "state.json", "study.json"}
         self.parent = None
         self.expected = lambda _trial: None
         self.same_proposals = executor == "in-process"
@@ -127,17 +133,17 @@ class Round:
         spec = {**SPEC, "seed": self.campaign.seed, "concurrency": 1 if self.executor == "in-process" else 2}
         (self.folder / "search.json").write_text(json.dumps(spec))
 
-    def command(self, *arguments):
-        """Start a command in a session of its own."""
+    def command(self, *arguments, executor=True):
+        """Start a command in a session of its own; one that runs trials is told the executor."""
         log = self.campaign.base / "logs" / f"{self.name}-{len(self.logs)}.log"
-        self.logs.append(log)
-        executor = ["--in-process"] if self.executor == "in-process" else []
+        executor = ["--in-process"] if executor and self.executor == "in-process" else []
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cluster", *arguments, *executor, "--json"],
                 cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True,
             )  # fmt: skip
+        self.logs[process] = log
         self.started = time.monotonic()
         self.ended_before = self.ended()
         return process
@@ -160,9 +166,10 @@ class Round:
             return self.finish(self.tune())
         return code
 
-    def told(self):
-        """Return what the last command printed."""
-        return self.logs[-1].read_text(errors="replace").strip()
+    def told(self, process=None):
+        """Return what a command printed, the last one where none is given."""
+        log = self.logs[process] if process else [*self.logs.values()][-1]
+        return log.read_text(errors="replace").strip()
 
     def finish(self, process):
         """Wait for the end of a process; return its exit code."""
@@ -172,7 +179,7 @@ class Round:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGUSR1)  # let it say where it is
                 time.sleep(2)
-            raise HungError(f"it has not ended after {LIMIT:.0f} s: {self.told()[-6000:]}") from error
+            raise HungError(f"it has not ended after {LIMIT:.0f} s: {self.told(process)[-6000:]}") from error
 
     def complete(self, code):
         """Resume it until it is finished."""
@@ -185,6 +192,10 @@ class Round:
                 return
             code = self.go_on()
         self.outcome.seconds = time.monotonic() - began
+
+    def client(self):
+        """Return a client of its MLflow store."""
+        return MlflowClient(self.tracking_uri)
 
     # Knowing how far it is
 
@@ -294,6 +305,8 @@ class Round:
         except HungError as error:
             outcome.hung += 1
             self.problem(str(error))
+        except LateError:
+            outcome.faults.clear()
         except SkippedError:
             raise
         except Exception:  # noqa: BLE001 - the other rounds, and their tally, are worth something all the same
@@ -345,7 +358,7 @@ class Round:
         self.check_record(study, by_name)
         litter = sorted(path.name for path in study.path.iterdir())
         self.expect(
-            set(litter) <= {".lock", ".running", "factors", "journal.jsonl", "state.json", "study.json"},
+            set(litter) <= self.files,
             f"the study has {litter}",
         )
         kept = sorted(path.name for path in (study.path / "factors").glob("*"))
@@ -357,7 +370,7 @@ class Round:
 
     def check_record(self, study, trials):
         """Look at the runs in MLflow."""
-        client = MlflowClient(self.tracking_uri)
+        client = self.client()
         runs = client.search_runs([study.facts["experiment_id"]], max_results=1000)
         parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
         children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]

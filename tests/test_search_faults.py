@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 from campaign import plan, run, table, write_ratings
-from campaign_faults import HERE, KINDS, RAY
+from campaign_kinds import HERE, KINDS, RAY
 from campaign_round import ROOT
 from mlflow import MlflowClient
 from trials import end, result
