@@ -10,7 +10,7 @@ from campaign_round import STEP_SECONDS, TRIALS, LateError
 
 from tune.study import Study
 
-HELD = "is being run by process"
+HELD = "is being run by"
 
 
 def running(round_, ended=None):

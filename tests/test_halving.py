@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from tune.search.halving import rungs, stops
+from tune.search.halving import Halving, quantile, rungs, stops
+from tune.spec import EarlyStopping
 
 FACTORS = [1.5, 2.0, 2.5, 3.0, 4.0, 7.3]
 
@@ -62,6 +64,22 @@ def test_best_part_goes_on(others, loss, factor, stopped):
 
 
 LOSSES = st.floats(-10, 10) | st.sampled_from([0.1, 0.3, -0.4, 0.7])
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), st.floats(0, 1))
+def test_quantile_is_that_of_numpy_to_the_last_digit(numbers, share):
+    assert quantile(sorted(numbers), share) == np.quantile(numbers, share)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), LOSSES | st.just(math.nan)), max_size=30))
+def test_a_trial_counts_once_at_a_rung(reports):
+    """With the last loss that it came with, as after the death of its process."""
+    halving = Halving(EarlyStopping(grace_iterations=1, reduction_factor=3), 9)
+    last = {}
+    for trial, loss in reports:
+        others = [each for name, each in last.items() if name != trial]
+        assert halving.verdict(trial, 1, loss) == stops(others, loss, 3)
+        last[trial] = loss
 
 
 @given(st.lists(LOSSES, min_size=1, max_size=30), st.sampled_from(FACTORS))

@@ -189,7 +189,8 @@ class WALSConfig(_Checked):
 
     def to_dict(self) -> dict[str, int | float | str]:
         """Return the hyperparameters as plain Python values, which `from_dict` reads back."""
-        return dataclasses.asdict(self)
+        # Not `dataclasses.asdict`, which copies every value deeply: a search asks for it twice a trial.
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def replace(self, **changes: Any) -> WALSConfig:
         """Return a config with some hyperparameters changed; raises `ConfigError` as `from_dict`."""

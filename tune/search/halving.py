@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
-from array import array
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Iterable, Sequence
 
 from tune.spec import EarlyStopping
 
@@ -30,7 +28,7 @@ def rungs(grace: int, factor: float, max_iterations: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(below))
 
 
-def stops(losses_at_rung: Sequence[float], loss: float, factor: float) -> bool:
+def stops(losses_at_rung: Iterable[float], loss: float, factor: float) -> bool:
     """Tell whether a trial that reaches a rung is stopped there, by the rule of Ray Tune's scheduler.
 
     A trial goes on while its loss is no worse than the quantile ``1 / factor`` of the other losses, and where
@@ -38,7 +36,7 @@ def stops(losses_at_rung: Sequence[float], loss: float, factor: float) -> bool:
 
     Parameters
     ----------
-    losses_at_rung : sequence of float
+    losses_at_rung : iterable of float
         Losses of the trials that reached the rung before, including those that were stopped there. NaN and
         infinite ones do not count.
     loss : float
@@ -46,12 +44,10 @@ def stops(losses_at_rung: Sequence[float], loss: float, factor: float) -> bool:
     factor : float
         Above 1.
     """
-    if not math.isfinite(loss):
-        return True
-    # Negated, as Ray has it: interpolated from the other end, a quantile can differ in its last digit.
-    others = -np.asarray(losses_at_rung, dtype=np.float64)
-    others = others[np.isfinite(others)]
-    return len(others) > 0 and -loss < float(np.percentile(others, (1 - 1 / factor) * 100))
+    rung = _Rung()
+    for number, other in enumerate(losses_at_rung):
+        rung.note(str(number), other)
+    return rung.stops(loss, factor)
 
 
 class Halving:
@@ -89,22 +85,43 @@ class Halving:
         if rung is None:
             return False
         # A trial whose process died may have been here before.
-        rung.note(trial, math.nan)
-        stopped = stops(rung.losses, loss, self._factor)
+        rung.forget(trial)
+        stopped = rung.stops(loss, self._factor)
         rung.note(trial, loss)
         return stopped
 
 
 class _Rung:
-    """The losses of the trials that reached a rung, in memory that NumPy reads without a copy."""
+    """The losses of the trials that reached a rung, kept in order: a verdict on thousands takes no sort."""
 
     def __init__(self) -> None:
-        self.losses = array("d")
-        self._index: dict[str, int] = {}
+        # Negated, as Ray has them: interpolated from the other end, a quantile can differ in its last digit.
+        self._gains: list[float] = []
+        self._gain: dict[str, float] = {}
 
     def note(self, trial: str, loss: float) -> None:
-        at = self._index.setdefault(trial, len(self.losses))
-        if at == len(self.losses):
-            self.losses.append(loss)
-        else:
-            self.losses[at] = loss
+        """Remember a trial's loss, in place of the one that it had."""
+        self.forget(trial)
+        if math.isfinite(loss):
+            self._gain[trial] = -loss
+            bisect.insort(self._gains, -loss)
+
+    def forget(self, trial: str) -> None:
+        """Remove a trial."""
+        if (gain := self._gain.pop(trial, None)) is not None:
+            del self._gains[bisect.bisect_left(self._gains, gain)]
+
+    def stops(self, loss: float, factor: float) -> bool:
+        """Tell whether a loss is behind the quantile ``1 / factor`` of those here."""
+        if not math.isfinite(loss):
+            return True
+        return bool(self._gains) and -loss < quantile(self._gains, (1 - 1 / factor) * 100 / 100)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return a quantile of ascending numbers, to the last digit as `numpy.percentile` interpolates it."""
+    at = (len(ordered) - 1) * share
+    below = math.floor(at)
+    low, high, part = ordered[below], ordered[min(below + 1, len(ordered) - 1)], at - below
+    # From the nearer end, so that the whole way is exactly the other end.
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
