@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import uuid
 
+import fsspec
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from processes import wait_for
 
 from tune.executors import TrialWorker, run_in_process, trial_worker
 from tune.search import StudyRun
 from tune.search.checkpoint import Checkpoints
 from tune.spec import SearchSpec
-from tune.study import Study
+from tune.study import Study, mirror
+from tune.study.store import ObjectStore
 
 # Trials that stop themselves, are halved, and have momentum and a pattern.
 KEYS = {
@@ -73,6 +78,16 @@ def go_on(run, ratings, segments):
     return run.over
 
 
+def counted(method, calls):
+    """Return a method that notes what it is called with."""
+
+    def noting(self, *given):
+        calls.append(given)
+        return method(self, *given)
+
+    return noting
+
+
 def without_times(study):
     kept = {}
     for trial in study.trials():
@@ -103,6 +118,99 @@ def test_study_that_is_interrupted_all_the_time_is_that_of_one_go(make, ratings,
     assert factor_bytes(cut) == factor_bytes(whole)
     assert {trial["stopped"] for trial in whole.trials()} != {None} or keys
     assert list(cut.path.glob("checkpoints/*")) == [], "a trial that ended needs none"
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """An address in this process, kept in step quickly."""
+    monkeypatch.setattr(mirror, "_PAUSE", 0.02)
+    name = uuid.uuid4().hex
+    yield f"memory://{name}/cut"
+    with contextlib.suppress(FileNotFoundError):
+        fsspec.filesystem("memory").rm(f"/{name}", recursive=True)
+
+
+def objects(address):
+    """Return the checkpoints at an address."""
+    found = fsspec.filesystem("memory").find(address.removeprefix("memory:/"))
+    return [name.partition("/checkpoints/")[2] for name in found if "/checkpoints/" in name]
+
+
+def test_study_at_an_address_goes_on_from_machine_to_machine(make, ratings, address):
+    whole = make("whole")
+    run = StudyRun(whole, 1)
+    run_in_process(run, ratings)
+    run.close()
+    Study.create(address, spec=SearchSpec.from_dict(KEYS).to_dict())
+    over = False
+    for _ in range(40):
+        study = Study.open(address)  # in a directory of its own, as on another machine
+        with study.locked():
+            over = go_on(StudyRun(study, 1), ratings, 3)
+        if over:
+            break
+        # That of the trial which ran, and no older one.
+        assert len({tuple(name.split("/")[:2]) for name in objects(address)}) == 1
+    assert over
+    assert without_times(Study.open(address)) == without_times(whole)
+    assert factor_bytes(Study.open(address)) == factor_bytes(whole)
+    assert objects(address) == []
+
+
+def test_checkpoint_is_at_the_address_while_the_trial_runs(ratings, address):
+    study = Study.create(address, spec=SearchSpec.from_dict(KEYS).to_dict())
+    with study.locked():
+        run = StudyRun(study, 1)
+        worker, trial = worker_of(ratings, run), run.next()
+        worker.begin(trial.config)
+        for _ in range(3):
+            run.report(trial.trial, worker.advance())
+        wait_for(lambda: {name.split("/")[1] for name in objects(address)} == {"000000003"})
+        run.close()
+    # A process that was killed while it copied left the next one incomplete.
+    fs, top = fsspec.filesystem("memory"), f"{address.removeprefix('memory:/')}/checkpoints/trial-001"
+    fs.pipe_file(f"{top}/000000005/checkpoint.json", b"{}")
+    again = Study.open(address)
+    with again.locked():
+        run = StudyRun(again, 1)
+        trial = run.next()
+        assert trial.iterations == 3
+        worker = worker_of(ratings, run)
+        worker.begin(trial.config, to_beat=trial.to_beat, checkpoint=trial.checkpoint)
+        for _ in range(2):
+            run.report(trial.trial, worker.advance())
+        run.close()
+    third = Study.open(address)
+    with third.locked():
+        run = StudyRun(third, 1)
+        assert run.next().iterations == 5
+        run.close()
+
+
+def test_short_trials_at_an_address_cost_no_request_more(ratings, address, monkeypatch):
+    calls = []
+    for name in ("put", "upload", "download", "names", "remove"):
+        monkeypatch.setattr(ObjectStore, name, counted(getattr(ObjectStore, name), calls))
+    study = Study.create(address, spec=SearchSpec.from_dict(KEYS).to_dict())
+    with study.locked():
+        run = StudyRun(study, 1)
+        run_in_process(run, ratings)
+        run.close()
+    assert calls
+    assert "checkpoints" not in str(calls)
+
+
+def test_checkpoints_that_a_kill_left_of_an_ended_trial_go(ratings, address):
+    study = Study.create(address, spec=SearchSpec.from_dict(KEYS).to_dict())
+    with study.locked():
+        run_in_process(run := StudyRun(study, 1), ratings)
+        run.close()
+    fs, top = fsspec.filesystem("memory"), f"{address.removeprefix('memory:/')}/checkpoints/trial-001"
+    fs.pipe_file(f"{top}/000000005/checkpoint.json", b"{}")
+    again = Study.open(address)
+    with again.locked():
+        StudyRun(again, 1).close()
+    assert objects(address) == []
 
 
 def test_trial_whose_process_died_goes_on_in_the_same_run(make, ratings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from trials import end
 
 from cluster.cli import main
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from tune.record import client_of
 from tune.study import Study
 
 SPEC = "space: {factors: {low: 2, high: 4}, iterations: 2}\ntrials: 2\n"
@@ -77,6 +79,20 @@ def test_resume_takes_what_may_change_and_keeps_it(folder, dataset):
     assert (spec.max_seconds, spec.max_failures) == (90.5, None)
     assert run(*words)["trials"] == 2  # it is the same study as before
     assert Study.open("first").spec == spec
+    study = Study.open("first")
+    client, run_id = client_of(study), study.facts["parent_run_id"]
+    tags = {key: text for key, text in client.get_run(run_id).data.tags.items() if "walslab.spec" in key}
+    assert tags == {
+        "walslab.spec.concurrency": "3",
+        "walslab.spec.max_failures": "none",
+        "walslab.spec.max_seconds": "90.5",
+        "walslab.spec.resources.cpu": "2.0",
+        "walslab.spec.resources.gpu": "0.0",
+    }
+    assert client.get_run(run_id).data.params["concurrency"] == "auto"  # as it was asked for
+    assert json.loads(Path(client.download_artifacts(run_id, "spec.json")).read_text()) == spec.to_dict()
+    run("resume", "first", "--max-seconds", "none")
+    assert client.get_run(run_id).data.tags["walslab.spec.max_seconds"] == "none"
     assert "'fast' is neither a number nor 'auto'" in run("resume", "first", "--concurrency", "fast", code=2)
     assert "concurrency must be" in run("resume", "first", "--concurrency", 0, code=2)
     assert "No such option" in run("resume", "first", "--seed", 7, code=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from typing import Any
@@ -178,6 +179,42 @@ class LocationConformance:
         np.testing.assert_array_equal(
             Factors.load(other.factors_folder("trial-001")).users.factors, side.factors
         )
+
+    def test_checkpoints_of_long_trials_are_kept(self) -> None:
+        """The next holder goes on from a trial's checkpoint, and what one holder removed is gone."""
+        study = self.made()
+        with study.locked():
+            for iterations in (7, 8):
+                self._write_checkpoint(study, iterations)
+            shutil.rmtree(study.path / "checkpoints/trial-001/7")
+        other = self.opened(study)
+        with other.locked():
+            other.location.bring_checkpoint("trial-001")
+            other.location.bring_checkpoint("trial-002")
+            assert self._checkpoints(other) == {"trial-001/8/factors/users": b"8"}
+            self._write_checkpoint(other, 9)
+        third = self.opened(study)
+        with third.locked():
+            third.location.bring_checkpoint("trial-001")
+            assert self._checkpoints(third)["trial-001/9/factors/users"] == b"9"
+            shutil.rmtree(third.path / "checkpoints/trial-001")
+        last = self.opened(study)
+        with last.locked():
+            last.location.bring_checkpoint("trial-001")
+            assert self._checkpoints(last) == {}
+
+    @staticmethod
+    def _write_checkpoint(study: Study, iterations: int) -> None:
+        folder = study.path / f"checkpoints/trial-001/{iterations}/factors"
+        folder.mkdir(parents=True)
+        (folder / "users").write_bytes(b"%d" % iterations)
+
+    @staticmethod
+    def _checkpoints(study: Study) -> dict[str, bytes]:
+        top = study.path / "checkpoints"
+        return {
+            path.relative_to(top).as_posix(): path.read_bytes() for path in top.rglob("*") if path.is_file()
+        }
 
     def test_a_study_is_removed_by_its_identity(self) -> None:
         """A study of another identity stays; the study itself goes entirely."""

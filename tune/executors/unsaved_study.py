@@ -49,6 +49,9 @@ class UnsavedStudy:
     def require_lock(self) -> None:
         """Do nothing, because no other process can reach the study."""
 
+    def bring_checkpoint(self, trial: str) -> None:
+        """Do nothing, because a study in memory keeps no checkpoints."""
+
     def append(self, event: str, *, durable: bool = False, **facts: Any) -> None:
         """Add an event to the journal."""
         self.lines.append({"event": event, **facts})

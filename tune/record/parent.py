@@ -47,7 +47,9 @@ def start_parent(study: Study, tracking: Tracking) -> None:
 
 
 def reopen_parent(study: Study) -> None:
-    """Mark the parent run as running; create it where the study's first process was killed before it did.
+    """Mark the parent run as running, and write to it what was changed since the study was made.
+
+    The run is created where the study's first process was killed before it did.
 
     Raises
     ------
@@ -60,9 +62,22 @@ def reopen_parent(study: Study) -> None:
     client = client_of(study)
     with tracking.errors():
         client.update_run(study.facts["parent_run_id"], status="RUNNING")
+        _log_changes(client, study)
     if tracking.shown != study.facts["tracking_uri"]:
         # The user moved the store, and said so by MLFLOW_TRACKING_URI.
         study.update(tracking_uri=tracking.shown)
+
+
+def _log_changes(client: MlflowClient, study: Study) -> None:
+    """Write the keys of the specification that were changed: as tags, because MLflow changes no parameter."""
+    from mlflow.entities import RunTag
+
+    changed, run_id = flatten(study.facts.get("changed", {})), study.facts["parent_run_id"]
+    if changed:
+        log(
+            client, run_id, tags=[RunTag(f"walslab.spec.{key}", str(value)) for key, value in changed.items()]
+        )
+        client.log_dict(run_id, study.facts["spec"], "spec.json")
 
 
 def finish_parent(study: Study, status: str) -> None:

@@ -105,6 +105,10 @@ class Checkpoints:
         if self._folder.exists():
             shutil.rmtree(self._folder / trial, ignore_errors=True)
 
+    def trials(self) -> set[str]:
+        """Return the trials of which something is kept."""
+        return {folder.name for folder in self._folder.glob("*")}
+
     def _saved(self, trial: str) -> list[Path]:
         return sorted((self._folder / trial).glob("[0-9]*"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -72,13 +72,23 @@ class Keeper:
         if self._checkpoints is None:
             return None
         if self._thread is None:
-            return self._checkpoints.load(trial)
-        return self._thread.submit(self._checkpoints.load, trial).result()
+            return self._load(self._checkpoints, trial)
+        return self._thread.submit(self._load, self._checkpoints, trial).result()
+
+    def forget(self, trials: Iterable[str]) -> None:
+        """Remove the checkpoints that a kill left of trials that ended."""
+        if self._checkpoints:
+            for trial in self._checkpoints.trials() & set(trials):
+                self._checkpoints.remove(trial)
 
     def close(self) -> None:
         """Wait until everything is written."""
         if self._thread:
             self._thread.shutdown(wait=True)
+
+    def _load(self, checkpoints: Checkpoints, trial: str) -> Checkpoint | None:
+        self._study.location.bring_checkpoint(trial)
+        return checkpoints.load(trial)
 
     def _do(self, write: Callable[[], None]) -> None:
         if self._thread:

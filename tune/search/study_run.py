@@ -115,6 +115,7 @@ class StudyRun:
             self._add(result)
             self._halving.note(result["trial"], self._losses(result["history"]))
         ended = {result["trial"]: result for result in self.results}
+        self._keeper.forget(ended)
         for trial, event in self.study.proposed().items():
             number, sampled = int(event["number"]), event["sampled"]
             self._proposed = max(self._proposed, number)

@@ -20,10 +20,13 @@ class EventLog(Protocol):
 
 
 class Lock(Protocol):
-    """The right of this process to write to a study."""
+    """The right of this process to write to a study, and what others wrote there before."""
 
     def require_lock(self) -> None:
         """Raise StudyError when another process writes to the study by now."""
+
+    def bring_checkpoint(self, trial: str) -> None:
+        """Bring the checkpoints of a trial into the folder of the study, where it lacks them."""
 
 
 class StudyStore(Protocol):

@@ -101,6 +101,9 @@ class Folder:
     def publish(self, name: str) -> None:
         """Do nothing: the file is where others read it."""
 
+    def bring_checkpoint(self, trial: str) -> None:
+        """Do nothing: the directory is the study."""
+
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the study for this process.
 

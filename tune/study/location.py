@@ -51,6 +51,12 @@ class Location(Protocol):
     def publish(self, name: str) -> None:
         """Make a file that was written to the directory known to other processes."""
 
+    def bring_checkpoint(self, trial: str) -> None:
+        """Bring ``checkpoints/TRIAL`` into the directory, if another process left it and it is not there.
+
+        What a holder of the lock writes below ``checkpoints``, or removes there, is known to the next.
+        """
+
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the study for this process; other processes know at the end all that was written.
 

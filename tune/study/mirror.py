@@ -114,6 +114,16 @@ class Mirror:
         """Copy one file of the directory to the address."""
         self._store.put(name, (self.folder / name).read_bytes())
 
+    def bring_checkpoint(self, trial: str) -> None:
+        """Bring the checkpoints of a trial into the directory, where it lacks them.
+
+        Raises
+        ------
+        StudyError
+            When the store does not answer.
+        """
+        self._copy.bring(trial)
+
     def push(self, *, last: bool = False) -> None:
         """Write what is new to the address; the `last` time with the factors that MLflow does not have.
 

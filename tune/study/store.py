@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StudyError
@@ -60,6 +61,16 @@ class ObjectStore:
         """Write an object, in place of the one of that name."""
         with self._errors():
             self._fs.pipe_file(self._path(name), content)
+
+    def upload(self, name: str, path: Path) -> None:
+        """Write an object from a file, which need not fit into memory."""
+        with self._errors():
+            self._fs.put_file(str(path), self._path(name))
+
+    def download(self, name: str, path: Path) -> None:
+        """Write a file from an object."""
+        with self._errors():
+            self._fs.get_file(self._path(name), str(path))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object unless there is one of that name: the store's own conditional write.

@@ -1,8 +1,8 @@
 """Keep a directory of a study on this machine in step with the objects at its address.
 
 At the address are ``study.json`` and ``state.json``, the journal in parts (each written once, as an object
-store appends to nothing), the factors that MLflow does not have yet, ``refit.json`` of the last refit, and
-the lock.
+store appends to nothing), the factors that MLflow does not have yet, the last checkpoints of long trials,
+``refit.json`` of the last refit, and the lock.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import weakref
 from pathlib import Path
 
+from tune.study.checkpoint_copy import CheckpointCopy
 from tune.study.journal import Journal
 from tune.study.outbox import Outbox
 from tune.study.store import ObjectStore
@@ -50,6 +51,7 @@ class StudyCopy:
         self._outbox = Outbox(
             Journal(self.folder / "journal.jsonl"), lambda trial: (factors / trial).is_dir()
         )
+        self._checkpoints = CheckpointCopy(store, lock, self.folder)
         self._parts = 0
         self._state: bytes | None = None
         # Trials whose factors are at the address.
@@ -73,9 +75,10 @@ class StudyCopy:
         """
         with self.transfer:
             study = self._store.get("study.json")
+            names = self._store.names()
             wanted = [
                 name
-                for name in self._store.names()
+                for name in names
                 if name.startswith(("journal/", "factors/")) or name in {"state.json", "refit.json"}
             ]
             # All at once: a study of hours has thousands.
@@ -85,6 +88,7 @@ class StudyCopy:
             # The process that runs the study removes factors while this one reads: only whole ones are used.
             incomplete = {name.split("/")[1] for name in factors if name not in content}
             self.folder.mkdir(exist_ok=True)
+            self._checkpoints.note(names)
             shutil.rmtree(self.folder / "factors", ignore_errors=True)
             self._copied = {name.split("/")[1] for name in factors} - incomplete
             for name in factors:
@@ -100,6 +104,17 @@ class StudyCopy:
             self._state = content.get("state.json")
             self._outbox.start_after(len(journal))
             self._parts = max((int(Path(name).stem.partition("-")[0]) for name in parts), default=0)
+
+    def bring(self, trial: str) -> None:
+        """Bring the checkpoints of a trial into the directory, where it lacks them.
+
+        Raises
+        ------
+        StudyError
+            When the store does not answer.
+        """
+        with self.transfer:
+            self._checkpoints.bring(trial)
 
     def push(self, *, last: bool = False) -> None:
         """Write what is new to the copy.
@@ -142,6 +157,7 @@ class StudyCopy:
                 with contextlib.suppress(FileNotFoundError):
                     self._store.remove(f"factors/{trial}")
                 self._copied.discard(trial)
+            self._checkpoints.push()
             if not outbox.waiting:
                 scratch = str(self.folder.parent)
                 self.cleaner = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
