@@ -42,7 +42,9 @@ class Start:
 class EarlierStudy(Protocol):
     """An earlier study, of which a start is read; `tune.study.study.Study` is one."""
 
-    facts: dict[str, Any]
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the study's files of facts say."""
 
     @property
     def name(self) -> str:

@@ -32,7 +32,9 @@ class Lock(Protocol):
 class StudyStore(Protocol):
     """A study as a run needs it."""
 
-    facts: dict[str, Any]
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the study's files of facts say."""
 
     @property
     def name(self) -> str:

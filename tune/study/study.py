@@ -23,7 +23,8 @@ from toolkit.solver import Factors
 from tune.spec import SearchSpec
 from tune.study.changes import changed_spec
 from tune.study.dataset_facts import DatasetFacts
-from tune.study.facts import FORMAT, STATE_KEYS, VERSION, Facts, read_asked, read_refit, read_state
+from tune.study.fact_files import FactFiles
+from tune.study.facts import FORMAT, VERSION, Facts
 from tune.study.journal import Journal
 from tune.study.kept import hint_of, kept_in
 from tune.study.location import Location, location_of
@@ -61,12 +62,10 @@ class Study:
     ('first', 3, [])
     """
 
-    facts: dict[str, Any]
-
     def __init__(self, location: Location) -> None:
         self.location = location
         self._holds_lock = False
-        self._load()
+        self._files = FactFiles(location)
 
     @classmethod
     def create(cls, path: str | Path, **asked: Any) -> Study:
@@ -130,15 +129,6 @@ class Study:
         location = location_of(path)
         return cls(location) if location.fetch() else None
 
-    def _load(self) -> None:
-        self._asked, self._state = read_asked(self.location), read_state(self.location)
-        self._join_facts(read_refit(self.location))
-
-    def _join_facts(self, refit: dict[str, Any]) -> None:
-        self.facts = Facts(self.where, {"status": "running", "seconds": 0.0}, self._asked, self._state, refit)
-        if "spec" in self._asked:
-            self.facts["spec"] = {**self._asked["spec"], **self._state.get("changed", {})}
-
     def update(self, **state: Any) -> None:
         """Change facts of ``state.json`` in one step, under the lock.
 
@@ -147,16 +137,8 @@ class Study:
         StudyError
             When another process holds the study, or a fact is not one of the state.
         """
-        others = sorted(state.keys() - STATE_KEYS)
-        if others:
-            raise StudyError(
-                f"a study's state has {', '.join(sorted(STATE_KEYS))}, but got {', '.join(others)}"
-            )
         with contextlib.nullcontext() if self._holds_lock else self.locked():
-            self._state = {**self._state, **state}
-            atomic.write_text(self.path / "state.json", json.dumps(self._state, indent=2) + "\n")
-            refit = {"refit": self.facts["refit"]} if "refit" in self.facts else {}
-            self._join_facts(refit)
+            self._files.write_state(state)
 
     def change(self, **keys: Any) -> None:
         """Change keys of the specification for the next runs.
@@ -179,8 +161,7 @@ class Study:
             more = {"status": "interrupted"} if after.trials > self.spec.trials else {}
             if after != self.spec:
                 written = after.to_dict()
-                changed = {**self._state.get("changed", {}), **{key: written[key] for key in keys}}
-                self.update(changed=changed, **more)
+                self.update(changed={**self._files.changed, **{key: written[key] for key in keys}}, **more)
 
     def keep_refit(self, facts: dict[str, Any]) -> None:
         """Write ``refit.json`` in one step: trial, model, test_rmse, members of the last refit.
@@ -190,9 +171,12 @@ class Study:
         StudyError
             When the store does not take it.
         """
-        atomic.write_text(self.path / "refit.json", json.dumps(facts, indent=2) + "\n")
-        self.location.publish("refit.json")
-        self._join_facts({"refit": facts})
+        self._files.write_refit(facts)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the three files of facts say, as they were read or written last."""
+        return self._files.joined
 
     @property
     def path(self) -> Path:
@@ -222,7 +206,7 @@ class Study:
     @property
     def asked_spec(self) -> dict[str, Any]:
         """The specification as it was asked for when the study was made."""
-        spec: dict[str, Any] = Facts(self.where, self._asked)["spec"]
+        spec: dict[str, Any] = Facts(self.where, self._files.asked)["spec"]
         return spec
 
     @property
@@ -279,7 +263,7 @@ class Study:
             self._holds_lock = True
             try:
                 # Another process may have written since this one looked.
-                self._load()
+                self._files.load()
                 yield
             finally:
                 self._holds_lock = False
@@ -293,17 +277,12 @@ class Study:
 
         A killed process leaves a study that is interrupted.
         """
-        status = self._recorded_status()
+        status = self._files.status(now=not self._holds_lock)
         if status != "running" or self._holds_lock or self.location.is_locked():
             return status
         # The run may have ended between the two looks; then it wrote how.
-        status = self._recorded_status()
+        status = self._files.status(now=True)
         return "interrupted" if status == "running" else status
-
-    def _recorded_status(self) -> str:
-        if not self._holds_lock:
-            self._state = read_state(self.location, now=True)
-        return str(self._state.get("status", "running"))
 
     def best(self) -> TrialResult:
         """Return the trial that is best by the metric of the search.
