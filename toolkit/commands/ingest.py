@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
     from toolkit.ingest import RatingsSource
 
+_FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "matrix": "MatrixMarket"}
+
 
 @click.command()
 @click.argument("ratings", nargs=-1, required=True, metavar="RATINGS...")
@@ -31,7 +33,28 @@ if TYPE_CHECKING:
 @click.option(
     "--columns",
     help="User, item, rating and perhaps timestamp: names of the header (client,article,score) or positions "
-    "(1,2,3,4). Without a header, names of the fields in their order (item,user,rating).",
+    "(1,2,3,4). Without a header, names of the fields in their order (item,user,rating). With --wide, the user "
+    "and the items (1,3-102).",
+)
+@click.option(
+    "--quote",
+    type=click.Choice(["double", "none"]),
+    default="double",
+    show_default=True,
+    help='What quotes mean. double: a field in " may hold delimiters and line ends; none: nothing.',
+)
+@click.option(
+    "--decimal",
+    type=click.Choice(["point", "comma"]),
+    default="point",
+    show_default=True,
+    help="What stands before the decimals of a rating.",
+)
+@click.option(
+    "--wide", is_flag=True, help="Users are in rows and items in columns; an empty cell is no rating."
+)
+@click.option(
+    "--no-rating", metavar="VALUE", help="With --wide: what else a cell without a rating holds (99)."
 )
 @click.option(
     "--ids",
@@ -75,7 +98,8 @@ if TYPE_CHECKING:
     type=click.Choice(["last", "mean", "sum", "error"]),
     default="last",
     show_default=True,
-    help="What becomes of several ratings of a pair; sum serves event logs.",
+    help="What becomes of several ratings of a pair. last: by a recognised column of times, otherwise in the "
+    "order of lines and files; sum serves event logs.",
 )
 @click.option(
     "--transform",
@@ -110,6 +134,9 @@ def ingest(
     delimiter: str | None,
     header: bool | None,
     columns: str | None,
+    quote: str,
+    decimal: str,
+    no_rating: str | None,
     ids: str,
     split: str | None,
     valid: float,
@@ -124,14 +151,16 @@ def ingest(
     dask_scheduler: str | None,
     dask: str,
     *,
+    wide: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Read RATINGS files, check them, number users and items, split, and write a dataset directory.
 
     RATINGS are files, patterns, directories, FILE.zip/MEMBER, or addresses such as s3://bucket/part-*.parquet:
-    text with tab, '::', comma or another delimiter, with a header or without, plain or compressed, or
-    Parquet. Ids may be numbers with gaps, or text. Memory does not grow with the input.
+    text with tab, '::', comma or another delimiter, with a header or without, plain or compressed, Parquet,
+    JSON lines, Netflix's blocks or MatrixMarket. Ids may be numbers with gaps, or text. What is guessed is tested
+    on the first lines, and refused where it is doubtful. Memory does not grow with the input.
 
     \b
     Examples:
@@ -140,12 +169,14 @@ def ingest(
       walslab ingest no-header.csv --columns item,user,rating --out mine
       walslab ingest ratings.csv --split temporal --bad-rows drop --out by-time
       walslab ingest u1.base --split-file test=u1.test --out published
+      walslab ingest pivot.csv --wide --no-rating 99 --out jokes
       walslab ingest views/ --columns client,page,seconds --aggregate sum --transform log1p --out views-set
     """
     from toolkit.ingest import (
         RatingsSource,
         SplitRule,
         chosen_engine,
+        example_ratings,
         ingest_ratings,
         keep_freed_memory,
         parse_size,
@@ -173,9 +204,15 @@ def ingest(
         split_column=split_column,
         split_files={name: [*map(written, paths)] for name, paths in _by_split(split_files).items()},
         ids=ids,  # type: ignore[arg-type]
+        quotes=quote == "double",
+        decimal="," if decimal == "comma" else ".",
+        wide=wide,
+        no_rating=no_rating,
     )
     screen = console(as_json=as_json)
     screen.print(_form_line(source), soft_wrap=True)
+    if examples := example_ratings(source):
+        screen.print("; ".join(examples), soft_wrap=True)
     with chosen_engine(dask_scheduler, dask) as engine, progress() as show:
         data = ingest_ratings(
             source,
@@ -228,15 +265,21 @@ def _by_split(given: tuple[str, ...]) -> dict[str, list[str]]:
 def _form_line(source: RatingsSource) -> str:
     """Return the line that says how the files are read."""
     files = source.paths[0] if len(source.paths) == 1 else f"{len(source.paths)} files"
-    form = (
-        "Parquet"
-        if source.parquet
-        else f"delimiter {source.delimiter!r}, {'a' if source.header else 'no'} header"
-    )
+    header = "a header of counted columns" if source.counted else "a header" if source.header else "no header"
+    forms = [_FORMS[form] for form in source.files[0].forms if form in _FORMS]
+    form = "Parquet" if source.parquet else ", ".join([*forms, f"delimiter {source.delimiter!r}, {header}"])
+    if source.files[0].keys:
+        return f"{files}: JSON lines with the keys {', '.join(source.files[0].keys)}"
+    if source.wide:
+        return f"{files}: {form}, users in column {source.columns[0] + 1}, {len(source.items):,} items in columns"
+    time = source.spare_time if source.timestamp is None else source.timestamp
     positions = [*source.columns] + ([] if source.timestamp is None else [source.timestamp])
     names = "user, item and rating" if source.timestamp is None else "user, item, rating and timestamp"
     numbers = ", ".join(str(position + 1) for position in positions)
-    return f"{files}: {form}, {names} in columns {numbers} of {source.fields}"
+    line = f"{files}: {form}, {names} in columns {numbers} of {source.fields}"
+    if source.timestamp is None and time is not None:
+        line += f", times in column {time + 1}"
+    return line
 
 
 def _split_line(split: dict[str, Any]) -> str:
@@ -244,10 +287,19 @@ def _split_line(split: dict[str, Any]) -> str:
     return ", ".join([split["kind"], *(f"{part} from {split[f'{part}_from']}" for part in parts)])
 
 
+def _duplicates_words(manifest: dict[str, Any]) -> str:
+    if manifest["duplicates"] != "last":
+        return str(manifest["duplicates"])
+    by_time = manifest["source"]["timestamp"] is not None
+    return f"last in {'time' if by_time else 'the order of lines and files, as no times are read'}"
+
+
 def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
     counts, manifest = data.counts, data.manifest
     repeated = (
-        f", {counts['duplicates']:,} duplicates ({manifest['duplicates']})" if counts["duplicates"] else ""
+        f", {counts['duplicates']:,} duplicates ({_duplicates_words(manifest)})"
+        if counts["duplicates"]
+        else ""
     )
     if manifest["transform"] != "none":
         low, high = manifest["ratings"]["min"], manifest["ratings"]["max"]
@@ -270,6 +322,11 @@ def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
                 soft_wrap=True,
             )
     for name, facts in manifest["ids"].items():
+        if "floats" in facts:
+            screen.print(
+                f"{name} such as {facts['floats']} are taken as whole numbers (--ids text keeps them as written)",
+                soft_wrap=True,
+            )
         if facts.get("integers") and facts["example"] is not None:
             screen.print(
                 f"{name} are taken as text: {facts['integers']:,} ids are integers, but others, such as "

@@ -5,13 +5,14 @@ from __future__ import annotations
 from toolkit.ingest.engine_choice import chosen_engine
 from toolkit.ingest.job import ingest_ratings
 from toolkit.ingest.memory import keep_freed_memory, parse_size
-from toolkit.ingest.reading import RatingsSource
+from toolkit.ingest.reading import RatingsSource, example_ratings
 from toolkit.ingest.splitting import SplitRule
 
 __all__ = [
     "RatingsSource",
     "SplitRule",
     "chosen_engine",
+    "example_ratings",
     "ingest_ratings",
     "keep_freed_memory",
     "parse_size",

@@ -33,6 +33,7 @@ def manifest_content(
     split: dict[str, Any],
     rejections: Rejections,
     samples: list[dict[str, Any]],
+    floats: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of the manifest.
 
@@ -56,11 +57,14 @@ def manifest_content(
         Bad rows by reason.
     samples : list of dict
         Some bad rows, with file and line.
+    floats : sequence of str
+        For users and items, an id that was written as a floating-point number; empty for none.
     """
     n = sum(counts)
     form = dataclasses.asdict(source)
-    for key in ("files", "given"):
+    for key in ("files", "given", "layouts", "items", "item_columns", "spare_time", "folded", "counted"):
         del form[key]
+    form["wide"] = source.wide
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -79,7 +83,10 @@ def manifest_content(
             "max": max(part.high for part in parts),
             "mean": sum(part.total for part in parts) / n,
         },
-        "ids": {"users": facts_of_ids(ids[0]), "items": facts_of_ids(ids[1])},
+        "ids": {
+            name: facts_of_ids(some) | ({"floats": odd} if odd else {})
+            for name, some, odd in zip(("users", "items"), ids, floats, strict=True)
+        },
         "split": split,
         "duplicates": options.duplicates,
         "transform": options.transform,

@@ -24,6 +24,7 @@ from toolkit.ingest.reading import IdKind, RatingsSource
 from toolkit.ingest.reading.blocks import Unit, units
 from toolkit.ingest.reading.diagnosis import bad_row_error
 from toolkit.ingest.reading.line_numbers import lines_before
+from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.reader import first_bad_row
 from toolkit.ingest.reading.rejections import Rejections
 from toolkit.ingest.shards import RowShards, ranges, write_columns
@@ -80,13 +81,12 @@ class Stages:
     def run(self) -> None:
         """Run all stages that have not ended yet."""
         work = self.checkpoints
-        self.units = units(self.source, self.block_bytes)
-        fingerprints, results = self._read()
-        self.runs = [run for result in results for run in result.runs]
+        fingerprints, results, parts, column_spans = self._sorted("")
+        if self._needs_times(parts):
+            # Which rating of a pair is the last, its time says. Few inputs repeat a pair: they are read again.
+            self.source = self.source.with_times()
+            fingerprints, results, parts, column_spans = self._sorted("-timed")
         rejections, samples = self._rejections(results)
-        if not self.runs:
-            raise self._nothing_read(rejections, samples)
-        parts, column_spans = work.once("merged", self._merge)
         work.forget("run-*")
         self.ids = read_ids(work.folder / "users"), read_ids(work.folder / "items")
         splitting, rows = work.once("split", lambda: self._split(parts, column_spans))
@@ -111,8 +111,35 @@ class Stages:
             split=split,
             rejections=rejections,
             samples=samples,
+            floats=[
+                next((one for one in found if one), "")
+                for found in zip(*(r.floats for r in results), strict=True)
+            ],
         )
         (self.folder / "manifest.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def _sorted(
+        self, again: str
+    ) -> tuple[list[dict[str, Any]], list[UnitResult], list[Part], list[tuple[int, int]]]:
+        """Read the input and sort it; return fingerprints, the result of each unit, and what `_merge` returns.
+
+        Parameters
+        ----------
+        again : str
+            End of the names of these stages.
+        """
+        fingerprints, results = self._read(again)
+        self.runs = [run for result in results for run in result.runs]
+        if not self.runs:
+            raise self._nothing_read(*self._rejections(results))
+        parts, column_spans = self.checkpoints.once(f"merged{again}", lambda: self._merge(again))
+        return fingerprints, results, parts, column_spans
+
+    def _needs_times(self, parts: Sequence[Part]) -> bool:
+        """Tell whether the last rating of a pair counts, some pair has several, and their times are not read."""
+        if self.source.timestamp is not None or self.source.spare_time is None:
+            return False
+        return self.options.duplicates == "last" and any(part.duplicates for part in parts)
 
     def _files(
         self, rows: Sequence[RowShards], columns: Sequence[tuple[FileEntry, IntArray]]
@@ -130,17 +157,17 @@ class Stages:
 
     # Reading
 
-    def _read(self) -> tuple[list[dict[str, Any]], list[UnitResult]]:
+    def _read(self, again: str) -> tuple[list[dict[str, Any]], list[UnitResult]]:
         """Return the fingerprints of the files, and the result of each unit."""
-        source = self.source
-        calls: list[tuple[Any, ...]] = [(tasks.fingerprint, file) for file in source.files]
-        calls += [self._reading(unit, source) for unit in self.units]
-        n_files = len(source.files)
         try:
-            done = self.checkpoints.run("read", "reading", calls)
-        except tasks.BadInputError:
-            self._raise_first_bad_row()
-            raise changed_while_read(source) from None
+            done = self._read_units(f"read{again}")
+        except OpenQuoteError:
+            # Some quoted field goes over several lines. Only whoever reads from the beginning knows which lines
+            # are within quotes.
+            self.source = dataclasses.replace(self.source, folded=True)
+            done = self._read_units(f"read{again}-folded")
+        source = self.source
+        n_files = len(source.files)
         fingerprints: list[dict[str, Any]] = done[:n_files]
         results: list[UnitResult] = done[n_files:]
         for split, facts in zip(source.given, fingerprints, strict=False):
@@ -154,24 +181,44 @@ class Stages:
         if mixed:
             # Some other unit has text. Integers become text, too, and then sort in another order.
             ids: list[IdKind] = [
-                "text" if kind == "text" else asked for kind, asked in zip(kinds, source.ids, strict=True)
+                "words" if kind == "text" and asked != "text" else asked
+                for kind, asked in zip(kinds, source.ids, strict=True)
             ]
             as_text = dataclasses.replace(source, ids=(ids[0], ids[1]))
-            again = self.checkpoints.run(
-                "read-again", "reading", [self._reading(unit, as_text) for unit in mixed]
+            reread = self.checkpoints.run(
+                f"read{again}-as-text", "reading", [self._reading(unit, as_text) for unit in mixed]
             )
-            for unit, result in zip(mixed, again, strict=True):
+            for unit, result in zip(mixed, reread, strict=True):
                 results[unit.number] = result
         return fingerprints, results
+
+    def _read_units(self, stage: str) -> list[Any]:
+        """Return the fingerprint of each file, and the result of each unit.
+
+        Raises
+        ------
+        OpenQuoteError
+            When lines cannot be read apart from each other.
+        RatingsError
+            When a row is bad.
+        """
+        self.units = units(self.source, self.block_bytes)
+        calls: list[tuple[Any, ...]] = [(tasks.fingerprint, file) for file in self.source.files]
+        calls += [self._reading(unit, self.source) for unit in self.units]
+        try:
+            return self.checkpoints.run(stage, "reading", calls)
+        except tasks.BadInputError:
+            self._raise_first_bad_row(stage)
+            raise changed_while_read(self.source) from None
 
     def _reading(self, unit: Unit, source: RatingsSource) -> tuple[Any, ...]:
         drop = self.options.bad_rows == "drop"
         return tasks.sort_unit, self.checkpoints.folder, unit, source, self.block_bytes, drop
 
-    def _raise_first_bad_row(self) -> None:
+    def _raise_first_bad_row(self, stage: str) -> None:
         """Raise for the first bad row of the input; units end in no order."""
         for unit in self.units:
-            if self.checkpoints.has_ended("read", len(self.source.files) + unit.number):
+            if self.checkpoints.has_ended(stage, len(self.source.files) + unit.number):
                 continue
             bad = first_bad_row(unit, self.source, self.block_bytes)
             if bad:
@@ -221,11 +268,11 @@ class Stages:
         write_ids(self.checkpoints.folder / name, ids)
         return ids
 
-    def _merge(self) -> tuple[list[Part], list[tuple[int, int]]]:
+    def _merge(self, again: str) -> tuple[list[Part], list[tuple[int, int]]]:
         """Return the ratings by range of users, and the ranges of items."""
         work, options = self.checkpoints, self.options
         self.ids = (self._number(0), self._number(1))
-        work.run("number", "numbering", [(tasks.number, work.folder, run) for run in self.runs])
+        work.run(f"number{again}", "numbering", [(tasks.number, work.folder, run) for run in self.runs])
         n_users, n_items = self.shape
         per_user = np.zeros(n_users, np.int64)
         per_item = np.zeros(n_items, np.int64)
@@ -237,7 +284,7 @@ class Stages:
         bounds = np.array([start for start, _ in spans] + [n_users])
         begins = np.stack([_begins(run, bounds) for run in self.runs])
         parts = work.run(
-            "merge",
+            f"merge{again}",
             "sorting",
             [
                 (

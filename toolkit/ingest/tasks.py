@@ -37,11 +37,14 @@ class UnitResult:
         Lines, or rows of a Parquet file, counted from the beginning of the unit.
     rejections : Rejections
         Bad rows, their lines counted from the beginning of the unit.
+    floats : list of str
+        For users and items, an id that was written as a floating-point number; empty for none.
     """
 
     runs: list[Run]
     lines: int
     rejections: Rejections
+    floats: list[str]
 
 
 def fingerprint(file: RatingsFile) -> dict[str, Any]:
@@ -69,19 +72,23 @@ def sort_unit(work: Path, unit: Unit, source: RatingsSource, block_bytes: int, d
     ------
     BadInputError
         When a row is bad and `drop` is false.
+    OpenQuoteError
+        When a quoted field goes on in the next line, and lines are read apart from each other.
     """
     runs: list[Run] = []
     rejections = Rejections()
     lines = 0
+    floats = ["", ""]
     split = source.given[unit.file] if source.given else None
     for piece, (columns, bad, end) in enumerate(read_unit(unit, source, block_bytes)):
         lines = end
         if bad.reasons and not drop:
             raise BadInputError("a row is bad")
         rejections.merge(bad)
+        floats = [old or ids.floats for old, ids in zip(floats, (columns.users, columns.items), strict=True)]
         if len(columns):
             runs.append(write_run(work, unit.number, piece, columns.with_split(split)))
-    return UnitResult(runs, lines, rejections)
+    return UnitResult(runs, lines, rejections, floats)
 
 
 def number(work: Path, run: Run) -> None:

@@ -5,6 +5,7 @@ Arrow's own conversions import pandas, which takes a second and 100 MB; those of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -49,6 +50,17 @@ def array_of(values: Array) -> pa.Array:
 
     values = np.ascontiguousarray(values)
     return pa.Array.from_buffers(getattr(pa, values.dtype.name)(), len(values), [None, pa.py_buffer(values)])
+
+
+def of_texts(texts: Sequence[str]) -> pa.StringArray:
+    """Return texts of Python as an Arrow array."""
+    import pyarrow as pa
+
+    words = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int64)
+    # From buffers, because Arrow imports pandas to look at objects of Python.
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))]
+    return pa.Array.from_buffers(pa.large_string(), len(words), buffers).cast(pa.string())
 
 
 def can_be_read_as(text: str, kind: pa.DataType) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.ingest.reading.examples import example_ratings
 from toolkit.ingest.reading.source import ID_KINDS, IdKind, RatingsSource
 
-__all__ = ["ID_KINDS", "IdKind", "RatingsSource"]
+__all__ = ["ID_KINDS", "IdKind", "RatingsSource", "example_ratings"]

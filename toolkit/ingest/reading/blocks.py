@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.errors import RatingsError
+from toolkit.ingest.reading.quotes import records
 from toolkit.ingest.reading.ratings_file import RatingsFile, file_system, open_raw, read_errors
 from toolkit.ingest.reading.source import RatingsSource
 
@@ -59,14 +60,14 @@ class Piece:
 def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
     """Return the units of all files, in input order.
 
-    A plain text file is cut into blocks; a compressed one, which can be read from its beginning only, is one
-    unit; a Parquet file has one unit a row group.
+    A plain text file is cut into blocks. One that can be read from its beginning only is one unit: it is
+    compressed, of another form, or has quoted fields of several lines. A Parquet file has one unit a row group.
     """
     every: list[Unit] = []
     for number, file in enumerate(source.files):
         if file.kind == "parquet":
             every += [Unit(len(every) + group, number, group, None) for group in range(_row_groups(file))]
-        elif file.streamed:
+        elif file.streamed or source.folded:
             every.append(Unit(len(every), number, 0, None))
         else:
             size = file.size()
@@ -88,16 +89,24 @@ def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piec
     file = source.files[unit.file]
     line = 1
     with read_errors(file, "to its end"):
-        for number, data in enumerate(_chunks(file, unit, block_bytes)):
+        chunks = _chunks(file, unit, block_bytes)
+        if source.folded:
+            chunks = records(chunks, source.delimiter, file)
+        for number, data in enumerate(chunks):
             lines = count_lines(data)
             if number == 0 and unit.begin == 0:
-                data = data.removeprefix(BOM)  # noqa: PLW2901 - the same lines without the mark
-                header = _header_end(data) if source.header else 0
-                above = count_lines(data[:header])
-                yield Piece(data[header:], line + above, lines - above)
+                body = without_header(data, header=source.header)
+                above = count_lines(data[: len(data) - len(body)])
+                yield Piece(body, line + above, lines - above)
             else:
                 yield Piece(data, line, lines)
             line += lines
+
+
+def without_header(data: bytes, *, header: bool) -> bytes:
+    """Return the beginning of a file without its byte order mark, and without its header where it has one."""
+    data = data.removeprefix(BOM)
+    return data[_header_end(data) if header else 0 :]
 
 
 def count_lines(data: bytes) -> int:

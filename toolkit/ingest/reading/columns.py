@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
-from toolkit.tables import DistinctIds, array_of, numbers
+from toolkit.tables import DistinctIds, array_of, numbers, whole_numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,10 +28,13 @@ class Ids:
         Position of each row's id in `distinct`.
     distinct : array of int64, or pyarrow.StringArray, shape (n_distinct,)
         The ids that occur, ascending: integers by value, text by code point.
+    floats : str
+        One of the ids that were written as floating-point numbers, such as 196.0 for 196; empty for none.
     """
 
     codes: IntArray
     distinct: DistinctIds
+    floats: str = ""
 
     @property
     def kind(self) -> KindOfIds:
@@ -104,6 +107,51 @@ def of_words(codes: IntArray, words: pa.StringArray) -> Ids:
     # Arrow sorts by the bytes of UTF-8, which is the order of code points.
     order = numbers(pc.sort_indices(words)).astype(np.int64)
     return Ids(_inverse(order)[codes], words.take(array_of(order)))
+
+
+def of_column(column: pa.Array, kind: str) -> Ids:
+    """Return an Arrow column of integers, or a dictionary of text, as `Ids`.
+
+    Blanks around ids are no part of them. Whole numbers that are written as floating-point numbers are taken
+    as these numbers, unless `kind` is text.
+
+    Parameters
+    ----------
+    column : pyarrow.Array
+        Without nulls.
+    kind : str
+        ``integer``, ``auto`` for integers where all are, ``text``, or ``words`` for the text of ``auto``.
+
+    Raises
+    ------
+    ValueError
+        When an id is missing, or is no integer although it must be.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        raise ValueError("an id is missing")
+    if pa.types.is_integer(column.type):
+        return of_integers(numbers(column))
+    codes, words = numbers(column.indices), column.dictionary
+    kept = pc.utf8_trim_whitespace(words)
+    floats = ""
+    if kind != "text":
+        kept, floats = whole_numbers(kept)
+    if not kept.equals(words):
+        merged = kept.dictionary_encode()
+        codes, words = numbers(merged.indices)[codes], merged.dictionary
+    # pc.index would import pandas, to look at an object of Python.
+    if (numbers(pc.binary_length(words)) == 0).any():
+        raise ValueError("an id is missing")
+    integers = as_integers(words) if kind in {"auto", "integer"} else None
+    if integers is not None:
+        order = np.argsort(integers)
+        return Ids(_inverse(order)[codes], integers[order], floats)
+    if kind == "integer":
+        raise ValueError("an id is no integer")
+    return replace(of_words(codes, words), floats=floats)
 
 
 def as_text(distinct: DistinctIds) -> pa.StringArray:

@@ -9,13 +9,14 @@ import numpy as np
 
 from toolkit.datasets import SPLIT_NAMES, SPLITS, split_number
 from toolkit.errors import RatingsError
-from toolkit.ingest.reading import times
+from toolkit.ingest.reading import times, wide
 from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
 from toolkit.ingest.reading.columns import Columns
 from toolkit.ingest.reading.parsing import closes_quotes, parse
+from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.rejections import BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import DELIMITERS, can_be_read_as, is_number, split_line
+from toolkit.tables import DELIMITERS, can_be_read_as, is_number, whole_number
 
 _SHOWN = 80
 _LARGEST = float(np.finfo(np.float32).max)
@@ -102,7 +103,12 @@ def _good_lines(
 
 def _usual_line(source: RatingsSource) -> re.Pattern[bytes]:
     """Return a pattern that only good lines match, most of them; it is ten times as fast as a check."""
-    if source.delimiter not in DELIMITERS or (source.delimiter == " " and source.time_kind.endswith("time")):
+    if (
+        source.wide
+        or source.decimal != "."
+        or source.delimiter not in DELIMITERS
+        or (source.delimiter == " " and source.time_kind.endswith("time"))
+    ):
         return re.compile(rb"(?!)")
     fields = [rf'[^"{source.delimiter[0]}\x00-\x1f\x7f-\xff]*'] * source.fields
     for position, kind in zip(source.columns[:2], source.ids, strict=True):
@@ -126,11 +132,20 @@ def check_line(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
         Its number.
     source : RatingsSource
         How to read it.
+
+    Raises
+    ------
+    OpenQuoteError
+        When a quoted field goes on in the next line.
     """
     if b"\0" in line:
         return _bad(at, "zero byte", line, "holds a zero byte, so it is not text: mend or remove the line")
     text = line.decode("utf-8", "surrogateescape")
-    fields = split_line(text, source.delimiter)
+    if source.quoted and not closes_quotes(text, source.delimiter):
+        raise OpenQuoteError(f"line {at} opens a quote that it does not close: {text[:_SHOWN]!r}")
+    fields = source.split(text)
+    if len(fields) != source.fields and source.files[0].keys:
+        return _bad(at, "not JSON", line, "must be a JSON object; mend or remove the line")
     if len(fields) != source.fields:
         return _bad(
             at,
@@ -139,17 +154,18 @@ def check_line(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
             f"has {len(fields)} field(s) where line 1 has {source.fields} (delimiter {source.delimiter!r}): "
             f"{text[:_SHOWN]!r}; mend the line, or give --delimiter",
         )
-    if not closes_quotes(text, source.delimiter):
-        message = f"opens a quote that it does not close: {text[:_SHOWN]!r}; mend the line"
-        return _bad(at, "open quote", line, message)
     if not _is_utf8(fields, source):
         message = f"is not UTF-8 text: {line[:_SHOWN]!r}; convert the file, for example with iconv"
         return _bad(at, "not UTF-8", line, message)
     for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
-        bad = _check_id(role, fields[position].strip(), kind)
-        if bad:
-            return _bad(at, bad[0], line, bad[1])
-    bad = _check_rating(fields[source.columns[2]]) or _check_others(fields, source)
+        if role == "user" or not source.wide:
+            bad = _check_id(role, fields[position].strip(), kind)
+            if bad:
+                return _bad(at, bad[0], line, bad[1])
+    if source.wide:
+        bad = wide.problem_of(fields, source)
+    else:
+        bad = _check_rating(fields[source.columns[2]], source.decimal) or _check_others(fields, source)
     return _bad(at, bad[0], line, bad[1]) if bad else None
 
 
@@ -165,7 +181,7 @@ def bad_row_error(source: RatingsSource, file: int, row: BadRow) -> RatingsError
     row : BadRow
         The row, its line counted from the beginning of the file.
     """
-    separator = "" if row.message.startswith(("has ", "holds ", "opens ", "is not UTF-8")) else ":"
+    separator = "" if row.message.startswith(("has ", "holds ", "must be ", "is not UTF-8")) else ":"
     unit = "row" if source.parquet else "line"
     header = row.line == 1 and row.reason == "rating not a number" and not source.parquet
     hint = "; if that is a header, say --header" if header else ""
@@ -193,20 +209,22 @@ def _is_utf8(fields: list[str], source: RatingsSource) -> bool:
 def _check_id(role: str, text: str, kind: str) -> tuple[str, str] | None:
     if not text:
         return f"{role} missing", f"the {role} is missing; mend or remove the line"
+    text = whole_number(text)
     if kind == "integer" and not (_INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63):
         return f"{role} not an integer", f"the {role} must be an integer of 64 bits, but is {text[:_SHOWN]!r}"
     return None
 
 
-def _check_rating(field: str) -> tuple[str, str] | None:
+def _check_rating(field: str, decimal: str) -> tuple[str, str] | None:
     import pyarrow as pa
 
-    if can_be_read_as(field, pa.float32()):
+    point = field.translate({ord(","): ".", ord("."): ","}) if decimal == "," else field
+    if can_be_read_as(point, pa.float32()):
         return None
     text = field.strip()
     rule = f"the rating must be a finite float32 number, but is {text[:_SHOWN]!r}"
     if re.fullmatch(r"-?\d+,\d+", text):
-        rule += f"; write it with a point, {text.replace(',', '.')}"
+        rule += f"; write it with a point, {text.replace(',', '.')}, or say --decimal comma"
     if is_number(text) and not abs(float(text)) <= _LARGEST:
         return "rating not finite", rule
     return ("rating not a number" if text else "rating missing"), rule
@@ -215,7 +233,7 @@ def _check_rating(field: str) -> tuple[str, str] | None:
 def _check_others(fields: list[str], source: RatingsSource) -> tuple[str, str] | None:
     if source.timestamp is not None:
         text = fields[source.timestamp]
-        if not can_be_read_as(text, times.arrow_type(source.time_kind)):
+        if not times.can_be_read(text, source.time_kind):
             rule = {"integer": "an integer", "number": "a number"}.get(
                 source.time_kind, f"a {source.time_kind} such as 2015-03-31 23:59:59"
             )

@@ -1,22 +1,30 @@
-"""The form of ratings files, as the first lines of the first file show it: delimiter, header, names."""
+"""The form of ratings files, as the beginning of the first file shows it: delimiter, header, names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.field_names import is_word, names_of_fields
-from toolkit.ingest.reading.ratings_file import RatingsFile, first_bytes, open_raw, read_errors
-from toolkit.tables import DELIMITERS, find_delimiter, is_number, lines_of, split_line
+from toolkit.ingest.reading.beginnings import Beginning, beginning_of
+from toolkit.ingest.reading.field_names import ROLES, is_word, names_of_fields
+from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
+from toolkit.ingest.reading.translation import NAMES
+from toolkit.tables import (
+    DELIMITERS,
+    delimiters_in_question,
+    find_column,
+    is_number,
+    split_line,
+    split_plainly,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LEAST_FIELDS = 3
-_SAMPLE_LINES = 50
+LEAST_FIELDS = 3
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,10 @@ class Form:
         Sampled lines as fields, the header first where there is one; empty for Parquet.
     types : mapping of int to str
         Parquet: the kinds of times, by the position of the column.
+    quotes : bool
+        Whether a field in quotes may hold the delimiter.
+    folded : bool
+        Whether a quoted field goes over several lines.
     """
 
     file: RatingsFile
@@ -44,12 +56,24 @@ class Form:
     header: bool
     names: list[str]
     rows: list[list[str]]
-    types: Mapping[int, str]
+    types: Mapping[int, str] = field(default_factory=dict)
+    quotes: bool = True
+    folded: bool = False
 
     @property
     def width(self) -> int:
         """How many fields a line has."""
         return len(self.names or self.rows[0])
+
+    @property
+    def counted(self) -> bool:
+        """Whether the header only counts the columns, 0, 1, 2, …, as pandas writes it where none has a name."""
+        return self.header and bool(self.rows) and counted_columns(self.rows[0])
+
+    @property
+    def body(self) -> list[list[str]]:
+        """The sampled lines below the header that are as long as the first."""
+        return [row for row in self.rows[self.header :] if len(row) == self.width]
 
     def sample(self, position: int) -> list[str]:
         """Return the fields of a column in the sampled lines, without blanks around them; at least one."""
@@ -58,7 +82,13 @@ class Form:
 
 
 def text_form(
-    file: RatingsFile, delimiter: str | None, *, header: bool | None, columns: Sequence[str | int] | None
+    file: RatingsFile,
+    delimiter: str | None,
+    *,
+    header: bool | None,
+    columns: Sequence[str | int] | None,
+    quotes: bool = True,
+    least: int = LEAST_FIELDS,
 ) -> Form:
     """Return the form of text files.
 
@@ -72,117 +102,97 @@ def text_form(
         Whether there is a header, where the user says it.
     columns : sequence of str or int, optional
         The user's columns. Names choose columns of a header; where there is none, they name the fields.
+    quotes : bool
+        Whether a field in quotes may hold the delimiter.
+    least : int
+        Fewer fields than this are too few.
 
     Raises
     ------
     RatingsError
         When the file is no table, or its fields cannot be named like that.
     """
-    lines = _first_lines(file)
-    delimiter = delimiter or _delimiter(file, lines)
-    rows = [split_line(line, delimiter) for line in lines]
-    if len(rows[0]) < _LEAST_FIELDS:
+    begun = beginning_of(file, quotes=quotes)
+    if begun.form == "json":
+        keys = begun.json_keys()
+        return Form(begun.file, ",", header=False, names=keys, rows=begun.json_rows(keys))
+    cut = split_line if quotes else split_plainly
+    delimiter = delimiter or begun.delimiter or _delimiter(begun, cut, columns, least)
+    rows = [cut(line, delimiter) for line in begun.lines]
+    if len(rows[0]) < least:
         raise RatingsError(
-            f"{file}: the first line, {lines[0][:80]!r}, has {len(rows[0])} field(s) when cut at "
+            f"{file}: the first line, {begun.lines[0][:80]!r}, has {len(rows[0])} field(s) when cut at "
             f"{delimiter!r}, too few for user, item and rating: give another --delimiter"
         )
+    if columns is None and begun.form in NAMES:
+        columns = NAMES[begun.form][: len(rows[0])]
     words = columns if columns is not None and any(map(is_word, columns)) else ()
-    first = [name.strip().strip('"') for name in rows[0]]
+    first = cleaned(rows[0])
     if header is None:
-        header = any(is_word(word) and word in first for word in words) or not any(map(is_number, rows[0]))
-    names = first if header else names_of_fields(file, rows, words) if words else []
-    return Form(file, delimiter, header, names, rows, {})
+        header = (
+            any(is_word(word) and word in first for word in words)
+            or not any(map(is_number, rows[0]))
+            or (len(rows) > 1 and counted_columns(rows[0]))
+        )
+    names = first if header else names_of_fields(begun.file, rows, words) if words else []
+    return Form(begun.file, delimiter, header, names, rows, quotes=quotes, folded=begun.folded)
 
 
 def parquet_form(file: RatingsFile) -> Form:
     """Return the form of Parquet files, of which this is the first."""
-    schema = _schema(file)
+    schema = schema_of(file)
     kinds = {at: times.kind_of_type(field.type) for at, field in enumerate(schema)}
     types = {at: kind for at, kind in kinds.items() if kind}
     return Form(file, "", header=True, names=list(schema.names), rows=[], types=types)
 
 
-def check_form(form: Form, files: Sequence[RatingsFile], timestamp: int | None) -> None:
-    """Refuse files that are not of the form of the first.
-
-    Parameters
-    ----------
-    form : Form
-        What the first file shows.
-    files : sequence of RatingsFile
-        The other files.
-    timestamp : int or None
-        Position of the column of times, where it is read.
-
-    Raises
-    ------
-    RatingsError
-        Naming the file, and what differs.
-    """
-    for file in files:
-        if form.file.kind == "parquet":
-            _check_schema(form, file, timestamp)
-        elif form.header:
-            first = _first_lines(file)[0]
-            if split_line(first, form.delimiter) != form.rows[0]:
-                raise RatingsError(
-                    f"{file}, line 1 must be the header of {form.file}, "
-                    f"{form.delimiter.join(form.rows[0])!r}, but is {first!r}: ingest files of one form "
-                    "together"
-                )
-
-
-def _check_schema(form: Form, file: RatingsFile, timestamp: int | None) -> None:
-    schema = _schema(file)
-    names = list(schema.names)
-    if names != form.names:
-        raise RatingsError(
-            f"{file} must have the columns of {form.file}, {', '.join(form.names)}, but has "
-            f"{', '.join(names)}: ingest files of one form together"
-        )
-    if timestamp is None:
-        return
-    # A cast would make something of any number: the seconds of one file the microseconds of another.
-    arrow_type, kind = schema.field(timestamp).type, form.types[timestamp]
-    if times.kind_of_type(arrow_type) != kind:
-        raise RatingsError(
-            f"{file}: {names[timestamp]} must hold {kind}s, as in {form.file}, but holds {arrow_type}: "
-            "ingest files of one form together"
-        )
-
-
-def _schema(file: RatingsFile) -> pa.Schema:
+def schema_of(file: RatingsFile) -> pa.Schema:
+    """Return the schema of a Parquet file."""
     import pyarrow.parquet as pq
 
     with read_errors(file, "as Parquet"), open_raw(file.path) as raw:
         return pq.read_schema(raw)
 
 
-def _first_lines(file: RatingsFile) -> list[str]:
-    with read_errors(file, "to its end"):
-        raw = first_bytes(file, _SAMPLE_LINES)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+def cleaned(fields: Sequence[str]) -> list[str]:
+    """Return the fields of a header as names."""
+    return [name.strip().strip('"') for name in fields]
+
+
+def counted_columns(fields: Sequence[str]) -> bool:
+    """Tell whether a line counts its fields, 0, 1, 2, …, perhaps behind an empty name of an index."""
+    names = cleaned(fields)
+    counted = names[not names[0] :]
+    return len(counted) >= LEAST_FIELDS and counted == [str(at) for at in range(len(counted))]
+
+
+def _delimiter(
+    begun: Beginning, cut: Callable[[str, str], list[str]], columns: Sequence[str | int] | None, least: int
+) -> str:
+    file, lines = begun.file, begun.lines
+
+    def positions(first: list[str]) -> list[int]:
+        """Return where user, item and rating would be in a line."""
+        if columns is not None and not any(map(is_word, columns)) and len(columns) >= LEAST_FIELDS:
+            return [int(column) - 1 for column in columns[:LEAST_FIELDS]]
+        named = [find_column(first, role) for role in ROLES]
+        return [at if at is not None else n for n, at in enumerate(named)]
+
+    found = delimiters_in_question(lines, least=least, cut=cut, positions=positions)
+    if len(found) > 1:
+        one, two = found[:2]
         raise RatingsError(
-            f"{file} is not UTF-8 text: byte {error.start} is {raw[error.start]:#04x}; convert it, or "
-            "decompress it first"
-        ) from error
-    lines = [line for line in lines_of(text) if line.strip()]
-    if not lines:
-        raise RatingsError(f"{file} is empty: a ratings file has one user, item and rating a line")
-    return lines
-
-
-def _delimiter(file: RatingsFile, lines: list[str]) -> str:
-    best = find_delimiter(lines, least=_LEAST_FIELDS)
+            f"{file}: both {one!r} and {two!r} cut its lines into user, item and rating, such as "
+            f"{lines[0][:80]!r}: say which with --delimiter"
+        )
+    best = found[0]
     # Some lines may be bad: the reader names them.
-    if sum(len(split_line(line, best)) >= _LEAST_FIELDS for line in lines) * 2 >= len(lines):
+    if sum(len(cut(line, best)) >= least for line in lines) * 2 >= len(lines):
         return best
-    two = next((d for d in DELIMITERS if all(len(split_line(line, d)) == 2 for line in lines)), "")
-    if two:
+    two_fields = next((d for d in DELIMITERS if all(len(cut(line, d)) == 2 for line in lines)), "")
+    if two_fields:
         raise RatingsError(
-            f"{file}: its lines have two fields when cut at {two!r}, such as {lines[0]!r}, and a ratings "
+            f"{file}: its lines have two fields when cut at {two_fields!r}, such as {lines[0]!r}, and a ratings "
             "file has at least three: user, item and rating"
         )
     raise RatingsError(

@@ -9,7 +9,8 @@ from toolkit.ingest.reading import parquet
 from toolkit.ingest.reading.blocks import Unit, pieces
 from toolkit.ingest.reading.diagnosis import check_line, numbered_lines
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import split_line
+from toolkit.ingest.reading.wide import items_in
+from toolkit.tables import whole_number
 
 
 def lines_before(source: RatingsSource, unit: Unit) -> int:
@@ -46,6 +47,7 @@ def pairs_with_lines(
     block_bytes : int
         Size of the pieces.
     """
+    source = source.of_file(unit.file)
     file, before = source.files[unit.file], lines_before(source, unit)
     if source.parquet:
         for row, user, item in parquet.pairs(unit, source, block_bytes, piece):
@@ -54,6 +56,12 @@ def pairs_with_lines(
     read = next(itertools.islice(pieces(unit, source, block_bytes), piece, None))
     for at, line in numbered_lines(read.data, before + read.line):
         if not check_line(line, at, source):
-            fields = split_line(line.decode("utf-8", "surrogateescape"), source.delimiter)
-            user, item = (fields[position].strip() for position in source.columns[:2])
-            yield f"{file}, line {at}", (user, item)
+            fields = source.split(line.decode("utf-8", "surrogateescape"))
+            user = _as_kept(fields[source.columns[0]], source.ids[0])
+            items = items_in(fields, source) if source.wide else [fields[source.columns[1]]]
+            for item in items:
+                yield f"{file}, line {at}", (user, _as_kept(item, source.ids[1]))
+
+
+def _as_kept(text: str, kind: str) -> str:
+    return text.strip() if kind == "text" else whole_number(text.strip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,11 +15,11 @@ from toolkit.datasets import SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.blocks import Unit
-from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, of_integers, of_words
+from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, of_column, of_integers
 from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
 from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import array_of, flags, numbers
+from toolkit.tables import array_of, flags, numbers, whole_number, whole_numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,10 +110,10 @@ def _is_text(arrow_type: pa.DataType) -> bool:
 def _check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> None:
     from pyarrow import types
 
-    id_types = (types.is_integer, _is_text)
+    id_types = (types.is_integer, types.is_floating, _is_text)
     rules: list[tuple[str, int | None, tuple[Any, ...], str]] = [
-        ("user", source.columns[0], id_types, "integers or text"),
-        ("item", source.columns[1], id_types, "integers or text"),
+        ("user", source.columns[0], id_types, "whole numbers or text"),
+        ("item", source.columns[1], id_types, "whole numbers or text"),
         ("rating", source.columns[2], (types.is_integer, types.is_floating, types.is_decimal), "numbers"),
         ("split", source.split_column, (_is_text,), "text"),
     ]
@@ -164,12 +165,16 @@ def _problems(
     batch: _Batch, source: RatingsSource, ratings: FloatArray, splits: IntArray | None
 ) -> Iterator[_Problem]:
     """Yield each mistake that a row may have, with the rows that have it."""
+    import pyarrow as pa
+
     for role, position in zip(("user", "item", "rating"), source.columns, strict=True):
         yield from _missing(role, batch[position])
     rule = "the rating must be a finite float32 number, but the row is {}"
     yield "rating not finite", rule, ~np.isfinite(ratings)
     for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
-        if kind == "integer":
+        if pa.types.is_floating(batch[position].type):
+            yield from _not_whole(role, batch[position])
+        elif kind == "integer":
             yield from _not_integer(role, batch[position])
     if source.timestamp is not None:
         yield from _missing("timestamp", batch[source.timestamp])
@@ -217,10 +222,20 @@ def _not_integer(role: str, column: pa.Array) -> Iterator[_Problem]:
     if pa.types.is_signed_integer(column.type):
         return
     coded = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null("0")).dictionary_encode()
-    if as_integers(coded.dictionary) is None:
-        odd = np.array([not _is_integer(word) for word in coded.dictionary.to_pylist()], np.bool_)
+    if as_integers(whole_numbers(coded.dictionary)[0]) is None:
+        odd = np.array(
+            [not _is_integer(whole_number(word)) for word in coded.dictionary.to_pylist()], np.bool_
+        )
         rule = f"the {role} must be an integer of 64 bits, but the row is {{}}"
         yield f"{role} not an integer", rule, odd[numbers(coded.indices)]
+
+
+def _not_whole(role: str, column: pa.Array) -> Iterator[_Problem]:
+    import pyarrow as pa
+
+    values = numbers(column.cast(pa.float64()).fill_null(0.0))
+    wrong = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**63))
+    yield f"{role} not an integer", f"the {role} must be a whole number, but the row is {{}}", wrong
 
 
 def _is_integer(word: str) -> bool:
@@ -245,16 +260,19 @@ def _splits(column: pa.Array) -> IntArray:
 
 def _ids(column: pa.Array, kind: str) -> Ids:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if kind != "text" and pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
-        return of_integers(numbers(column.cast(pa.int64())))
-    coded = pc.utf8_trim_whitespace(column.cast(pa.string())).dictionary_encode()
-    codes, words = numbers(coded.indices), coded.dictionary
-    integers = None if kind == "text" else as_integers(words)
-    if integers is None:
-        return of_words(codes, words)
-    return of_integers(integers[codes])
+    floats = ""
+    if pa.types.is_floating(column.type):
+        floats = _field(column, 0) if len(column) else ""
+        floats += "" if "." in floats or not floats else ".0"
+        column = column.cast(pa.int64())
+    if (
+        kind in {"auto", "integer"}
+        and pa.types.is_integer(column.type)
+        and not pa.types.is_uint64(column.type)
+    ):
+        return replace(of_integers(numbers(column.cast(pa.int64()))), floats=floats)
+    return replace(of_column(column.cast(pa.string()).dictionary_encode(), kind), floats=floats)
 
 
 def _times(column: pa.Array, kind: str, file: RatingsFile) -> IntArray:

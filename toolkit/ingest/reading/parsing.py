@@ -8,9 +8,9 @@ import numpy as np
 
 from toolkit.arrays import IntArray
 from toolkit.datasets import SPLITS, split_number
-from toolkit.ingest.reading import times
+from toolkit.ingest.reading import times, wide
 from toolkit.ingest.reading.blocks import BOM, count_lines
-from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_integers, of_words
+from toolkit.ingest.reading.columns import Columns, of_column
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.tables import numbers, split_line
 
@@ -41,9 +41,12 @@ def parse(data: bytes, source: RatingsSource) -> Columns:
     """
     if b"\0" in data:
         raise ValueError("a zero byte")
-    if source.ids != ("text", "text") and not _unusual_numbers(data):
+    if source.wide:
+        return wide.parse(data, source)
+    integers = tuple(kind in {"auto", "integer"} for kind in source.ids)
+    if any(integers) and not _unusual_numbers(data):
         try:
-            table = _table(data, source, tuple(kind != "text" for kind in source.ids))
+            table = _table(data, source, integers)
         except ValueError:
             # Some id is no integer, or some line is bad.
             table = None
@@ -65,8 +68,8 @@ def _columns(table: pa.Table, source: RatingsSource) -> Columns:
     if held["rating"].null_count or not np.isfinite(ratings).all():
         raise ValueError("a rating is missing or not a finite number")
     return Columns(
-        users=_ids(held["user"], source.ids[0]),
-        items=_ids(held["item"], source.ids[1]),
+        users=of_column(held["user"], source.ids[0]),
+        items=of_column(held["item"], source.ids[1]),
         ratings=ratings,
         times=_times(held["timestamp"], source) if "timestamp" in held else None,
         splits=_splits(held["split"]) if "split" in held else None,
@@ -117,7 +120,7 @@ def _read(
         if len(kept) == lines:
             raise
         table = _cut(b"\n".join(kept), source, integers, delimiter, stride)
-    quoted = len(source.delimiter) == 1 and b'"' in data
+    quoted = source.quoted and b'"' in data
     # Where some line ends are not counted, a row too many may hide a row too few.
     if (table.num_rows != lines or (quoted and _lone_returns(data))) and table.num_rows != sum(
         1 for line in data.splitlines() if line.strip()
@@ -175,53 +178,25 @@ def _cut(
             column_names=names, use_threads=False, block_size=min(len(data) + 1, 1 << 30)
         ),
         parse_options=pacsv.ParseOptions(
-            delimiter=delimiter.decode(), quote_char='"' if len(source.delimiter) == 1 else False
+            delimiter=delimiter.decode(), quote_char='"' if source.quoted else False
         ),
         convert_options=pacsv.ConvertOptions(
             include_columns=list(types),
             column_types=types,
             null_values=[""],
             strings_can_be_null=False,
+            decimal_point=source.decimal,
         ),
     ).unify_dictionaries()
 
 
-def _ids(column: pa.Array, kind: str) -> Ids:
-    """Return a column of ids without blanks around them: integers where all are, unless `kind` is text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if column.null_count:
-        raise ValueError("an id is missing")
-    if pa.types.is_integer(column.type):
-        return of_integers(numbers(column))
-    codes, words = numbers(column.indices), column.dictionary
-    stripped = pc.utf8_trim_whitespace(words)
-    if not stripped.equals(words):
-        merged = stripped.dictionary_encode()
-        codes, words = numbers(merged.indices)[codes], merged.dictionary
-    # pc.index would import pandas, to look at an object of Python.
-    if (numbers(pc.binary_length(words)) == 0).any():
-        raise ValueError("an id is missing")
-    integers = None if kind == "text" else as_integers(words)
-    if integers is not None:
-        order = np.argsort(integers)
-        rank = np.empty(len(order), np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        return Ids(rank[codes], integers[order])
-    if kind == "integer":
-        raise ValueError("an id is no integer")
-    return of_words(codes, words)
-
-
 def _times(column: pa.Array, source: RatingsSource) -> IntArray:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if column.null_count:
         raise ValueError("a time is missing")
     if pa.types.is_string(column.type):
-        column = pc.utf8_trim(column, " \t").cast(times.arrow_type(source.time_kind))
+        column = times.of_text(column, source.time_kind)
     if pa.types.is_floating(column.type) and not np.isfinite(numbers(column)).all():
         raise ValueError("a time is not finite")
     return times.sortable(column)

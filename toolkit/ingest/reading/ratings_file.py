@@ -18,6 +18,7 @@ from typing import IO, Any, BinaryIO, cast
 from toolkit.errors import RatingsError
 from toolkit.files import address as addresses
 from toolkit.files import error_text, is_address, mask
+from toolkit.ingest.reading.translation import translated
 
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 # What reading raises for a file that is cut short or damaged, and (RuntimeError) for an encrypted zip.
@@ -42,11 +43,17 @@ class RatingsFile:
         ``plain``, ``gzip``, ``bzip2``, ``xz``, ``zip`` or ``parquet``.
     member : str
         Name inside a zip file.
+    forms : tuple of str
+        What its text has to be translated from, in order (`toolkit.ingest.reading.translation.forms_of`).
+    keys : tuple of str
+        JSON lines: the keys of the fields that are read.
     """
 
     path: str
     kind: str = "plain"
     member: str = ""
+    forms: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the path as people write it, without passwords."""
@@ -60,18 +67,23 @@ class RatingsFile:
     @property
     def streamed(self) -> bool:
         """Whether it can be read from its beginning only."""
-        return self.kind in {*_OPENERS, "zip"}
+        return bool(self.forms) or self.kind in {*_OPENERS, "zip"}
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open the file for reading from the beginning, decompressed."""
+    def open(self) -> Iterator[IO[bytes]]:
+        """Open the file for reading from the beginning, decompressed and translated."""
+        with self._unpacked() as stream:
+            yield translated(stream, self.forms, self.keys) if self.forms else stream
+
+    @contextlib.contextmanager
+    def _unpacked(self) -> Iterator[IO[bytes]]:
         with open_raw(self.path) as raw:
             if self.kind == "zip":
                 with zipfile.ZipFile(raw) as archive, archive.open(self.member) as member:
-                    yield cast("BinaryIO", member)
+                    yield member
             elif self.kind in _OPENERS:
                 with _OPENERS[self.kind](raw, "rb") as unpacked:
-                    yield cast("BinaryIO", unpacked)
+                    yield unpacked
             else:
                 yield raw
 
@@ -89,7 +101,7 @@ class RatingsFile:
         if self.kind == "zip":
             with open_raw(self.path) as raw, zipfile.ZipFile(raw) as archive:
                 return archive.getinfo(self.member).file_size
-        return self.size() * (4 if self.streamed else 1)
+        return self.size() * (4 if self.kind in _OPENERS else 1)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return name, bytes and checksum for the manifest."""
@@ -179,9 +191,13 @@ def read_errors(file: RatingsFile, how: str) -> Iterator[None]:
 
 
 def first_bytes(file: RatingsFile, lines: int, limit: int = 1 << 20) -> bytes:
-    """Return the first lines of a text file, whole, up to a limit of bytes."""
-    data = b""
+    """Return the first lines of a text file, whole, up to a limit of bytes; at least one."""
+    data, more = b"", b"-"
     with file.open() as stream:
-        while data.count(b"\n") < lines and len(data) < limit and (more := stream.read(_TEXT_AT_ONCE)):
+        while data.count(b"\n") < lines and len(data) < limit and more:
+            more = stream.read(_TEXT_AT_ONCE)
             data += more
-    return b"".join(io.BytesIO(data).readlines()[:lines])
+    whole = io.BytesIO(data).readlines()[:lines]
+    if more and len(whole) > 1 and not whole[-1].endswith(b"\n"):
+        whole.pop()
+    return b"".join(whole)

@@ -9,6 +9,7 @@ from toolkit.ingest.reading import diagnosis, parquet
 from toolkit.ingest.reading.blocks import Piece, Unit, pieces
 from toolkit.ingest.reading.columns import Columns
 from toolkit.ingest.reading.parsing import parse
+from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.rejections import BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
 
@@ -31,7 +32,10 @@ def read_unit(
     ------
     RatingsError
         When the file cannot be read.
+    OpenQuoteError
+        When a quoted field goes on in the next line, and lines are read apart from each other.
     """
+    source = source.of_file(unit.file)
     if source.parquet:
         yield from parquet.read_group(unit, source, block_bytes)
         return
@@ -42,6 +46,8 @@ def read_unit(
             continue
         try:
             columns, bad = read_piece(piece, source)
+        except OpenQuoteError:
+            raise
         except ValueError as error:
             raise RatingsError(f"{source.files[unit.file]} cannot be read: {error}") from error
         yield columns, bad, end

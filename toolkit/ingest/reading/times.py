@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KINDS = ("integer", "number", "time", "zoned time")
+_ENOUGH = 50
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
+# BigQuery's "2015-03-09 22:52:30 UTC".
+_UTC = r"[ ]UTC$"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _ALL_BUT_SIGN = np.int64(2**63 - 1)
 
@@ -26,6 +29,7 @@ def kind_of(texts: Sequence[str]) -> str:
 
     Most of the texts decide; the reader names the others as bad rows.
     """
+    texts = texts[:_ENOUGH]
     fits = {kind: sum(is_time(text, kind) for text in texts) for kind in KINDS}
     best = max(KINDS, key=lambda kind: fits[kind])
     return best if fits[best] * 2 > len(texts) else ""
@@ -37,6 +41,13 @@ def is_time(text: str, kind: str) -> bool:
         return bool(_INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
     if kind == "number":
         return bool(_NUMBER.fullmatch(text)) and abs(float(text)) < 2.0**1000
+    return can_be_read(text, kind)
+
+
+def can_be_read(text: str, kind: str) -> bool:
+    """Tell whether the reader takes a field, with blanks around it or not, for a time of a kind."""
+    if kind == "zoned time":
+        text = re.sub(_UTC, "Z", text.strip(" \t"))
     # The parser that will read it decides which days exist, how many digits a second has, and what a zone is.
     return can_be_read_as(text, arrow_type(kind))
 
@@ -64,6 +75,22 @@ def arrow_type(kind: str) -> pa.DataType:
         "time": pa.timestamp("us"),
         "zoned time": pa.timestamp("us", "UTC"),
     }[kind]
+
+
+def of_text(texts: pa.StringArray, kind: str) -> pa.Array:
+    """Return texts, with blanks around them or not, as times of a kind.
+
+    Raises
+    ------
+    ValueError
+        When one of them is none.
+    """
+    import pyarrow.compute as pc
+
+    texts = pc.utf8_trim(texts, " \t")
+    if kind == "zoned time":
+        texts = pc.replace_substring_regex(texts, _UTC, "Z")
+    return texts.cast(arrow_type(kind))
 
 
 def sortable(column: pa.Array) -> IntArray:

@@ -194,8 +194,8 @@ def _combine(columns: dict[str, Array], repeats: Array, group: Array, duplicates
     ratings, times = columns["ratings"], columns.get("times")
     last = firsts + size - 1
     if times is not None:
-        # The latest rating counts; of several at the same time, the last of the input.
-        order = np.lexsort((np.arange(len(group)), times, group))
+        # The latest rating counts; of several at the same time, the highest, in whatever order they come.
+        order = np.lexsort((ratings, times, group))
         last = order[last]
     chosen = {name: values[last] for name, values in columns.items()}
     if duplicates in {"sum", "mean"}:

@@ -1,0 +1,105 @@
+"""A second look at what was guessed of ratings files: what is doubtful is refused, with the option that settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.errors import RatingsError
+from toolkit.ingest.reading.form import Form
+from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.tables import doubt_of_roles, is_number, unit_of_times
+
+_MOST = 0.9
+
+
+def check_roles(form: Form, columns: Sequence[int]) -> None:
+    """Refuse columns that were taken by their positions and do not look like user, item and rating.
+
+    Parameters
+    ----------
+    form : Form
+        What the first file shows.
+    columns : sequence of int
+        Positions of user, item and rating.
+
+    Raises
+    ------
+    RatingsError
+        Naming what the sample shows, and the options that settle it.
+    """
+    if form.body and max(columns) < form.width:
+        _refuse(form.file, form.body, columns)
+
+
+def check_alike(
+    form: Form, columns: Sequence[int], file: RatingsFile, rows: Sequence[Sequence[str]], *, guessed: bool
+) -> None:
+    """Refuse a file without a header whose columns are not those of the first file.
+
+    Parameters
+    ----------
+    form : Form
+        What the first file shows.
+    columns : sequence of int
+        Positions of user, item and rating in it.
+    file : RatingsFile
+        Another file.
+    rows : sequence of sequence of str
+        Its first lines.
+    guessed : bool
+        Whether the columns were taken by their positions.
+
+    Raises
+    ------
+    RatingsError
+        Naming the file.
+    """
+    others = [row for row in rows if len(row) == form.width]
+    if not others or not form.body:
+        return
+    if guessed and len(others) == len(rows):
+        _refuse(file, others, columns)
+    theirs, ours = _numbers(others, columns[2]), _numbers(form.body, columns[2])
+    if not theirs or not ours:
+        return
+    low, high = min(ours), max(ours)
+    if _within(theirs, low, high) * 2 >= 1:
+        return
+    for role, at in zip(("user", "item"), columns, strict=False):
+        swapped = _numbers(others, at)
+        if len(swapped) == len(others) and _within(swapped, low, high) > _MOST:
+            raise RatingsError(
+                f"{file}: its ratings, such as {theirs[0]:g}, are outside of those of {form.file}, {low:g} to "
+                f"{high:g}, and its {role}s within: give all files the same order of columns, or a header that "
+                "names them"
+            )
+
+
+def check_units(form: Form, position: int, file: RatingsFile, texts: Sequence[str]) -> None:
+    """Refuse times in another unit than those of the first file, which would all be later or earlier.
+
+    Raises
+    ------
+    RatingsError
+        Naming the file and both units.
+    """
+    units = unit_of_times(form.sample(position)), unit_of_times(texts)
+    if all(units) and units[0] != units[1]:
+        raise RatingsError(
+            f"{file}: its times are {units[1]} since 1970, but those of {form.file} are {units[0]}: bring them to "
+            "one unit"
+        )
+
+
+def _refuse(file: RatingsFile, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> None:
+    doubt = doubt_of_roles(rows, columns)
+    if doubt:
+        raise RatingsError(f"{file}: {doubt.finding}: {doubt.way_out}")
+
+
+def _numbers(rows: Sequence[Sequence[str]], at: int) -> list[float]:
+    return [float(row[at]) for row in rows if is_number(row[at].strip())]
+
+
+def _within(values: Sequence[float], low: float, high: float) -> float:
+    return sum(low <= value <= high for value in values) / len(values)
