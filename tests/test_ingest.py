@@ -26,6 +26,7 @@ from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError, DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.tables import whole_number
 
 
 def read(root, files, *, name="r.csv", valid=0.0, test=0.0, seed=0, split="random", detect=None, **options):
@@ -104,6 +105,7 @@ def test_it_agrees_with_the_oracle(data):
             block_bytes=draw(st.integers(1, 60)),
             shard_ratings=draw(st.integers(1, 9)),
         )
+        rows = [(whole_number(user), whole_number(item), value) for user, item, value in rows]
         texts = [{row[k] for row in rows} for k in (0, 1)]
         kinds = [int if usual(t) else str for t in texts]
         wanted = oracle([(kinds[0](u), kinds[1](i), v) for u, i, v in rows], duplicates)
@@ -135,8 +137,7 @@ GOOD = b"1,2,3\n" * 40
         (b"4,5,6,7\n", "line 41 has 4 "),
         (b"4,5,6,7\n4,5\n", "line 41 has 4 "),
         (b"4;5;6\n", "line 41 has 1 "),
-        (b'"4,5,6\n7,8,9\n', "line 41 has 1 "),
-        (b'"4\n4",5,6\n', "line 41 has 1 "),
+        (b'"4,5,6\n7,8,9\n', "line 41 opens a quote that it does not close"),
         (b"\xe9,5,6\n", "line 41 is not UTF-8"),
         (b"4\0,5,6\n", "line 41 holds a zero byte"),
         (b"4,5,x\n" + GOOD + b"1,2\n", "line 41: "),
@@ -199,8 +200,9 @@ def test_a_sum_that_float32_cannot_hold(tmp_path):
         (b"7,1,1\n007,1,2\n", {("7", 1): 1, ("007", 1): 2}),
         (
             b"1,9007199254740993,1\n1,9007199254740993.0,2\n",
-            {(1, str(2**53 + 1)): 1, (1, f"{2**53 + 1}.0"): 2},
+            {(1, 2**53 + 1): 2},
         ),
+        (b"1,1.5,1\n1,2.0,2\n1,1e5,3\n", {(1, "1.5"): 1, (1, "2"): 2, (1, "1e5"): 3}),
         (b"alice::urn:isbn:0140::5\nbob::d::4\n", {("alice", "urn:isbn:0140"): 5, ("bob", "d"): 4}),
         (b"NA,null,3\nNaN,None,1\n", {("NA", "null"): 3, ("NaN", "None"): 1}),
         (b"1, 2,3\n 1,2 ,4\n1,b , 5 \n", {(1, "2"): 4, (1, "b"): 5}),
@@ -209,7 +211,18 @@ def test_a_sum_that_float32_cannot_hold(tmp_path):
         (b" \n\n1,2,3\n  \n4,5,6\n\n", {(1, 2): 3, (4, 5): 6}),
         (b"\xef\xbb\xbf1,2,0\n4,5,6\n", {(1, 2): 0, (4, 5): 6}),
     ],
-    ids=["007", "large-float", "colons", "words", "blanks", "quotes", "old-mac", "blank-lines", "bom-zero"],
+    ids=[
+        "007",
+        "large-float",
+        "fraction",
+        "colons",
+        "words",
+        "blanks",
+        "quotes",
+        "old-mac",
+        "blank-lines",
+        "bom-zero",
+    ],
 )
 def test_ids_and_lines_are_taken_as_they_are(tmp_path, data, wanted):
     assert ratings_of(read(tmp_path, data)) == wanted

@@ -239,6 +239,12 @@ def test_files_of_a_published_split(tmp_path):
 
 def test_options_for_text_are_refused_for_parquet(tmp_path):
     pq.write_table(pa.table({"user": [1], "item": [2], "rating": [3.0]}), tmp_path / "r.parquet")
-    for option in ({"delimiter": ","}, {"header": False}):
-        with pytest.raises(ConfigError, match=r"is Parquet: --delimiter and --header are for text"):
+    for option in (
+        {"delimiter": ","},
+        {"header": False},
+        {"quotes": False},
+        {"decimal": ","},
+        {"wide": True},
+    ):
+        with pytest.raises(ConfigError, match=r"is Parquet: --delimiter, .* are for text"):
             RatingsSource.detect([tmp_path / "r.parquet"], **option)

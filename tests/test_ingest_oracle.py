@@ -22,6 +22,7 @@ from toolkit.ingest.reading.blocks import BOM, Piece
 from toolkit.ingest.reading.diagnosis import check_line
 from toolkit.ingest.reading.file_listing import find_files
 from toolkit.ingest.reading.parsing import parse
+from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.reader import read_piece
 from toolkit.ingest.reading.rejections import SAMPLES
@@ -37,7 +38,7 @@ ODD = {
     "rating missing": ("rating", ("", " ")),
     "rating not a number": ("rating", ("x", "５", "1_0", "0x10", "1e", "3.5.", "--1", "5\u00a0")),  # noqa: RUF001
     "rating not finite": ("rating", ("nan", "-inf", "1e39", "3.4028236e38")),
-    "user not an integer": ("user", ("x7", "007", "-0", "1.0", "٣", str(2**63))),
+    "user not an integer": ("user", ("x7", "007", "-0", "1.5", "٣", str(2**63))),
     "item not an integer": ("item", ("7x", str(-(2**63) - 1))),
     "bad timestamp": ("time", ("", "soon", "1.5", str(2**63))),
     "unknown split": ("split", ("", "tset")),
@@ -73,7 +74,6 @@ def forms(draw, kind):
     delimiter = draw(st.sampled_from([",", "::", "\t", ";", "|"]))
     reasons = [each for each in ODD if ODD[each][0] in roles and (ids == "integer" or "integer" not in each)]
     reasons += ["zero byte", "not UTF-8", "field count"]
-    reasons += ["open quote"] * (len(delimiter) == 1 and roles[-1] == "note")
     return {
         "kind": kind,
         "roles": roles,
@@ -126,8 +126,6 @@ def spoilt(draw, cells, roles, delimiter, reason):
         if role == "note":
             # What is not read need not be text.
             cells[at] = draw(st.sampled_from([b"", b"plain", b"\xff\xfe", b'say "hi"', b"soon"]))
-    if reason == "open quote":
-        cells[-1] = draw(st.sampled_from([b'"', b'"x', b'"a""']))
     if reason == "not UTF-8":
         cells[roles.index(draw(st.sampled_from(["user", "item", "rating"])))] = b"\xe9"
     if reason == "field count":
@@ -178,7 +176,9 @@ def oracle(form, rows):
     for user, item, *rest in rows:
         pairs.setdefault((kinds[0](user), kinds[1](item)), []).append(rest)
     if "time" in form["roles"]:
-        pairs = {pair: sorted(several, key=lambda each: each[1]) for pair, several in pairs.items()}
+        pairs = {
+            pair: sorted(several, key=lambda each: (each[1], each[0])) for pair, several in pairs.items()
+        }
     found = {}
     for pair, several in pairs.items():
         values = [value for value, *_ in several]
@@ -326,9 +326,9 @@ def test_dirty_files_agree_with_the_oracle(kind, data):
         check_rejections(made, bad)
         check_split(form, made, found)
 
-        # The last of a pair depends on the order of the input, unless times are read and differ.
-        keys = {(*row[:2], row[3] if "time" in form["roles"] else 0) for row in good}
-        ordered = form["duplicates"] == "last" and len(keys) < len(good)
+        # The last of a pair depends on the order of the input, unless times are read.
+        repeated = len({row[:2] for row in good}) < len(good)
+        ordered = form["duplicates"] == "last" and repeated and "time" not in form["roles"]
         _, _, ingest = prepare(lines if ordered else draw(st.permutations(lines)), "drop", "second")
         assert ingest().digest == made.digest
 
@@ -399,7 +399,7 @@ def test_what_the_checker_lets_pass_the_reader_takes_and_nothing_else(data):
         split_column=places[4] if fields > 4 and draw(st.booleans()) else None,
         ids=(draw(st.sampled_from(["auto", "integer", "text"])), "auto"),
     )
-    lines, verdicts = [], []
+    lines, verdicts, is_open = [], [], False
     for _ in range(draw(st.integers(1, 5))):
         cells = [""] * fields
         for at, text in zip(places, ["7", "a b", " 3.5 ", TIMES[kind], "test"], strict=False):
@@ -408,13 +408,22 @@ def test_what_the_checker_lets_pass_the_reader_takes_and_nothing_else(data):
         line = source.delimiter.join(cells).encode("utf-8", "surrogateescape")
         if line.strip():
             lines.append(line + b"\n")
-            verdicts.append(check_line(line, len(lines), source))
+            try:
+                verdicts.append(check_line(line, len(lines), source))
+            except OpenQuoteError:
+                is_open = True
+                verdicts.append("an open quote")
     for line, bad in zip(lines, verdicts, strict=True):
         if bad is None:
             assert len(parse(line, source)) == 1
         else:
             with pytest.raises(ValueError):
                 parse(line, source)
-    columns, rejections = read_piece(Piece(b"".join(lines), 1, len(lines)), source)
+    piece = Piece(b"".join(lines), 1, len(lines))
+    if is_open:
+        with pytest.raises(OpenQuoteError):
+            read_piece(piece, source)
+        return
+    columns, rejections = read_piece(piece, source)
     assert len(columns) == verdicts.count(None)
     assert rejections.reasons == Counter(bad.reason for bad in verdicts if bad)

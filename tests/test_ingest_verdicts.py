@@ -86,8 +86,6 @@ BAD = [
     ("field count", b"4,5", " has 2 field.s. where line 1 has 3 .delimiter ','.: '4,5'; mend the line, or"),
     ("field count", b"4,5,3,881250949", " has 4 field.s. where line 1 has 3 "),
     ("field count", b"4;5;3", " has 1 field.s. .*: '4;5;3'; mend the line, or give --delimiter"),
-    ("field count", b'"4,5,3', " has 1 field.s. "),
-    ("open quote", b'4,5,"3', " opens a quote that it does not close: '4,5,\"3'; mend the line"),
     ("zero byte", b"4,5,3\0", " holds a zero byte, so it is not text: mend or remove the line"),
     ("not UTF-8", b"caf\xe9,5,3", r" is not UTF-8 text: b'caf\\xe9,5,3'; convert the file, .* iconv"),
 ]
@@ -110,12 +108,12 @@ def test_dropped_rows_are_counted_and_sampled_in_manifest_and_on_the_screen(inge
     reasons = {line: reason for reason, line, _ in BAD}
     data, printed = ingested(MANY + b"\n".join(lines), "--bad-rows", "drop", *ALL)
     assert data.counts["ratings"] == 60
-    assert data.counts["rejected"] == len(lines) == 7 * 14
+    assert data.counts["rejected"] == len(lines) == 7 * 12
     rejections = data.manifest["rejections"]
     counts = {reason: 7 * [bad[0] for bad in BAD].count(reason) for reason in reasons.values()}
     assert rejections["policy"] == "drop"
     assert rejections["reasons"] == counts
-    assert "98 bad rows left out:\n" in printed
+    assert "84 bad rows left out:\n" in printed
     for reason, count in counts.items():
         places = [n for n, line in enumerate(lines, 61) if reasons[line] == reason]
         samples = [sample for sample in rejections["samples"] if sample["reason"] == reason]
@@ -126,8 +124,8 @@ def test_dropped_rows_are_counted_and_sampled_in_manifest_and_on_the_screen(inge
         assert f"  {count} × {reason}, such as r.csv, line {places[0]}: {texts[0]!r}\n" in printed
 
     shown = walslab("describe", "out").stdout
-    assert re.search(r"^rejected +98 rows \(policy: drop\)", shown, re.MULTILINE)
-    assert re.search(r"^field count +28 *$", shown, re.MULTILINE)
+    assert re.search(r"^rejected +84 rows \(policy: drop\)", shown, re.MULTILINE)
+    assert re.search(r"^field count +21 *$", shown, re.MULTILINE)
     first = next(n for n, line in enumerate(lines, 61))
     assert f"  r.csv:{first}: {reasons[lines[0]]}: " in shown
 
@@ -158,7 +156,6 @@ def test_the_count_of_dropped_rows_is_in_the_json(folder):
         (b"user,item,when\n1,2,3\n", (), "none of .* user, item, when is recognised as rating: .* --columns"),
         (b"user,item,score\n1,2,3\n", ("--columns", "user,item,scores"), r"no column 'scores' .did you mean"),
         (b"user,item,rating\n1,2,3\n", ("--no-header",), "line 1: .* 'rating'; if that is a header, say --h"),
-        (GOOD, ("--header", "--columns", "1,2,3"), "must be a header, but .* a number: give --no-header"),
         (GOOD, ("--delimiter", ";"), "'1,2,3', has 1 .* cut at ';', .* give another --delimiter"),
         (GOOD, ("--delimiter", "::"), "cut at '::', .* give another --delimiter"),
         (GOOD, ("--delimiter", "ab"), "--delimiter must be one ASCII character, tab, or '::', but got 'ab'"),

@@ -214,8 +214,8 @@ def test_patterns_are_expanded_in_order(tmp_path):
         (b"1,2,3\n", {"columns": ["1", "2", "4"]}, "from 1 to 3, but got 4"),
         (b"1,2,3\n", {"columns": ["1", "1", "3"]}, "must name different columns"),
         (b"1,2,3\n", {"columns": ["u", "i", "r"], "header": False}, "no header to find u, i, r in"),
-        (b"1,2,3\n4,5,6\n", {"header": True, "columns": ["1", "2", "3"]}, "holds a number: give --no-header"),
-        ("1,2,3\n".encode("utf-16"), {}, "not UTF-8 text"),
+        ("1,2,3\n".encode("utf-32"), {}, "is UTF-32 text: convert it"),
+        ("1,2,3\n".encode("utf-16-le"), {}, "zero byte in every second place: convert it"),
         (b"PK\x03\x04\xff\xfe", {}, "cannot be read as a zip file: .* download it again"),
     ],
 )
@@ -235,10 +235,13 @@ def test_files_that_are_not_there(tmp_path):
         RatingsSource.detect([])
 
 
-def test_the_header_must_be_the_same_in_all_files(tmp_path):
+def test_columns_in_another_order_are_matched_by_name(tmp_path):
     (tmp_path / "a.csv").write_text("userId,movieId,rating\n1,2,3\n")
-    (tmp_path / "b.csv").write_text("movieId,userId,rating\n1,2,3\n")
-    with pytest.raises(RatingsError, match=r"b\.csv, line 1 must be the header of .*a\.csv"):
+    (tmp_path / "b.csv").write_text("movieId,note,userId,rating\n1,x,2,3\n")
+    source = RatingsSource.detect([f"{tmp_path}/*.csv"])
+    assert [(one.columns, one.fields) for one in source.layouts] == [((0, 1, 2), 3), ((2, 0, 3), 4)]
+    (tmp_path / "c.csv").write_text("movie,user,rating\n1,2,3\n")
+    with pytest.raises(RatingsError, match=r"c\.csv, line 1 must be the header of .*a\.csv"):
         RatingsSource.detect([f"{tmp_path}/*.csv"])
 
 

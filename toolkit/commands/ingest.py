@@ -33,8 +33,8 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
 @click.option(
     "--columns",
     help="User, item, rating and perhaps timestamp: names of the header (client,article,score) or positions "
-    "(1,2,3,4). Without a header, names of the fields in their order (item,user,rating). With --wide, the user "
-    "and the items (1,3-102).",
+    "(1,2,3,4). Without a header, names of the fields in their order (item,user,rating). With --wide, the "
+    "user and the items (1,3-102).",
 )
 @click.option(
     "--quote",
@@ -159,8 +159,8 @@ def ingest(
 
     RATINGS are files, patterns, directories, FILE.zip/MEMBER, or addresses such as s3://bucket/part-*.parquet:
     text with tab, '::', comma or another delimiter, with a header or without, plain or compressed, Parquet,
-    JSON lines, Netflix's blocks or MatrixMarket. Ids may be numbers with gaps, or text. What is guessed is tested
-    on the first lines, and refused where it is doubtful. Memory does not grow with the input.
+    JSON lines, Netflix's blocks or MatrixMarket. Ids may be numbers with gaps, or text. What is guessed is
+    tested on the first lines, and refused where it is doubtful. Memory does not grow with the input.
 
     \b
     Examples:
@@ -271,7 +271,8 @@ def _form_line(source: RatingsSource) -> str:
     if source.files[0].keys:
         return f"{files}: JSON lines with the keys {', '.join(source.files[0].keys)}"
     if source.wide:
-        return f"{files}: {form}, users in column {source.columns[0] + 1}, {len(source.items):,} items in columns"
+        items = f"{len(source.items):,} items in columns"
+        return f"{files}: {form}, users in column {source.columns[0] + 1}, {items}"
     time = source.spare_time if source.timestamp is None else source.timestamp
     positions = [*source.columns] + ([] if source.timestamp is None else [source.timestamp])
     names = "user, item and rating" if source.timestamp is None else "user, item, rating and timestamp"
@@ -324,7 +325,8 @@ def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
     for name, facts in manifest["ids"].items():
         if "floats" in facts:
             screen.print(
-                f"{name} such as {facts['floats']} are taken as whole numbers (--ids text keeps them as written)",
+                f"{name} such as {facts['floats']} are taken as whole numbers "
+                "(--ids text keeps them as written)",
                 soft_wrap=True,
             )
         if facts.get("integers") and facts["example"] is not None:

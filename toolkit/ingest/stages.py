@@ -83,7 +83,7 @@ class Stages:
         work = self.checkpoints
         fingerprints, results, parts, column_spans = self._sorted("")
         if self._needs_times(parts):
-            # Which rating of a pair is the last, its time says. Few inputs repeat a pair: they are read again.
+            # The time says which rating of a pair is the last. Few inputs repeat a pair: they are read again.
             self.source = self.source.with_times()
             fingerprints, results, parts, column_spans = self._sorted("-timed")
         rejections, samples = self._rejections(results)
@@ -121,7 +121,7 @@ class Stages:
     def _sorted(
         self, again: str
     ) -> tuple[list[dict[str, Any]], list[UnitResult], list[Part], list[tuple[int, int]]]:
-        """Read the input and sort it; return fingerprints, the result of each unit, and what `_merge` returns.
+        """Return the fingerprints of the files, the result of each unit, and what `_merge` returns.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Stages:
         return fingerprints, results, parts, column_spans
 
     def _needs_times(self, parts: Sequence[Part]) -> bool:
-        """Tell whether the last rating of a pair counts, some pair has several, and their times are not read."""
+        """Tell whether the last rating of some pair counts, and its time is not read."""
         if self.source.timestamp is not None or self.source.spare_time is None:
             return False
         return self.options.duplicates == "last" and any(part.duplicates for part in parts)
@@ -162,8 +162,8 @@ class Stages:
         try:
             done = self._read_units(f"read{again}")
         except OpenQuoteError:
-            # Some quoted field goes over several lines. Only whoever reads from the beginning knows which lines
-            # are within quotes.
+            # Some quoted field goes over several lines. Only who reads from the beginning knows which lines are
+            # within quotes.
             self.source = dataclasses.replace(self.source, folded=True)
             done = self._read_units(f"read{again}-folded")
         source = self.source

@@ -72,7 +72,7 @@ def _fit(
 
 
 def _holds_others(field: str, others: Sequence[str], rivals: Sequence[str]) -> bool:
-    """Tell whether another delimiter is within a field. A blank between words is none, but between numbers is."""
+    """Tell whether another delimiter is within a field; a blank between words is none."""
     if any(other in field for other in others):
         return True
     words = field.split(" ")

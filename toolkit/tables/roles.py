@@ -1,4 +1,4 @@
-"""A second look at a guess: does every column of a sample fit the role that it was given?
+"""A second look at a guess: whether every column of a sample fits the role that it was given.
 
 The columns are sequences of text, whatever they come from: lines of a file, Arrow or pandas.
 """
@@ -48,7 +48,6 @@ def doubt_of_roles(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> D
         Positions of user, item and rating, from 0.
     """
     user, item, rating = ([row[at].strip() for row in rows] for at in positions)
-    width = len(rows[0])
     shown = ",".join(str(at + 1) for at in positions)
     name = f"columns {shown} were taken for user, item and rating, but"
     say = f"say which columns hold them, such as --columns {shown}"
@@ -62,8 +61,16 @@ def doubt_of_roles(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> D
                 f"{name} the {role}s would be numbers such as {odd[0]}",
                 f"{say}, or --wide where users are in rows and items in columns",
             )
-    if len(rows) < _FEW_ROWS:
-        return None
+    return _doubt_of_pattern(rows, positions, name, say) if len(rows) >= _FEW_ROWS else None
+
+
+def _doubt_of_pattern(
+    rows: Sequence[Sequence[str]], positions: Sequence[int], name: str, say: str
+) -> Doubt | None:
+    """Return the reason to doubt that only several rows show, or None."""
+    user, item = ([row[at].strip() for row in rows] for at in positions[:2])
+    width = len(rows[0])
+    shown = ",".join(str(at + 1) for at in positions)
     if looks_wide(rows):
         return Doubt(
             f"{name} all {width} columns hold numbers",
@@ -73,7 +80,9 @@ def doubt_of_roles(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> D
     if shifted:
         behind = [at + 1 for at in positions] if max(positions) + 1 < width else positions
         return Doubt(f"{name} {shifted}", say.replace(shown, ",".join(str(at + 1) for at in behind)))
-    if len(set(zip(user, item, strict=True))) * 2 < len(rows):
+    # A line that comes twice as a whole says nothing of its columns.
+    different = len({tuple(row) for row in rows})
+    if different >= _FEW_ROWS and len(set(zip(user, item, strict=True))) * 2 < different:
         return Doubt(f"{name} more than half of the lines repeat a user and item", say)
     return None
 

@@ -26,7 +26,7 @@ class Beginning:
     file : RatingsFile
         The file, with the translations that it needs.
     lines : list of str
-        The first lines that are not blank, translated; at least one. Those of JSON lines are as they are.
+        The first lines that are not blank, translated. Those of JSON lines are as they are.
     delimiter : str or None
         What separates fields, where the form of the file says it.
     folded : bool
@@ -61,7 +61,7 @@ class Beginning:
             raise RatingsError(f"{self.file} {error}") from error
 
 
-def beginning_of(file: RatingsFile, *, quotes: bool = True) -> Beginning:
+def beginning_of(file: RatingsFile, *, quotes: bool = True, first: bool = True) -> Beginning:
     """Return the beginning of a text file.
 
     Parameters
@@ -70,6 +70,8 @@ def beginning_of(file: RatingsFile, *, quotes: bool = True) -> Beginning:
         The file.
     quotes : bool
         Whether a field in quotes may go over several lines.
+    first : bool
+        Whether it is the first of several files. Another may be empty, and its bad lines are found later.
 
     Raises
     ------
@@ -94,9 +96,8 @@ def beginning_of(file: RatingsFile, *, quotes: bool = True) -> Beginning:
     if quotes and not separator:
         whole = sample_on_one_line(raw)
         raw, folded = whole, not raw.startswith(whole)
-    first = b"".join(raw.splitlines(keepends=True)[:_TEXT_LINES])
     try:
-        first.decode()
+        b"".join(raw.splitlines(keepends=True)[:_TEXT_LINES]).decode("utf-8" if first else "latin-1")
     except UnicodeDecodeError as error:
         raise RatingsError(
             f"{file} is not UTF-8 text: byte {error.start} is {raw[error.start]:#04x}; convert it, or "
@@ -108,6 +109,6 @@ def beginning_of(file: RatingsFile, *, quotes: bool = True) -> Beginning:
     if "sep" in forms and lines:
         separator = separator_of(lines[0])
         lines = lines[1:]
-    if not lines:
+    if not lines and first:
         raise RatingsError(f"{file} is empty: a ratings file has one user, item and rating a line")
     return Beginning(file, lines, separator, folded)

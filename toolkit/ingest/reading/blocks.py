@@ -61,7 +61,8 @@ def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
     """Return the units of all files, in input order.
 
     A plain text file is cut into blocks. One that can be read from its beginning only is one unit: it is
-    compressed, of another form, or has quoted fields of several lines. A Parquet file has one unit a row group.
+    compressed, of another form, or has quoted fields of several lines. A Parquet file has one unit a row
+    group.
     """
     every: list[Unit] = []
     for number, file in enumerate(source.files):
@@ -96,8 +97,7 @@ def pieces(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[Piec
             lines = count_lines(data)
             if number == 0 and unit.begin == 0:
                 body = without_header(data, header=source.header)
-                above = count_lines(data[: len(data) - len(body)])
-                yield Piece(body, line + above, lines - above)
+                yield Piece(body, line + lines - count_lines(body), count_lines(body))
             else:
                 yield Piece(data, line, lines)
             line += lines

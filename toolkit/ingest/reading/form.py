@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
+from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.field_names import ROLES, is_word, names_of_fields
 from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
@@ -67,7 +68,7 @@ class Form:
 
     @property
     def counted(self) -> bool:
-        """Whether the header only counts the columns, 0, 1, 2, …, as pandas writes it where none has a name."""
+        """Whether the header only counts the columns, 0, 1, 2, …, as pandas writes columns without names."""
         return self.header and bool(self.rows) and counted_columns(self.rows[0])
 
     @property
@@ -81,29 +82,16 @@ class Form:
         return [row[position].strip() for row in body if position < len(row)] or [""]
 
 
-def text_form(
-    file: RatingsFile,
-    delimiter: str | None,
-    *,
-    header: bool | None,
-    columns: Sequence[str | int] | None,
-    quotes: bool = True,
-    least: int = LEAST_FIELDS,
-) -> Form:
+def text_form(file: RatingsFile, asked: Asked, *, least: int = LEAST_FIELDS) -> Form:
     """Return the form of text files.
 
     Parameters
     ----------
     file : RatingsFile
         The first file.
-    delimiter : str, optional
-        What separates fields, where the user says it.
-    header : bool, optional
-        Whether there is a header, where the user says it.
-    columns : sequence of str or int, optional
-        The user's columns. Names choose columns of a header; where there is none, they name the fields.
-    quotes : bool
-        Whether a field in quotes may hold the delimiter.
+    asked : Asked
+        What the user says. Names of columns choose columns of a header; where there is none, they name the
+        fields.
     least : int
         Fewer fields than this are too few.
 
@@ -112,6 +100,7 @@ def text_form(
     RatingsError
         When the file is no table, or its fields cannot be named like that.
     """
+    delimiter, header, columns, quotes = asked.delimiter, asked.header, asked.columns, asked.quotes
     begun = beginning_of(file, quotes=quotes)
     if begun.form == "json":
         keys = begun.json_keys()
@@ -192,8 +181,8 @@ def _delimiter(
     two_fields = next((d for d in DELIMITERS if all(len(cut(line, d)) == 2 for line in lines)), "")
     if two_fields:
         raise RatingsError(
-            f"{file}: its lines have two fields when cut at {two_fields!r}, such as {lines[0]!r}, and a ratings "
-            "file has at least three: user, item and rating"
+            f"{file}: its lines have two fields when cut at {two_fields!r}, such as {lines[0]!r}, and a "
+            "ratings file has at least three: user, item and rating"
         )
     raise RatingsError(
         f"{file}: no delimiter cuts its lines into user, item and rating; line 1 is {lines[0]!r}: "

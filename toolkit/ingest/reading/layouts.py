@@ -1,4 +1,4 @@
-"""Several files of one ingest: where the columns of each of them are, by name, and files that do not match."""
+"""Several files of one ingest: where the columns of each of them are, and files that do not match."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from toolkit.ingest.reading import times
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.form import Form, cleaned, schema_of
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.ingest.reading.second_look import check_alike, check_units
-from toolkit.tables import split_line, split_plainly
+from toolkit.ingest.reading.second_look import check_alike
+from toolkit.tables import split_line, split_plainly, unit_of_times
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def match_files(
     """
     if form.file.kind == "parquet":
         return list(files), [_layout_of_parquet(form, layout, file) for file in files]
-    begun = [beginning_of(file, quotes=form.quotes) for file in files]
-    layouts = [_layout_of_text(form, layout, one, guessed=guessed) for one in begun]
+    begun = [beginning_of(file, quotes=form.quotes, first=form.header) for file in files]
+    layouts = [_layout_of_text(form, layout, one, guessed=guessed) if one.lines else layout for one in begun]
     return [dataclasses.replace(one.file, keys=form.file.keys) for one in begun], layouts
 
 
@@ -86,8 +86,8 @@ def _layout_of_text(form: Form, layout: Layout, begun: Beginning, *, guessed: bo
     mine = form.file.forms[-1] if form.file.forms else ""
     if {mine, begun.form} & {"json", "netflix", "matrix"} and mine != begun.form:
         raise RatingsError(
-            f"{begun.file} must be of the form of {form.file}, {mine or 'lines of fields'}, but is of the form "
-            f"{begun.form or 'lines of fields'}: ingest files of one form together"
+            f"{begun.file} must be of the form of {form.file}, {mine or 'lines of fields'}, but is of the "
+            f"form {begun.form or 'lines of fields'}: ingest files of one form together"
         )
     if mine == "json":
         return layout
@@ -100,14 +100,9 @@ def _layout_of_text(form: Form, layout: Layout, begun: Beginning, *, guessed: bo
     rows = [cut(line, form.delimiter) for line in begun.lines]
     if not form.header:
         check_alike(form, layout.columns, begun.file, rows, guessed=guessed)
-        _check_times(form, layout, layout, begun.file, rows)
-        return layout
-    if rows[0] == form.rows[0]:
-        moved = layout
-    else:
-        moved = _moved_by_name(form, layout, begun, rows[0])
-    _check_times(form, layout, moved, begun.file, rows[1:])
-    return moved
+        return _with_times(form, layout, layout, begun.file, rows)
+    moved = layout if rows[0] == form.rows[0] else _moved_by_name(form, layout, begun, rows[0])
+    return _with_times(form, layout, moved, begun.file, rows[1:])
 
 
 def _moved_by_name(form: Form, layout: Layout, begun: Beginning, first: Sequence[str]) -> Layout:
@@ -116,18 +111,40 @@ def _moved_by_name(form: Form, layout: Layout, begun: Beginning, first: Sequence
     if len(to) < len(set(layout.positions())):
         raise RatingsError(
             f"{begun.file}, line 1 must be the header of {form.file}, "
-            f"{form.delimiter.join(form.rows[0])!r}, but is {begun.lines[0]!r:.200}: ingest files of one form "
-            "together"
+            f"{form.delimiter.join(form.rows[0])!r:.200}, but is {begun.lines[0]!r:.200}: ingest files of "
+            "one form together"
         )
     return layout.moved(to, len(names))
 
 
-def _check_times(
+def _with_times(
     form: Form, layout: Layout, moved: Layout, file: RatingsFile, rows: Sequence[Sequence[str]]
-) -> None:
-    for mine, at in ((layout.timestamp, moved.timestamp), (layout.spare_time, moved.spare_time)):
-        if mine is not None and at is not None:
-            check_units(form, mine, file, [row[at].strip() for row in rows if at < len(row)])
+) -> Layout:
+    """Return the layout of a file, without its spare times where they are in another unit.
+
+    Raises
+    ------
+    RatingsError
+        When times that are wanted are in another unit.
+    """
+    if layout.timestamp is not None and moved.timestamp is not None:
+        mine, theirs = form.sample(layout.timestamp), _column(rows, moved.timestamp)
+        units = unit_of_times(mine), unit_of_times(theirs)
+        if all(units) and units[0] != units[1]:
+            raise RatingsError(
+                f"{file}: its times are {units[1]} since 1970, but those of {form.file} are {units[0]}: "
+                "bring them to one unit"
+            )
+    if layout.spare_time is not None and moved.spare_time is not None:
+        mine, theirs = form.sample(layout.spare_time), _column(rows, moved.spare_time)
+        alike = times.kind_of(mine) == times.kind_of(theirs) and unit_of_times(mine) == unit_of_times(theirs)
+        if theirs and not alike:
+            return dataclasses.replace(moved, spare_time=None)
+    return moved
+
+
+def _column(rows: Sequence[Sequence[str]], at: int) -> list[str]:
+    return [row[at].strip() for row in rows if at < len(row)]
 
 
 def _layout_of_parquet(form: Form, layout: Layout, file: RatingsFile) -> Layout:
@@ -140,20 +157,22 @@ def _layout_of_parquet(form: Form, layout: Layout, file: RatingsFile) -> Layout:
             f"{', '.join(names)}: ingest files of one form together"
         )
     moved = layout.moved(to, len(names))
-    for mine, theirs in ((layout.timestamp, moved.timestamp), (layout.spare_time, moved.spare_time)):
-        if mine is None or theirs is None:
-            continue
+    if layout.spare_time is not None and moved.spare_time is not None:
+        kind = times.kind_of_type(schema.field(moved.spare_time).type)
+        if kind != form.types[layout.spare_time]:
+            return dataclasses.replace(moved, spare_time=None)
+    if layout.timestamp is not None and moved.timestamp is not None:
         # A cast would make something of any number: the seconds of one file the microseconds of another.
-        arrow_type, kind = schema.field(theirs).type, form.types[mine]
+        arrow_type, kind = schema.field(moved.timestamp).type, form.types[layout.timestamp]
         if times.kind_of_type(arrow_type) != kind:
             raise RatingsError(
-                f"{file}: {names[theirs]} must hold {kind}s, as in {form.file}, but holds {arrow_type}: "
-                "ingest files of one form together"
+                f"{file}: {names[moved.timestamp]} must hold {kind}s, as in {form.file}, but holds "
+                f"{arrow_type}: ingest files of one form together"
             )
     return moved
 
 
 def _found(form: Form, layout: Layout, names: Sequence[str]) -> dict[int, int]:
-    """Return the positions of the first file's columns in a file with other names, where each is named once."""
+    """Return the positions of the first file's columns in another file, where each is named once."""
     wanted = {at: form.names[at] for at in layout.positions()}
     return {at: names.index(name) for at, name in wanted.items() if name and names.count(name) == 1}

@@ -1,4 +1,4 @@
-"""Quoted fields that hold line ends, as RFC 4180 allows: brought to one line each, and told from odd quotes."""
+"""Quoted fields that hold line ends, as RFC 4180 allows: brought to one line, and told from odd quotes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second look at what was guessed of ratings files: what is doubtful is refused, with the option that settles it."""
+"""A second look at what was guessed of ratings files: what is doubtful is refused, with the way out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading.form import Form
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.tables import doubt_of_roles, is_number, unit_of_times
+from toolkit.tables import doubt_of_roles, is_number
 
 _MOST = 0.9
 
@@ -69,26 +69,10 @@ def check_alike(
         swapped = _numbers(others, at)
         if len(swapped) == len(others) and _within(swapped, low, high) > _MOST:
             raise RatingsError(
-                f"{file}: its ratings, such as {theirs[0]:g}, are outside of those of {form.file}, {low:g} to "
-                f"{high:g}, and its {role}s within: give all files the same order of columns, or a header that "
-                "names them"
+                f"{file}: its ratings, such as {theirs[0]:g}, are outside of those of {form.file}, {low:g} "
+                f"to {high:g}, and its {role}s within: give all files the same order of columns, or a header "
+                "that names them"
             )
-
-
-def check_units(form: Form, position: int, file: RatingsFile, texts: Sequence[str]) -> None:
-    """Refuse times in another unit than those of the first file, which would all be later or earlier.
-
-    Raises
-    ------
-    RatingsError
-        Naming the file and both units.
-    """
-    units = unit_of_times(form.sample(position)), unit_of_times(texts)
-    if all(units) and units[0] != units[1]:
-        raise RatingsError(
-            f"{file}: its times are {units[1]} since 1970, but those of {form.file} are {units[0]}: bring them to "
-            "one unit"
-        )
 
 
 def _refuse(file: RatingsFile, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> None:

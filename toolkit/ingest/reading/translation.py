@@ -42,14 +42,15 @@ def forms_of(head: bytes) -> tuple[Form, ...]:
         return ("utf-16", *forms_of(even.decode("utf-16", "replace").encode("utf-8", "replace")))
     if head[257:262] == b"ustar":
         raise ValueError("is a tar archive: unpack it, as in tar -xf, and name the ratings file within")
-    if len(head) > 3 and not any(head[1:64:2]) and head[0]:
-        raise ValueError(
-            "has a zero byte in every second place: convert it, as in iconv -f UTF-16LE -t UTF-8"
-        )
-    if len(head) > 3 and not any(head[:64:2]) and head[1]:
-        raise ValueError(
-            "has a zero byte in every second place: convert it, as in iconv -f UTF-16BE -t UTF-8"
-        )
+    for name, zeros, others in (("LE", head[1:64:2], head[:64:2]), ("BE", head[:64:2], head[1:64:2])):
+        if len(head) > 3 and not any(zeros) and all(others):
+            raise ValueError(
+                f"has a zero byte in every second place: convert it, as in iconv -f UTF-16{name} -t UTF-8"
+            )
+    return _forms_of_text(head)
+
+
+def _forms_of_text(head: bytes) -> tuple[Form, ...]:
     lines = [line for line in head.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
     first = lines[0] if lines else b""
     if _SEPARATOR.fullmatch(first.decode("latin-1").strip()):
@@ -249,8 +250,8 @@ def json_keys(lines: Sequence[str]) -> list[str]:
             keys.update((key, None) for key, value in found.items() if isinstance(value, str | int | float))
     if objects * 2 < len(lines):
         raise ValueError(
-            "begins like JSON lines, but most of its lines are no JSON objects: write one object a line, as in "
-            "pandas.DataFrame.to_json(lines=True, orient='records')"
+            "begins like JSON lines, but most of its lines are no JSON objects: write one object a line, as "
+            "in pandas.DataFrame.to_json(lines=True, orient='records')"
         )
     return list(keys)
 

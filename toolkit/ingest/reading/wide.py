@@ -53,8 +53,8 @@ def problem_of(fields: Sequence[str], source: RatingsSource) -> tuple[str, str] 
     for name, at in zip(source.items, source.item_columns, strict=True):
         text = fields[at].strip()
         if not is_cell(text, source):
-            rule = f"the rating of item {name[:40]} must be empty or a finite float32 number, but is {text[:80]!r}"
-            return "rating not a number", rule
+            rule = f"the rating of item {name[:40]} must be empty or a finite float32 number"
+            return "rating not a number", f"{rule}, but is {text[:80]!r}"
     return None
 
 

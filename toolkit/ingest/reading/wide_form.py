@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from toolkit.errors import RatingsError
-from toolkit.ingest.reading.form import Form, cleaned, counted_columns
-from toolkit.tables import find_column, is_number, whole_number
+from toolkit.ingest.reading.asked import Asked
+from toolkit.ingest.reading.beginnings import beginning_of
+from toolkit.ingest.reading.column_choice import position_of, positions_between
+from toolkit.ingest.reading.form import Form, cleaned, counted_columns, text_form
+from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.tables import find_column, is_number, split_line, split_plainly, whole_number
 
 NO_RATING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-", "?")
 """What a cell without a rating may hold, besides the value that the user names."""
@@ -53,17 +60,54 @@ def items_of(form: Form, user: int, chosen: Sequence[int]) -> tuple[str, ...]:
         raise RatingsError(
             f"{form.file}: column {empty + 1} has no name, and so no item: name it in the header"
         )
-    twice = (
-        next((name for name in names if names.count(name) > 1), "") if len(set(names)) < len(names) else ""
-    )
-    if twice:
+    ((twice, count),) = Counter(names).most_common(1)
+    if count > 1:
         raise RatingsError(f"{form.file}: two columns are the item {twice!r}: name each item once")
     users = [row[user].strip() for row in form.body]
     if len(set(users)) < len(users):
-        again = next(name for name in users if users.count(name) > 1)
+        again = Counter(users).most_common(1)[0][0]
         raise RatingsError(
-            f"{form.file}: --wide needs a line for each user, but the user {again!r} of column {user + 1} has "
-            "several: say which column holds users and which are items, as in --columns 2,3-102; where none "
-            "holds users, number the lines first, as in awk '{print NR \",\" $0}'"
+            f"{form.file}: --wide needs a line for each user, but column {user + 1} has the user {again!r} "
+            "several times: say which column holds users and which are items, as in --columns 2,3-102; where "
+            "none holds users, number the lines first, as in awk '{print NR \",\" $0}'"
         )
     return tuple(names)
+
+
+def wide_form(files: Sequence[RatingsFile], asked: Asked) -> dict[str, Any]:
+    """Return the attributes of the `RatingsSource` of wide tables.
+
+    Raises
+    ------
+    RatingsError
+        When the files are no wide tables, or not of the same items.
+    """
+    form = text_form(files[0], replace(asked, header=False, columns=None), least=2)
+    if form.file.forms[-1:] in {("json",), ("netflix",), ("matrix",)}:
+        raise RatingsError(f"{files[0]} is no wide table: leave --wide out")
+    header = has_header(form.rows) if asked.header is None else asked.header
+    form = replace(form, header=header, names=cleaned(form.rows[0]) if header else [])
+    columns = asked.columns or []
+    user = position_of(form, columns[0], "--columns") if columns else 0
+    chosen = [at for column in columns[1:] for at in positions_between(form, column)]
+    chosen = chosen or [at for at in range(form.width) if at != user]
+    if user in chosen or len(set(chosen)) < len(chosen):
+        raise RatingsError("--columns must name different columns for users and items")
+    others = [beginning_of(file, quotes=asked.quotes) for file in files[1:]]
+    for other in others:
+        first = (split_line if asked.quotes else split_plainly)(other.lines[0], form.delimiter)
+        if first != form.rows[0] if header else len(first) != form.width:
+            raise RatingsError(
+                f"{other.file} must have the items of {form.file} in the same columns: ingest them apart"
+            )
+    return {
+        "files": (form.file, *(other.file for other in others)),
+        "delimiter": form.delimiter,
+        "header": header,
+        "columns": (user, chosen[0], chosen[0]),
+        "fields": form.width,
+        "folded": form.folded,
+        "items": items_of(form, user, chosen),
+        "item_columns": tuple(chosen),
+        "no_rating": None if asked.no_rating is None else f"{asked.no_rating}",
+    }
