@@ -162,8 +162,8 @@ class Stages:
         try:
             done = self._read_units(f"read{again}")
         except OpenQuoteError:
-            # Some quoted field goes over several lines. Only who reads from the beginning knows which lines are
-            # within quotes.
+            # Some quoted field goes over several lines. Which lines are within quotes shows only to who reads
+            # from the beginning.
             self.source = dataclasses.replace(self.source, folded=True)
             done = self._read_units(f"read{again}-folded")
         source = self.source

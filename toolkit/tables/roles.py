@@ -56,7 +56,7 @@ def doubt_of_roles(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> D
         return Doubt(f"{name} the ratings would be {times}, such as {rating[0]}", say)
     for role, ids in (("user", user), ("item", item)):
         odd = [text for text in ids if _has_fraction(text)]
-        if len(odd) * 2 > len(ids):
+        if len(odd) * 10 > len(ids):
             return Doubt(
                 f"{name} the {role}s would be numbers such as {odd[0]}",
                 f"{say}, or --wide where users are in rows and items in columns",
@@ -82,7 +82,14 @@ def _doubt_of_pattern(
         return Doubt(f"{name} {shifted}", say.replace(shown, ",".join(str(at + 1) for at in behind)))
     # A line that comes twice as a whole says nothing of its columns.
     different = len({tuple(row) for row in rows})
-    if different >= _FEW_ROWS and len(set(zip(user, item, strict=True))) * 2 < different:
+    pairs = len(set(zip(user, item, strict=True)))
+    if pairs * 5 < different * 4 and _are_ids([row[positions[2]].strip() for row in rows]):
+        return Doubt(f"{name} the ratings look like ids, and pairs of user and item are repeated", say)
+    if _are_alike(rows, positions):
+        return Doubt(
+            f"{name} the columns behind the users hold the same numbers, as in a list of neighbours", say
+        )
+    if different >= _FEW_ROWS and pairs * 2 < different:
         return Doubt(f"{name} more than half of the lines repeat a user and item", say)
     return None
 
@@ -130,8 +137,13 @@ def counts_rows(texts: Sequence[str]) -> bool:
 def _shift(rows: Sequence[Sequence[str]], positions: Sequence[int], user: Sequence[str]) -> str:
     """Return why the first column may stand before user, item and rating, or an empty text."""
     behind = max(positions) + 1
-    counted = counts_rows(user)
-    if counted and (behind < len(rows[0]) or _are_ids([row[positions[2]].strip() for row in rows])):
+    ratings = [row[positions[2]].strip() for row in rows]
+    if behind == len(rows[0]):
+        suspect = _are_ids(ratings)
+    else:
+        # Where a time follows, the rating of each user stands before it, as in a leave-one-out test.
+        suspect = _are_ids(ratings) or not kind_of_large_numbers([row[behind].strip() for row in rows])
+    if suspect and counts_rows(user):
         return f"each line has a user of its own, who counts {user[0]}, {user[1]}, {user[2]}, …"
     if behind >= len(rows[0]) or len(set(user)) < len(user):
         return ""
@@ -164,7 +176,17 @@ def looks_wide(rows: Sequence[Sequence[str]]) -> bool:
     # Of a few columns each holds the same few numbers, whichever it is.
     columns = [{row[at].strip() for row in rows} - {""} for at in range(1, width)]
     alike = set.union(*columns)
-    return len(alike) <= _WIDE and all(len(column) * 3 >= len(alike) for column in columns)
+    full = sum(len(column) * 3 >= len(alike) for column in columns)
+    return len(alike) <= _WIDE and full * 4 >= len(columns) * 3
+
+
+def _are_alike(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> bool:
+    """Tell whether items, ratings and the column behind them are all ids of the same things."""
+    behind = max(positions) + 1
+    if behind >= len(rows[0]):
+        return False
+    items, *others = ([row[at].strip() for row in rows] for at in (*positions[1:], behind))
+    return all(_are_ids(other) and len({*items} & {*other}) * 2 > len({*other}) for other in others)
 
 
 def _has_fraction(text: str) -> bool:

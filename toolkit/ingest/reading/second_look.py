@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from toolkit.errors import RatingsError
@@ -10,6 +11,7 @@ from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.tables import doubt_of_roles, is_number
 
 _MOST = 0.9
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
 def check_roles(form: Form, columns: Sequence[int]) -> None:
@@ -29,6 +31,22 @@ def check_roles(form: Form, columns: Sequence[int]) -> None:
     """
     if form.body and max(columns) < form.width:
         _refuse(form.file, form.body, columns)
+
+
+def check_decimal(form: Form, rating: int) -> None:
+    """Refuse ratings with a decimal comma, of which `--bad-rows drop` would keep the whole numbers alone.
+
+    Raises
+    ------
+    RatingsError
+        Naming one of them, and the option.
+    """
+    texts = form.sample(rating)
+    odd = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
+    if len(odd) * 2 > len(texts):
+        raise RatingsError(
+            f"{form.file}: most ratings have a decimal comma, such as {odd[0]!r}: say --decimal comma"
+        )
 
 
 def check_alike(
