@@ -10,14 +10,19 @@ ALIASES: dict[Role, tuple[str, ...]] = {
     "user": (
         *("user", "userid", "user_id", "uid", "user_name", "username"),
         *("client", "clientid", "client_id", "customer", "customerid", "customer_id"),
+        *("reviewer", "reviewerid", "reviewer_id"),
     ),
     "item": (
         *("item", "itemid", "item_id", "iid", "movie", "movieid", "movie_id"),
         *("product", "productid", "product_id", "article", "articleid", "article_id"),
         *("book", "bookid", "book_id", "content", "contentid", "content_id"),
+        *("business", "businessid", "business_id", "asin", "parent_asin"),
     ),
-    "rating": ("rating", "ratings", "score", "stars", "value"),
-    "timestamp": ("timestamp", "time", "datetime", "date", "ts", "unix_timestamp", "unixreviewtime"),
+    "rating": ("rating", "ratings", "score", "stars", "value", "overall"),
+    "timestamp": (
+        *("timestamp", "time", "datetime", "date", "ts", "unix_timestamp", "unixreviewtime"),
+        *("rating_timestamp", "rated_at", "created_at", "review_date", "event_time"),
+    ),
     "title": (
         *("title", "movie_title", "item_title", "content_title", "product_title", "article_title"),
         *("name", "item_name", "movie_name", "product_name", "headline"),

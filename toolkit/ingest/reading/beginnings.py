@@ -44,8 +44,9 @@ class Beginning:
         return self.file.forms[-1] if self.file.forms else ""
 
     def json_rows(self, keys: list[str]) -> list[list[str]]:
-        """Return the values of some keys of JSON lines."""
-        return [split_line(json_fields(line.encode(), keys).decode(), ",") for line in self.lines]
+        """Return the values of some keys of the JSON lines that are objects."""
+        rows = [split_line(json_fields(line.encode(), keys).decode(), ",") for line in self.lines]
+        return [row for row in rows if len(row) == len(keys)]
 
     def json_keys(self) -> list[str]:
         """Return the keys of JSON lines.

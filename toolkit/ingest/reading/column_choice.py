@@ -40,7 +40,7 @@ def choose_columns(
         When a column is not there, or none is recognised.
     """
     guessed = False
-    if columns is not None and not form.header and any(map(is_word, columns)):
+    if columns is not None and not form.names_columns and any(map(is_word, columns)):
         named = find_column(form.names, "timestamp")
         positions = [*_by_name(form, ROLES), *([] if named is None else [named])]
     elif columns is not None:
@@ -49,11 +49,12 @@ def choose_columns(
         positions = _by_name(form, ROLES)
     else:
         guessed = True
-        first = form.names.index("0") if form.counted else 0
+        first = 1 if form.counted and not form.names[0] else 0
         positions = [first, first + 1, first + 2]
     if timestamp and len(positions) == len(ROLES):
         positions.append(_timestamp(form, positions))
-    if columns is None:
+    # Of Parquet a column is read by its name, also where it is given by its position.
+    if columns is None or not form.delimiter:
         for position in positions:
             _check_named_once(form, position)
     return positions, guessed
@@ -112,7 +113,7 @@ def position_of(form: Form, column: str | int, option: str) -> int:
         )
     raise RatingsError(
         f"{form.file} has no column {str(column)!r}{did_you_mean(str(column), names)}: "
-        f"{'its header has' if form.header else '--columns names'} {', '.join(names)}"
+        f"{'its header has' if form.header else 'it has' if form.names_columns else '--columns names'} {', '.join(names)}"
     )
 
 
@@ -177,7 +178,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _timestamp(form: Form, others: list[int]) -> int:
-    if form.header:
+    if form.names_columns or find_column(form.names, "timestamp") is not None:
         return _by_name(form, ["timestamp"])[0]
     # The time is in the fourth column of MovieLens, and of files that follow it.
     free = form.width > 3 and 3 not in others and not (form.names and form.names[3])

@@ -144,6 +144,8 @@ def _member(path: str, name: str) -> RatingsFile:
     whole = RatingsFile(path, "zip")
     with read_errors(whole, "as a zip file"), open_raw(path) as raw, zipfile.ZipFile(raw) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    if "xl/workbook.xml" in names:
+        raise RatingsError(f"{mask(path)} is a workbook: save the sheet of ratings as CSV")
     if name:
         if name not in names:
             raise RatingsError(f"{mask(path)} has no member {name!r}{did_you_mean(name, names)}")

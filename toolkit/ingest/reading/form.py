@@ -19,7 +19,7 @@ from toolkit.tables import (
     find_column,
     is_number,
     split_line,
-    split_plainly,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class Form:
         return len(self.names or self.rows[0])
 
     @property
+    def names_columns(self) -> bool:
+        """Whether the file itself names its columns: by a header, or by keys of JSON."""
+        return self.header or self.file.forms[-1:] == ("json",)
+
+    @property
     def counted(self) -> bool:
         """Whether the header only counts the columns, 0, 1, 2, …, as pandas writes columns without names."""
         return self.header and bool(self.rows) and counted_columns(self.rows[0])
@@ -105,7 +110,7 @@ def text_form(file: RatingsFile, asked: Asked, *, least: int = LEAST_FIELDS) -> 
     if begun.form == "json":
         keys = begun.json_keys()
         return Form(begun.file, ",", header=False, names=keys, rows=begun.json_rows(keys))
-    cut = split_line if quotes else split_plainly
+    cut = split_line if quotes else str.split
     delimiter = delimiter or begun.delimiter or _delimiter(begun, cut, columns, least)
     rows = [cut(line, delimiter) for line in begun.lines]
     if len(rows[0]) < least:
@@ -152,7 +157,9 @@ def counted_columns(fields: Sequence[str]) -> bool:
     """Tell whether a line counts its fields, 0, 1, 2, …, perhaps behind an empty name of an index."""
     names = cleaned(fields)
     counted = names[not names[0] :]
-    return len(counted) >= LEAST_FIELDS and counted == [str(at) for at in range(len(counted))]
+    return len(counted) >= LEAST_FIELDS and [*map(whole_number, counted)] == [
+        str(at) for at in range(len(counted))
+    ]
 
 
 def _delimiter(

@@ -12,7 +12,7 @@ from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.form import Form, cleaned, schema_of
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.second_look import check_alike
-from toolkit.tables import split_line, split_plainly, unit_of_times
+from toolkit.tables import split_line, unit_of_times
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _layout_of_text(form: Form, layout: Layout, begun: Beginning, *, guessed: bo
             f"{begun.file} says that {begun.delimiter!r} separates its fields, but {form.file} has "
             f"{form.delimiter!r}: ingest files of one form together"
         )
-    cut = split_line if form.quotes else split_plainly
+    cut = split_line if form.quotes else str.split
     rows = [cut(line, form.delimiter) for line in begun.lines]
     if not form.header:
         check_alike(form, layout.columns, begun.file, rows, guessed=guessed)

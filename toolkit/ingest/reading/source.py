@@ -10,7 +10,7 @@ from toolkit.ingest.reading.asked import ID_KINDS, Asked, IdKind
 from toolkit.ingest.reading.detection import found_form
 from toolkit.ingest.reading.layouts import Layout
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.tables import split_line, split_plainly
+from toolkit.tables import split_line
 
 __all__ = ["ID_KINDS", "IdKind", "RatingsSource"]
 
@@ -116,7 +116,7 @@ class RatingsSource:
 
     def split(self, line: str) -> list[str]:
         """Return the fields of a line."""
-        return (split_line if self.quotes else split_plainly)(line, self.delimiter)
+        return split_line(line, self.delimiter) if self.quotes else line.split(self.delimiter)
 
     def of_file(self, number: int) -> RatingsSource:
         """Return how to read one of the files: its columns may be in another order."""

@@ -21,6 +21,16 @@ DELIMITERS: dict[Form, str] = {"json": ",", "netflix": ",", "matrix": " "}
 NAMES: dict[Form, tuple[str, ...]] = {"netflix": ("item", "user", "rating", "timestamp")}
 """Names of the fields that a form becomes, where the form says them."""
 _AT_ONCE = 1 << 20
+_BINARY = {
+    b"SQLite format 3": "an SQLite database",
+    b"\x93NUMPY": "an array of NumPy",
+    b"\x80\x04\x95": "a pickle of Python",
+    b"\x80\x05\x95": "a pickle of Python",
+    b"\x89HDF": "an HDF5 file",
+    b"ARROW1": "an Arrow file",
+    b"Obj\x01": "an Avro file",
+    b"\xd0\xcf\x11\xe0": "an old workbook",
+}
 _BLOCK = re.compile(rb"\s*[0-9]+:\s*")
 _OBJECT = re.compile(rb"""\s*\{\s*["'}]""")
 _SEPARATOR = re.compile(r'"?sep=(::|[^"])"?', re.IGNORECASE)
@@ -40,6 +50,9 @@ def forms_of(head: bytes) -> tuple[Form, ...]:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         even = head[: len(head) // 2 * 2]
         return ("utf-16", *forms_of(even.decode("utf-16", "replace").encode("utf-8", "replace")))
+    for magic, what in _BINARY.items():
+        if head.startswith(magic):
+            raise ValueError(f"is {what}, not text: write its ratings as CSV or Parquet")
     if head[257:262] == b"ustar":
         raise ValueError("is a tar archive: unpack it, as in tar -xf, and name the ratings file within")
     for name, zeros, others in (("LE", head[1:64:2], head[:64:2]), ("BE", head[:64:2], head[1:64:2])):
@@ -53,7 +66,7 @@ def forms_of(head: bytes) -> tuple[Form, ...]:
 def _forms_of_text(head: bytes) -> tuple[Form, ...]:
     lines = [line for line in head.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
     first = lines[0] if lines else b""
-    if _SEPARATOR.fullmatch(first.decode("latin-1").strip()):
+    if _SEPARATOR.fullmatch(first.decode("latin-1").strip(" ")):
         return ("sep",)
     if first.lower().startswith(_MATRIX):
         _check_matrix(first.decode("latin-1").lower().split())
@@ -62,7 +75,7 @@ def _forms_of_text(head: bytes) -> tuple[Form, ...]:
         return ("netflix",)
     if _OBJECT.match(first):
         return ("json",)
-    if first.strip() == b"[" or first.lstrip().startswith((b"[{", b"[ {")):
+    if first.strip() in {b"[", b"{"} or first.lstrip().startswith((b"[{", b"[ {")):
         raise ValueError("is one JSON document: write one object a line, as in jq -c '.[]' FILE")
     return ()
 

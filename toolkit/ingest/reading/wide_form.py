@@ -13,7 +13,7 @@ from toolkit.ingest.reading.beginnings import beginning_of
 from toolkit.ingest.reading.column_choice import position_of, positions_between
 from toolkit.ingest.reading.form import Form, cleaned, counted_columns, text_form
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.tables import find_column, is_number, split_line, split_plainly, whole_number
+from toolkit.tables import find_column, is_number, split_line, whole_number
 
 NO_RATING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-", "?")
 """What a cell without a rating may hold, besides the value that the user names."""
@@ -95,7 +95,7 @@ def wide_form(files: Sequence[RatingsFile], asked: Asked) -> dict[str, Any]:
         raise RatingsError("--columns must name different columns for users and items")
     others = [beginning_of(file, quotes=asked.quotes) for file in files[1:]]
     for other in others:
-        first = (split_line if asked.quotes else split_plainly)(other.lines[0], form.delimiter)
+        first = (split_line if asked.quotes else str.split)(other.lines[0], form.delimiter)
         if first != form.rows[0] if header else len(first) != form.width:
             raise RatingsError(
                 f"{other.file} must have the items of {form.file} in the same columns: ingest them apart"
