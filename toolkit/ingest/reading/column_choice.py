@@ -111,9 +111,10 @@ def position_of(form: Form, column: str | int, option: str) -> int:
         raise RatingsError(
             f"{form.file} has no header to find {column} in: give {option} as positions, such as 1,2,3"
         )
+    has = "its header has" if form.header else "it has" if form.names_columns else "--columns names"
     raise RatingsError(
         f"{form.file} has no column {str(column)!r}{did_you_mean(str(column), names)}: "
-        f"{'its header has' if form.header else 'it has' if form.names_columns else '--columns names'} {', '.join(names)}"
+        f"{has} {', '.join(names)}"
     )
 
 

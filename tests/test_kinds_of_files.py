@@ -1,0 +1,682 @@
+"""Files of the kinds that people have: each is read as it is meant, or refused with the option that settles it.
+
+What is read is always the same made-up ratings, so that one digest tells that all of them are right.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import random
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import REPO_ROOT
+from ingesting import walslab
+from kinds import (
+    ITEMS,
+    NAMED,
+    PLAIN,
+    ROWS,
+    USERS,
+    comma,
+    json_lines,
+    lines,
+    matrix,
+    netflix,
+    packed,
+    reviews,
+    wide,
+)
+
+from toolkit.errors import RatingsError, WalslabError
+from toolkit.ingest import RatingsSource, SplitRule, example_ratings, ingest_ratings
+
+CASES = REPO_ROOT.parent / "shared" / "cases"
+ALL = SplitRule(valid=0, test=0)
+
+
+@pytest.fixture(scope="module")
+def digest(tmp_path_factory):
+    """The digest of the made-up ratings."""
+    return read(tmp_path_factory.mktemp("plain"), PLAIN).digest
+
+
+def detect(folder, files, **asked):
+    files = files if isinstance(files, dict) else {"r.csv": files}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return RatingsSource.detect([folder / name for name in files], **asked)
+
+
+def read(folder, files, *, bad_rows="error", duplicates="last", block_bytes=None, **asked):
+    return ingest_ratings(
+        detect(folder, files, **asked),
+        folder / "out",
+        split=ALL,
+        overwrite=True,
+        bad_rows=bad_rows,
+        duplicates=duplicates,
+        block_bytes=block_bytes,
+    )
+
+
+def of(form, header=""):
+    """Return the ratings as lines of a form; it may use the number of the line, n, too."""
+    body = (form.format(*row, n=n, r=comma(row[2]), p=comma(row[2] * 2 + 0.25)) for n, row in enumerate(ROWS))
+    return ((header + "\n" if header else "") + "".join(line + "\n" for line in body)).encode()
+
+
+# The delimiter
+
+BESIDE = {
+    "a decimal comma": "{p}",
+    "a place": "Oslo, Norway, N",
+    "a place with a number": "Oslo, Norway, 3",
+    "thousands": "1,234,567",
+    "tags": "a/b/c",
+    "a clock": "12::30::05",
+    "a date": "2015,03,31",
+}
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", " ", "\t"])
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+def test_what_cuts_a_field_is_no_delimiter(tmp_path, digest, delimiter, beside):
+    data = of(
+        delimiter.join(["{0}", "{1}", "{2:g}", beside.replace(" ", "") if delimiter == " " else beside])
+    )
+    try:
+        assert read(tmp_path, data).digest == digest
+    except RatingsError as error:
+        assert "--delimiter" in str(error)  # noqa: PT017 - either is right
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", " ", "\t"])
+@pytest.mark.parametrize("header", [False, True])
+def test_decimal_commas_are_read_when_it_is_said(tmp_path, digest, delimiter, header):
+    first = delimiter.join(["user", "item", "rating", "price"]) if header else ""
+    data = of(delimiter.join(["{0}", "{1}", "{r}", "{p}"]), first)
+    assert read(tmp_path, data, decimal=",").digest == digest
+    with pytest.raises(RatingsError, match="--decimal comma"):
+        read(tmp_path, data, bad_rows="drop")
+
+
+def test_two_delimiters_that_both_make_ratings_are_told_apart_by_the_user(tmp_path):
+    data = of("{0};{n};{2:g},{1};{0},{2:g}")
+    assert detect(tmp_path, of("{0},{n},{2:g};{1};{2:g}"), delimiter=";").delimiter == ";"
+    with pytest.raises(RatingsError, match="--delimiter|--columns|decimal"):
+        read(tmp_path, data)
+
+
+# The columns
+
+SHUFFLED = ROWS[:]
+random.Random(1).shuffle(SHUFFLED)
+DOUBTFUL = {
+    "a row number": ("{n},{0},{1},{2:g}", "2,3,4"),
+    "a row number before the time": ("{n}\t{0}\t{1}\t{2:g}\t{3}", "2,3,4"),
+    "a row number and no rating": ("{n},{0},{1}", "1,2,3"),
+    "an id of the line": ("x{n},{0},{1},{2:g}", "2,3,4"),
+    "seconds": ("{0},{1},{3}", "1,2,3"),
+    "milliseconds": ("{0},{1},{3}000", "1,2,3"),
+    "microseconds": ("{0},{1},{3}000000", "1,2,3"),
+    "fractions of seconds": ("{0},{1},{3}.5", "1,2,3"),
+    "days": ("{0},{1},20150309", "1,2,3"),
+    "the rating second": ("{0},{2:g},{1}", "1,3,2"),
+    "the rating first": ("{2:g},{0},{1}", "2,3,1"),
+    "the time first": ("{3},{0},{1},{2:g}", "2,3,4"),
+    "neighbours": ("{0} {1} {1} {1} {1}", "1,2,3"),
+    "real numbers": ("{0},{2:g}1,-{2:g}7,{2:g}3", "1,2,3"),
+}
+
+
+@pytest.mark.parametrize(("form", "columns"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_columns_that_do_not_look_like_their_roles_are_asked_for(tmp_path, form, columns):
+    with pytest.raises(RatingsError, match=r"were taken for user, item and rating, but .*--columns"):
+        detect(tmp_path, of(form))
+    assert read(tmp_path, of(form), columns=columns.split(",")).counts["rejected"] == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wide(header=False),
+        wide(),
+        wide(name=""),
+        wide(header=False, empty="99"),
+        wide(header=False, delimiter="\t"),
+        "".join(
+            f"{7 * n}," + ",".join(str(n * k % 5 + 1) for k in range(1, 7)) + "\n" for n in range(90)
+        ).encode(),
+        "".join(f"{70 + n % 30},{n / 7 - 9:.2f},{9 - n / 7:.2f},99\n" for n in range(90)).encode(),
+    ],
+)
+def test_wide_tables_are_asked_for(tmp_path, data):
+    with pytest.raises(RatingsError, match="--wide"):
+        detect(tmp_path, data)
+
+
+ACCEPTED = {
+    "shuffled": lines(SHUFFLED, "{0}\t{1}\t{2:g}\t{3}"),
+    "text": of("u{0},i{1},{2:g}"),
+    "likes": of("{0},{1},1"),
+    "0 to 100": "".join(f"{u},{i},{n * 7 % 101}\n" for n, (u, i, *_) in enumerate(ROWS)).encode(),
+    "durations": "".join(f"{u},{i},{n * 37 % 4000}\n" for n, (u, i, *_) in enumerate(ROWS)).encode(),
+    "around 0": of("{0},{1},-{2:g}"),
+    "one a user": "".join(f"{n},{n % 9},{n % 5}\n" for n in range(200)).encode(),
+    "leave one out": "".join(f"{n}\t{n % 9}\t{n % 5}\t97830{n:04}\n" for n in range(200)).encode(),
+    "the same twice": of("{0},{1},{2:g}") * 3,
+    "names of two words": of("al b{0},the m{1},{2:g}"),
+    "bars in ids": of("auth0|x|{0},i{1},{2:g}"),
+}
+
+
+@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+def test_ratings_as_they_are_need_no_option(tmp_path, data):
+    source = detect(tmp_path, data)
+    assert (source.columns, source.header) == ((0, 1, 2), False)
+
+
+def test_what_is_accepted_is_said_in_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    u, i, r, _ = ROWS[0]
+    (tmp_path / "r.csv").write_bytes(NAMED)
+    done = walslab("ingest", "r.csv", "--out", "ds")
+    assert f"\nuser {u} gave item {i} a {r:g}; user " in done.stdout
+    hostile = b"user,item,rating\n\x1b[31mred,%s,4\n" % (b"x" * 99)
+    (said,) = example_ratings(detect(tmp_path, hostile))
+    assert "\x1b" not in said
+    assert len(said) < 120
+
+
+# The header
+
+COUNTED = {
+    "commas": b"0,1,2\n" + PLAIN,
+    "quoted": b'"0","1","2"\n' + PLAIN,
+    "floats": b"0.0,1.0,2.0\n" + PLAIN,
+    "Windows": b"\xef\xbb\xbf0,1,2\r\n" + PLAIN.replace(b"\n", b"\r\n"),
+    "with an index": of("{n},{0},{1},{2:g}", ",0,1,2"),
+    "tabs": of("{0}\t{1}\t{2:g}\tx", "0\t1\t2\t3"),
+    "gzip": packed(b"0,1,2\n" + PLAIN),
+}
+
+
+@pytest.mark.parametrize("data", COUNTED.values(), ids=COUNTED)
+def test_a_line_that_counts_the_columns_is_a_header(tmp_path, digest, data):
+    assert read(tmp_path, data).digest == digest
+    assert detect(tmp_path, data).counted
+
+
+def test_a_header_is_what_is_said(tmp_path, digest):
+    assert read(tmp_path, b"0,1,2\n" + PLAIN, header=False).counts["ratings"] == len(ROWS) + 1
+    for first, columns in (
+        (b"7,8,9\n", [1, 2, 3]),
+        (b"7,8,9\n", ["7", "8", "9"]),
+        (b"0,1,2\n", ["0", "1", "2"]),
+    ):
+        assert read(tmp_path, first + PLAIN, header=True, columns=columns).digest == digest
+    with pytest.raises(RatingsError, match=r"7, 8, 9 is recognised .* --columns"):
+        detect(tmp_path, b"7,8,9\n" + PLAIN, header=True)
+
+
+# Ids that are whole numbers
+
+FLOATS = {
+    "pandas": of("{0}.0,{1}.0,{2:g}", "user,item,rating"),
+    "savetxt": "".join("{:.18e} {:.18e} {:.18e}\n".format(*row) for row in ROWS).encode(),
+    "short": "".join("{:.3E},{:.3E},{:.2E}\n".format(*row) for row in ROWS).encode(),
+    "quoted": of('"{0}.0","{1}.",{2:g}'),
+    "from the middle on": lines(ROWS[:200]) + lines(ROWS[200:], "{0}.0,{1}.00,{2:g}"),
+    "two files": {"a.csv": lines(ROWS[::2]), "b.csv": lines(ROWS[1::2], "{0}.0,{1}.0,{2:g}")},
+}
+
+
+@pytest.mark.parametrize("files", FLOATS.values(), ids=FLOATS)
+@pytest.mark.parametrize("ids", ["auto", "integer"])
+def test_whole_numbers_written_as_floats_are_these_numbers(tmp_path, digest, files, ids):
+    made = read(tmp_path, files, block_bytes=999, ids=ids)
+    assert made.digest == digest
+    assert made.manifest["ids"]["users"]["floats"].startswith(("1", "2", "3", "4"))
+
+
+def test_floats_beside_text_and_floats_that_are_no_whole_numbers(tmp_path, monkeypatch):
+    mixed = lines(ROWS[:200], "u{0},{1},{2:g}") + lines(ROWS[200:], "{0}.0,{1}.5,{2:g}")
+    made = read(tmp_path, mixed, block_bytes=300, columns=[1, 2, 3])
+    ids = {*made.user_ids.tolist(), *made.item_ids.tolist()}
+    assert {str(row[0]) for row in ROWS[200:]} < ids
+    assert {f"{row[1]}.5" for row in ROWS[200:]} < ids
+    assert read(tmp_path, of("{0}.0,{1}e5,{2:g}"), ids="text").user_ids[0] == "1.0"
+    assert read(tmp_path, of("{0},{1}e5,{2:g}")).item_ids[0] == "101e5"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.csv").write_bytes(FLOATS["pandas"])
+    said = "users such as 1.0 are taken as whole numbers (--ids text keeps them as written)\n"
+    assert said in walslab("ingest", "r.csv", "--out", "ds").stdout
+
+
+# Quotes
+
+REVIEWS = {
+    "commas": reviews(),
+    "Windows": reviews(end="\r\n"),
+    "semicolons": reviews().replace(b",", b";"),
+    "every line": reviews(every=1),
+    "gzip": packed(reviews()),
+    # The first quoted field of several lines comes after the lines that are looked at.
+    "late": NAMED.replace(b"\n", b",ok\n").replace(b"rating,ok", b"rating,review") * 1
+    + b"".join(b'%d,9,9,"ok"\n' % n for n in range(900, 2100))
+    + b'1,777,9,"my list:\n7,Heat,5,great\n8,Alien,4,fine"\n',
+}
+
+
+@pytest.mark.parametrize("data", REVIEWS.values(), ids=REVIEWS)
+@pytest.mark.parametrize("bad_rows", ["error", "drop"])
+@pytest.mark.parametrize("block_bytes", [1, 61, 300, None])
+def test_line_ends_within_quotes_cost_nothing_and_make_no_rating(
+    tmp_path, digest, data, bad_rows, block_bytes
+):
+    if block_bytes == 1 and len(data) > 20_000:
+        block_bytes = 5_000
+    made = read(tmp_path, data, bad_rows=bad_rows, block_bytes=block_bytes)
+    assert made.counts["rejected"] == 0
+    assert not {"Heat", "Alien", "7", "8"} & set(map(str, made.item_ids.tolist()))
+    assert made.digest == digest or made.counts["ratings"] == len(ROWS) + 1201
+
+
+BODY = of("{0}\t{1}\t{2:g}\tok", "user\titem\trating\ttext")
+MEANINGLESS = {
+    "opened twice": BODY.replace(b"\tok", b'\t"so he said', 3),
+    "opened once": BODY + b'9\t777\t3\t"open\n' + b"8\t777\t3\tok\n" * 300,
+    "closed within a field": BODY + b'9\t777\t3\t"x\n" y\n8\t777\t3\tok\n',
+}
+
+
+@pytest.mark.parametrize("data", MEANINGLESS.values(), ids=MEANINGLESS)
+@pytest.mark.parametrize("bad_rows", ["error", "drop"])
+@pytest.mark.parametrize("block_bytes", [90, None])
+def test_quotes_that_mean_nothing_are_refused_until_it_is_said(tmp_path, data, bad_rows, block_bytes):
+    with pytest.raises(RatingsError, match=r"line \d+ opens a quote that it .* --quote none"):
+        read(tmp_path, data, bad_rows=bad_rows, block_bytes=block_bytes)
+    made = read(tmp_path, data, bad_rows="drop", block_bytes=block_bytes, quotes=False)
+    assert made.counts["rejected"] == (1 if b'" y' in data else 0)
+
+
+def test_lines_behind_quoted_ones_keep_their_numbers(tmp_path):
+    data = reviews()
+    number = data.count(b"\n") + 1
+    for block_bytes in (70, None):
+        with pytest.raises(RatingsError, match=rf"line {number}: the rating .* is 'x'"):
+            read(tmp_path, data + b"3,4,x,y\n", block_bytes=block_bytes)
+        with pytest.raises(RatingsError, match=rf"line {number}: user {ROWS[0][0]} rates item .* line 2 "):
+            again = b"%d,%d,5,ok\n" % ROWS[0][:2]
+            read(tmp_path, data + again, block_bytes=block_bytes, duplicates="error")
+
+
+# Times
+
+TWICE = ROWS + [(u, i, 0.5, t - 77) for u, i, _, t in ROWS[:90]]
+
+
+def moment(form):
+    return lambda t: dt.datetime.fromtimestamp(t, dt.UTC).strftime(form)
+
+
+TIMES = {
+    "seconds": str,
+    "milliseconds": lambda t: f"{t}000",
+    "microseconds": lambda t: f"{t}000000",
+    "nanoseconds": lambda t: f"{t}000000000",
+    "fractions": lambda t: f"{t}.25",
+    "ISO": moment("%Y-%m-%d %H:%M:%S"),
+    "ISO with T": moment("%Y-%m-%dT%H:%M:%S"),
+    "Zulu": moment("%Y-%m-%dT%H:%M:%SZ"),
+    "BigQuery": moment("%Y-%m-%d %H:%M:%S UTC"),
+    "BigQuery, fine": moment("%Y-%m-%d %H:%M:%S.%f UTC"),
+    "quoted": moment('"%Y-%m-%d %H:%M:%S UTC"'),
+    "an offset": moment("%Y-%m-%d %H:%M:%S+00:00"),
+}
+
+
+@pytest.mark.parametrize("written", TIMES.values(), ids=TIMES)
+@pytest.mark.parametrize("name", ["timestamp", "time", "Date", "created_at"])
+def test_last_is_last_in_time(tmp_path, digest, written, name):
+    made = []
+    for rows in (TWICE, TWICE[::-1]):
+        data = "".join(f"{u},{i},{r:g},{written(t)}\n" for u, i, r, t in rows)
+        made.append(read(tmp_path, f"user,item,rating,{name}\n{data}".encode(), block_bytes=4000))
+    assert [one.digest for one in made] == [digest] * 2
+    assert made[0].counts["duplicates"] == 90
+    assert made[0].manifest["source"]["timestamp"] == 3
+
+
+def test_a_fourth_column_of_times_serves_without_a_header(tmp_path, digest):
+    assert read(tmp_path, lines(TWICE, "{0},{1},{2:g},{3}")).digest == digest
+    files = {
+        "b.csv": lines(TWICE[::-2], "{0}\t{1}\t{2:g}\t{3}"),
+        "a.csv": lines(TWICE[-2::-2], "{0}\t{1}\t{2:g}\t{3}"),
+    }
+    assert read(tmp_path, files).digest == digest
+
+
+def test_ratings_at_the_same_time_have_no_order(tmp_path):
+    ties = [(u, i, r * k % 5, 5) for u, i, r, _ in ROWS for k in (1, 3)]
+    head = "user,item,rating,time"
+    one, two = (read(tmp_path, lines(rows, "{0},{1},{2:g},{3}", head)) for rows in (ties, ties[::-1]))
+    assert one.digest == two.digest
+
+
+def test_the_order_of_lines_counts_where_no_time_is_read_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("a", TWICE), ("b", TWICE[::-1])):
+        (tmp_path / f"{name}.csv").write_bytes(lines(rows))
+        (tmp_path / f"{name}t.csv").write_bytes(lines(rows, "{0},{1},{2:g},{3}", "user,item,rating,time"))
+    said = [walslab("ingest", f"{name}.csv", "--out", name).stdout for name in ("a", "b", "at", "bt")]
+    order = "90 duplicates (last in the order of lines and files, as no times are read)\n"
+    assert [order in one for one in said] == [True, True, False, False]
+    assert ["90 duplicates (last in time)\n" in one for one in said] == [False, False, True, True]
+    digests = [one.split("digest ")[1].split()[0] for one in said]
+    assert len(set(digests)) == 2
+    assert digests[2] == digests[3]
+
+
+def test_times_matter_only_where_pairs_are_repeated(tmp_path):
+    head = "user,item,rating,time"
+    odd = lines(ROWS, "{0},{1},{2:g},{3}", head) + b"1,777,3,soon\n"
+    assert read(tmp_path, odd).counts["ratings"] == len(ROWS) + 1
+    again = odd + b"%d,%d,3,1\n" % ROWS[0][:2]
+    with pytest.raises(RatingsError, match=r"line 402: the timestamp .* 'soon'"):
+        read(tmp_path, again)
+    assert read(tmp_path, again, duplicates="mean").counts["duplicates"] == 1
+    units = {
+        "a.csv": lines(ROWS, "{0},{1},{2:g},{3}", head),
+        "b.csv": lines(ROWS, "{0},{1},{2:g},{3}000", head),
+    }
+    assert detect(tmp_path, units).spare_time is None
+    with pytest.raises(RatingsError, match=r"b\.csv: its times are milliseconds .* are seconds"):
+        detect(tmp_path, units, timestamp=True)
+
+
+# Several files
+
+FIRST = lines(ROWS[::2], header="user,item,rating")
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lines(ROWS[1::2], "{1},{2:g},{0}", "item,rating,user"),
+        lines(ROWS[1::2], "x,{2:g},{1},{0},y", "note,rating,item,user,more"),
+        lines(ROWS[1::2], '"{2:g}","{0}","{1}"', '"rating","user","item"'),
+        packed(lines(ROWS[1::2], "{1},{0},{2:g}", "item,user,rating")),
+        lines(ROWS[1::2], "{1},{2:g},{0}", "item,rating,user").decode().encode("utf-16"),
+    ],
+)
+@pytest.mark.parametrize("columns", [None, ["user", "item", "rating"], [1, 2, 3]])
+def test_columns_in_another_order_are_found_by_name(tmp_path, digest, second, columns):
+    made = read(tmp_path, {"a.csv": FIRST, "b.csv": second}, columns=columns, block_bytes=500)
+    assert made.digest == digest
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (FIRST, lines(ROWS[1::2])),
+        (FIRST, lines(ROWS[1::2], "{1},{2:g},{0}", "movie,score,uid")),
+        (FIRST, lines(ROWS[1::2], "{0};{1};{2:g}", "user;item;rating")),
+        (FIRST, lines(ROWS[1::2], "{0},{1},{2:g},{0}", "user,item,rating,user").replace(b"item", b"film")),
+        (lines(ROWS[::2]), FIRST),
+        (lines(ROWS[::2]), lines(ROWS[1::2], "{0},{2:g},{1}")),
+        (lines(ROWS[::2]), lines(ROWS[1::2], "{2:g},{0},{1}")),
+        (lines(ROWS[::2], "{0},{1},3"), lines(ROWS[1::2], "{0},3,{1}")),
+        (lines(ROWS[::2]), lines(ROWS[1::2], "{0},{1},{3}")),
+        (b"0,1,2\n" + PLAIN, lines(ROWS, "{1},{0},{2:g}", "item,user,rating")),
+        (json_lines(), NAMED),
+        (PLAIN, netflix()),
+    ],
+)
+def test_files_that_cannot_be_matched_are_refused(tmp_path, first, second):
+    with pytest.raises(RatingsError, match=r"b\.csv"):
+        read(tmp_path, {"a.csv": first, "b.csv": second})
+
+
+# Other forms
+
+ONE_FORM = {
+    "JSON lines": json_lines(),
+    "JSON of Amazon": json_lines(user="reviewerID", item="asin", rating="overall", vote="3"),
+    "JSON of Yelp": json_lines(item="business_id", rating="stars", useful=1),
+    "JSON, Windows": b"\xef\xbb\xbf" + json_lines().replace(b"\n", b"\r\n"),
+    "JSON, gzip": packed(json_lines()),
+    "JSON, two orders": {"a.jsonl": json_lines(ROWS[::2]), "b.jsonl": json_lines(ROWS[1::2], more=[1])},
+    "JSON, twice": json_lines(TWICE),
+    "Netflix": netflix(),
+    "Netflix, Windows": netflix().replace(b"\n", b"\r\n"),
+    "Netflix, gzip": packed(netflix()),
+    "Netflix, a file a film": {
+        f"mv_{item}.txt": netflix([row for row in ROWS if row[1] == item])
+        for item in range(101, 101 + ITEMS)
+        if any(row[1] == item for row in ROWS)
+    },
+    "MatrixMarket": matrix(),
+    "MatrixMarket, gzip": packed(matrix()),
+    "MatrixMarket, capitals": matrix().replace(b"matrix coordinate real", b"Matrix Coordinate Real"),
+    "UTF-16": NAMED.decode().encode("utf-16"),
+    "UTF-16, big": b"\xfe\xff" + NAMED.decode().encode("utf-16-be"),
+    "UTF-16, gzip": packed(NAMED.decode().encode("utf-16")),
+    "UTF-16 JSON": json_lines().decode().encode("utf-16"),
+    "sep": b"sep=;\n" + NAMED.replace(b",", b";"),
+    "sep, quoted": b'"sep=;"\r\n' + NAMED.replace(b",", b";"),
+    "sep, tab": b"\xef\xbb\xbfSEP=\t\r\n" + NAMED.replace(b",", b"\t"),
+    "sep, UTF-16": ("sep=;\r\n" + NAMED.decode().replace(",", ";")).encode("utf-16"),
+    "sep, no header": b"sep=,\n" + PLAIN,
+}
+
+
+@pytest.mark.parametrize("files", ONE_FORM.values(), ids=ONE_FORM)
+@pytest.mark.parametrize("block_bytes", [150, None])
+def test_other_forms_are_read_as_they_are(tmp_path, digest, files, block_bytes):
+    assert read(tmp_path, files, block_bytes=block_bytes).digest == digest
+
+
+WIDE = {
+    "a header": (wide(), {}),
+    "tabs": (wide(delimiter="\t"), {}),
+    "no name": (wide(name=""), {}),
+    "NA": (wide(empty="NA"), {}),
+    "99": (wide(empty="99"), {"no_rating": "99"}),
+    "99.00": (wide(empty="99.00"), {"no_rating": 99}),
+    "0": (wide(empty="0"), {"no_rating": 0}),
+    "commas": (wide(delimiter=";").replace(b".", b","), {"decimal": ","}),
+    "gzip": (packed(wide()), {}),
+    "sep": (b"sep=;\n" + wide(delimiter=";"), {}),
+    "items written as floats": (wide().replace(b"101,102,", b"101.0,102.0,"), {}),
+    "another column": (
+        wide().replace(b"user,", b"user,n,").replace(b"\n", b"\n7,"),
+        {"columns": ["2", "3-32"]},
+    ),
+    "two files": ({"a.csv": wide(ROWS[:200]), "b.csv": wide(ROWS[200:])}, {}),
+}
+WIDE["another column"] = (b"n,user" + wide()[4:].replace(b"\n", b"\n7,")[:-2], {"columns": ["2", "3-32"]})
+
+
+@pytest.mark.parametrize(("files", "asked"), WIDE.values(), ids=WIDE)
+@pytest.mark.parametrize("block_bytes", [200, None])
+def test_wide_tables_are_read(tmp_path, digest, files, asked, block_bytes):
+    assert read(tmp_path, files, wide=True, block_bytes=block_bytes, **asked).digest == digest
+
+
+def test_wide_tables_without_a_header_number_their_items(tmp_path):
+    made = read(tmp_path, wide(header=False), wide=True)
+    assert made.shape == (USERS, ITEMS)
+    assert made.item_ids.tolist() == list(range(1, ITEMS + 1))
+
+
+BAD_WIDE = {
+    "a word": (wide() + b"77" + b",3" * 29 + b",x\n", r"line 42: the rating of item 130 must be .* 'x'"),
+    "infinite": (wide() + b"77" + b",3" * 29 + b",inf\n", r"line 42: the rating of item 130"),
+    "short": (wide() + b"77,3\n", r"line 42 has 2 field\(s\) where line 1 has 31"),
+    "no user": (wide() + b",3" * 30 + b"\n", "line 42: the user is missing"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), BAD_WIDE.values(), ids=BAD_WIDE)
+def test_bad_lines_of_wide_tables(tmp_path, digest, data, text):
+    with pytest.raises(RatingsError, match=text):
+        read(tmp_path, data, wide=True, block_bytes=400)
+    made = read(tmp_path, data, wide=True, bad_rows="drop")
+    assert (made.digest, made.counts["rejected"]) == (digest, 1)
+
+
+def tar(data, mode):
+    packed_ = io.BytesIO()
+    with tarfile.open(fileobj=packed_, mode=mode) as archive:
+        member = tarfile.TarInfo("ratings.csv")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return packed_.getvalue()
+
+
+REFUSED = {
+    "tar": (tar(NAMED, "w"), "is a tar archive: unpack it"),
+    "tar.gz": (tar(NAMED, "w:gz"), "is a tar archive: unpack it"),
+    "a JSON document": (
+        b'[{"user": 1, "item": 2, "rating": 3}]',
+        "is one JSON document: write one object a line",
+    ),
+    "a JSON table": (b'{\n "user": {"0": 1}\n}\n', "is one JSON document"),
+    "dictionaries of Python": (
+        b"{'reviewerID': 'A', 'asin': 'B', 'overall': 3.0}\n" * 5,
+        "no JSON objects: write",
+    ),
+    "UTF-32": (NAMED.decode().encode("utf-32"), "is UTF-32 text: convert it"),
+    "UTF-16 without a mark": (NAMED.decode().encode("utf-16-le"), "convert it, as in iconv -f UTF-16LE"),
+    "SQLite": (b"SQLite format 3\0\1", "is an SQLite database, not text"),
+    "NumPy": (b"\x93NUMPY\1\0v\0", "is an array of NumPy, not text"),
+    "a pattern": (matrix(field="pattern"), "pattern entries, which are no ratings"),
+    "symmetric": (matrix(symmetry="symmetric"), "write it as general"),
+    "dense": (matrix(layout="array"), "dense MatrixMarket table"),
+    "cut short": (matrix()[:-40], r"promises 400 entries, but it holds \d+"),
+    "Netflix without ratings": (b"1:\n1046323,2005-12-19\n1080030,2005-12-23\n", "line 2: the rating"),
+    "items twice": (wide().replace(b"102", b"101", 1), "user, item, rating|101"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_named_with_the_way_out(tmp_path, data, text):
+    with pytest.raises(RatingsError, match=text):
+        read(tmp_path, data)
+
+
+def test_bad_json_lines_are_bad_rows(tmp_path, digest):
+    bad = b'{"user_id": 3, "item_id"\n[1,2]\n{"user_id":null,"item_id":3,"rating":3}\n{"user_id":[1],"item_id":3,"rating":3}\n'
+    with pytest.raises(RatingsError, match="line 401 must be a JSON object"):
+        read(tmp_path, json_lines() + bad)
+    made = read(tmp_path, json_lines() + bad, bad_rows="drop")
+    assert (made.digest, made.counts["rejected"]) == (digest, 4)
+    assert made.manifest["rejections"]["reasons"] == {"not JSON": 2, "user missing": 2}
+
+
+def test_keys_of_json_are_chosen_by_name(tmp_path, digest):
+    data = json_lines(user="who", item="what", rating="n")
+    with pytest.raises(RatingsError, match="who, what, n, .*--columns"):
+        detect(tmp_path, data)
+    assert read(tmp_path, data, columns=["who", "what", "n"]).digest == digest
+
+
+def test_memory_of_json_lines_is_bounded_and_nothing_is_read_twice(tmp_path, monkeypatch):
+    source = detect(tmp_path, json_lines())
+    sizes = []
+    with source.files[0].open() as stream:
+        while data := stream.read(1000):
+            sizes.append(len(data))
+    assert max(sizes) <= 1000
+    assert source.files[0].keys == ("user_id", "item_id", "rating", "timestamp")
+
+
+# Parquet and the front door
+
+
+def parquet(**columns):
+    made = io.BytesIO()
+    pq.write_table(pa.table(columns), made, row_group_size=99)
+    return made.getvalue()
+
+
+def test_parquet_with_a_name_twice_floats_and_another_order(tmp_path, digest):
+    users, items, ratings, times = zip(*ROWS, strict=True)
+    twice = pa.Table.from_arrays(
+        [pa.array(c) for c in (users, items, ratings, users)], ["user", "item", "rating", "user"]
+    )
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    for columns in (None, [1, 2, 3], ["user", "item", "rating"]):
+        with pytest.raises(RatingsError, match=r"has the column user 2 times: write it with other names"):
+            RatingsSource.detect([tmp_path / "twice.parquet"], columns=columns)
+    pq.write_table(twice.rename_columns(["user", "item", "rating", "x"]), tmp_path / "once.parquet")
+    floats = [float(user) for user in users]
+    half = len(ROWS) // 2
+    files = {
+        "a.parquet": parquet(user=users[:half], item=items[:half], rating=ratings[:half], time=times[:half]),
+        "b.parquet": parquet(rating=ratings[half:], time=times[half:], user=floats[half:], item=items[half:]),
+    }
+    assert read(tmp_path, files).digest == digest
+    made = read(tmp_path, {"r.parquet": parquet(user=floats, item=[f"{i}.0" for i in items], rating=ratings)})
+    assert made.digest == digest
+    odd = parquet(user=[*floats[:-1], 1.5], item=items, rating=ratings)
+    with pytest.raises(RatingsError, match="row 400: the user must be a whole number"):
+        read(tmp_path, {"r.parquet": odd})
+
+
+@pytest.mark.parametrize("paths", ["/", "r.csv", Path("r.csv"), b"r.csv", None, {"r.csv": 1}, [["r.csv"]], 3])
+def test_what_is_no_list_of_paths_is_refused_before_any_file_is_touched(paths, monkeypatch):
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("a folder was listed"))
+    with pytest.raises(WalslabError, match="paths must be a list"):
+        RatingsSource.detect(paths)
+
+
+# The cases of others
+
+GOOD, ASK = "a5591ba5c62e35f5c74e5914612309e8", None
+OF_OTHERS = {
+    "02_delimiter_guess/T03b_semi.csv": (["--decimal", "comma"], "--decimal comma"),
+    "02_delimiter_guess/T03b_pipe.csv": (["--decimal", "comma"], "--decimal comma"),
+    "02_delimiter_guess/T03b_space.csv": (["--decimal", "comma"], "--decimal comma"),
+    "03_first_three_columns_taken/T06h.csv": (["--columns", "2,3,4"], "--columns 2,3,4"),
+    "03_first_three_columns_taken/T22a.csv": ([], "--wide"),
+    "03_first_three_columns_taken/T22c.dat": ([], "--columns"),
+    "03_first_three_columns_taken/T22d.tsv": ([], "--columns"),
+    "03_first_three_columns_taken/T22g.txt": ([], "--columns"),
+    "04_last_ignores_the_time/T08d.csv": ([], ""),
+    "04_last_ignores_the_time/T08d_rev.csv": ([], ""),
+    "09_header_of_digits/T06c.csv": ([], ""),
+    "10_ids_as_floats/T06e.csv": ([], ""),
+    "10_ids_as_floats/T07a.txt": ([], ""),
+    "11_reviews_in_quotes/T15a.csv": ([], ""),
+    "11_reviews_in_quotes/T15c.csv": ([], ""),
+    "11_reviews_in_quotes/T15d.tsv": (["--quote", "none"], "--quote none"),
+    "19_parquet_duplicate_names/P20.parquet": ([], "user 2 times"),
+}
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
+@pytest.mark.parametrize(
+    ("name", "options", "refused"), [(k, *v) for k, v in OF_OTHERS.items()], ids=OF_OTHERS
+)
+def test_the_cases_of_others(tmp_path, name, options, refused):
+    out = ["--out", tmp_path / "ds"]
+    if refused:
+        done = walslab("ingest", CASES / name, *out, "--bad-rows", "drop")
+        assert isinstance(done.exception, RatingsError)
+        assert refused in str(done.exception)
+    if options or not refused:
+        done = walslab("ingest", CASES / name, *out, *options)
+        assert GOOD in done.stdout
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
+def test_floats_of_one_file_are_the_integers_of_another(tmp_path):
+    paths = [CASES / "10_ids_as_floats" / name for name in ("T06g1.csv", "T06g2.csv")]
+    assert GOOD in walslab("ingest", *paths, "--out", tmp_path / "ds").stdout
