@@ -52,8 +52,8 @@ def ingest_ratings(
     split : SplitRule, optional
         Which ratings are held out; by default a random tenth for tuning, and another for one test at the end.
     duplicates : {"last", "mean", "sum", "error"}
-        What becomes of several ratings of a pair; ``last`` keeps the latest where times are read, and
-        otherwise the last in input order.
+        What becomes of several ratings of a pair; ``last`` keeps the latest where a column of times is named
+        or recognised, and otherwise the last in input order.
     transform : {"none", "log1p"}
         What is done to ratings once each pair has one. log1p takes log(1 + rating): it brings amounts that
         range widely, such as seconds or counts, to a scale that can be fitted.

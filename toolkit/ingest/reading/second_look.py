@@ -11,6 +11,7 @@ from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.tables import doubt_of_roles, is_number
 
 _MOST = 0.9
+_SEVERAL = 12
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
@@ -43,9 +44,9 @@ def check_decimal(form: Form, rating: int) -> None:
     """
     texts = form.sample(rating)
     odd = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
-    if len(odd) * 2 > len(texts):
+    if len(odd) * (10 if len(texts) >= _SEVERAL else 2) > len(texts):
         raise RatingsError(
-            f"{form.file}: most ratings have a decimal comma, such as {odd[0]!r}: say --decimal comma"
+            f"{form.file}: ratings have a decimal comma, such as {odd[0]!r}: say --decimal comma"
         )
 
 
