@@ -34,6 +34,7 @@ from kinds import (
 
 from toolkit.errors import RatingsError, WalslabError
 from toolkit.ingest import RatingsSource, SplitRule, example_ratings, ingest_ratings
+from toolkit.tables import doubt_of_roles
 
 CASES = REPO_ROOT.parent / "shared" / "cases"
 ALL = SplitRule(valid=0, test=0)
@@ -193,6 +194,17 @@ def test_what_is_accepted_is_said_in_words(tmp_path, monkeypatch):
     assert len(said) < 120
 
 
+@pytest.mark.parametrize("columns", [{"n": range(90)}, {}])
+def test_tables_of_arrow_and_pandas_get_the_same_second_look(columns):
+    made = {name: list(values)[:90] for name, values in zip("uir", zip(*ROWS, strict=True), strict=False)}
+    table = pa.table({**columns, **made})
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    frame = table.to_pandas().itertuples(index=False)
+    doubts = [doubt_of_roles(sample, (0, 1, 2)) for sample in (rows, frame)]
+    assert [doubt is not None for doubt in doubts] == [bool(columns)] * 2
+    assert doubts[0] == doubts[1]
+
+
 # The header
 
 COUNTED = {
@@ -201,6 +213,7 @@ COUNTED = {
     "floats": b"0.0,1.0,2.0\n" + PLAIN,
     "Windows": b"\xef\xbb\xbf0,1,2\r\n" + PLAIN.replace(b"\n", b"\r\n"),
     "with an index": of("{n},{0},{1},{2:g}", ",0,1,2"),
+    "with an index read again": of("{n},{0},{1},{2:g}", "Unnamed: 0,0,1,2"),
     "tabs": of("{0}\t{1}\t{2:g}\tx", "0\t1\t2\t3"),
     "gzip": packed(b"0,1,2\n" + PLAIN),
 }

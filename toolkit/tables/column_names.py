@@ -10,13 +10,13 @@ ALIASES: dict[Role, tuple[str, ...]] = {
     "user": (
         *("user", "userid", "user_id", "uid", "user_name", "username"),
         *("client", "clientid", "client_id", "customer", "customerid", "customer_id"),
-        *("reviewer", "reviewerid", "reviewer_id"),
+        *("reviewerid", "reviewer_id"),
     ),
     "item": (
         *("item", "itemid", "item_id", "iid", "movie", "movieid", "movie_id"),
         *("product", "productid", "product_id", "article", "articleid", "article_id"),
         *("book", "bookid", "book_id", "content", "contentid", "content_id"),
-        *("business", "businessid", "business_id", "asin", "parent_asin"),
+        *("businessid", "business_id", "asin", "parent_asin"),
     ),
     "rating": ("rating", "ratings", "score", "stars", "value", "overall"),
     "timestamp": (

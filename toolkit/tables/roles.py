@@ -1,11 +1,11 @@
 """A second look at a guess: whether every column of a sample fits the role that it was given.
 
-The columns are sequences of text, whatever they come from: lines of a file, Arrow or pandas.
+The rows may come from lines of a file, from Arrow or from pandas: what is no text yet becomes text here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from toolkit.tables.text import is_number
@@ -37,17 +37,20 @@ class Doubt:
     way_out: str
 
 
-def doubt_of_roles(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> Doubt | None:
+def doubt_of_roles(sample: Iterable[Sequence[object]], positions: Sequence[int]) -> Doubt | None:
     """Return the reason to doubt that columns without names are user, item and rating, or None.
 
     Parameters
     ----------
-    rows : sequence of sequence of str
-        Sampled rows, without a header; all as long as the first.
+    sample : iterable of sequence
+        Some rows, without a header; all as long as the first. Text, numbers, or None where there is nothing.
     positions : sequence of int
         Positions of user, item and rating, from 0.
     """
-    user, item, rating = ([row[at].strip() for row in rows] for at in positions)
+    rows = [["" if value is None else str(value).strip() for value in row] for row in sample]
+    if not rows:
+        return None
+    user, item, rating = ([row[at] for row in rows] for at in positions)
     shown = ",".join(str(at + 1) for at in positions)
     name = f"columns {shown} were taken for user, item and rating, but"
     say = f"say which columns hold them, such as --columns {shown}"

@@ -8,7 +8,7 @@ from toolkit.errors import RatingsError, did_you_mean
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.field_names import ROLES, is_word
 from toolkit.ingest.reading.form import Form
-from toolkit.tables import Role, find_column, looks_wide, unit_of_times
+from toolkit.tables import Role, find_column, is_number, looks_wide, unit_of_times
 
 _MOST_NAMES = 12
 
@@ -49,7 +49,7 @@ def choose_columns(
         positions = _by_name(form, ROLES)
     else:
         guessed = True
-        first = 1 if form.counted and not form.names[0] else 0
+        first = form.width - len([name for name in form.names if is_number(name)]) if form.counted else 0
         positions = [first, first + 1, first + 2]
     if timestamp and len(positions) == len(ROLES):
         positions.append(_timestamp(form, positions))

@@ -33,7 +33,7 @@ def example_ratings(source: RatingsSource, number: int = 3) -> list[str]:
     """
     try:
         columns = _first_columns(source.of_file(0))
-    except (WalslabError, ValueError, OSError):
+    except (WalslabError, ValueError, LookupError, OSError):
         return []
     users, items = (as_text(ids.distinct).to_pylist() for ids in (columns.users, columns.items))
     rows = zip(columns.users.codes, columns.items.codes, columns.ratings.tolist(), strict=True)
@@ -46,7 +46,8 @@ def example_ratings(source: RatingsSource, number: int = 3) -> list[str]:
 def _first_columns(source: RatingsSource) -> Columns:
     first = dataclasses.replace(source, files=source.files[:1])
     if source.parquet:
-        return next((columns for columns, *_ in parquet.read_group(Unit(0, 0, 0, None), first, 24 * _ROWS)))
+        group = parquet.read_group(Unit(0, 0, 0, None), first, 24 * _ROWS)
+        return next((columns for columns, *_ in group), Columns.none())
     data = without_header(first_bytes(source.files[0], _LINES + source.header), header=source.header)
     data = sample_on_one_line(data) if source.quoted else data
     data = b"".join(io.BytesIO(data).readlines()[:_LINES])

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LEAST_FIELDS = 3
+# What pandas calls a column of row numbers.
+_INDEX = ("", "Unnamed: 0", "index")
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,9 @@ def cleaned(fields: Sequence[str]) -> list[str]:
 
 
 def counted_columns(fields: Sequence[str]) -> bool:
-    """Tell whether a line counts its fields, 0, 1, 2, …, perhaps behind an empty name of an index."""
+    """Tell whether a line counts its fields, 0, 1, 2, …, perhaps behind the name of an index."""
     names = cleaned(fields)
-    counted = names[not names[0] :]
+    counted = names[names[0] in _INDEX :]
     return len(counted) >= LEAST_FIELDS and [*map(whole_number, counted)] == [
         str(at) for at in range(len(counted))
     ]
