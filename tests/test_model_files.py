@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
+from toolkit.datasets import LONGEST_ID
 from toolkit.errors import ModelError
 from toolkit.models import WALS
 
@@ -153,8 +154,7 @@ def test_ratings_that_no_model_wrote_are_refused_when_it_is_loaded(saved, name, 
 FILES = (
     *("model.json", "factors.json", "user_factors.npy", "item_factors.npy", "user_bias.npy"),
     *("item_bias.npy", "user_ids.npy", "item_ids.npy", "item_counts.npy", "rated_indptr.npy"),
-    "rated_items.npy",
-    "ratings.npy",
+    *("rated_items.npy", "ratings.npy", "user_ids_ends.npy"),
 )
 
 
@@ -278,3 +278,34 @@ def test_saved_model_has_its_ratings_and_titles(model, ratings, tmp_path):
     (tmp_path / "model/item_titles.npy").unlink()
     with pytest.raises(ModelError, match=r"item_titles.npy is missing"):
         WALS.load(tmp_path / "model")
+
+
+def test_one_long_id_does_not_widen_the_others(ratings, tmp_path):
+    users = [f"user {n}" for n in range(N_USERS)]
+    users[1] = "x" * LONGEST_ID
+    model = WALS(CONFIG, OPTIONS).fit(ratings, user_ids=users)
+    model.titles = ["a title"] * (N_ITEMS - 1) + ["y" * 9000]
+    model.save(tmp_path / "model")
+    texts = sum((tmp_path / "model" / f"{name}.npy").stat().st_size for name in ("user_ids", "item_titles"))
+    assert texts < LONGEST_ID + 9000 + 8 * (N_USERS + N_ITEMS) + 2 * 128
+    loaded = WALS.load(tmp_path / "model")
+    assert loaded.users.ids.tolist() == users
+    assert loaded.titles.tolist() == model.titles.tolist()
+    assert loaded.users.row(users[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda data, ends: (data, ends[::-1]), "must have ends that rise to the number of bytes"),
+        (lambda data, ends: (data, ends + 1), "must have ends that rise to the number of bytes"),
+        (lambda data, ends: (data | 0x80, ends), "must hold UTF-8"),
+        (lambda data, ends: (data, ends.astype(float)), "must hold bytes and the ends of texts among them"),
+    ],
+)
+def test_texts_that_no_model_wrote_are_refused(saved, change, text):
+    files = [saved / f"{name}.npy" for name in ("user_ids", "user_ids_ends")]
+    for file, array in zip(files, change(*map(np.load, files)), strict=True):
+        np.save(file, array)
+    with pytest.raises(ModelError, match=rf"user_ids.npy with user_ids_ends.npy {text}"):
+        WALS.load(saved)

@@ -91,7 +91,7 @@ def test_known_users_get_the_predictions_of_the_model(served):
 def test_new_users_are_folded_in(served):
     model, mlflow_model = served
     given = some_ratings(model)
-    item = model.items.ids[5].item()
+    item = model.items.id(5)
     rows = [{"ratings": given}, {"ratings": given, "item": item}]
     recommended, predicted = mlflow_model.predict(pd.DataFrame(rows), {"k": 4})
     own = as_row(model, given)
@@ -118,7 +118,7 @@ def test_what_a_new_user_rated_is_recommended_only_when_asked_for(served):
 
 def test_unknown_ids_get_the_average(served):
     model, mlflow_model = served
-    known_user, known_item = model.users.ids[2].item(), model.items.ids[3].item()
+    known_user, known_item = model.users.id(2), model.items.id(3)
     rows = [("nobody", known_item), (known_user, "nothing"), ("nobody", "nothing"), ("nobody", None)]
     answers = mlflow_model.predict(pd.DataFrame(rows, columns=["user", "item"], dtype=object), {"k": 100})
     for (user, item), answer in zip(rows[:3], answers, strict=False):
@@ -151,7 +151,7 @@ def test_unknown_items_among_ratings_are_named_and_left_out(served):
 
 def test_ratings_say_more_of_a_user_than_training_did(served):
     model, mlflow_model = served
-    user, given = model.users.ids[0].item(), some_ratings(model)
+    user, given = model.users.id(0), some_ratings(model)
     both, alone = mlflow_model.predict(
         pd.DataFrame([{"user": user, "ratings": given}, {"user": None, "ratings": given}], dtype=object)
     )
@@ -160,7 +160,7 @@ def test_ratings_say_more_of_a_user_than_training_did(served):
 
 def test_a_mixed_table_is_answered_row_by_row(served):
     model, mlflow_model = served
-    user, item, given = model.users.ids[1].item(), model.items.ids[1].item(), some_ratings(model)
+    user, item, given = model.users.id(1), model.items.id(1), some_ratings(model)
     rows = [
         {"user": user},
         {"ratings": given},
@@ -169,7 +169,7 @@ def test_a_mixed_table_is_answered_row_by_row(served):
         {"user": user, "item": item},
         {"user": "nobody"},
         {"ratings": []},
-        {"user": model.users.ids[2].item(), "ratings": math.nan},
+        {"user": model.users.id(2), "ratings": math.nan},
     ]
     together = mlflow_model.predict(pd.DataFrame(rows, dtype=object), {"k": 3})
     alone = [mlflow_model.predict(pd.DataFrame([row], dtype=object), {"k": 3})[0] for row in rows]

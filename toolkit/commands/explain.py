@@ -72,7 +72,7 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
         ]
         emit(
             {
-                "user": fitted.users.ids[fitted.users.row(user)].item(),
+                "user": fitted.users.id(fitted.users.row(user)),
                 **items.entry(row),
                 "predicted": predicted,
                 "clipped": clipped,

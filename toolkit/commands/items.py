@@ -55,7 +55,7 @@ class Items:
 
     def name(self, row: int) -> str:
         """Return the title and the id of an item, to be used within a sentence."""
-        id_, title = plain(self.model.items.ids[row]), plain(self.title(row))
+        id_, title = plain(self.model.items.id(row)), plain(self.title(row))
         return f"{title} ({id_})" if title else id_
 
     def ratings(self, row: int) -> int:
@@ -65,7 +65,7 @@ class Items:
     def entry(self, row: int, **facts: object) -> dict[str, object]:
         """Return an item as an entry of ``--json``, with its title where titles are known."""
         titled = {} if self.titles is None else {"title": self.title(row)}
-        return {"item": self.model.items.ids[row].item(), **titled, **facts, "ratings": self.ratings(row)}
+        return {"item": self.model.items.id(row), **titled, **facts, "ratings": self.ratings(row)}
 
     def table(self, figure: str, rows: Iterable[tuple[int, str, str]], last: str = "") -> Table:
         """Return a table of items.
@@ -89,7 +89,7 @@ class Items:
         if last:
             table.add_column(last)
         for row, value, text in rows:
-            cells = [plain(self.model.items.ids[row])]
+            cells = [plain(self.model.items.id(row))]
             cells += [] if self.titles is None else [plain(self.title(row))]
             cells += [value, f"{self.ratings(row):,}"]
             table.add_row(*cells, *([plain(text)] if last else []))

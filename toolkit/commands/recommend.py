@@ -147,7 +147,7 @@ def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain:
         entries = [items.entry(row, score=score) for row, score in recommended]
         for entry, reason in zip(entries, reasons, strict=False):
             entry["because"] = None if reason is None else items.entry(reason[0], rating=reason[1])
-        emit({"user": fitted.users.ids[user_rows[0]].item(), "items": entries})
+        emit({"user": fitted.users.id(user_rows[0]), "items": entries})
 
 
 def _reasons(fitted: Model, user: str, rows: list[int]) -> list[tuple[int, float] | None]:
@@ -156,7 +156,7 @@ def _reasons(fitted: Model, user: str, rows: list[int]) -> list[tuple[int, float
         (fitted.items.row(explained.items[0]), float(explained.ratings[0]))
         if len(explained.items) and explained.contributions[0] > 0
         else None
-        for explained in fitted.explain_many(user, fitted.items.ids[rows])
+        for explained in fitted.explain_many(user, fitted.items.at(rows))
     ]
 
 

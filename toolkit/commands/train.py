@@ -81,7 +81,7 @@ def train(
         f"{result['backend']}, {result['seconds_per_iteration']:.3f} s each)\nmodel in {out}",
         soft_wrap=True,
     )
-    user = shlex.quote(str(model.users.ids[0]))
+    user = shlex.quote(str(model.users.id(0)))
     screen.print(f"\nNext:  walslab recommend {shlex.quote(str(out))} --user {user}", soft_wrap=True)
     if as_json:
         emit({"model": str(out), **result})

@@ -13,9 +13,11 @@ import scipy.sparse as sp
 
 from toolkit.arrays import Array, IntArray, Ratings
 from toolkit.datasets.id_tables import parse_column
+from toolkit.datasets.ids import IdTable
 from toolkit.datasets.listed_files import ListedFiles
 from toolkit.datasets.manifest import AGAIN, INT32_MAX, SHARDS, FileEntry, read_manifest, shards_of
 from toolkit.datasets.shards import Shard, parse_shard
+from toolkit.datasets.texts import Texts
 from toolkit.errors import ConfigError, DatasetError, did_you_mean
 from toolkit.files import as_path, is_address
 
@@ -144,14 +146,24 @@ class RatingsDataset:
         return both
 
     @cached_property
-    def user_ids(self) -> Array:
-        """Id of each user row: int64 or str, shape (n_users,)."""
-        return self._column("users", "id", text=True)
+    def users(self) -> IdTable:
+        """The ids of the user rows."""
+        return IdTable(self._column("users", "id", text=True), "user")
 
     @cached_property
+    def items(self) -> IdTable:
+        """The ids of the item columns."""
+        return IdTable(self._column("items", "id", text=True), "item")
+
+    @property
+    def user_ids(self) -> Array:
+        """Id of each user row: int64, or objects of `str`, shape (n_users,)."""
+        return self.users.ids
+
+    @property
     def item_ids(self) -> Array:
-        """Id of each item column: int64 or str, shape (n_items,)."""
-        return self._column("items", "id", text=True)
+        """Id of each item column: int64, or objects of `str`, shape (n_items,)."""
+        return self.items.ids
 
     def training_counts(self, kind: Literal["users", "items"]) -> IntArray:
         """Return how many training ratings each user or each item has; no shard is read.
@@ -172,7 +184,7 @@ class RatingsDataset:
             When the table is damaged, or its counts do not add up.
         """
         _check_kind(kind, _TABLES)
-        counts: IntArray = self._column(kind, "n_train", text=False).astype(np.int64, copy=False)
+        counts: IntArray = np.asarray(self._column(kind, "n_train", text=False)).astype(np.int64, copy=False)
         train = self.manifest["counts"]["train"]
         if counts.min() < 0 or int(counts.sum()) != train:
             raise DatasetError(
@@ -234,7 +246,7 @@ class RatingsDataset:
             del starts, columns, values  # before the next shard is read
         return sp.csr_matrix((data, indices, indptr), shape=(n_rows, n_columns), copy=False)
 
-    def _column(self, table: str, name: str, *, text: bool) -> Array:
+    def _column(self, table: str, name: str, *, text: bool) -> Array | Texts:
         """Return one column of ``users.parquet`` or ``items.parquet``."""
         entry = self._files.entry(f"{table}.parquet")
         content = self._files.read(entry)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toolkit.arrays import Array
 from toolkit.datasets.manifest import AGAIN
+from toolkit.datasets.texts import Texts
 from toolkit.errors import DatasetError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def parse_column(content: bytes, file: Path, name: str, *, rows: int, text: bool) -> Array:
+
+def parse_column(content: bytes, file: Path, name: str, *, rows: int, text: bool) -> Array | Texts:
     """Return one column of a table.
 
     Parameters
@@ -29,7 +34,7 @@ def parse_column(content: bytes, file: Path, name: str, *, rows: int, text: bool
 
     Returns
     -------
-    array of int or str, shape (rows,)
+    array of int, shape (rows,), or Texts
 
     Raises
     ------
@@ -53,6 +58,18 @@ def parse_column(content: bytes, file: Path, name: str, *, rows: int, text: bool
         numbers: Array = column.to_numpy()
         return numbers
     if text and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return np.array(column.to_pylist(), dtype=np.str_)
+        return _texts(column)
     rule = "whole numbers or text" if text else "whole numbers"
     raise DatasetError(f"{file} must have {rule} as {name}, but has {column.type}: {AGAIN}")
+
+
+def _texts(column: pa.ChunkedArray) -> Texts:
+    import pyarrow as pa
+
+    # Offsets of 64 bits, as all ids together may be longer than 2 GiB.
+    whole = column.cast(pa.large_string()).combine_chunks()
+    _, offsets, data = whole.buffers()
+    ends = np.frombuffer(offsets, np.int64, count=len(whole) + 1, offset=8 * whole.offset)
+    begin, end = int(ends[0]), int(ends[-1])
+    content = np.frombuffer(data, np.uint8)[begin:end] if data is not None else np.empty(0, np.uint8)
+    return Texts(content, ends[1:] - begin)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Sequence
-from typing import TypeGuard, cast
+from functools import cached_property
+from typing import Self, cast
 
 import numpy as np
 
 from toolkit.arrays import Array, IdLike, IntArray, SideName
+from toolkit.datasets.id_values import as_array, require_length, short, storable, text_of, whole
+from toolkit.datasets.texts import Texts, as_objects
 from toolkit.errors import ConfigError, UnknownIdError
 
-# Letters of an unknown id that a message shows.
-_SHOWN = 60
-# Types of arrays that hold whole numbers or text.
-_WHOLE, _TEXT, _OBJECTS = "iu", "UT", "O"
+# Types of arrays that hold whole numbers, and of all that are looked up.
+_WHOLE, _LOOKED_UP = "iu", "iuUTO"
 
 
 class IdTable:
@@ -23,35 +23,72 @@ class IdTable:
 
     Parameters
     ----------
-    ids : array-like of int or str, shape (n,)
+    ids : array-like of int or str, shape (n,), or Texts
         The id of each row; all different.
     kind : {"user", "item"}
         What the ids name, for the text of errors.
 
     Attributes
     ----------
-    ids : array of int64 or str, shape (n,)
-        The id of each row.
+    kind : {"user", "item"}
+    stored : array of int64, shape (n,), or Texts
+        The id of each row, as files hold it.
 
     Raises
     ------
     ConfigError
-        When the ids are neither whole numbers nor text, or one occurs twice.
+        When the ids are neither whole numbers nor text, one occurs twice, or one is longer than `LONGEST_ID`.
     """
 
-    def __init__(self, ids: IdLike, kind: SideName) -> None:
-        self.ids = _storable(ids, kind)
+    def __init__(self, ids: IdLike | Texts, kind: SideName) -> None:
+        self.stored = ids if isinstance(ids, Texts) else storable(ids, kind)
         self.kind = kind
-        self._order = np.argsort(self.ids, kind="stable")
-        self._sorted = self.ids[self._order]
-        equal = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
-        if len(equal):
-            raise ConfigError(
-                f"each {kind} id must occur once, but {self._sorted[equal[0]]} occurs more than once"
-            )
+        if isinstance(self.stored, Texts):
+            require_length(self.stored, kind)
+            # Whole numbers are found quickly, so that a text is looked up by its hash, and compared then.
+            keys = _hashes(self.stored)
+        else:
+            keys = self.stored
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        self._require_different()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.stored)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Array | Texts, SideName]]:
+        # The hash of a text differs from process to process.
+        return type(self), (self.stored, self.kind)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the ids are text; otherwise they are whole numbers."""
+        return isinstance(self.stored, Texts)
+
+    @cached_property
+    def ids(self) -> Array:
+        """The id of each row, shape (n,): int64, or objects of `str`."""
+        return self.at(np.arange(len(self)))
+
+    def at(self, rows: IntArray | Sequence[int]) -> Array:
+        """Return the ids of some rows.
+
+        Parameters
+        ----------
+        rows : array-like of int, shape (m,)
+
+        Returns
+        -------
+        array of int64, or of objects of str, shape (m,)
+        """
+        rows = np.asarray(rows, np.int64)
+        if not isinstance(self.stored, Texts):
+            return np.asarray(self.stored[rows])
+        return as_objects(self.stored.at(rows), len(rows))
+
+    def id(self, row: int) -> int | str:
+        """Return the id of a row as Python has it."""
+        return cast("int | str", self.at([row]).tolist()[0])
 
     def row(self, id_: IdLike) -> int:
         """Return the row number of one id.
@@ -89,18 +126,19 @@ class IdTable:
         ConfigError
             When the ids are not one list, or of a type that ids do not have.
         """
-        cells, impossible = self._cells(ids)
-        if impossible.any() and self.ids.dtype.kind == "i":
+        wanted = self._wanted(ids)
+        rows, possible = self._look_up(wanted)
+        if not self.is_text and not possible.all():
             raise UnknownIdError(
                 f"{self.kind} ids of this model are whole numbers, but got {reprlib.repr(ids)}"
             )
-        rows = self._look_up(cells, impossible)
         if (rows < 0).any():
-            missing = np.unique(cells[rows < 0])
-            listed = ", ".join(str(v) for v in missing[:5]) + (", …" if len(missing) > 5 else "")
+            missing = wanted[rows < 0].tolist()
+            missing = sorted(set(missing if wanted.dtype.kind in _WHOLE else map(short, missing)))
+            listed = ", ".join(map(short, missing[:5])) + (", …" if len(missing) > 5 else "")
             raise UnknownIdError(
                 f"the model has never seen {self.kind} {listed}: it knows {len(self):,} {self.kind}s, "
-                f"such as {', '.join(str(v) for v in self.ids[:3])}"
+                f"such as {self.examples()}"
             )
         return rows
 
@@ -116,96 +154,83 @@ class IdTable:
         ConfigError
             When the ids are not one list, or an array of a type that ids do not have.
         """
-        return self._look_up(*self._cells(ids))
+        return self._look_up(self._wanted(ids))[0]
 
-    def _cells(self, ids: IdLike | Sequence[int | str | None]) -> tuple[Array, Array]:
-        """Return ids in the table's type, and which of them cannot be in it, whatever their cell holds."""
-        wanted = np.atleast_1d(_as_array(ids, self.kind))
+    def examples(self) -> str:
+        """Return the first few ids, for a message."""
+        return ", ".join(map(short, self.at(range(min(3, len(self)))).tolist()))
+
+    def with_new(self, ids: Array) -> IdTable:
+        """Return a table with further ids, of the type of `ids`, behind those of this one."""
+        if isinstance(self.stored, Texts):
+            return IdTable(self.stored.with_more(Texts.of(ids.tolist())), self.kind)
+        return IdTable(np.concatenate([self.stored, ids]), self.kind)
+
+    def same_as(self, other: IdTable) -> bool:
+        """Tell whether another table has the same ids in the same rows."""
+        mine, theirs = self.stored, other.stored
+        if isinstance(mine, Texts) and isinstance(theirs, Texts):
+            return mine is theirs or mine.same_as(theirs)
+        return self.is_text == other.is_text and np.array_equal(cast("Array", mine), cast("Array", theirs))
+
+    def _wanted(self, ids: IdLike | Sequence[int | str | None]) -> Array:
+        """Return ids that are looked up as one array of whole numbers, text or objects."""
+        wanted = np.atleast_1d(as_array(ids, self.kind))
         if wanted.ndim > 1:
             raise ConfigError(f"{self.kind} ids must be one list, but got {reprlib.repr(ids)}")
-        if not wanted.size:
-            return np.empty(0, self.ids.dtype), np.empty(0, bool)
-        if wanted.dtype.kind not in _WHOLE + _TEXT + _OBJECTS:
-            rule = "whole numbers" if self.ids.dtype.kind == "i" else "whole numbers or text"
+        if wanted.size and wanted.dtype.kind not in _LOOKED_UP:
+            rule = "whole numbers or text" if self.is_text else "whole numbers"
             raise ConfigError(f"{self.kind} ids of this model are {rule}, but got {reprlib.repr(ids)}")
-        if self.ids.dtype.kind == "U":
-            return self._texts(wanted)
+        return wanted if wanted.size else np.empty(0, np.int64)
+
+    def _look_up(self, wanted: Array) -> tuple[IntArray, Array]:
+        """Return the row of each id, -1 where there is none, and whether it could have one."""
+        if self.is_text:
+            texts = [text_of(one) for one in wanted.tolist()]
+            return self._rows_of_texts(texts), np.array([text is not None for text in texts], bool)
+        possible = np.ones(len(wanted), bool)
         if wanted.dtype.kind == "i":
-            return wanted.astype(np.int64), np.zeros(len(wanted), bool)
-        numbers = [_whole(one) for one in wanted.tolist()]
-        impossible = np.array([number is None for number in numbers])
-        return np.array([number or 0 for number in numbers], np.int64), impossible
+            numbers = wanted.astype(np.int64, copy=False)
+        else:
+            known = [whole(one) for one in wanted.tolist()]
+            possible = np.array([number is not None for number in known], bool)
+            numbers = np.array([number or 0 for number in known], np.int64)
+        if not len(numbers) or not len(self):
+            return np.full(len(numbers), -1, np.int64), possible
+        position = np.searchsorted(self._keys, numbers).clip(max=len(self) - 1)
+        same = (self._keys[position] == numbers) & possible
+        return np.where(same, self._order[position], -1), possible
 
-    def _texts(self, wanted: Array) -> tuple[Array, Array]:
-        # A text longer than all ids of the table is none of them. It is cut, so that the others stay narrow.
-        width = max(_SHOWN, self.ids.dtype.itemsize // 4) + 1
-        if wanted.dtype.kind == "U":
-            return wanted.astype(f"U{width}"), np.zeros(len(wanted), bool)
-        texts = wanted.astype(object)
-        impossible = np.array([not _may_be_text(one) for one in texts])
-        return texts.astype(f"U{width}"), impossible
-
-    def _look_up(self, cells: Array, impossible: Array) -> IntArray:
-        if not cells.size or not len(self):
-            return np.full(len(cells), -1, np.int64)
-        position = np.searchsorted(self._sorted, cells).clip(max=len(self) - 1)
-        known = (self._sorted[position] == cells) & ~impossible
-        rows: IntArray = np.where(known, self._order[position], -1)
+    def _rows_of_texts(self, texts: Sequence[str | None]) -> IntArray:
+        keys = np.fromiter(map(hash, texts), np.int64, len(texts))
+        rows = np.full(len(texts), -1, np.int64)
+        position = np.searchsorted(self._keys, keys)
+        left = np.arange(len(texts))
+        # Once, but for two texts with the same hash.
+        while len(left):
+            left = left[position[left] < len(self)]
+            left = left[self._keys[position[left]] == keys[left]]
+            candidates = self._order[position[left]]
+            found = cast("Texts", self.stored).at(candidates)
+            same = np.fromiter(
+                (text == texts[at] for text, at in zip(found, left.tolist(), strict=True)), bool, len(left)
+            )
+            rows[left[same]] = candidates[same]
+            left = left[~same]
+            position[left] += 1
         return rows
 
-
-def _as_array(ids: IdLike | Sequence[int | str | None], kind: str) -> Array:
-    """Return ids as an array, and those of a list with text or truth values as an array of objects."""
-    # NumPy makes 1 of True beside numbers, "1" of 1 beside text, and all texts as wide as the longest.
-    if isinstance(ids, list | tuple):
-        cells = cast("Sequence[object]", ids)
-        if any(isinstance(cell, str | bool | np.bool_) for cell in cells):
-            array = np.empty(len(cells), np.dtype(object))
-            array[:] = cells
-            return array
-    try:
-        return np.asarray(ids)
-    except ValueError as error:
-        raise ConfigError(f"{kind} ids must be one list, but got {reprlib.repr(ids)}") from error
+    def _require_different(self) -> None:
+        equal = np.flatnonzero(self._keys[1:] == self._keys[:-1])
+        seen: set[tuple[int, int | str]] = set()
+        for at in np.union1d(equal, equal + 1).tolist():
+            one = (int(self._keys[at]), self.id(self._order[at]))
+            if one in seen:
+                raise ConfigError(
+                    f"each {self.kind} id must occur once, but {short(one[1])} occurs more than once"
+                )
+            seen.add(one)
 
 
-def _whole(one: object) -> int | None:
-    """Return an id as a number of 64 bits, or None where it is not one, such as 1.5, True or " 1"."""
-    # Not by way of text: Python refuses to write whole numbers of thousands of digits.
-    if isinstance(one, str):
-        number = int(one) if re.fullmatch(r"-?[0-9]{1,19}", one) else None
-    else:
-        number = int(one) if _is_whole(one) else None
-    return number if number is not None and -(2**63) <= number < 2**63 else None
-
-
-def _is_whole(one: object) -> TypeGuard[int]:
-    return isinstance(one, int | np.integer) and not isinstance(one, bool)
-
-
-def _may_be_text(one: object) -> bool:
-    """Tell whether an object may name a row of a table of text."""
-    if isinstance(one, str):
-        # NumPy drops NULs at the end of a text.
-        return not one.endswith("\0")
-    return _is_whole(one)
-
-
-def _storable(ids: IdLike, kind: str) -> Array:
-    """Return ids as an array of int64 or text, which NumPy saves without pickling."""
-    array = _as_array(ids, kind)
-    if array.ndim == 1 and not array.size:
-        return np.empty(0, np.int64) if array.dtype.kind not in _TEXT else np.empty(0, "U1")
-    if array.ndim == 1 and array.dtype.kind in "OT":
-        values = array.tolist()
-        if all(isinstance(one, str) for one in values):
-            array = array.astype(object).astype(str)
-        elif all(_is_whole(one) and _whole(one) is not None for one in values):
-            array = np.array(values, np.int64)
-    if array.ndim == 1 and array.dtype.kind in "iU":
-        return array if array.dtype.kind == "U" else array.astype(np.int64, copy=False)
-    if array.ndim == 1 and array.dtype.kind == "u" and array.max() < 2**63:
-        return array.astype(np.int64)
-    raise ConfigError(
-        f"{kind} ids must be a list of whole numbers or of text, but got {reprlib.repr(ids)}: convert them"
-    )
+def _hashes(texts: Texts) -> IntArray:
+    return np.fromiter(map(hash, texts), np.int64, len(texts))

@@ -9,10 +9,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from toolkit.arrays import Array
 from toolkit.datasets.ids import IdTable
+from toolkit.datasets.texts import as_objects
 from toolkit.errors import ConfigError
 from toolkit.files import as_path, error_text, mask
 from toolkit.tables import find_column, find_delimiter, lines_of, split_line, split_plainly
@@ -21,7 +20,7 @@ from toolkit.tables import find_column, find_delimiter, lines_of, split_line, sp
 # quotes are a part of the title.
 _PLAIN, _QUOTED = ("::", "\t", "|"), (",", ";")
 _SAMPLE_LINES = 50
-# Titles are cut to so many characters, as an array of text is as wide as its longest element.
+# Titles are cut to so many characters: what is longer is no title.
 _LONGEST = 500
 _EXPECTED = "u.item, movies.dat or movies.csv of MovieLens, or a table with an id and a title in each line"
 # Characters that a terminal obeys instead of showing them: control characters, and marks that turn the
@@ -47,7 +46,7 @@ def read_titles(path: str | Path, items: IdTable) -> Array:
 
     Returns
     -------
-    array of str, shape (n_items,)
+    array of objects of str, shape (n_items,)
         Empty for an item without a title. Of an id that comes twice the first title counts that is not empty.
         Characters that a terminal would obey are replaced, and titles are cut to 500 characters.
 
@@ -61,7 +60,7 @@ def read_titles(path: str | Path, items: IdTable) -> Array:
     titles: dict[str, str] = {}
     for key, title in _of_parquet(data, name) if data.startswith(b"PAR1") else _of_text(data, name, items):
         titles[key] = titles.get(key) or title
-    matched = [_harmless(titles[key]) if key in titles else None for key in map(str, items.ids.tolist())]
+    matched = [_harmless(titles[key]) if key in titles else None for key in map(str, items.ids)]
     if all(title is None for title in matched):
         theirs, ours = (
             ", ".join(repr(str(key)[:40]) for key in itertools.islice(keys, 3))
@@ -72,7 +71,7 @@ def read_titles(path: str | Path, items: IdTable) -> Array:
             f"the model has {ours}; choose the file that belongs to the ratings, or name its columns in a "
             "first line, item_id and title"
         )
-    return np.array([title or "" for title in matched])
+    return as_objects((title or "" for title in matched), len(matched))
 
 
 def _harmless(title: str) -> str:

@@ -129,7 +129,7 @@ def checked_facts(facts: Mapping[str, object], reserved: Collection[str]) -> Non
 
 
 def checked_titles(titles: object, n_items: int) -> Array | None:
-    """Return titles as an array of text, or None for None.
+    """Return titles as an array of objects of `str`, or None for None.
 
     Parameters
     ----------
@@ -142,15 +142,14 @@ def checked_titles(titles: object, n_items: int) -> Array | None:
     """
     if titles is None:
         return None
-    array = np.asarray(titles)
-    if array.dtype.kind in "OT" and all(isinstance(title, str) for title in array.ravel().tolist()):
-        array = array.astype(str)
-    if array.shape != (n_items,) or (n_items and array.dtype.kind != "U"):
+    # Objects, so that a long title does not widen the others.
+    array = np.asarray(titles, object if isinstance(titles, list | tuple) else None)
+    if array.shape != (n_items,) or not all(isinstance(title, str) for title in array.tolist()):
         raise ModelError(
             f"titles must be {n_items} texts, one for each item, but are {array.dtype} of the shape "
             f"{array.shape}: toolkit.datasets.titles.read_titles reads them from a file"
         )
-    return array
+    return array.astype(object)
 
 
 def checked_side(side: object, n_factors: int) -> Side:

@@ -123,7 +123,7 @@ class AnsweringModel(StoredModel):
         row = self.users.row(user)
         best = self._best(np.array([row]), n, exclude_seen=exclude_seen)
         real = best.items[0] >= 0
-        return self.items.ids[best.items[0][real]], best.scores[0][real]
+        return self.items.at(best.items[0][real]), best.scores[0][real]
 
     def recommend_many(
         self, users: IdLike, n: int = 10, *, exclude_seen: bool = True, backend: Backend | None = None
@@ -145,7 +145,7 @@ class AnsweringModel(StoredModel):
         Returns
         -------
         Best
-            Row numbers of items, whose ids are ``model.items.ids[rows]``, and predicted ratings, shape
+            Row numbers of items, whose ids are ``model.items.at(rows)``, and predicted ratings, shape
             (n_users, n); -1 and NaN where fewer items are left.
 
         Raises
@@ -181,7 +181,7 @@ class AnsweringModel(StoredModel):
         Returns
         -------
         Best
-            Row numbers of items, whose ids are ``model.items.ids[rows]``, and predicted ratings, shape
+            Row numbers of items, whose ids are ``model.items.at(rows)``, and predicted ratings, shape
             (n_users, n); -1 and NaN where fewer items are left.
 
         Raises
@@ -219,7 +219,7 @@ class AnsweringModel(StoredModel):
             When `item` is not one id, or `n` is not a whole number from 1.
         """
         rows, cosines = most_similar(np.asarray(self.factors.items.factors), self.items.row(item), n)
-        return self.items.ids[rows], cosines
+        return self.items.at(rows), cosines
 
     def explain(self, user: IdLike, item: IdLike) -> Explanation:
         """Return which of a user's ratings make the prediction of an item what it is.
@@ -242,7 +242,7 @@ class AnsweringModel(StoredModel):
         SolverError
             When the user's equations have no finite solution.
         """
-        return self.explain_many(user, [self.items.ids[self.items.row(item)]])[0]
+        return self._explain(self.rated[[self.users.row(user)]], np.array([self.items.row(item)]))[0]
 
     def explain_many(self, user: IdLike, items: IdLike) -> list[Explanation]:
         """Return which of a user's ratings make the predictions of several items what they are, in one solve.
@@ -300,4 +300,4 @@ class AnsweringModel(StoredModel):
 
     def _explain(self, rated: Ratings, items: IntArray) -> list[Explanation]:
         parts = self._contributions(rated, items)
-        return explanations(parts, rated, items, factors=self.factors, item_ids=self.items.ids)
+        return explanations(parts, rated, items, factors=self.factors, ids=self.items)

@@ -16,7 +16,7 @@ class Model(AnsweringModel):
     """A fitted model of any kind: one training (`toolkit.WALS`), or a mean of several (`toolkit.Ensemble`).
 
     Users and items have ids outside, and row numbers inside: ``model.items.rows(ids)`` returns row numbers,
-    and ``model.items.ids[rows]`` ids. Before `fit`, what only a fitted model has raises
+    and ``model.items.at(rows)`` ids. Before `fit`, what only a fitted model has raises
     `toolkit.errors.NotFittedError`.
 
     Examples

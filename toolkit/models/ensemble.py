@@ -207,11 +207,10 @@ def _beside(sides: Sequence[Side], weights: Sequence[float]) -> Side:
 def _same_ratings(one: Fitted[Factors], other: Fitted[Factors]) -> bool:
     """Tell whether two trainings know the same ratings and weigh them by the same counts."""
     pairs = (
-        (one.users.ids, other.users.ids),
-        (one.items.ids, other.items.ids),
         (one.weight_counts, other.weight_counts),
         (one.rated.indptr, other.rated.indptr),
         (one.rated.indices, other.rated.indices),
         (one.rated.data, other.rated.data),
     )
-    return all(a is b or np.array_equal(a, b) for a, b in pairs)
+    tables = ((one.users, other.users), (one.items, other.items))
+    return all(a.same_as(b) for a, b in tables) and all(a is b or np.array_equal(a, b) for a, b in pairs)

@@ -18,6 +18,7 @@ import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray, Ratings
 from toolkit.backends import Backend
+from toolkit.datasets import IdTable
 from toolkit.models.folding import fold_in_users, user_half_step
 from toolkit.predictor import Predictor
 from toolkit.solver import Factors, observation_weights, row_equations
@@ -48,7 +49,7 @@ class Explanation(NamedTuple):
 
 
 def explanations(
-    parts: FloatArray, rated: Ratings, items: IntArray, *, factors: Predictor, item_ids: Array
+    parts: FloatArray, rated: Ratings, items: IntArray, *, factors: Predictor, ids: IdTable
 ) -> list[Explanation]:
     """Return an explanation of each prediction, from what each rating adds to it.
 
@@ -62,8 +63,8 @@ def explanations(
         Row numbers of the items that are predicted.
     factors : Predictor
         The mean and the biases of the items.
-    item_ids : array, shape (n_items,)
-        The id of each item.
+    ids : IdTable
+        The ids of the items.
     """
     explained = []
     for item, contribution in zip(items, parts, strict=True):
@@ -73,7 +74,7 @@ def explanations(
             Explanation(
                 base + float(contribution.sum()),
                 base,
-                item_ids[rated.indices[order]],
+                ids.at(rated.indices[order]),
                 rated.data[order],
                 contribution[order],
             )

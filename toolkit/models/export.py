@@ -11,6 +11,8 @@ from toolkit.errors import ModelError
 from toolkit.files import atomic
 
 if TYPE_CHECKING:
+    from toolkit.arrays import Array
+    from toolkit.datasets import IdTable
     from toolkit.models.base import Model
 
 
@@ -49,8 +51,8 @@ def export_tutorial(model: Model, out: str | Path, *, overwrite: bool = False) -
     arrays = {
         "row": row,
         "col": col,
-        "user": np.asarray(model.users.ids),
-        "item": np.asarray(model.items.ids),
+        "user": _plain(model.users),
+        "item": _plain(model.items),
     }
     try:
         with atomic.directory(out, overwrite=overwrite, holding="row.npy") as part:
@@ -59,3 +61,8 @@ def export_tutorial(model: Model, out: str | Path, *, overwrite: bool = False) -
     except FileExistsError as error:
         raise ModelError(str(error)) from error
     return {name: array.shape for name, array in arrays.items()}
+
+
+def _plain(table: IdTable) -> Array:
+    """Return ids as the tutorial's files have them: text at one width, which needs no pickle."""
+    return table.ids.astype(str) if table.is_text else table.ids

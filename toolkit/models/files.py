@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.arrays import Array
-from toolkit.datasets import IdTable
+from toolkit.datasets import IdTable, Texts, as_objects
 from toolkit.errors import ModelError
 from toolkit.files import atomic
 from toolkit.inputs import checked_path, structure_problem
@@ -25,9 +25,11 @@ WORDS = frozenset(
     ("format", "format_version", "dataset_digest", "n_users", "n_items", "titles", "weight_counts")
 )
 _FORMAT = "walslab-model"
-_VERSION = 3
-_ARRAYS = ("user_ids", "item_ids", "item_counts", "rated_indptr", "rated_items", "ratings")
-_TITLES, _WEIGHT_COUNTS = "item_titles", "weight_counts"
+_VERSION = 4
+_ARRAYS = ("item_counts", "rated_indptr", "rated_items", "ratings")
+_USERS, _ITEMS, _TITLES, _WEIGHT_COUNTS = "user_ids", "item_ids", "item_titles", "weight_counts"
+# The array of the ends of texts, whose bytes the array without this ending holds.
+_ENDS = "_ends"
 _AGAIN = "copy the whole directory, or train the model again"
 
 
@@ -63,17 +65,15 @@ def write(
         When `path` exists and `overwrite` is false, or it is not a model directory.
     """
     path, rated, titles = checked_path("path", path), fitted.rated, fitted.titles
-    arrays = (
-        *(fitted.users.ids, fitted.items.ids, fitted.item_counts),
-        *(rated.indptr, rated.indices, rated.data),
-    )
+    arrays = (fitted.item_counts, rated.indptr, rated.indices, rated.data)
     named = dict(zip(_ARRAYS, arrays, strict=True))
+    named |= _arrays_of(_USERS, fitted.users.stored) | _arrays_of(_ITEMS, fitted.items.stored)
     # Those of a training that was not updated are the counts of all ratings.
     own_weights = not np.array_equal(fitted.weight_counts, fitted.item_counts)
     if own_weights:
         named[_WEIGHT_COUNTS] = fitted.weight_counts
     if titles is not None:
-        named[_TITLES] = titles
+        named |= _arrays_of(_TITLES, Texts.of(titles.tolist()))
     header = {
         "format": _FORMAT,
         "format_version": _VERSION,
@@ -125,26 +125,21 @@ def read_training(path: Path, header: Mapping[str, Any], factors: Factors) -> Tr
     arrays = {name: read_array(path / f"{name}.npy") for name in _ARRAYS}
     indptr = arrays["rated_indptr"]
     n_rated = int(indptr[-1]) if indptr.shape == (n_users + 1,) else 0
-    sizes = dict(zip(_ARRAYS, (n_users, n_items, n_items, n_users + 1, n_rated, n_rated), strict=True))
-    optional = {"titles": _TITLES, "weight_counts": _WEIGHT_COUNTS}
-    for word, name in optional.items():
-        if header.get(word):
-            arrays[name], sizes[name] = read_array(path / f"{name}.npy"), n_items
+    sizes = dict(zip(_ARRAYS, (n_items, n_users + 1, n_rated, n_rated), strict=True))
+    if header.get(_WEIGHT_COUNTS):
+        arrays[_WEIGHT_COUNTS], sizes[_WEIGHT_COUNTS] = read_array(path / f"{_WEIGHT_COUNTS}.npy"), n_items
     for name, array in arrays.items():
-        if array.shape != (sizes[name],):
-            raise ModelError(
-                f"{path / name}.npy must have shape ({sizes[name]},) for {n_users} users and {n_items} "
-                f"items, but has {array.shape}: {_AGAIN}"
-            )
+        _check_shape(path / name, array, sizes[name])
     counts = arrays["item_counts"]
+    titles = _read_texts(path / _TITLES, n_items) if header.get("titles") else None
     return Training(
         factors,
-        IdTable(arrays["user_ids"], "user"),
-        IdTable(arrays["item_ids"], "item"),
+        IdTable(_read_ids(path / _USERS, n_users), "user"),
+        IdTable(_read_ids(path / _ITEMS, n_items), "item"),
         _ratings(path, arrays, (n_users, n_items)),
         counts,
         arrays.get(_WEIGHT_COUNTS, counts),
-        arrays.get(_TITLES),
+        None if titles is None else as_objects(titles, n_items),
         header["dataset_digest"],
     )
 
@@ -161,6 +156,40 @@ def check_target(path: str | Path, *, overwrite: bool) -> None:
         atomic.check_free(Path(path), overwrite=overwrite, holding=HEADER)
     except FileExistsError as error:
         raise ModelError(str(error)) from error
+
+
+def _arrays_of(name: str, values: Array | Texts) -> dict[str, Array]:
+    """Return the arrays that hold whole numbers or texts, by the names of their files."""
+    return {name: values.data, name + _ENDS: values.ends} if isinstance(values, Texts) else {name: values}
+
+
+def _read_ids(stem: Path, n: int) -> Array | Texts:
+    array = read_array(stem.with_name(f"{stem.name}.npy"))
+    if array.dtype == np.uint8:
+        return _read_texts(stem, n)
+    _check_shape(stem, array, n)
+    if array.dtype != np.int64:
+        raise ModelError(
+            f"{stem}.npy must hold int64, or the bytes of text, but holds {array.dtype}: {_AGAIN}"
+        )
+    return array
+
+
+def _read_texts(stem: Path, n: int) -> Texts:
+    data, ends = (read_array(stem.with_name(f"{name}.npy")) for name in (stem.name, stem.name + _ENDS))
+    _check_shape(stem.with_name(stem.name + _ENDS), ends, n)
+    texts = Texts(data, ends)
+    if problem := texts.problem():
+        raise ModelError(f"{stem}.npy with {stem.name}{_ENDS}.npy {problem}: {_AGAIN}")
+    return texts
+
+
+def _check_shape(stem: Path, array: Array, n: int) -> None:
+    if array.shape != (n,):
+        raise ModelError(
+            f"{stem}.npy must have shape ({n},) for the users and items of the factors, but has "
+            f"{array.shape}: {_AGAIN}"
+        )
 
 
 def _ratings(path: Path, arrays: Mapping[str, Array], shape: tuple[int, int]) -> sp.csr_matrix:

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import AnySparse, IdLike, Ratings
+from toolkit.arrays import AnySparse, IdLike, Ratings, SideName
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
@@ -54,8 +54,8 @@ class TrainingInput(NamedTuple):
 def checked_input(
     ratings: RatingsDataset | AnySparse,
     valid: AnySparse | None,
-    user_ids: IdLike | None,
-    item_ids: IdLike | None,
+    user_ids: IdLike | IdTable | None,
+    item_ids: IdLike | IdTable | None,
     dtype: str,
 ) -> TrainingInput:
     """Return what `toolkit.WALS.fit` is given, after a check of all of it.
@@ -74,15 +74,14 @@ def checked_input(
             raise ConfigError(
                 "a dataset brings its own ids: leave user_ids and item_ids out, or fit dataset.train"
             )
-        user_ids, item_ids, digest = ratings.user_ids, ratings.item_ids, ratings.digest
+        users, items, digest = ratings.users, ratings.items, ratings.digest
         # A dataset checks its ratings when it reads them.
         train, by_item, held_out = ratings.train, ratings.train_by_item, ratings.valid
     else:
         train = checked_ratings(ratings, dtype)
+        users, items = _table(user_ids, train.shape[0], "user"), _table(item_ids, train.shape[1], "item")
     if valid is not None:
         held_out = checked_ratings(valid, dtype, name="valid")
-    users = IdTable(np.arange(train.shape[0]) if user_ids is None else user_ids, "user")
-    items = IdTable(np.arange(train.shape[1]) if item_ids is None else item_ids, "item")
     if (len(users), len(items)) != train.shape:
         raise ConfigError(
             f"ratings of {train.shape[0]} users and {train.shape[1]} items need as many ids, "
@@ -91,6 +90,12 @@ def checked_input(
     if held_out is not None and held_out.shape != train.shape:
         raise ConfigError(f"valid must have the shape of ratings, {train.shape}, but has {held_out.shape}")
     return TrainingInput(train, by_item, held_out, users, items, digest)
+
+
+def _table(ids: IdLike | IdTable | None, n: int, kind: SideName) -> IdTable:
+    if isinstance(ids, IdTable):
+        return ids
+    return IdTable(np.arange(n) if ids is None else ids, kind)
 
 
 def train(

@@ -85,22 +85,24 @@ def row_numbers(table: IdTable, ids: IdLike) -> RowNumbers:
     ConfigError
         When an id occurs twice, or is text where the table has whole numbers.
     """
-    wanted = IdTable(ids, table.kind).ids
-    if len(wanted) and wanted.dtype.kind != table.ids.dtype.kind:
-        if wanted.dtype.kind == "U":
-            raise ConfigError(f"{table.kind} ids of this model are whole numbers, but got {str(wanted[0])!r}")
-        wanted = wanted.astype(str)
-    rows = table.find(wanted)
-    new = rows < 0
-    if not new.any():
+    wanted = IdTable(ids, table.kind)
+    if len(wanted) and wanted.is_text != table.is_text:
+        if wanted.is_text:
+            raise ConfigError(
+                f"{table.kind} ids of this model are whole numbers, but got {wanted.id(0)!r:.80}"
+            )
+        wanted = IdTable([str(one) for one in wanted.ids.tolist()], table.kind)
+    rows = table.find(wanted.ids)
+    new = np.flatnonzero(rows < 0)
+    if not len(new):
         return RowNumbers(rows, table)
-    rows[new] = len(table) + np.arange(int(new.sum()))
-    return RowNumbers(rows, IdTable(np.concatenate([np.asarray(table.ids), wanted[new]]), table.kind))
+    rows[new] = len(table) + np.arange(len(new))
+    return RowNumbers(rows, table.with_new(wanted.at(new)))
 
 
 def padded_titles(titles: Array | None, n_items: int) -> Array | None:
     """Return titles with empty texts for items that were appended; None for None."""
-    return None if titles is None else np.append(titles, np.full(n_items - len(titles), "", "U1"))
+    return None if titles is None else np.append(titles, np.full(n_items - len(titles), "", object))
 
 
 def _solved(

@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.datasets import RatingsDataset
+from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.inputs import checked_type
 from toolkit.models import files
@@ -77,8 +77,8 @@ class WALS(Model, header_words=("config", "options", "history")):
         factors: Factors,
         rated: AnySparse,
         *,
-        user_ids: IdLike | None = None,
-        item_ids: IdLike | None = None,
+        user_ids: IdLike | IdTable | None = None,
+        item_ids: IdLike | IdTable | None = None,
         options: RunOptions | None = None,
     ) -> Self:
         """Return a fitted model of factors that were computed elsewhere.
@@ -89,7 +89,7 @@ class WALS(Model, header_words=("config", "options", "history")):
             In host memory.
         rated : scipy.sparse matrix, shape (n_users, n_items)
             The ratings that the model knows.
-        user_ids, item_ids : array-like, shape (n_users,) and (n_items,), optional
+        user_ids, item_ids : array-like or IdTable, shape (n_users,) and (n_items,), optional
             Ids of rows and columns; row numbers where they are not given.
         options : RunOptions, optional
             Where and how the model runs.
@@ -181,8 +181,8 @@ class WALS(Model, header_words=("config", "options", "history")):
         ratings: RatingsDataset | AnySparse,
         *,
         valid: AnySparse | None = None,
-        user_ids: IdLike | None = None,
-        item_ids: IdLike | None = None,
+        user_ids: IdLike | IdTable | None = None,
+        item_ids: IdLike | IdTable | None = None,
         patience: int = 0,
         on_iteration: Callable[[Progress], None] | None = None,
     ) -> Self:
@@ -194,7 +194,7 @@ class WALS(Model, header_words=("config", "options", "history")):
             Stored entries are the observed ratings. A dataset brings its ids and validation ratings.
         valid : scipy.sparse matrix, same shape, optional
             Ratings whose RMSE is measured after every iteration; never trained on.
-        user_ids, item_ids : array-like, shape (n_users,) and (n_items,), optional
+        user_ids, item_ids : array-like or IdTable, shape (n_users,) and (n_items,), optional
             Ids of rows and columns of a matrix; row numbers where they are not given.
         patience : int, default 0
             Stop when so many iterations have not lowered the validation RMSE, and take the factors of the

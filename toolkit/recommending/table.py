@@ -59,11 +59,11 @@ class Table:
         import pyarrow as pa
 
         self.rows = 0
-        self._users = model.users.ids
+        self._users = model.users
         self._items = _column(model.items.ids)
         self._titles = None if titles is None else _column(np.asarray(titles))
         fields = [
-            pa.field("user", _column(self._users[:0]).type, nullable=False),
+            pa.field("user", _column(self._users.at([])).type, nullable=False),
             pa.field("rank", pa.int32(), nullable=False),
             pa.field("item", self._items.type, nullable=False),
             pa.field("score", pa.float32(), nullable=False),
@@ -87,7 +87,7 @@ class Table:
         user, rank = np.nonzero(best.items >= 0)
         items = array_of(best.items[user, rank].astype(np.int64))
         arrays = [
-            _column(self._users[users]).take(array_of(user)),
+            _column(self._users.at(users)).take(array_of(user)),
             array_of((rank + 1).astype(np.int32)),
             self._items.take(items),
             array_of(best.scores[user, rank]),
@@ -121,4 +121,4 @@ def _writer(file: BinaryIO, suffix: str, schema: Any) -> Any:
 def _column(ids: Array) -> Any:
     import pyarrow as pa
 
-    return pa.array(ids.tolist(), pa.string()) if ids.dtype.kind == "U" else array_of(np.asarray(ids))
+    return pa.array(ids.tolist(), pa.string()) if ids.dtype.kind == "O" else array_of(np.asarray(ids))

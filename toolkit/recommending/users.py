@@ -90,7 +90,7 @@ def read_users(path: str | Path, users: IdTable, *, unknown: Literal["error", "d
         raise UnknownIdError(
             f"{path} names {n_strange:,} of {total:,} users whom the model has never seen: "
             f"{', '.join(strange)}{more}; it knows {len(users):,}, such as "
-            f"{', '.join(str(v) for v in users.ids[:3])} (or have such users left out, counted, with "
+            f"{users.examples()} (or have such users left out, counted, with "
             "--unknown drop)"
         )
     if not len(rows):

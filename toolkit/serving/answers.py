@@ -33,7 +33,7 @@ class Answers:
         # NumPy: compiled loops take seconds to load where they are installed.
         self._backend = Backend(model.options.threads)
         # Averages, files, and sums over all items are ready before the first request comes.
-        self({"user": model.users.ids[:1].tolist(), "item": [None], "ratings": [None]}, {})
+        self({"user": [model.users.id(0)], "item": [None], "ratings": [None]}, {})
         self._fold_in(sp.csr_matrix((1, len(model.items))))
 
     def __call__(self, columns: Mapping[str, Sequence[Any]], params: Mapping[str, object]) -> list[Answer]:
@@ -122,7 +122,7 @@ class Answers:
     def _entries(self, columns: IntArray, scores: FloatArray) -> list[Answer]:
         real = columns >= 0
         columns, model = columns[real], self.model
-        entries = {"item": model.items.ids[columns].tolist(), "score": scores[real].tolist()}
+        entries = {"item": model.items.at(columns).tolist(), "score": scores[real].tolist()}
         if model.titles is not None:
             entries["title"] = model.titles[columns].tolist()
         return [dict(zip(entries, values, strict=True)) for values in zip(*entries.values(), strict=True)]

@@ -149,10 +149,7 @@ def _requirements() -> list[str]:
 
 def _facts(model: Model) -> dict[str, Any]:
     """Return facts of a model that are read without loading it."""
-    kinds = {
-        table.kind: "text" if table.ids.dtype.kind == "U" else "whole numbers"
-        for table in (model.users, model.items)
-    }
+    kinds = {table.kind: "text" if table.is_text else "whole numbers" for table in (model.users, model.items)}
     return {
         "version": toolkit.__version__,
         "dataset_digest": model.dataset_digest,
@@ -172,10 +169,7 @@ def _signature(model: Model) -> Any:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array, Object, Property
 
-    user, item = (
-        DataType.string if table.ids.dtype.kind == "U" else DataType.long
-        for table in (model.users, model.items)
-    )
+    user, item = (DataType.string if table.is_text else DataType.long for table in (model.users, model.items))
 
     def cell(kind: Any) -> Any:
         # MLflow refuses an empty cell in a column of whole numbers or of lists.
@@ -210,7 +204,7 @@ def _example(model: Model) -> Any:
     """Return a table with a request of each kind, and parameters."""
     import pandas as pd
 
-    user, (item, *others) = model.users.ids[0].item(), model.items.ids[:2].tolist()
+    user, (item, *others) = model.users.id(0), model.items.at(range(min(2, len(model.items)))).tolist()
     rating = float(model.rated.data[0])
     rows = [
         {"user": user, "item": None, "ratings": None},

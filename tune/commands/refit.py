@@ -81,9 +81,9 @@ def refit(
     data = RatingsDataset.open(dataset or found.facts["dataset"])
     names = None
     if titles:
-        from toolkit.datasets import IdTable, read_titles
+        from toolkit.datasets import read_titles
 
-        names = read_titles(titles, IdTable(data.item_ids, "item"))
+        names = read_titles(titles, data.items)
     with progress() as tell:
         done = refit_best(
             found,
@@ -104,7 +104,7 @@ def refit(
     if known and alias:
         has = f"it is {alias}" if known.alias else f"it is not {alias}"
         screen.print(f"{has}: {known.reason}", soft_wrap=True)
-    words = shlex.join([str(out), "--user", str(data.user_ids[0])])
+    words = shlex.join([str(out), "--user", str(data.users.id(0))])
     screen.print(f"\nNext:  walslab recommend {words}", soft_wrap=True)
     if known:
         uri = f"models:/{known.name}" + (f"@{alias}" if alias else f"/{known.version}")

@@ -195,7 +195,7 @@ def _fit(
     tell("training", 0, total)
     return {
         trial["trial"]: model_of(trial, study).fit(
-            ratings, user_ids=data.user_ids, item_ids=data.item_ids, on_iteration=count
+            ratings, user_ids=data.users, item_ids=data.items, on_iteration=count
         )
         for trial in trials
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
+from toolkit.datasets import LONGEST_ID
 from toolkit.tables import DistinctIds, array_of, numbers, whole_numbers
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def of_column(column: pa.Array, kind: str) -> Ids:
     Raises
     ------
     ValueError
-        When an id is missing, or is no integer although it must be.
+        When an id is missing or too long, or is no integer although it must be.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -143,8 +144,11 @@ def of_column(column: pa.Array, kind: str) -> Ids:
         merged = kept.dictionary_encode()
         codes, words = numbers(merged.indices)[codes], merged.dictionary
     # pc.index would import pandas, to look at an object of Python.
-    if (numbers(pc.binary_length(words)) == 0).any():
+    sizes = numbers(pc.binary_length(words))
+    if (sizes == 0).any():
         raise ValueError("an id is missing")
+    if (sizes > LONGEST_ID).any():
+        raise ValueError("an id is too long")
     integers = as_integers(words) if kind in {"auto", "integer"} else None
     if integers is not None:
         order = np.argsort(integers)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from toolkit.datasets import SPLIT_NAMES, SPLITS, split_number
+from toolkit.datasets import LONGEST_ID, SPLIT_NAMES, SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times, wide
 from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
@@ -112,7 +112,7 @@ def _usual_line(source: RatingsSource) -> re.Pattern[bytes]:
         return re.compile(rb"(?!)")
     fields = [rf'[^"{source.delimiter[0]}\x00-\x1f\x7f-\xff]*'] * source.fields
     for position, kind in zip(source.columns[:2], source.ids, strict=True):
-        fields[position] = r"[1-9][0-9]{0,17}" if kind == "integer" else r"[A-Za-z0-9_.-]+"
+        fields[position] = r"[1-9][0-9]{0,17}" if kind == "integer" else rf"[A-Za-z0-9_.-]{{1,{LONGEST_ID}}}"
     fields[source.columns[2]] = _USUAL_NUMBER
     if source.timestamp is not None:
         fields[source.timestamp] = _USUAL_TIMES[source.time_kind]
@@ -209,6 +209,11 @@ def _is_utf8(fields: list[str], source: RatingsSource) -> bool:
 def _check_id(role: str, text: str, kind: str) -> tuple[str, str] | None:
     if not text:
         return f"{role} missing", f"the {role} is missing; mend or remove the line"
+    if (size := len(text.encode())) > LONGEST_ID:
+        return f"{role} too long", (
+            f"the {role} must have at most {LONGEST_ID:,} bytes, but has {size:,}, and begins with "
+            f"{text[:_SHOWN]!r}; mend or remove the line"
+        )
     text = whole_number(text)
     if kind == "integer" and not (_INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63):
         return f"{role} not an integer", f"the {role} must be an integer of 64 bits, but is {text[:_SHOWN]!r}"

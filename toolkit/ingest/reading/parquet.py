@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
-from toolkit.datasets import SPLITS, split_number
+from toolkit.datasets import LONGEST_ID, SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.blocks import Unit
@@ -169,6 +169,8 @@ def _problems(
 
     for role, position in zip(("user", "item", "rating"), source.columns, strict=True):
         yield from _missing(role, batch[position])
+    for role, position in zip(("user", "item"), source.columns[:2], strict=True):
+        yield from _too_long(role, batch[position])
     rule = "the rating must be a finite float32 number, but the row is {}"
     yield "rating not finite", rule, ~np.isfinite(ratings)
     for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
@@ -203,6 +205,17 @@ def _missing(role: str, column: pa.Array) -> Iterator[_Problem]:
     elif not column.null_count:
         return
     yield f"{role} missing", f"the {role} is missing; mend or remove the row", flags(wrong)
+
+
+def _too_long(role: str, column: pa.Array) -> Iterator[_Problem]:
+    import pyarrow.compute as pc
+
+    if _is_text(column.type):
+        sizes = pc.binary_length(pc.utf8_trim_whitespace(column.fill_null("")))
+        rule = (
+            f"the {role} must have at most {LONGEST_ID:,} bytes, but the row is {{}}; mend or remove the row"
+        )
+        yield f"{role} too long", rule, numbers(sizes) > LONGEST_ID
 
 
 def _ratings(column: pa.Array) -> FloatArray:

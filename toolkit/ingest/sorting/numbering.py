@@ -44,7 +44,8 @@ def _merge(merged: DistinctIds | None, waiting: list[DistinctIds]) -> DistinctId
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    words = pc.unique(pa.chunked_array([as_text(part) for part in parts]))
+    # Large, as all ids together may be longer than 2 GiB.
+    words = pc.unique(pa.chunked_array([as_text(part).cast(pa.large_string()) for part in parts]))
     return words.take(pc.sort_indices(words))
 
 
@@ -83,8 +84,8 @@ def facts_of_ids(ids: DistinctIds) -> dict[str, Any]:
 
 def _positions(some: DistinctIds, every: DistinctIds) -> IntArray:
     """Return the position of each of some ids among all ids, int32; both ascend."""
-    if isinstance(some, np.ndarray):
+    if isinstance(some, np.ndarray) or isinstance(every, np.ndarray):
         return np.searchsorted(every, some).astype(np.int32)
     import pyarrow.compute as pc
 
-    return numbers(pc.index_in(some, value_set=every))
+    return numbers(pc.index_in(some.cast(every.type), value_set=every))
