@@ -45,7 +45,7 @@ def ratings_of(data):
     found = {}
     for part in (data.train.tocoo(), data.valid, data.test):
         for u, i, value in zip(part.row, part.col, part.data, strict=True):
-            found[data.user_ids[u].item(), data.item_ids[i].item()] = float(value)
+            found[data.users.id(u), data.items.id(i)] = float(value)
     return found
 
 

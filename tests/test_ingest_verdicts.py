@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cluster.cli import main
-from toolkit.datasets import RatingsDataset
+from toolkit.datasets import LONGEST_ID, RatingsDataset
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import RatingsSource, ingest_ratings, parse_size
 from toolkit.ingest.reading import diagnosis
@@ -68,7 +68,7 @@ def refused(folder):
 
 def ratings_of(data):
     return {
-        (data.user_ids[u].item(), data.item_ids[i].item()): float(value)
+        (data.users.id(u), data.items.id(i)): float(value)
         for part in (data.train.tocoo(), data.valid, data.test)
         for u, i, value in zip(part.row, part.col, part.data, strict=True)
     }
@@ -100,6 +100,11 @@ def test_a_bad_row_is_named_by_file_line_field_and_value(refused, reason, line, 
     message = refused({"a.csv": MANY, "b.csv": data})
     assert re.match(rf"b\.csv, line 61{said}", message)
     assert message.endswith("(or have bad rows left out, counted, with --bad-rows drop)")
+
+
+def test_an_id_that_is_too_long_is_named_by_file_and_line(refused):
+    message = refused({"a.csv": MANY, "b.csv": MANY + b"4," + b"x" * (LONGEST_ID + 1) + b",3\n" + GOOD})
+    assert message.startswith("b.csv, line 61: the item must have at most 8,192 bytes, but has 8,193, and begins")
 
 
 def test_dropped_rows_are_counted_and_sampled_in_manifest_and_on_the_screen(ingested):
@@ -225,8 +230,8 @@ UNUSUAL = {
     "commas": (b'"Doe, Jane",1,5\n"say ""hi""",1,4\n', {("Doe, Jane", 1): 5, ('say "hi"', 1): 4}),
     "quoted": (b'"1","2","3"\r\n"4","5","6"\r\n', {(1, 2): 3, (4, 5): 6}),
     "long quoted": (
-        b'"' + b"a" * 200_000 + b'",2,3\n4,5,6\n',
-        {("a" * 200_000, 2): 3, ("4", 5): 6},
+        b'"' + b"a" * LONGEST_ID + b'",2,3\n4,5,6\n',
+        {("a" * LONGEST_ID, 2): 3, ("4", 5): 6},
     ),
     "extremes": (
         b"9223372036854775807,-9223372036854775808,1\n0,0,2\n",

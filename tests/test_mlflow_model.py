@@ -151,7 +151,7 @@ def test_the_model_comes_back_whole(models, written):
     for kind, model in models.items():
         back = load_served(written[kind])
         assert type(back) is type(model)
-        user = model.users.ids[4].item()
+        user = model.users.id(4)
         for mine, other in zip(back.recommend(user), model.recommend(user), strict=True):
             np.testing.assert_array_equal(mine, other)
         assert isinstance(back.factors.users.bias, np.ndarray)

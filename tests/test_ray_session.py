@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import threading
 
 import pytest
 import ray
@@ -96,6 +97,24 @@ def test_cluster_that_is_not_there_is_waited_for_twenty_seconds(monkeypatch, clo
     expected = f"at RAY_ADDRESS={address}: after 0 s, .*unset RAY_ADDRESS"
     with pytest.raises(StudyError, match=expected), connected():
         pass
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n", b"-ERR unknown command"])
+def test_what_listens_and_is_no_ray_is_refused(monkeypatch, answer):
+    monkeypatch.setattr(ray_session, "ANSWERS_WITHIN", 0.0)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray waits without end"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            there, _ = server.accept()
+            with there:
+                there.recv(100)
+                there.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(StudyError, match="after 0 s, what listens there does not answer"), connected():
+            pass
 
 
 @pytest.mark.parametrize(

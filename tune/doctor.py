@@ -20,6 +20,14 @@ def checks() -> Iterator[Check]:
     yield _store()
 
 
+def checks_of(study: str) -> Iterator[Check]:
+    """Check what a study refers to, by the name of the study."""
+    from tune.study import Study
+    from tune.study_checks import study_checks
+
+    yield from study_checks(Study.open(study))
+
+
 def _ray_address() -> Check:
     address = os.environ.get("RAY_ADDRESS")
     if not address:

@@ -18,6 +18,7 @@ _SOURCES = ("toolkit.commands.machine_checks", "tune.doctor")
 
 
 @click.command()
+@click.argument("study", required=False)
 @click.option(
     "--address",
     envvar="RAY_API_SERVER_ADDRESS",
@@ -38,6 +39,7 @@ _SOURCES = ("toolkit.commands.machine_checks", "tune.doctor")
 @click.pass_context
 def doctor(
     ctx: click.Context,
+    study: str | None,
     address: str | None,
     dataset: str | None,
     studies: str | None,
@@ -48,6 +50,8 @@ def doctor(
 ) -> None:
     """Check versions, array backends, GPU, Ray address and MLflow store; say how to mend what is wrong.
 
+    With STUDY, only what this study refers to: its journal, dataset, MLflow store and run, and factors.
+
     With --address, the same of a cluster: whether the head and a worker have the versions that are here,
     whether the worker sees its GPU, reads the dataset and writes studies, and whether the head, where the
     search runs, reaches MLflow. The exit code is 1 when something is wrong.
@@ -55,11 +59,12 @@ def doctor(
     \b
     Examples:
       walslab doctor
+      walslab doctor first
       walslab doctor --address http://head:8265 --studies s3://bucket/studies
     """
     screen = console(as_json=as_json)
     found = []
-    for check in _local():
+    for check in _of_study(study) if study else _local():
         found.append(check)
         _show(screen, check)
     if address:
@@ -81,6 +86,11 @@ def doctor(
 def _local() -> Iterator[Check]:
     for source in _SOURCES:
         yield from importlib.import_module(source).checks()
+
+
+def _of_study(name: str) -> Iterator[Check]:
+    # The package of studies is known here by its commands and its checks alone.
+    yield from importlib.import_module("tune.doctor").checks_of(name)
 
 
 def _show(screen: Any, check: Check) -> None:

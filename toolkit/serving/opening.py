@@ -73,7 +73,30 @@ def _from_registry(name: str) -> Model:
                 "MLFLOW_TRACKING_URI to the store that has it, check name, alias and version (walslab refit "
                 "STUDY --register NAME makes one), or name a model directory"
             ) from error
+        if not (Path(path) / "MLmodel").is_file():
+            raise ModelError(
+                f"the files of {name} are not at {_files_of(name, uri)} any more, where the MLflow store "
+                f"{mask(uri)} has them: put them back, or register the model again by `walslab refit STUDY "
+                "--register NAME --promote always --overwrite`"
+            )
         return load_served(Path(path))
+
+
+def _files_of(name: str, uri: str) -> str:
+    """Return where a store says that the files of a model are."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    try:
+        model, mark, which = name.removeprefix(_REGISTRY).rpartition("@" if "@" in name else "/")
+        if mark == "@":
+            which = client.get_model_version_by_alias(model, which).version
+        source: str = client.get_model_version_download_uri(model, which)
+        if source.startswith(_REGISTRY):
+            source = client.get_logged_model(source.removeprefix(_REGISTRY)).artifact_location
+    except Exception:  # noqa: BLE001 - the message has a way on without it
+        return "their place"
+    return mask(source)
 
 
 def _require_file(name: str, uri: str) -> None:

@@ -16,6 +16,8 @@ from tune.spec import SearchSpec
 
 # How long a cluster may take to answer, in seconds.
 ANSWERS_WITHIN = 20.0
+# The type of the frame that both sides of an HTTP/2 connection begin with.
+_SETTINGS = 4
 # Ray reads these when it is imported or started, so they must be set before.
 _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials inherit the driver's relative paths
@@ -77,7 +79,7 @@ def connected() -> Iterator[None]:
 
 
 def _wait_for(address: str) -> None:
-    """Wait until something listens at an address; Ray itself would wait without end.
+    """Wait until something at an address answers as Ray does; Ray itself would wait without end.
 
     Raises
     ------
@@ -90,12 +92,21 @@ def _wait_for(address: str) -> None:
     end = time.monotonic() + ANSWERS_WITHIN
     while True:
         try:
-            with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5.0):
-                return
+            with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5.0) as there:
+                if os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(there):
+                    return
+            raise TimeoutError("what listens there does not answer as Ray does")
         except OSError as error:
             if time.monotonic() > end:
                 raise TimeoutError(f"after {ANSWERS_WITHIN:.0f} s, {error}") from error
         time.sleep(1.0)
+
+
+def _speaks_http2(there: socket.socket) -> bool:
+    """Tell whether a connection answers in HTTP/2, as Ray's servers do (RFC 9113, section 3.4)."""
+    there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0]))
+    frame = there.recv(9)
+    return len(frame) > 3 and frame[3] == _SETTINGS
 
 
 def room(spec: SearchSpec) -> int:

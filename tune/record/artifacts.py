@@ -9,9 +9,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from toolkit.solver import Factors
+from tune.record.moved_store import local_path
 from tune.record.runs import client_of
 from tune.record.store_problems import first_line
 from tune.study import Study, TrialResult
@@ -93,11 +93,3 @@ def delete_artifacts(client: MlflowClient, artifact_uri: str, name: str | None =
         # MLflow keeps the files of a run in a folder of its own, which holds nothing else.
         with contextlib.suppress(OSError):
             place.parent.rmdir()
-
-
-def local_path(uri: str | None) -> Path | None:
-    """Return the folder on this machine that an artifact URI means, or None."""
-    parts = urlsplit(uri or "")
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    return Path(uri) if uri and not parts.scheme else None

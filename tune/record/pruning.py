@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import ConfigError, StudyError, WalslabError
 from toolkit.files import process_settings
-from tune.record.artifacts import delete_artifacts, local_path
+from tune.record.artifacts import delete_artifacts
+from tune.record.moved_store import local_path
 from tune.record.runs import children, client_of, tracking_of
 from tune.record.store_problems import first_line
 from tune.study import Study, TrialResult, loss

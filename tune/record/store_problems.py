@@ -46,6 +46,15 @@ def deleted_run(uri: str, run_id: str) -> StudyError:
     return StudyError(f"the study's parent run was deleted in MLflow: {_restore(uri, command)}")
 
 
+def gone_run(uri: str, run_id: str) -> StudyError:
+    """Return the error for the parent run of a study that the store does not have."""
+    return StudyError(
+        f"the MLflow store {mask(uri)} does not have the study's parent run {run_id} any more, perhaps after "
+        "`mlflow gc`: bring the store back as it was, or begin a new study with what this one found, by "
+        "`walslab tune DATASET --name NEW --start STUDY`"
+    )
+
+
 def _restore(uri: str, command: str) -> str:
     return f"run `mlflow {command}` with MLFLOW_TRACKING_URI={mask(uri)}"
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import StudyError, WalslabError
 from toolkit.files import MASK, mask, process_settings
+from tune.record.moved_store import follow_move
 from tune.record.sqlite_store import SQLITE, absolute_uri, make_store, sqlite_file
-from tune.record.store_problems import deleted_experiment, deleted_run, require_answer, unusable
+from tune.record.store_problems import deleted_experiment, deleted_run, gone_run, require_answer, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,7 +156,7 @@ class Tracking:
             experiment.
         """
         with self.errors():
-            run = client.get_run(run_id)
+            run = self._get_run(client, run_id)
             if run.info.lifecycle_stage == "deleted":
                 experiment = client.get_experiment(run.info.experiment_id)
                 # MLflow deletes and restores the runs of an experiment together with it.
@@ -164,7 +165,19 @@ class Tracking:
                         self.uri, experiment.name, experiment.experiment_id, choose_another=False
                     )
                 raise deleted_run(self.uri, run_id)
+            if self._file is not None and follow_move(self._file.resolve(), run.info.artifact_uri):
+                run = client.get_run(run_id)
         return run
+
+    def _get_run(self, client: MlflowClient, run_id: str) -> Run:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise gone_run(self.uri, run_id) from error
+            raise
 
     def problem(self) -> str | None:
         """Return why the store cannot be used, or None; a SQLite file that does not exist yet can be made."""

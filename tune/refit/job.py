@@ -133,6 +133,8 @@ def refit_best(
     _require_suitable(study, data, ensemble)
     client = client_of(study)
     registry = Registry(client, register) if register else None
+    if registry:
+        registry.require_champion()
     best = study.best()
     members, valid_rmse, retrained = (
         choose_members(study, data, ensemble, tell)

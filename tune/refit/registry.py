@@ -70,6 +70,31 @@ class Registry:
         self.name, self.alias, self.promote = target.name, target.alias, target.promote
         with registry_errors("the registry does not answer"):
             client.search_registered_models(max_results=1)
+        self._opened: dict[str, Model] = {}
+
+    def require_champion(self) -> None:
+        """Refuse, before any training, a version with the alias that cannot be compared with.
+
+        Raises
+        ------
+        ModelError
+            When its files are gone, or of another format version.
+        """
+        with store_of_process(self.client):
+            champion = self._champion()
+            if champion and self.promote == "better":
+                self._open(str(champion.version))
+
+    def _open(self, version: str) -> Model:
+        if version not in self._opened:
+            try:
+                self._opened[version] = open_model(f"models:/{self.name}/{version}")
+            except ModelError as error:
+                raise ModelError(
+                    f"version {version} has the alias {self.alias}, and a new one is compared with it, but "
+                    f"{error}; or give the alias without a comparison, by --promote always"
+                ) from error
+        return self._opened[version]
 
     def register(
         self, folder: Path, model: Model, study: Study, data: RatingsDataset, facts: Mapping[str, object]
@@ -181,7 +206,7 @@ class Registry:
     def _compare(self, model: Model, champion: ModelVersion, data: RatingsDataset) -> Comparison:
         version = str(champion.version)
         try:
-            other = open_model(f"models:/{self.name}/{version}")
+            other = self._open(version)
         except ModelError:
             if self.promote == "always":
                 return Comparison(version, 0, 0.0, None, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.errors import StudyError
 from toolkit.files import atomic
+from tune.study import relative_paths
 from tune.study.facts import STATE_KEYS, Facts, read_asked, read_refit, read_state
 from tune.study.location import Location
 
@@ -77,10 +78,16 @@ class FactFiles:
         self._join()
 
     def _write(self, name: str, facts: dict[str, Any]) -> None:
+        if self._location.is_permanent:
+            facts = relative_paths.kept(facts, self._location.folder)
         atomic.write_text(self._location.folder / name, json.dumps(facts, indent=2) + "\n")
 
     def _join(self) -> None:
         first = {"status": "running", "seconds": 0.0}
-        self.joined = Facts(self._location.label, first, self.asked, self._state, self._refit)
+        parts = [self.asked, self._state, self._refit.get("refit", {})]
+        if self._location.is_permanent:
+            parts = [relative_paths.resolved(part, self._location.folder) for part in parts]
+        refit = {"refit": parts.pop()} if self._refit else {}
+        self.joined = Facts(self._location.label, first, *parts, refit)
         if "spec" in self.asked:
             self.joined["spec"] = {**self.asked["spec"], **self.changed}

@@ -21,6 +21,7 @@ from toolkit.errors import StudyError
 from toolkit.files import atomic, is_address, mask
 from toolkit.solver import Factors
 from tune.spec import SearchSpec
+from tune.study import relative_paths
 from tune.study.changes import changed_spec
 from tune.study.dataset_facts import DatasetFacts
 from tune.study.fact_files import FactFiles
@@ -103,6 +104,8 @@ class Study:
         """
         location.require_free()
         made = {"format": FORMAT, "format_version": VERSION, "id": uuid.uuid4().hex, "created": time.time()}
+        if location.is_permanent:
+            asked = relative_paths.kept(asked, location.folder)
         # Complete or not there: a kill must not leave a folder that is neither a study nor free.
         with atomic.directory(location.folder) as part:
             (part / "study.json").write_text(json.dumps({**made, **asked}, indent=2) + "\n", encoding="utf-8")
