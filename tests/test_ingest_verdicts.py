@@ -104,7 +104,9 @@ def test_a_bad_row_is_named_by_file_line_field_and_value(refused, reason, line, 
 
 def test_an_id_that_is_too_long_is_named_by_file_and_line(refused):
     message = refused({"a.csv": MANY, "b.csv": MANY + b"4," + b"x" * (LONGEST_ID + 1) + b",3\n" + GOOD})
-    assert message.startswith("b.csv, line 61: the item must have at most 8,192 bytes, but has 8,193, and begins")
+    assert message.startswith(
+        "b.csv, line 61: the item must have at most 8,192 bytes, but has 8,193, and begins"
+    )
 
 
 def test_dropped_rows_are_counted_and_sampled_in_manifest_and_on_the_screen(ingested):

@@ -51,7 +51,7 @@ LEVELS = {
         ("executors",),
         ("report",),
         ("record",),
-        ("study_progress", "lifecycle"),
+        ("study_progress", "lifecycle", "study_checks"),
         ("refit",),
         ("doctor", "conformance"),
         ("commands", "__main__"),

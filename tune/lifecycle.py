@@ -13,12 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from toolkit.backends import Backend, keep_kernels_locally
 from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
+from toolkit.inputs import checked_path, checked_type, checked_word
 from tune.executors import ratings_for_ray, trial_ratings
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
@@ -50,12 +51,18 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
 
     Raises
     ------
+    ConfigError
+        When an argument is of another class.
     StudyError
         When the name is taken, the dataset has no validation ratings, a start point does not exist, or the
         MLflow store is not usable.
     """
+    from toolkit.datasets import RatingsDataset
     from tune.record import start_parent
 
+    checked_path("path", path)
+    checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
+    checked_type("spec", spec, SearchSpec, "what SearchSpec.load returns")
     if data.counts["valid"] == 0:
         raise StudyError(
             f"{data.where} has no validation ratings, and trials are judged by nothing else: "
@@ -148,11 +155,21 @@ def run_study(
 
     Raises
     ------
+    ConfigError
+        When an argument is of another class, or there is no such executor.
     StudyError
         When the dataset is not the study's, Ray or the MLflow store is not reachable, somebody deleted the
         study's run in MLflow, or the trials ask for more than the machines have. Trials that ended until then
         are kept, and `run_study` goes on from there.
     """
+    from toolkit.datasets import RatingsDataset
+    from tune.study_progress import StudyProgress
+
+    checked_type("study", study, Study, "what create_study or Study.open returns")
+    checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
+    checked_word("executor", executor, get_args(Executor))
+    if progress is not None:
+        checked_type("progress", progress, StudyProgress, "one of tune.study_progress")
     if data.digest != study.facts["digest"]:
         raise StudyError(
             f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +38,13 @@ class LazyGroup(click.Group):
         module, attribute = self.lazy[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; what the screen cannot show, such as an id in Chinese in Latin-1, is escaped."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print its error, if it is one of ours, as one line, and leave with its exit code."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.arrays import Array
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
+from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type, require_callable
 from toolkit.models import WALS, Ensemble, Model, Progress, check_target
 from tune.refit.members import ChosenMembers, choose_members, model_of
 from tune.refit.refit_record import record_refit
@@ -82,7 +83,7 @@ class Refit:
 def refit_best(
     study: Study,
     data: RatingsDataset,
-    out: Path,
+    out: str | Path,
     *,
     overwrite: bool = False,
     ensemble: int = 0,
@@ -102,7 +103,7 @@ def refit_best(
         A study with a finished trial.
     data : RatingsDataset
         The dataset of the study.
-    out : Path
+    out : str or Path
         Model directory to write.
     overwrite : bool, default False
         Whether an existing `out` is replaced.
@@ -121,14 +122,24 @@ def refit_best(
 
     Raises
     ------
+    ConfigError
+        When an argument is of another class.
     StudyError
         When no trial finished, the dataset is another one, the MLflow store does not answer, somebody deleted
         the study's run there, or an ensemble is asked of a search for a ranking.
     ModelError
         When `out` exists and `overwrite` is false, or it is not a model directory.
     """
+    from toolkit.datasets import RatingsDataset
     from tune.record import client_of
 
+    checked_type("study", study, Study, "what Study.open returns")
+    checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
+    out, ensemble = checked_path("out", out), checked_number("ensemble", ensemble, 0)
+    titles = checked_titles(titles, data.n_items)
+    if register is not None:
+        checked_type("register", register, Target, 'Target("films", alias="champion")')
+    require_callable("tell", tell)
     check_target(out, overwrite=overwrite)
     _require_suitable(study, data, ensemble)
     client = client_of(study)

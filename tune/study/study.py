@@ -19,6 +19,7 @@ from typing import Any
 
 from toolkit.errors import StudyError
 from toolkit.files import atomic, is_address, mask
+from toolkit.inputs import checked_path
 from toolkit.solver import Factors
 from tune.spec import SearchSpec
 from tune.study import relative_paths
@@ -121,6 +122,7 @@ class Study:
         StudyError
             When there is none, or it is of another format version.
         """
+        checked_path("name", name)
         study = cls.find(name) or (None if is_address(name) else cls.find(f"{kept_in()}/{name}"))
         if study is None:
             raise StudyError(f"there is no study {mask(str(name))!r}{hint_of(name)}")

@@ -1,0 +1,41 @@
+"""What the screen cannot show is escaped, in every command: the work is done by then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("output")
+    lines = [f"用户{u},Zoë{i},{1 + (u * i) % 5}" for u in range(12) for i in range(9)]
+    (made / "u.csv").write_text("user,item,rating\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    titles = "\n".join(["item,title", *(f"Zoë{i},電影 {i}" for i in range(9))])
+    (made / "t.csv").write_text(titles, encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_commands_end_well_on_a_screen_that_is_not_utf8(folder, encoding):
+    def walslab(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "cluster", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode(encoding)
+
+    out = f"ds-{encoding}"
+    walslab("ingest", "u.csv", "--out", out)
+    model = f"m-{encoding}"
+    assert r"\u7528\u6237" in walslab("train", out, "--out", model, "--factors", "2", "--iterations", "1")
+    assert r"\u96fb\u5f71" in walslab("recommend", model, "--user", "用户3", "--titles", "t.csv")
+    walslab("similar", model, "--item", "Zoë3", "--titles", "t.csv")
+    walslab("explain", model, "--user", "用户3", "--item", "Zoë3", "--titles", "t.csv")
