@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from toolkit.files import error_text
 
 # Between looks at a job whose log broke off, and how long it may be out of reach, in seconds.
 _PAUSE, _PATIENCE = 2.0, 120.0
+# The log is asked for anew after so many seconds without a word.
+_SILENCE = 60.0
 # What Ray packs and sends, these tell file by file.
 _LOUD = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 
@@ -125,7 +127,9 @@ class Submission:
     async def _tail(self, write: Callable[[str], None]) -> None:
         """Write what is new of the log, which comes from its beginning each time."""
         seen = 0
-        async for text in self._client.tail_job_logs(self.id):
+        logs = aiter(self._client.tail_job_logs(self.id))
+        # A connection that broke without a word would be silent for ever; a job may be silent for hours.
+        while (text := await _next_or_none(logs)) is not None:
             seen += len(text)
             if seen > self._written:
                 new = text[max(0, len(text) - (seen - self._written)) :]
@@ -136,3 +140,11 @@ class Submission:
                     raise JobError(
                         f"the log of job {self.id} cannot be shown: {error}; the job goes on"
                     ) from error
+
+
+async def _next_or_none(pieces: AsyncIterator[str]) -> str | None:
+    """Return the next piece; None at the end, or when none has come for a while."""
+    try:
+        return await asyncio.wait_for(anext(pieces), _SILENCE)
+    except (StopAsyncIteration, TimeoutError):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -262,6 +263,9 @@ def test_server_that_does_not_answer_is_named_without_its_password():
 # How its log is followed
 
 
+SILENCE = "nothing comes any more"
+
+
 class Client:
     """A job server's client, whose connection breaks; `turns` says what each look at the log gives."""
 
@@ -275,6 +279,8 @@ class Client:
         for piece in self.turns[self.at]:
             if isinstance(piece, BaseException):
                 raise piece
+            if piece is SILENCE:
+                await asyncio.sleep(3600)
             yield piece
 
     def get_job_info(self, name):
@@ -304,6 +310,11 @@ def test_log_goes_on_where_a_connection_broke(monkeypatch):
         ["one\n", "two\n", lost], [lost], ["one\ntwo\nth", "ree\n", lost], ["one\ntwo\n", "three\nfour\n"]
     )
     assert followed(client, monkeypatch) == "one\ntwo\nthree\nfour\n"
+
+
+def test_log_that_falls_silent_is_taken_up(monkeypatch):
+    monkeypatch.setattr(submission, "_SILENCE", 0.01)
+    assert followed(Client(["one\n", SILENCE], ["one\ntwo\n"]), monkeypatch) == "one\ntwo\n"
 
 
 def test_log_that_ends_before_its_job_is_taken_up(monkeypatch):

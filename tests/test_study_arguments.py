@@ -44,6 +44,11 @@ def test_open_study(name):
         Study.open(name)
 
 
+def test_a_specification_is_read_from_a_path():
+    with pytest.raises(ConfigError, match=r"^path must be a path, but got 3"):
+        SearchSpec.load(3)
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"study": "first"}, {"data": "data"}, {"executor": "thread"}, {"executor": None}, {"progress": True}],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 
 from toolkit.commands import Check, versions
 from toolkit.files import process_settings
 from tune.record import Tracking
 
-_PATIENCE = 3  # seconds that the Ray address has to accept a connection
+_PATIENCE = 3  # seconds that the Ray address has to accept a connection, and to answer
 
 
 def checks() -> Iterator[Check]:
@@ -39,10 +38,11 @@ def _ray_address() -> Check:
         )
     if address in {"auto", "local"}:  # words of Ray, with nothing to connect to before Ray itself looks
         return Check(name="ray address", ok=True, detail=f"RAY_ADDRESS={address}", fix=None)
-    host, _, port = address.rpartition("://")[2].rpartition(":")
+    from tune.executors import require_ray
+
     try:
-        with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=_PATIENCE):
-            return Check(name="ray address", ok=True, detail=f"{address} answers", fix=None)
+        require_ray(address, _PATIENCE)
+        return Check(name="ray address", ok=True, detail=f"{address} answers", fix=None)
     except (OSError, ValueError) as error:
         return Check(
             name="ray address",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tune.executors.in_process import run_in_process
     from tune.executors.node_ratings import RatingsAt, ratings_for_ray, trial_ratings
     from tune.executors.on_ray import run_on_ray
-    from tune.executors.ray_session import concurrency, connected
+    from tune.executors.ray_session import concurrency, connected, require_ray
     from tune.executors.recorded_trials import RecordedTrials, Recording
     from tune.executors.simulator import VirtualClock, run_simulated, simulate
     from tune.executors.trial_worker import TrialRatings, TrialWorker, explain
@@ -28,6 +28,7 @@ _EXPORTS = {
     "connected": "ray_session",
     "explain": "trial_worker",
     "ratings_for_ray": "node_ratings",
+    "require_ray": "ray_session",
     "run_in_process": "in_process",
     "run_on_ray": "on_ray",
     "run_simulated": "simulator",
@@ -46,6 +47,7 @@ __all__ = [
     "connected",
     "explain",
     "ratings_for_ray",
+    "require_ray",
     "run_in_process",
     "run_on_ray",
     "run_simulated",

@@ -86,26 +86,52 @@ def _wait_for(address: str) -> None:
     TimeoutError
         When nothing does after some twenty seconds.
     """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not port.isdigit():  # a word such as auto, which Ray looks up
+    if not address.rpartition(":")[2].isdigit():  # a word such as auto, which Ray looks up
         return
     end = time.monotonic() + ANSWERS_WITHIN
     while True:
         try:
-            with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5.0) as there:
-                if os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(there):
-                    return
-            raise TimeoutError("what listens there does not answer as Ray does")
+            require_ray(address, 5.0)
         except OSError as error:
             if time.monotonic() > end:
                 raise TimeoutError(f"after {ANSWERS_WITHIN:.0f} s, {error}") from error
+        else:
+            return
         time.sleep(1.0)
+
+
+def require_ray(address: str, timeout: float) -> None:
+    """Make sure that something at an address answers as Ray does.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``head:6379`` or ``ray://head:10001``.
+    timeout : float
+        Seconds that it may take to accept the connection, and then to answer.
+
+    Raises
+    ------
+    OSError
+        When nothing does.
+    ValueError
+        When it is no address.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{port} is no port")
+    with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=timeout) as there:
+        if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_http2(there):
+            raise ConnectionError("what listens there does not answer as Ray does")
 
 
 def _speaks_http2(there: socket.socket) -> bool:
     """Tell whether a connection answers in HTTP/2, as Ray's servers do (RFC 9113, section 3.4)."""
     there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0]))
-    frame = there.recv(9)
+    try:
+        frame = there.recv(9)
+    except TimeoutError:
+        return False
     return len(frame) > 3 and frame[3] == _SETTINGS
 
 

@@ -15,6 +15,7 @@ from pydantic import PlainValidator, ValidationInfo
 
 from toolkit.config import BACKENDS, PRESETS, Choice, Range, WALSConfig
 from toolkit.errors import SpecError
+from toolkit.inputs import checked_path
 from tune.spec.checks import CONCURRENCY, COUNT, MistakesError, Part, checked, read, spec_error
 from tune.spec.default import default_text
 from tune.spec.document import parse, read_document, require_small
@@ -109,6 +110,8 @@ class SearchSpec(Part):
         SpecError
             When the file is missing or malformed, or has mistakes: all of them are listed.
         """
+        if path:
+            checked_path("path", path)
         source = str(path) if path else "default specification"
         document = read_document(path) if path else _defaults()
         if isinstance(document, Mapping):
