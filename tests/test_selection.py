@@ -24,6 +24,16 @@ from tune.refit.selection import greedy
 from tune.spec import SearchSpec
 from tune.study import Study
 
+
+class StudyInMemory(Study):
+    """A study of which a test says every attribute."""
+
+    name = path = spec = None  # in the place of properties
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
 # Choosing
 
 
@@ -172,7 +182,7 @@ def study(data, trained, monkeypatch, tmp_path):
     import tune.record
 
     trials, factors = trained
-    found = SimpleNamespace(
+    found = StudyInMemory(
         location=SimpleNamespace(is_permanent=True),
         keep_refit=lambda refit: found.facts.update(refit=refit),
         name="first",
