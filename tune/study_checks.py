@@ -74,6 +74,8 @@ def _factors(study: Study) -> str:
     if not finished:
         return "no trial has finished yet"
     best = finished[0]
+    if study.spec.keep_factors == "none":
+        return "none are kept, as was asked"
     if trial_factors(study, best) is None:
         raise StudyError(f"the factors of {best['trial']}, the best trial, are not in MLflow any more")
     return f"of {best['trial']}, the best trial, are there"
