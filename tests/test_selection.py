@@ -28,7 +28,7 @@ from tune.study import Study
 class StudyInMemory(Study):
     """A study of which a test says every attribute."""
 
-    name = path = spec = None  # in the place of properties
+    name = path = spec = facts = None  # in the place of properties
 
     def __init__(self, **attributes):
         vars(self).update(attributes)
