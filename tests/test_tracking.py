@@ -299,6 +299,14 @@ def test_doctor_says_which_store_does_not_answer(monkeypatch, closed_port):
     assert fix == "start the server, or unset MLFLOW_TRACKING_URI"
 
 
+def answer_as_ray(server):
+    """Answer one connection with the first frame of HTTP/2."""
+    there, _ = server.accept()
+    with there:
+        there.recv(100)
+        there.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+
+
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
 def test_doctor_tries_the_ray_address(monkeypatch, closed_port, form):
     monkeypatch.setenv("RAY_ADDRESS", form.format(closed_port))
@@ -307,6 +315,7 @@ def test_doctor_tries_the_ray_address(monkeypatch, closed_port, form):
     assert detail.startswith(f"RAY_ADDRESS={form.format(closed_port)}: ")
     assert fix == "start that cluster, or unset RAY_ADDRESS"
     with socket.create_server(("127.0.0.1", 0)) as cluster:
+        threading.Thread(target=answer_as_ray, args=(cluster,), daemon=True).start()
         monkeypatch.setenv("RAY_ADDRESS", form.format(cluster.getsockname()[1]))
         ok, detail, _ = finding("ray address")
     assert ok, detail
