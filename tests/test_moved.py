@@ -72,6 +72,8 @@ def test_doctor_names_what_is_gone_and_how_to_mend_it(made, moved):
     assert "is not a dataset" in told
     assert "walslab resume first --dataset DIR" in told
     assert "the factors of trial-00" in told
+    for command in ("refit first", "resume first --in-process"):
+        assert "name its place by --dataset DIR" in invoke(*command.split(), code=2)
     (moved / "mlflow.db").rename(moved / "elsewhere.db")
     assert "which is gone: put it back where it was, or set MLFLOW_TRACKING_URI" in invoke(
         "doctor", "first", code=1

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands have, and what they mean."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import click
 
 if TYPE_CHECKING:
     from click import Context, Parameter
+
+    from toolkit.datasets import RatingsDataset
+    from tune.study import Study
 
 executor_option = click.option(
     "--in-process",
@@ -39,3 +42,24 @@ class NumberOr(click.ParamType):  # type: ignore[type-arg]
             except ValueError:
                 continue
         raise click.BadParameter(f"{text!r} is neither a number nor {self.word!r}", ctx, param)
+
+
+def dataset_of(study: Study, given: str | None, option: str = "--dataset DIR") -> RatingsDataset:
+    """Return the dataset of a study: the one that was given, or the one where the study left it.
+
+    Raises
+    ------
+    DatasetError
+        When there is none; of a study, with the option that names another place.
+    """
+    from toolkit.datasets import RatingsDataset
+    from toolkit.errors import DatasetError
+
+    try:
+        return RatingsDataset.open(given or study.facts["dataset"])
+    except DatasetError as error:
+        if given:
+            raise
+        raise DatasetError(
+            f"the study's dataset: {error}; if it was moved, name its place by {option}"
+        ) from error

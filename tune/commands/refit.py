@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from toolkit.commands import console, emit, json_option
+from tune.commands.options import dataset_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,6 @@ def refit(
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
     from toolkit.commands import progress
-    from toolkit.datasets import RatingsDataset
     from tune.refit import Target, refit_best
     from tune.study import Study
 
@@ -78,7 +78,7 @@ def refit(
         here = Path.cwd()
         out = found.path / "model" if found.location.is_permanent else here / "models" / found.name
         out = out.relative_to(here) if out.is_relative_to(here) else out
-    data = RatingsDataset.open(dataset or found.facts["dataset"])
+    data = dataset_of(found, dataset)
     names = None
     if titles:
         from toolkit.datasets import read_titles

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from toolkit.commands import json_option
-from tune.commands.options import NumberOr, executor_option
+from tune.commands.options import NumberOr, dataset_of, executor_option
 
 
 @click.command()
@@ -41,12 +41,11 @@ def resume(
       walslab resume first
       walslab resume first --concurrency 4 --max-seconds none
     """
-    from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
     from tune.study import Study
 
     opened = Study.open(study)
-    data = RatingsDataset.open(dataset or opened.facts["dataset"])
+    data = dataset_of(opened, dataset)
     changed = {"concurrency": concurrency, "max_seconds": max_seconds, "max_failures": max_failures}
     changed = {key: value for key, value in changed.items() if value is not None}
     resources = {key: value for key, value in (("cpu", cpu), ("gpu", gpu)) if value is not None}

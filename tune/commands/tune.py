@@ -10,7 +10,7 @@ import click
 
 from toolkit.commands import json_option
 from toolkit.errors import ConfigError, StudyError
-from tune.commands.options import executor_option
+from tune.commands.options import dataset_of, executor_option
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
@@ -113,7 +113,6 @@ def _go_on(
     study: Study, dataset: str | None, spec: Path | None, trials: int | None, changed: dict[str, Any]
 ) -> RatingsDataset:
     """Make sure that a study is the one asked for, give it the trials that it lacks; return its dataset."""
-    from toolkit.datasets import RatingsDataset
     from tune.lifecycle import require_same
     from tune.spec import SearchSpec
 
@@ -124,7 +123,7 @@ def _go_on(
         search = SearchSpec.from_dict(
             {**study.facts["spec"], **given}, source=f"study {study.name}", stored=True
         )
-    data = RatingsDataset.open(dataset or study.facts["dataset"])
+    data = dataset_of(study, dataset, "`walslab tune DIR`")
     require_same(study, data, search)
     has = study.spec.trials
     if trials is not None:
