@@ -35,7 +35,7 @@ from toolkit.backends import Backend, BackendName, CudaBackend  # noqa: E402 - a
 from toolkit.backends.cuda.shape import Shape  # noqa: E402 - as above
 from toolkit.config import WALSConfig  # noqa: E402 - as above
 from toolkit.solver import Trainer, TrainingData  # noqa: E402 - as above
-from toolkit.synth import movielens_counts  # noqa: E402 - as above
+from toolkit.synth import Recipe, movielens_counts  # noqa: E402 - as above
 from toolkit.synth.chunk import make_chunk  # noqa: E402 - as above
 from toolkit.synth.counts import ML20M_RATINGS  # noqa: E402 - as above
 from toolkit.synth.plan import Plan  # noqa: E402 - as above
@@ -92,13 +92,11 @@ def arguments() -> argparse.Namespace:
 def made_up(ratings: int) -> sp.csr_matrix:
     """Return made-up ratings by user, of the users and items of MovieLens 20M in proportion."""
     users, items = movielens_counts(ratings)
-    plan = Plan(ratings=ratings, users=users, items=items, seed=0, rank=8, noise=0.8)
+    plan = Plan(Recipe(ratings=ratings, users=users, items=items), seed=0)
     chunks = [make_chunk(plan, number) for number in range(len(plan.edges) - 1)]
-    user, item, stars = (
-        np.concatenate([getattr(c, n) for c in chunks]) for n in ("user", "item", "half_stars")
-    )
+    user, item, level = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("user", "item", "level"))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=users))])
-    return sp.csr_matrix((stars.astype(np.float32) / 2, item.astype(np.int32), indptr), shape=(users, items))
+    return sp.csr_matrix((plan.scale[level].astype(np.float32), item.astype(np.int32), indptr), shape=(users, items))
 
 
 def predicted(by_user: sp.csr_matrix, by_item: sp.csr_matrix, ranks: list[int]) -> None:

@@ -18,7 +18,7 @@ from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.models import WALS
-from toolkit.synth import movielens_counts, write_ratings
+from toolkit.synth import RECIPES, Recipe, movielens_counts, write_like, write_ratings
 from toolkit.synth.counts import item_counts, user_counts
 from toolkit.synth.plan import CHUNK, Plan
 from toolkit.synth.popularity import alias_table
@@ -93,7 +93,7 @@ def test_order_is_all_that_random_order_changes(tmp_path):
 
 @pytest.mark.parametrize("noise", [0.05, 0.8, 3.0])
 def test_the_least_error_is_that_of_the_expected_rating(noise):
-    plan = Plan(ratings=100, users=10, items=20, seed=0, rank=2, noise=noise)
+    plan = Plan(Recipe(ratings=100, users=10, items=20, rank=2, noise=noise), seed=0)
     rng = np.random.default_rng(0)
     for score in (-1.0, 0.6, 2.25, 3.58, 4.9, 6.0):
         drawn = np.clip(np.rint(2 * (score + noise * rng.standard_normal(200_000))), 1, 10) / 2

@@ -1,4 +1,4 @@
-"""The ratings of some users: their items, scores, stars and times."""
+"""The ratings of some users: their items, scores, levels and times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.arrays import Array
-from toolkit.synth.plan import MEAN, PRODUCT, RATINGS, USER_BIAS, Plan
+from toolkit.synth.plan import RATINGS, Plan
 
 # The first and the last second of MovieLens 20M.
 _BEGIN, _END = 789_652_009, 1_427_784_002
@@ -23,17 +23,18 @@ class Chunk:
     ----------
     user, item : ndarray of int64
         Row numbers in the tables of the plan.
-    half_stars : ndarray of uint8
-        Stars times two, 1 to 10.
+    level : ndarray of int16
+        Which of the levels of the recipe's scale the rating is, from 0.
     time : ndarray of int64
         Unix seconds.
     squared_error : float
-        Sum over the ratings of (stars - expected stars)², with the expectation of `Plan.expected`.
+        Sum over the ratings of (rating - expected rating)², with the expectation of `Plan.expected`, before
+        they are brought to the unit of the file.
     """
 
     user: Array
     item: Array
-    half_stars: Array
+    level: Array
     time: Array
     squared_error: float
 
@@ -44,8 +45,8 @@ def make_chunk(plan: Plan, number: int) -> Chunk:
     first, last = int(plan.edges[number]), int(plan.edges[number + 1])
     degrees = plan.degrees(first, last)
     user, item = _pairs(plan, rng, first, degrees)
-    half_stars, squared_error = _stars(plan, rng, degrees, item)
-    return Chunk(user + first, item, half_stars, _times(rng, degrees, user), squared_error)
+    level, squared_error = _levels(plan, rng, degrees, item)
+    return Chunk(user + first, item, level, _times(rng, degrees, user), squared_error)
 
 
 def _pairs(plan: Plan, rng: np.random.Generator, first: int, degrees: Array) -> tuple[Array, Array]:
@@ -97,18 +98,20 @@ def _race(plan: Plan, rng: np.random.Generator, degree: int, owned: Array) -> Ar
     return np.argpartition(arrival, degree - 1)[:degree]
 
 
-def _stars(plan: Plan, rng: np.random.Generator, degrees: Array, item: Array) -> tuple[Array, float]:
-    bias = rng.normal(MEAN, USER_BIAS, len(degrees)).astype(np.float32)
-    factors = rng.standard_normal((plan.rank, len(degrees)), dtype=np.float32)
-    factors *= np.float32(PRODUCT / np.sqrt(max(plan.rank, 1)))
+def _levels(plan: Plan, rng: np.random.Generator, degrees: Array, item: Array) -> tuple[Array, float]:
+    like, scale = plan.recipe, plan.scale
+    bias = rng.normal(like.mean, like.user_bias, len(degrees)).astype(np.float32)
+    factors = rng.standard_normal((like.rank, len(degrees)), dtype=np.float32)
+    factors *= np.float32(like.product / np.sqrt(max(like.rank, 1)))
     score = np.repeat(bias, degrees) + plan.item_bias[item]
     # One factor after the other: memory does not grow with the rank.
     for of_users, of_items in zip(factors, plan.item_factors, strict=True):
         score += np.repeat(of_users, degrees) * of_items[item]
-    noise = rng.standard_normal(len(item), dtype=np.float32) * np.float32(plan.noise)
-    half_stars = np.clip(np.rint(2 * (score + noise)), 1, 10)
-    error = half_stars / 2 - plan.expected(score)
-    return half_stars.astype(np.uint8), float(error @ error)
+    noise = rng.standard_normal(len(item), dtype=np.float32) * np.float32(like.noise)
+    least = round(like.lowest * like.steps)
+    level = np.clip(np.rint(like.steps * (score + noise)) - least, 0, len(scale) - 1).astype(np.int16)
+    error = scale[level] - plan.expected(score)
+    return level, float(error @ error)
 
 
 def _times(rng: np.random.Generator, degrees: Array, user: Array) -> Array:

@@ -11,12 +11,12 @@ from toolkit.arrays import Array
 
 ML20M_RATINGS, ML20M_USERS, ML20M_ITEMS = 20_000_263, 138_493, 26_744
 # This share of the users rates the most popular item, and nobody rates more than this share of the items.
-_TOP_ITEM, _TOP_USER = 67_310 / ML20M_USERS, 0.35
+TOP_ITEM, _TOP_USER = 67_310 / ML20M_USERS, 0.35
 # Ratings of an item, by its rank as a share of all items; straight lines in logarithms join these points.
 _RANK = (1 / ML20M_ITEMS, 0.001, 0.01, 0.04, 0.118, 0.25, 0.39, 0.5, 0.75, 1.0)
 _COUNT = (67_310, 41_000, 15_200, 4_800, 920, 205, 50, 18, 3, 1)
 # A user has at least this many ratings, and above them a lognormal number of this median and deviation.
-_USER_LEAST, _USER_MEDIAN, _USER_SIGMA = 20, 48, 1.38
+_USER_LEAST, _USER_MEDIAN, USER_SIGMA = 20, 48, 1.38
 
 
 def movielens_counts(ratings: int, users: int | None = None, items: int | None = None) -> tuple[int, int]:
@@ -45,12 +45,20 @@ def movielens_counts(ratings: int, users: int | None = None, items: int | None =
     return users, items
 
 
-def user_counts(ratings: int, users: int, items: int) -> Array:
-    """Return each user's number of ratings, int64 of shape (users,): ascending, and `ratings` in sum."""
+def user_counts(
+    ratings: int, users: int, items: int, *, sigma: float = USER_SIGMA, heavy: float = 0.0
+) -> Array:
+    """Return each user's number of ratings, int64 of shape (users,): ascending, and `ratings` in sum.
+
+    The last user has the share `heavy` of all ratings, if that is not 0.
+    """
     from scipy.special import ndtri
 
+    if heavy:
+        most = round(heavy * ratings)
+        return np.append(user_counts(ratings - most, users - 1, items, sigma=sigma), most)
     quantile = (np.arange(users) + 0.5) / users
-    shape = _USER_LEAST + _USER_MEDIAN * np.exp(_USER_SIGMA * ndtri(quantile))
+    shape = _USER_LEAST + _USER_MEDIAN * np.exp(sigma * ndtri(quantile))
     # Twice the mean if that is more, so that a dense request fits.
     most = min(items, max(math.ceil(_TOP_USER * items), math.ceil(2 * ratings / users)))
     factor = _bisect(lambda c: bool(np.clip(c * shape, 1, most).sum() <= ratings), 0.0, float(items))
@@ -63,25 +71,32 @@ def user_counts(ratings: int, users: int, items: int) -> Array:
     return counts
 
 
-def item_counts(ratings: int, users: int, items: int) -> Array:
+def item_counts(
+    ratings: int, users: int, items: int, *, top: float = TOP_ITEM, tail: float = 1.0, heavy: float = 0.0
+) -> Array:
     """Return each item's approximate number of ratings, float64 of shape (items,), most popular first.
 
-    Half of the users rate the first item, whatever the proportions. The curve of MovieLens is flattened when
-    it holds too few ratings, and made steeper when it holds too many.
+    The share `top` of the users rates the first item, whatever the proportions. The curve of MovieLens, to
+    the power of `tail`, is flattened when it holds too few ratings, and made steeper when it holds too many.
+    Another item before these has the share `heavy` of all ratings, if that is not 0.
     """
+    if heavy:
+        most = heavy * ratings
+        return np.insert(item_counts(round(ratings - most), users, items - 1, top=top, tail=tail), 0, most)
     rank = (np.arange(items) + 0.5) / items
     shape = np.exp(np.interp(np.log(rank), np.log(_RANK), np.log(_COUNT))) / _COUNT[0]
-    top = min(users, max(1.0, _TOP_ITEM * users, 2 * ratings / items))
+    shape = shape**tail
+    first = min(users, max(1.0, top * users, 2 * ratings / items))
 
     def saturated(strength: float) -> Array:
         c = math.exp(strength)
-        return np.asarray(np.maximum(top * np.expm1(-c * shape) / math.expm1(-c), 1))
+        return np.asarray(np.maximum(first * np.expm1(-c * shape) / math.expm1(-c), 1))
 
     def steeper(power: float) -> Array:
-        curve: Array = np.maximum(top * shape**power, 1)
+        curve: Array = np.maximum(first * shape**power, 1)
         return curve
 
-    if top * shape.sum() < ratings:
+    if first * shape.sum() < ratings:
         return saturated(_bisect(lambda s: bool(saturated(s).sum() <= ratings), -12.0, 12.0))
     return steeper(-_bisect(lambda p: bool(steeper(-p).sum() <= ratings), -50.0, -1.0))
 

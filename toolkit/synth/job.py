@@ -17,10 +17,12 @@ from toolkit.config import Range
 from toolkit.datasets import statistics
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
+from toolkit.inputs import checked_word
 from toolkit.processors import usable_processors
 from toolkit.synth.chunk import Chunk, make_chunk
 from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan
+from toolkit.synth.recipes import RECIPES, Recipe
 from toolkit.synth.text import HEADER, Lines
 
 Order = Literal["user", "random"]
@@ -37,7 +39,7 @@ _VALID = {
     "rank": Range(0, _INT32_MAX, integer=True),
     "noise": Range(0, 1e6),
 }
-_RECORD = np.dtype([("user", "<i4"), ("item", "<i4"), ("half_stars", "u1"), ("time", "<i4")])
+_RECORD = np.dtype([("user", "<i4"), ("item", "<i4"), ("level", "<i2"), ("time", "<i4")])
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class Synthesis:
     ratings, users, items : int
         Numbers of ratings, users and items. Each user and each item has at least one rating.
     mean : float
-        Mean rating, in stars.
+        Mean rating.
     item_gini : float
         Gini coefficient of the items' numbers of ratings.
     user_median : float
         Median of the users' numbers of ratings.
     rmse_floor : float
-        Root mean squared error, in stars, of the expected rating given everything that was planted. No
-        predictor does better on many ratings.
+        Root mean squared error, in the unit of the file, of the expected rating given everything that was
+        planted. No predictor does better on many ratings.
     """
 
     path: Path
@@ -89,7 +91,7 @@ def write_ratings(
 
     The same arguments give the same bytes under one version of NumPy, with any number of workers. Memory
     holds a few chunks and the tables of users and items, whatever the number of ratings. Random order also
-    needs 13 bytes of disk for each rating beside `out` for a while.
+    needs 14 bytes of disk for each rating beside `out` for a while.
 
     Parameters
     ----------
@@ -128,9 +130,58 @@ def write_ratings(
     _check(order, ratings=ratings, users=users, items=items, seed=seed, rank=rank, noise=noise)
     n_users, n_items = movielens_counts(ratings, users, items)
     _check_fit(ratings, n_users, n_items)
+    recipe = Recipe(ratings=ratings, users=n_users, items=n_items, rank=rank, noise=noise)
+    return _write(recipe, Path(out), seed, order, workers, progress, overwrite=overwrite)
+
+
+def write_like(
+    out: str | Path,
+    like: str,
+    *,
+    seed: int = 0,
+    order: Order = "user",
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: StepProgress | None = None,
+) -> Synthesis:
+    """Make up ratings by a recipe of `RECIPES`, and write them as `write_ratings` does.
+
+    Parameters
+    ----------
+    like : str
+        Name of the recipe, such as ``"jester"``.
+    out, seed, order, overwrite, workers, progress
+        As for `write_ratings`.
+
+    Returns
+    -------
+    Synthesis
+
+    Raises
+    ------
+    ConfigError
+        When there is no such recipe, or an argument is out of range.
+    FileExistsError
+        When `out` exists and `overwrite` is false.
+    """
+    recipe = RECIPES[checked_word("--like", like, list(RECIPES))]
+    _check(order, seed=seed)
+    return _write(recipe, Path(out), seed, order, workers, progress, overwrite=overwrite)
+
+
+def _write(
+    recipe: Recipe,
+    out: Path,
+    seed: int,
+    order: Order,
+    workers: int | None,
+    progress: StepProgress | None,
+    *,
+    overwrite: bool,
+) -> Synthesis:
     workers = workers or usable_processors()
     with atomic.file(out, overwrite=overwrite) as file:
-        plan = Plan(ratings=ratings, users=n_users, items=n_items, seed=seed, rank=rank, noise=noise)
+        plan = Plan(recipe, seed=seed)
         job = _Job(plan, workers, progress or (lambda *_: None))
         if order == "user":
             job.write_by_user(file)
@@ -139,14 +190,14 @@ def write_ratings(
             with atomic.scratch(out) as folder:
                 job.write_shuffled(file, folder)
     return Synthesis(
-        path=Path(out),
-        ratings=ratings,
-        users=n_users,
-        items=n_items,
-        mean=job.half_stars / 2 / ratings,
+        path=out,
+        ratings=recipe.ratings,
+        users=recipe.users,
+        items=recipe.items,
+        mean=(plan.scale[0] + job.levels / recipe.steps / recipe.ratings) * recipe.times + recipe.plus,
         item_gini=statistics.gini(job.item_counts),
-        user_median=float(np.median(plan.degrees(0, n_users))),
-        rmse_floor=math.sqrt(job.squared_error / ratings),
+        user_median=float(np.median(plan.degrees(0, recipe.users))),
+        rmse_floor=abs(recipe.times) * math.sqrt(job.squared_error / recipe.ratings),
     )
 
 
@@ -182,7 +233,7 @@ class _Job:
     workers: int
     progress: StepProgress
     item_counts: Array = field(init=False)
-    half_stars: int = 0
+    levels: int = 0
     squared_error: float = 0.0
 
     def __post_init__(self) -> None:
@@ -194,7 +245,7 @@ class _Job:
 
         def made(number: int) -> tuple[Chunk, Array]:
             chunk = make_chunk(self.plan, number)
-            return chunk, self.lines.text(chunk.user, chunk.item, chunk.half_stars, chunk.time)
+            return chunk, self.lines.text(chunk.user, chunk.item, chunk.level, chunk.time)
 
         file.write(HEADER)
         for chunk, text in self._in_order("writing", made, len(self.plan.edges) - 1):
@@ -229,15 +280,15 @@ class _Job:
             records = np.fromfile(path, _RECORD) if path.exists() else np.empty(0, _RECORD)
             path.unlink(missing_ok=True)
             records = records[self.plan.stream(SHUFFLE, at).permutation(len(records))]
-            user, item, half_stars, time = (records[name] for name in _RECORD.names or ())
-            return self.lines.text(user, item, half_stars, time.astype(np.int64))
+            user, item, level, time = (records[name] for name in _RECORD.names or ())
+            return self.lines.text(user, item, level, time.astype(np.int64))
 
         file.write(HEADER)
         file.writelines(text.data for text in self._in_order("writing", shuffled, n))
 
     def _count(self, chunk: Chunk) -> None:
         self.item_counts += np.bincount(chunk.item, minlength=self.plan.items)
-        self.half_stars += int(chunk.half_stars.sum(dtype=np.int64))
+        self.levels += int(chunk.level.sum(dtype=np.int64))
         self.squared_error += chunk.squared_error
 
     def _in_order(self, label: str, make: Callable[[int], _T], n: int) -> Iterator[_T]:

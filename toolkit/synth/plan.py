@@ -7,12 +7,10 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.synth.counts import ML20M_ITEMS, item_counts, user_counts
 from toolkit.synth.popularity import alias_table, fit
+from toolkit.synth.recipes import Recipe
 
 # A constant, because it decides which random number goes where: not the machine, and not the threads.
 CHUNK = 1 << 19
-# Mean and standard deviations in stars. With noise of 0.8, ratings deviate by 1.05 as in MovieLens 20M.
-MEAN, USER_BIAS, PRODUCT = 3.58, 0.43, 0.40
-_ITEM_BIAS = 0.45
 _LARGEST_ITEM_ID = 131_262
 # Purposes of random streams. The order of the ratings has a stream of its own and does not change them.
 _TABLES, RATINGS, SCATTER, SHUFFLE = range(4)
@@ -23,17 +21,15 @@ class Plan:
 
     Parameters
     ----------
-    ratings, users, items : int
-        Numbers of ratings, users and items.
+    recipe : Recipe
+        What the ratings are like.
     seed : int
         Seed of all random streams.
-    rank : int
-        Length of the planted factors.
-    noise : float
-        Standard deviation of the noise, in stars.
 
     Attributes
     ----------
+    scale : ndarray of float64, shape (levels,)
+        All ratings that there are, ascending, before they are brought to the unit of the file.
     edges : ndarray of int, shape (chunks + 1,)
         The first user of each chunk, and at the end the number of users.
     owner, owned : ndarray of int, shape (items,)
@@ -46,27 +42,30 @@ class Plan:
         Ids for the file, ascending.
     """
 
-    def __init__(self, *, ratings: int, users: int, items: int, seed: int, rank: int, noise: float) -> None:
-        self.ratings, self.users, self.items, self.seed = ratings, users, items, seed
-        self.rank, self.noise = rank, noise
+    def __init__(self, recipe: Recipe, *, seed: int) -> None:
+        self.recipe, self.seed, self.scale = recipe, seed, recipe.levels()
+        ratings, users, self.items = recipe.ratings, recipe.users, recipe.items
+        items = self.items
         rng = self.stream(_TABLES)
-        degrees = rng.permutation(user_counts(ratings, users, items))
+        counts = user_counts(ratings, users, items, sigma=recipe.user_sigma, heavy=recipe.heavy_user)
+        degrees = rng.permutation(counts)
         self._ends = np.cumsum(degrees)
         # Spread evenly over the ratings: no user owns more items than their number of ratings.
         slots = ((np.arange(items) + rng.random()) * (ratings / items)).astype(np.int64)
         self.owner = np.searchsorted(self._ends, np.minimum(slots, ratings - 1), side="right")
         self.owned = rng.permutation(items)
-        popularity = fit(degrees, item_counts(ratings, users, items))
+        curve = {"top": recipe.top_item, "tail": recipe.item_tail, "heavy": recipe.heavy_item}
+        popularity = fit(degrees, item_counts(ratings, users, items, **curve))
         self._needs, self._draws = popularity.needs, popularity.draws
         self.weights = popularity.weights[rng.permutation(items)]
         self._threshold, self._alias = alias_table(self.weights)
-        self.item_bias = rng.normal(0, _ITEM_BIAS, items).astype(np.float32)
-        self.item_factors = rng.standard_normal((rank, items), dtype=np.float32)
+        self.item_bias = rng.normal(0, recipe.item_bias, items).astype(np.float32)
+        self.item_factors = rng.standard_normal((recipe.rank, items), dtype=np.float32)
         self.user_ids = np.arange(1, users + 1)
         largest = round(items * _LARGEST_ITEM_ID / ML20M_ITEMS)
         self.item_ids = np.sort(rng.choice(largest, items, replace=False)) + 1
         self.item_ids[-1] = largest
-        self._scores, self._expected = _expectations(noise)
+        self._scores, self._expected = _expectations(recipe)
         firsts = np.searchsorted(self._ends - degrees, np.arange(0, ratings, CHUNK))
         self.edges = np.append(np.unique(firsts[firsts < users]), users)
 
@@ -93,22 +92,23 @@ class Plan:
         return np.where(own, column, self._alias[column]).astype(np.int64)
 
     def expected(self, score: Array) -> Array:
-        """Return the mean rating of each planted score, in stars: float64 of the same shape.
+        """Return the mean rating of each planted score, float64 of the same shape.
 
-        It differs from the score, because ratings end at 0.5 and 5; rounding does not move the mean.
+        It differs from the score, because the scale has ends; rounding does not move the mean.
         """
         return np.interp(score, self._scores, self._expected)
 
 
-def _expectations(noise: float) -> tuple[Array, Array]:
+def _expectations(recipe: Recipe) -> tuple[Array, Array]:
     """Return a table for interpolation: planted scores, and the mean rating of each."""
     from scipy.special import ndtr
 
+    noise, levels = recipe.noise, recipe.levels()
     # Little noise leaves steps in the mean, which the table must resolve.
-    step = min(max(noise / 10, 1e-4), 0.01)
+    step = min(max(noise / 10, 1e-4), max(0.01, (levels[-1] - levels[0]) / 500))
+    # A rating is the lowest one and a step for each edge below the noisy score.
+    edges = (levels[:-1] + levels[1:]) / 2
     reach = 0.75 + 6 * noise
-    scores = np.arange(0.75 - reach, 4.75 + reach, step)
-    # A rating in half stars is 1 + the number of edges below the noisy score.
-    edges = np.arange(1.5, 10) / 2
+    scores = np.arange(edges[0] - reach, edges[-1] + reach, step)
     over = ndtr((scores[:, None] - edges) / max(noise, 1e-9))
-    return scores, (1 + over.sum(axis=1)) / 2
+    return scores, levels[0] + over.sum(axis=1) / recipe.steps
