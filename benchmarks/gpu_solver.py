@@ -96,7 +96,8 @@ def made_up(ratings: int) -> sp.csr_matrix:
     chunks = [make_chunk(plan, number) for number in range(len(plan.edges) - 1)]
     user, item, level = (np.concatenate([getattr(c, n) for c in chunks]) for n in ("user", "item", "level"))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=users))])
-    return sp.csr_matrix((plan.scale[level].astype(np.float32), item.astype(np.int32), indptr), shape=(users, items))
+    stars = plan.scale[level].astype(np.float32)
+    return sp.csr_matrix((stars, item.astype(np.int32), indptr), shape=(users, items))
 
 
 def predicted(by_user: sp.csr_matrix, by_item: sp.csr_matrix, ranks: list[int]) -> None:

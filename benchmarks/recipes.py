@@ -3,14 +3,14 @@
     python benchmarks/recipes.py [--only NAME ...] [--trials 24] [--no-search] [--splits 1]
 
 A row has the mean, two biases, `walslab train` as it is, the search of `walslab tune --in-process` and its
-refit, and cmfrec, as it is and tuned by as many trials. A tenth of the ratings is the test and a tenth is for
-validation, as `walslab ingest` has it. Dampings and searches are chosen on validation ratings. In the end every
-model is trained on all but the test ratings, and tested once. In brackets stands the RMSE over that of the two
-biases. A recipe in another unit has a second row: its RMSE in the unit of the first.
+refit, and cmfrec, as it is and tuned by as many trials. Dampings and searches are chosen on validation
+ratings, which are a tenth of all. In the end every model is trained on all but the test ratings, another
+tenth, and tested once. In brackets stands the RMSE over that of the two biases. A recipe in another unit has
+a second row: its RMSE in the unit of the first.
 
-MovieLens 100K itself is a row where its file is found (`walslab fetch ml-100k`). cmfrec is left out where it is
-not installed; it is in the dependency group `bench`. It is tuned on ratings over their standard deviation, as
-its penalties depend on the unit.
+MovieLens 100K itself is a row where its file is found (`walslab fetch ml-100k`). cmfrec is left out where it
+is not installed; it is in the dependency group `bench`. It is tuned on ratings over their standard deviation,
+as its penalties depend on the unit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
+import scipy.sparse as sp  # noqa: TC002 - as in quality.py
 from quality import Split, fit_cmfrec, tune_cmfrec
 
 from toolkit.arrays import Array

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,115 @@ def test_the_alias_table_gives_each_its_share():
     share = threshold.astype(np.float64)
     np.add.at(share, alias, 2.0**32 - threshold)
     np.testing.assert_allclose(share / share.sum(), weights / weights.sum(), atol=1e-8)
+
+
+def like(name, folder, **arguments):
+    made = write_like(folder / f"{name}.csv", name, **arguments)
+    rows = read(made.path)
+    assert made.mean == pytest.approx(rows[:, 2].mean())
+    assert (made.ratings, made.users, made.items) == (
+        len(np.unique(rows[:, :2], axis=0)),
+        *(len(np.unique(rows[:, at])) for at in (0, 1)),
+    )
+    return made, rows
+
+
+def counts_of(column):
+    return np.sort(np.unique(column, return_counts=True)[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "scale"),
+    [
+        ("ml-100k", (100_000, 943, 1_682), [1, 2, 3, 4, 5]),
+        ("epinions-small", (114_055, 2_770, 37_035), [1, 2, 3, 4, 5]),
+        ("tens", (30_000, 1_000, 1_500), range(1, 11)),
+        ("likes", (30_000, 1_000, 1_500), [0, 1]),
+        ("tiny", (30, 6, 10), [2, 3, 4, 5]),
+        ("heavy-user", (30_000, 1_000, 12_000), [1, 2, 3, 4, 5]),
+        ("heavy-item", (30_000, 12_000, 1_000), [1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_recipe_has_its_sizes_and_its_scale(tmp_path, name, sizes, scale):
+    made, rows = like(name, tmp_path)
+    assert (made.ratings, made.users, made.items) == sizes
+    assert sorted(set(rows[:, 2])) == list(scale)
+    users, items = counts_of(rows[:, 0]), counts_of(rows[:, 1])
+    share = {value: (rows[:, 2] == value).mean() for value in scale}
+    if name == "tens":
+        assert share[10] == pytest.approx(0.4, abs=0.05)
+    if name == "epinions-small":
+        assert np.median(users) < 12
+        assert np.median(items) == 1
+        assert share[4] + share[5] > 0.6
+    assert (users[-1] == 10_000) == (name == "heavy-user")
+    if name == "heavy-item":
+        assert items[-1] == pytest.approx(10_000, abs=10)
+
+
+def test_the_recipe_of_epinions_has_the_sizes_of_epinions():
+    recipe = RECIPES["epinions"]
+    assert (recipe.users, recipe.items, recipe.ratings) == (22_164, 296_277, 912_441)
+
+
+def test_the_recipe_of_jester_is_dense_and_of_real_values(tmp_path, monkeypatch):
+    small = replace(RECIPES["jester"], users=500, ratings=24_000)
+    monkeypatch.setitem(RECIPES, "jester", small)
+    _, rows = like("jester", tmp_path)
+    assert (rows[:, 2].min(), rows[:, 2].max()) == (-10, 10)
+    assert len(np.unique(rows[:, 2])) > 1500
+    users = counts_of(rows[:, 0])
+    assert 25 <= users[0] <= 40
+    assert 60 <= users[-1] <= 75
+    assert counts_of(rows[:, 1])[0] > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "plus"),
+    [
+        ("ml-100k-x20", 20, 0),
+        ("ml-100k-x5-minus-15", 5, -15),
+        ("ml-100k-x0.2", 0.2, 0),
+        ("ml-100k-plus-95", 1, 95),
+    ],
+)
+def test_recipes_of_one_kind_are_the_same_ratings_in_other_units(tmp_path, name, times, plus):
+    stars, rows = like("ml-100k", tmp_path, seed=5)
+    other, others = like(name, tmp_path, seed=5)
+    np.testing.assert_allclose(others[:, 2], rows[:, 2] * times + plus, atol=1e-9)
+    np.testing.assert_array_equal(others[:, [0, 1, 3]], rows[:, [0, 1, 3]])
+    assert other.rmse_floor == pytest.approx(stars.rmse_floor * times)
+
+
+def test_a_recipe_gives_the_same_bytes_for_the_same_seed(tmp_path):
+    first, again, other = (
+        write_like(tmp_path / name, "likes", seed=seed).path.read_bytes()
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--like", "jestr"], "--like must be one of .*tiny.*, but got 'jestr' .did you mean 'jester'"),
+        (["--like", "tiny", "--users", "5", "--rank", "0"], "joined with --users, --rank"),
+        ([], "give --ratings N, or --like NAME"),
+    ],
+)
+def test_a_recipe_and_numbers_exclude_each_other(tmp_path, arguments, text):
+    done = CliRunner().invoke(synth, [*arguments, "--out", str(tmp_path / "r.csv")])
+    assert isinstance(done.exception, ConfigError)
+    assert re.search(text, str(done.exception))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_of_every_recipe(tmp_path):
+    told = CliRunner().invoke(synth, ["--help"]).output
+    assert [name for name in RECIPES if not re.search(rf"\b{re.escape(name)}\b", told)] == []
+    done = CliRunner().invoke(synth, ["--like", "tiny", "--out", str(tmp_path / "r.csv")])
+    assert "30 ratings of 6 users and 10 items" in done.output
+    assert "least RMSE possible" in done.output
 
 
 def test_the_command(tmp_path):

@@ -36,9 +36,7 @@ _OF_RECIPES = ("ratings", "users", "items", "rank", "noise")
     type=click.IntRange(min=0),
     help="Another seed gives other ratings.",
 )
-@click.option(
-    "--rank", type=click.IntRange(min=0), help="Length of the planted factors.  [default: 8]"
-)
+@click.option("--rank", type=click.IntRange(min=0), help="Length of the planted factors.  [default: 8]")
 @click.option(
     "--noise",
     type=click.FloatRange(min=0),

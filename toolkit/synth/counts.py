@@ -78,11 +78,10 @@ def item_counts(
 
     The share `top` of the users rates the first item, whatever the proportions. The curve of MovieLens, to
     the power of `tail`, is flattened when it holds too few ratings, and made steeper when it holds too many.
-    Another item before these has the share `heavy` of all ratings, if that is not 0.
+    An item with the share `heavy` of all ratings, if that is not 0, counts as the last, with 1.
     """
     if heavy:
-        most = heavy * ratings
-        return np.insert(item_counts(round(ratings - most), users, items - 1, top=top, tail=tail), 0, most)
+        return np.append(item_counts(round((1 - heavy) * ratings), users, items - 1, top=top, tail=tail), 1.0)
     rank = (np.arange(items) + 0.5) / items
     shape = np.exp(np.interp(np.log(rank), np.log(_RANK), np.log(_COUNT))) / _COUNT[0]
     shape = shape**tail

@@ -131,7 +131,15 @@ def write_ratings(
     n_users, n_items = movielens_counts(ratings, users, items)
     _check_fit(ratings, n_users, n_items)
     recipe = Recipe(ratings=ratings, users=n_users, items=n_items, rank=rank, noise=noise)
-    return _write(recipe, Path(out), seed, order, workers, progress, overwrite=overwrite)
+    return _write(
+        recipe,
+        Path(out),
+        seed=seed,
+        order=order,
+        overwrite=overwrite,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def write_like(
@@ -166,18 +174,26 @@ def write_like(
     """
     recipe = RECIPES[checked_word("--like", like, list(RECIPES))]
     _check(order, seed=seed)
-    return _write(recipe, Path(out), seed, order, workers, progress, overwrite=overwrite)
+    return _write(
+        recipe,
+        Path(out),
+        seed=seed,
+        order=order,
+        overwrite=overwrite,
+        workers=workers,
+        progress=progress,
+    )
 
 
 def _write(
     recipe: Recipe,
     out: Path,
+    *,
     seed: int,
     order: Order,
+    overwrite: bool,
     workers: int | None,
     progress: StepProgress | None,
-    *,
-    overwrite: bool,
 ) -> Synthesis:
     workers = workers or usable_processors()
     with atomic.file(out, overwrite=overwrite) as file:

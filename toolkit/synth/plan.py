@@ -32,8 +32,9 @@ class Plan:
         All ratings that there are, ascending, before they are brought to the unit of the file.
     edges : ndarray of int, shape (chunks + 1,)
         The first user of each chunk, and at the end the number of users.
-    owner, owned : ndarray of int, shape (items,)
-        Pairs of user and item that are certain to be rated: one for each item. Users ascend.
+    owner, owned : ndarray of int, shape (pairs,)
+        Pairs of user and item that are certain to be rated: one for each item, and all of an item that has a
+        given share of the ratings. Users ascend.
     weights : ndarray of float64, shape (items,)
         Relative probability that each item is drawn.
     item_bias : ndarray of float32, shape (items,)
@@ -55,9 +56,14 @@ class Plan:
         self.owner = np.searchsorted(self._ends, np.minimum(slots, ratings - 1), side="right")
         self.owned = rng.permutation(items)
         curve = {"top": recipe.top_item, "tail": recipe.item_tail, "heavy": recipe.heavy_item}
-        popularity = fit(degrees, item_counts(ratings, users, items, **curve))
+        ranks = rng.permutation(items)
+        drawn = degrees
+        if recipe.heavy_item:
+            fans = self._fans(int(ranks.argmax()), degrees, rng)
+            drawn = degrees - np.bincount(fans, minlength=users)
+        popularity = fit(drawn, item_counts(ratings, users, items, **curve))
         self._needs, self._draws = popularity.needs, popularity.draws
-        self.weights = popularity.weights[rng.permutation(items)]
+        self.weights = popularity.weights[ranks]
         self._threshold, self._alias = alias_table(self.weights)
         self.item_bias = rng.normal(0, recipe.item_bias, items).astype(np.float32)
         self.item_factors = rng.standard_normal((recipe.rank, items), dtype=np.float32)
@@ -68,6 +74,17 @@ class Plan:
         self._scores, self._expected = _expectations(recipe)
         firsts = np.searchsorted(self._ends - degrees, np.arange(0, ratings, CHUNK))
         self.edges = np.append(np.unique(firsts[firsts < users]), users)
+
+    def _fans(self, item: int, degrees: Array, rng: np.random.Generator) -> Array:
+        """Make the heavy item's users certain to rate it; return those who were not before."""
+        free = np.bincount(self.owner, minlength=len(degrees)) < degrees
+        free[self.owner[self.owned == item]] = False
+        n = round(self.recipe.heavy_item * self.recipe.ratings) - 1
+        fans = rng.choice(np.flatnonzero(free), n, replace=False)
+        owner, owned = np.append(self.owner, fans), np.append(self.owned, np.full(n, item))
+        order = np.argsort(owner, kind="stable")
+        self.owner, self.owned = owner[order], owned[order]
+        return fans
 
     def stream(self, *key: int) -> np.random.Generator:
         """Return the random stream of a key, independent of the streams of other keys."""

@@ -76,11 +76,11 @@ class Recipe:
 _STARS = Recipe(ratings=30_000, users=1_000, items=1_500, lowest=1, steps=1)
 _ML_100K = replace(
     _STARS, ratings=100_000, users=943, items=1_682,
-    rank=4, mean=3.55, user_bias=0.45, item_bias=0.50, product=0.45, noise=0.83,
+    rank=6, mean=3.57, user_bias=0.45, item_bias=0.54, product=0.43, noise=0.87,
 )
 _EPINIONS = replace(
     _STARS, ratings=912_441, users=22_164, items=296_277, user_sigma=1.9, top_item=0.05,
-    mean=4.3, user_bias=0.45, item_bias=0.5, product=0.1, noise=1.15,
+    mean=4.35, user_bias=0.55, item_bias=0.6, product=0.1, noise=1.25,
 )
 RECIPES = {
     "ml-100k": _ML_100K,
@@ -89,8 +89,8 @@ RECIPES = {
     "ml-100k-x0.2": replace(_ML_100K, times=0.2),
     "ml-100k-plus-95": replace(_ML_100K, plus=95),
     "jester": Recipe(
-        ratings=1_200_000, users=25_000, items=100, user_sigma=0.2, item_tail=0.1,
-        rank=4, mean=0.9, user_bias=2.3, item_bias=1.4, product=2.2, noise=4.2,
+        ratings=1_200_000, users=25_000, items=100, user_sigma=0.15, item_tail=0.1,
+        rank=4, mean=0.9, user_bias=2.3, item_bias=1.4, product=2.2, noise=4.05,
         lowest=-10, highest=10, steps=100,
     ),
     "epinions": _EPINIONS,
