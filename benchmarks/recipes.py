@@ -142,6 +142,8 @@ def searched(data: RatingsDataset, seed: int, folder: Path, trials: int) -> floa
     spec = SearchSpec.from_dict({"trials": trials, "concurrency": 1, "seed": seed})
     study = create_study(folder / "study", data, spec)
     run_study(study, data, executor="in-process")
+    if study.status() != "finished":  # Ctrl-C ends a study in good order
+        raise SystemExit(f"the search is {study.status()}")
     return refit_best(study, data, folder / "model").test_rmse or 0.0
 
 
