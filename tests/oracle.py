@@ -5,8 +5,11 @@ over all pairs of users and items, so the Gram trick, the padding, the batches a
 have no counterpart here. The formula is in ``docs/objective.md``:
 
     Σ_Ω (w0 + c_i) (r_ui − μ − b_u − b_i − x_u·y_i)²  +  w0 Σ_{not Ω} (x_u·y_i)²
-        + λ (Σ_u n_u^ν (|x_u|² + b_u²) + Σ_i n_i^ν (|y_i|² + b_i²)),
-    c_i = observed_weight · n_i^(−weight_exponent)
+        + λ (Σ_u n_u^ν |x_u|² + Σ_i n_i^ν |y_i|²) + Σ_u p_u b_u² + Σ_i p_i b_i²,
+    c_i = observed_weight · n_i^(−weight_exponent),  p = λ n^ν, or the same number for all
+
+With ``scale="standard"`` it is the objective of ratings (r − m) / σ. The ratings are standardised here, the
+sums are taken, and the solution is put back into the unit of the ratings.
 
 The penalty runs over rows and columns that have ratings; those without are zero by definition.
 """
@@ -27,6 +30,8 @@ class Hyperparameters(Protocol):
 
     regularization: float
     regularization_exponent: float
+    bias_regularization: float | None
+    scale: Literal["none", "standard"]
     unobserved_weight: float
     observed_weight: float
     weight_exponent: float
@@ -50,6 +55,19 @@ class Problem:
         for user, item, rating in zip(coo.row, coo.col, coo.data, strict=True):
             ratings[user, item], observed[user, item] = rating, True
         return cls(ratings, observed)
+
+    def scale(self, h: Hyperparameters) -> tuple[float, float]:
+        """Return the centre and the spread that ratings are standardised by: 0 and 1 where they are not."""
+        ratings = self.ratings[self.observed]
+        if h.scale == "none":
+            return 0.0, 1.0
+        mean = math.fsum(ratings) / len(ratings)
+        return mean, math.sqrt(math.fsum((ratings - mean) ** 2) / len(ratings)) or 1.0
+
+    def standardised(self, h: Hyperparameters) -> Problem:
+        """Return the same with standardised ratings, where they are asked for."""
+        mean, spread = self.scale(h)
+        return Problem((self.ratings - mean) / spread, self.observed)
 
     @property
     def transposed(self) -> Problem:
@@ -82,6 +100,19 @@ class State:
         )
         return cls(*(np.array(a, np.float64) for a in arrays), factors.mean, *patterns)
 
+    def standardised(self, mean: float, spread: float) -> State:
+        """Return the unknowns that predict (r − mean) / spread where these predict r."""
+        root = math.sqrt(spread)
+        patterns = (None if a is None else a * root for a in (self.user_pattern, self.item_pattern))
+        return State(
+            *(self.x / root, self.y / root, self.user_bias / spread, self.item_bias / spread),
+            *((self.mean - mean) / spread, *patterns),
+        )
+
+    def back(self, mean: float, spread: float) -> State:
+        """Return the unknowns that predict mean + spread · r where these predict r."""
+        return self.standardised(-mean / spread, 1 / spread)
+
     @property
     def transposed(self) -> State:
         """The same with users and items in each other's place."""
@@ -93,7 +124,11 @@ class State:
 def start(problem: Problem, x: Array, h: Hyperparameters) -> State:
     """Return the state before the first iteration, from given user factors, shape (n_users, k)."""
     n_users, n_items = problem.observed.shape
-    mean = 0.0 if h.bias == "none" else math.fsum(problem.ratings[problem.observed]) / problem.observed.sum()
+    mean = (
+        0.0
+        if h.bias == h.scale == "none"
+        else math.fsum(problem.ratings[problem.observed]) / problem.observed.sum()
+    )
     zeros = np.zeros((n_items, x.shape[1]))
     return State(np.array(x, np.float64), zeros, np.zeros(n_users), np.zeros(n_items), mean)
 
@@ -123,7 +158,9 @@ def rmse(problem: Problem, state: State) -> float:
 
 
 def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
-    """Return the objective by summing over every pair of a user and an item."""
+    """Return the objective, in the unit of the ratings squared, by summing over every pair."""
+    mean, spread = problem.scale(h)
+    problem, state = problem.standardised(h), state.standardised(mean, spread)
     w0, c = h.unobserved_weight, item_weight(problem, h)
     terms = []
     for u, i in np.ndindex(problem.observed.shape):
@@ -137,8 +174,9 @@ def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
     ):
         for row, n in enumerate(counts):
             if n:
-                size = float(factors[row] @ factors[row]) + float(bias[row]) ** 2
+                size = float(factors[row] @ factors[row])
                 terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
+                terms.append(bias_penalty(n, h) * float(bias[row]) ** 2)
     for factors, explains, rated in (
         (state.x, state.item_pattern, problem.observed),
         (state.y, state.user_pattern, problem.observed.T),
@@ -150,7 +188,14 @@ def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
             if n and explains is not None:
                 size = float(explains[column] @ explains[column])
                 terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
-    return math.fsum(terms)
+    return spread**2 * math.fsum(terms)
+
+
+def bias_penalty(n: int, h: Hyperparameters) -> float:
+    """Return the penalty of the bias of a row with n ratings."""
+    if h.bias_regularization is not None:
+        return h.bias_regularization
+    return h.regularization * float(n) ** h.regularization_exponent
 
 
 def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Array) -> tuple[Array, Array]:
@@ -170,17 +215,21 @@ def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Ar
     for u, n in enumerate(problem.observed.sum(axis=1)):
         penalty = 2 * h.regularization * float(n) ** h.regularization_exponent if n else 0.0
         by_x[u] += penalty * state.x[u]
-        by_bias[u] += penalty * state.user_bias[u]
+        by_bias[u] += 2 * bias_penalty(n, h) * state.user_bias[u] if n else 0.0
     # Without biases b is a constant zero, and nothing is derived by it.
     return by_x, by_bias if h.bias == "full" else np.zeros_like(by_bias)
 
 
 def gradient(problem: Problem, state: State, h: Hyperparameters) -> tuple[Array, Array, Array, Array]:
     """Return the derivatives of the objective by x, y, b_u and b_i."""
+    mean, spread = problem.scale(h)
+    problem, state = problem.standardised(h), state.standardised(mean, spread)
     weight = np.broadcast_to(item_weight(problem, h), problem.observed.shape)
     by_x, by_user_bias = user_gradient(problem, state, h, weight)
     by_y, by_item_bias = user_gradient(problem.transposed, state.transposed, h, weight.T)
-    return by_x, by_y, by_user_bias, by_item_bias
+    # The chain rule: σ² J by x = √σ x' and by b = σ b'.
+    by_factors, by_biases = spread**1.5, spread
+    return by_factors * by_x, by_factors * by_y, by_biases * by_user_bias, by_biases * by_item_bias
 
 
 def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Array) -> tuple[Array, Array]:
@@ -191,6 +240,7 @@ def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Arra
         if n == 0:
             continue
         left = h.regularization * float(n) ** h.regularization_exponent * np.eye(k + 1)
+        left[k, k] = bias_penalty(n, h)
         right = np.zeros(k + 1)
         for i in range(problem.observed.shape[1]):
             if problem.observed[u, i]:
@@ -244,6 +294,8 @@ def iterate(problem: Problem, state: State, h: Hyperparameters, iterations: int)
     With momentum, each side but the users that come out goes on by a share of its last change; the start,
     which is random, and the items of no iteration yet do not count as a change.
     """
+    mean, spread = problem.scale(h)
+    problem, state = problem.standardised(h), state.standardised(mean, spread)
     users_before: State | None = None
     for n in range(iterations):
         ahead = state
@@ -265,4 +317,4 @@ def iterate(problem: Problem, state: State, h: Hyperparameters, iterations: int)
         if n and h.pattern_weight:
             state = replace(state, item_pattern=solve_pattern(problem.transposed, state.x, h))
         state = half_step_users(problem, state, h)
-    return state
+    return state.back(mean, spread)

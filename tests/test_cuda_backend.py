@@ -106,6 +106,7 @@ def test_a_trained_user_folds_in_to_its_row(cuda, made_up_ratings):
         backend=cuda,
         pattern=trainer.factors.item_pattern,
         mean=trainer.factors.mean,
+        spread=trainer.factors.spread,
         config=config,
         column_weight=trainer._item_weight,
     )
@@ -145,7 +146,9 @@ def test_what_kernels_cannot_do_is_done_by_arrays(cuda, made_up_ratings, factors
     rng = np.random.default_rng(0)
     fixed = Side(cuda.asarray(rng.standard_normal((11, factors)), dtype), cuda.asarray(np.zeros(11), dtype))
     weights = cuda.asarray(np.full(11, weight), dtype)
-    step = half_step(data.users, fixed, backend=cuda, mean=3.0, config=config, column_weight=weights)
+    step = half_step(
+        data.users, fixed, backend=cuda, mean=3.0, spread=1.0, config=config, column_weight=weights
+    )
     solved = solve(step, backend=cuda)
     assert np.isfinite(solved.factors).all()
     assert "whole_rows" not in launched(cuda)

@@ -15,7 +15,7 @@ from toolkit.backends.cuda.row_solver import RowSolver
 from toolkit.backends.cuda.shape import Shape
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
-from toolkit.solver import observation_weights, penalties, shared_gram
+from toolkit.solver import bias_penalties, observation_weights, penalties, shared_gram
 
 pytestmark = needs_compiler
 
@@ -54,7 +54,12 @@ def step_of(matrix, fixed, config, **given):
     rows = RatingRows(matrix, np, batch_entries=1 << 15, batch_rows=1 << 9)
     nothing = dict.fromkeys(("row_weight", "column_weight", "gram", "pull"))
     mean = 0.0 if config.bias == "none" else 3.0
-    values = {"mean": mean, "penalty": penalties(rows.counts, config), "n_fixed": matrix.shape[1]}
+    values = {
+        "mean": mean,
+        "penalty": penalties(rows.counts, config, 1.0),
+        "bias_penalty": bias_penalties(rows.counts, config),
+        "n_fixed": matrix.shape[1],
+    }
     return HalfStep(rows, fixed, config, **{**values, **nothing, **given})
 
 
@@ -77,7 +82,7 @@ def half_step(matrix, config, by, *, order=0, column=np.int32, seed=1, **cuts):
     wave_bytes = 6 * 4 * Shape.of(k, biased=biased).triangle
     cuts = {"part": PART, "short": SHORT, "wave_bytes": wave_bytes, **cuts}
     solver = solver_of(matrix, ProcessorLauncher(order), column=column, **cuts)
-    gram = shared_gram(fixed.factors, pattern, config)
+    gram = shared_gram(fixed.factors, pattern, config, 1.0)
     pull = None if pattern is None else np.float32(config.pattern_weight) * solver.sum_rated(pattern)
     given = {f"{by}_weight": weight, "gram": gram, "pull": pull}
     step = step_of(matrix, fixed, config, **given)

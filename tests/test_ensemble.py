@@ -21,7 +21,7 @@ WEIGHTS = [0.5, 0.2, 0.3]
 CONFIGS = (
     WALSConfig(factors=3, iterations=4, regularization=0.05),
     WALSConfig(factors=5, iterations=3, pattern_weight=0.3, weight_exponent=0.4, unobserved_weight=0.02),
-    WALSConfig(factors=2, iterations=5, bias="none"),
+    WALSConfig(factors=2, iterations=5, bias="none", scale="none"),
 )
 
 

@@ -28,6 +28,8 @@ CONFIGS = st.builds(
     observed_weight=st.floats(0.01, 50),
     weight_exponent=st.floats(0, 2),
     pattern_weight=st.one_of(st.just(0.0), st.floats(1e-3, 3)),
+    bias_regularization=st.one_of(st.none(), st.floats(1e-3, 20)),
+    scale=st.sampled_from(["none", "standard"]),
     bias=st.sampled_from(["none", "mean", "full"]),
 )
 MATRICES = st.fixed_dictionaries(
@@ -52,7 +54,7 @@ def random_state(trainer, seed=0):
         for n in (trainer.data.n_users, trainer.data.n_items)
     )
     host = trainer.host_factors()
-    trainer.restore(type(host)(users, items, host.mean, host.config, 0))
+    trainer.restore(replace(host, users=users, items=items))
     if trainer.config.pattern_weight:
         patterns = (rng.standard_normal((n, k)) for n in (trainer.data.n_items, trainer.data.n_users))
         item_pattern, user_pattern = map(trainer.data.backend.asarray, patterns)

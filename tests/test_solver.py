@@ -19,6 +19,7 @@ from toolkit.solver import Factors, Trainer, TrainingData, half_step, objective,
 CASES = [
     ("factors", 1),
     ("factors", 7),
+    ("factors", 0),
     ("iterations", 1),
     ("iterations", 6),
     ("regularization", 1e-3),
@@ -35,6 +36,8 @@ CASES = [
     ("bias", "none"),
     ("bias", "mean"),
     ("pattern_weight", 0.3),
+    ("bias_regularization", 3.0),
+    ("scale", "none"),
     ("momentum", 0.4),
 ]
 # The defaults but for a size that a dense oracle can follow; and a background where nothing has its default.
@@ -269,7 +272,7 @@ def test_rows_of_no_ratings_at_all_are_solved_to_zero(backend):
     fixed = Side(backend.asarray(np.ones((4, 3))), backend.asarray(np.zeros(4)))
     weight = backend.asarray(np.ones(4))
     config = WALSConfig(factors=3)
-    step = half_step(rows, fixed, backend=backend, mean=3.0, config=config, column_weight=weight)
+    step = half_step(rows, fixed, backend=backend, mean=3.0, spread=1.0, config=config, column_weight=weight)
     solved = solve(step, backend=backend)
     assert solved.factors.shape == (2, 3)
     assert not backend.to_numpy(solved.factors).any()
@@ -297,6 +300,7 @@ def test_folding_a_training_user_in_gives_its_trained_row(
             trainer.factors.items,
             backend=backend,
             mean=trainer.factors.mean,
+            spread=trainer.factors.spread,
             config=config,
             column_weight=trainer._item_weight,
         )
@@ -408,7 +412,9 @@ def test_the_row_that_has_no_solution_is_the_one_named():
     fixed = Side(np.array([[1.0, 0], [0, 1], [0, 0], [0, 0]]), np.zeros(4))
     config = WALSConfig(factors=2, regularization=0, bias="none")
     rows = backend.rows(ratings, "float64")
-    step = half_step(rows, fixed, backend=backend, mean=0, config=config, column_weight=np.ones(4))
+    step = half_step(
+        rows, fixed, backend=backend, mean=0, spread=1.0, config=config, column_weight=np.ones(4)
+    )
     with pytest.raises(SolverError, match="row 1"):
         solve(step, backend=backend)
 

@@ -62,11 +62,13 @@ def test_the_start_has_random_users_of_length_one_and_no_items(backend):
     assert not start.users.bias.any()
 
 
-@pytest.mark.parametrize(("bias", "has_mean"), [("none", False), ("mean", True), ("full", True)])
-def test_the_mean_is_that_of_the_ratings_or_zero(backend, made_up_ratings, bias, has_mean):
+@pytest.mark.parametrize("bias", ["none", "mean", "full"])
+@pytest.mark.parametrize("scale", ["none", "standard"])
+def test_the_mean_and_the_spread_are_those_of_the_ratings_or_left_out(backend, made_up_ratings, bias, scale):
     ratings = made_up_ratings()
-    factors = after(new_trainer(ratings, backend, CONFIG.replace(bias=bias)), 1)
-    assert factors.mean == pytest.approx(ratings.data.mean() if has_mean else 0.0)
+    factors = after(new_trainer(ratings, backend, CONFIG.replace(bias=bias, scale=scale)), 1)
+    assert factors.mean == pytest.approx(0.0 if bias == scale == "none" else ratings.data.mean())
+    assert factors.spread == pytest.approx(1.0 if scale == "none" else ratings.data.std())
     assert bool(factors.users.bias.any()) is bool(factors.items.bias.any()) is (bias == "full")
 
 

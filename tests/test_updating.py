@@ -161,5 +161,6 @@ def test_the_sums_over_items_are_computed_once_and_anew_when_items_change(model,
     model.partial_fit_items(sp.csr_matrix(np.full((1, 91), 3.0)), item_ids=[100])
     assert not np.allclose(model.state.item_gram, gram)
     y, q = model.factors.items.factors, model.factors.item_pattern
-    wanted = CONFIG.unobserved_weight * y.T @ y + CONFIG.pattern_weight * q.T @ q
+    pattern_weight = CONFIG.pattern_weight * model.factors.spread**2
+    wanted = CONFIG.unobserved_weight * y.T @ y + pattern_weight * q.T @ q
     np.testing.assert_allclose(model.state.item_gram, wanted, rtol=1e-12)

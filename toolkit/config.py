@@ -22,14 +22,19 @@ class Range:
         Smallest and largest valid value.
     integer : bool
         Whether only whole numbers are valid.
+    optional : bool
+        Whether there may be no number: None, which is written ``none`` in words.
     """
 
     low: float
     high: float
     integer: bool = False
+    optional: bool = False
 
     def problem(self, value: object) -> str | None:
         """Return what is wrong with `value`, or None."""
+        if self.optional and _is_none(value):
+            return None
         kind = numbers.Integral if self.integer else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
             return f"must be {'a whole number' if self.integer else 'a number'}, but got {_text(value)}"
@@ -45,8 +50,12 @@ class Range:
             return f"must be between {self.low:g} and {self.high:g}, but got {_text(value)}"
         return None
 
-    def cast(self, value: Any) -> int | float:
-        """Return a valid value as the plain Python number that JSON can hold."""
+    def cast(self, value: Any) -> int | float | None:
+        """Return a valid value as the plain Python number that JSON can hold, or None for no number."""
+        return None if _is_none(value) else self.number(value)
+
+    def number(self, value: Any) -> int | float:
+        """Return a valid number as the plain Python number that JSON can hold."""
         return int(value) if self.integer else float(value)
 
 
@@ -66,6 +75,10 @@ class Choice:
     def cast(self, value: Any) -> str:
         """Return a valid value as a plain string."""
         return str(value)
+
+
+def _is_none(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value == "none")
 
 
 def _text(value: object) -> str:
@@ -111,17 +124,24 @@ class WALSConfig(_Checked):
     >>> config = WALSConfig(factors=8, regularization=0.5)
     >>> config.replace(factors=16).factors
     16
-    >>> WALSConfig(factors=0)
+    >>> WALSConfig(factors=-1)
     Traceback (most recent call last):
     ...
-    toolkit.errors.ConfigError: factors must be between 1 and 1024, but got 0
+    toolkit.errors.ConfigError: factors must be between 0 and 1024, but got -1
     """
 
-    factors: int = _parameter(32, Range(1, 1024, integer=True), "k, number of latent factors")
+    factors: int = _parameter(
+        32, Range(0, 1024, integer=True), "k, number of latent factors; 0: mean and biases alone"
+    )
     iterations: int = _parameter(20, Range(1, 10_000, integer=True), "number of solves of both sides")
     regularization: float = _parameter(0.1, Range(0, 1e6), "λ, weight of the L2 penalty")
     regularization_exponent: float = _parameter(
         1.0, Range(0, 2), "ν, the penalty of a row grows with its number of ratings to this power"
+    )
+    bias_regularization: float | None = _parameter(
+        None,
+        Range(0, 1e6, optional=True),
+        "λ_b, the penalty of each bias, whatever its number of ratings; none: penalised like the factors, λ n^ν",
     )
     unobserved_weight: float = _parameter(
         0.0, Range(0, 1e6), "w0, pull of unobserved pairs to the bias prediction"
@@ -139,6 +159,12 @@ class WALSConfig(_Checked):
     pattern_weight: float = _parameter(0.0, Range(0, 1e6), "how much the factors also explain who rated what")
     momentum: float = _parameter(
         0.0, Range(0, 0.99), "heavy-ball acceleration: each side repeats this share of its last change"
+    )
+    scale: Literal["none", "standard"] = _parameter(
+        "standard",
+        Choice(("none", "standard")),
+        "standard: the objective is stated on ratings less their mean, divided by their standard deviation, so "
+        "that hyperparameters mean the same in every unit; none: on ratings as they are",
     )
     clip: Literal["none", "scale"] = _parameter(
         "scale",
@@ -187,7 +213,7 @@ class WALSConfig(_Checked):
         ]
         raise ConfigError(f"{'; '.join(unknown + wrong)}; valid are {', '.join(valid)}")
 
-    def to_dict(self) -> dict[str, int | float | str]:
+    def to_dict(self) -> dict[str, int | float | str | None]:
         """Return the hyperparameters as plain Python values, which `from_dict` reads back."""
         # Not `dataclasses.asdict`, which copies every value deeply: a search asks for it twice a trial.
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -234,8 +260,8 @@ class RunOptions(_Checked):
     )
 
 
-# The TensorFlow tutorial trains special cases of the model: bias=none, regularization_exponent=0.
-_TUTORIAL = WALSConfig(iterations=20, regularization_exponent=0.0, bias="none", clip="none")
+# The TensorFlow tutorial trains special cases of the model: bias=none, regularization_exponent=0, scale=none.
+_TUTORIAL = WALSConfig(iterations=20, regularization_exponent=0.0, bias="none", scale="none", clip="none")
 # benchmarks/quality.py measured these values, now rounded, on the validation ratings of its first split.
 _MEASURED = WALSConfig(iterations=40, unobserved_weight=0.0, weight_exponent=0.0)
 PRESETS: dict[str, WALSConfig] = {

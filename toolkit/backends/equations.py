@@ -19,7 +19,7 @@ class Equations(NamedTuple):
     right : array of float, shape (n, m)
         Right-hand sides.
     penalty : array of float, shape (n,)
-        What the penalty adds to each diagonal.
+        What the penalty adds to the diagonal over the factors.
     """
 
     left: DeviceArray
@@ -50,7 +50,7 @@ class EquationBuilder:
         if step.column_weight is not None:
             self._column_weight = xp.zeros(n + 1, step.dtype)
             self._column_weight[:-1] = step.column_weight
-        self._diagonal = xp.arange(step.unknowns)
+        self._diagonal = xp.arange(k)
 
     def build(self, batch: Batch, precision: DType) -> Equations:
         """Return the equations of a batch.
@@ -86,6 +86,8 @@ class EquationBuilder:
             right[:, :k] += step.pull[batch.rows]
         penalty = step.penalty[batch.rows].astype(precision, copy=False)
         left[:, self._diagonal, self._diagonal] += penalty[:, None]
+        if step.biased:
+            left[:, k, k] += step.bias_penalty[batch.rows].astype(precision, copy=False)
         return Equations(left, right, penalty)
 
     def build_visibly(self, batch: Batch) -> Equations:

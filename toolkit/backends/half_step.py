@@ -4,12 +4,13 @@ Write ``z = [y, 1]`` for the fixed factors of a column with a one appended where
 ``v = [x, b]`` for the unknowns of a row. Setting the gradient of the objective (``docs/objective.md``) to
 zero gives, for a row with observed columns Ω and n = |Ω|,
 
-    ( Σ_Ω (w0 + c) z zᵀ  +  w0 Σ_{not Ω} [y, 0] [y, 0]ᵀ  +  λ n^ν I ) v  =  Σ_Ω (w0 + c) (r − μ − b_column) z
+    ( Σ_Ω (w0 + c) z zᵀ  +  w0 Σ_{not Ω} [y, 0] [y, 0]ᵀ  +  P ) v  =  Σ_Ω (w0 + c) (r − μ − b_column) z
 
+Here P is diagonal: the penalty of the row's factors, and that of its bias (`toolkit.solver.weights`).
 The second sum would run over every column. It is G = w0 YᵀY, the same for every row, less its observed part.
 So only
 
-    ( Σ_Ω c z zᵀ  +  w0 [ G  s ; sᵀ  n ]  +  λ n^ν I ) v  =  …        with  G = YᵀY  and  s = Σ_Ω y
+    ( Σ_Ω c z zᵀ  +  w0 [ G  s ; sᵀ  n ]  +  P ) v  =  …        with  G = YᵀY  and  s = Σ_Ω y
 
 is left to compute, and the cost is proportional to the ratings (Hu, Koren and Volinsky, ICDM 2008, eq. 4;
 here with biases).
@@ -50,7 +51,9 @@ class HalfStep:
     mean : float
         Global mean μ that is taken off the ratings; 0 where the model has none.
     penalty : array of float64, shape (n_rows,)
-        λ n^ν of each row.
+        The penalty of each row's factors.
+    bias_penalty : array of float64, shape (n_rows,)
+        The penalty of each row's bias.
     row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), or None
         The weight c of an observed rating, as a property of its row or of its column: one of the two.
     gram : array of float, shape (k, k), or None
@@ -67,6 +70,7 @@ class HalfStep:
     config: WALSConfig
     mean: float
     penalty: DeviceArray
+    bias_penalty: DeviceArray
     row_weight: DeviceArray | None
     column_weight: DeviceArray | None
     gram: DeviceArray | None
@@ -90,13 +94,13 @@ class HalfStep:
 
     @property
     def visible(self) -> float:
-        """Share of the trace of a row's matrix below which its precision does not see a penalty."""
+        """Share of the trace over a row's factors below which its precision does not see their penalty."""
         return 0.0 if self.dtype == np.float64 else _VISIBLE * float(np.finfo(self.dtype).eps)
 
     @cached_property
     def floor(self) -> float:
         """What `gram` adds to every eigenvalue of a row's matrix, roughly."""
-        return 0.0 if self.gram is None else float(self.gram.trace()) / self.unknowns
+        return 0.0 if self.gram is None or not self.unknowns else float(self.gram.trace()) / self.unknowns
 
     def new_solution(self) -> DeviceArray:
         """Return an array of zeros for the unknowns of every row, shape (n_rows, unknowns)."""
@@ -131,7 +135,8 @@ class HalfStep:
             When there is such a row.
         """
         config, counts = self.config, self.rows.host_counts
-        if config.regularization > 0 or (config.unobserved_weight > 0 and self.n_fixed >= self.unknowns):
+        shared = config.unobserved_weight > 0 and self.n_fixed >= self.unknowns
+        if config.regularization > 0 or shared:
             return
         short = (counts > 0) & (counts < self.unknowns)
         if short.any():

@@ -4,9 +4,9 @@ A user's factors solve a linear system whose right side is a sum over what the u
 (`toolkit.solver.normal`), so a prediction is such a sum, too (Hu, Koren and Volinsky, ICDM 2008, section 5;
 here with biases). With A the user's matrix, and z and c as there, rating j adds to the prediction of item i
 
-    [y_i, 1]ᵀ A⁻¹ ( (w0 + c_j) (r_j − μ − b_j) z_j  +  α [q_j, 0] )
+    [y_i, 1]ᵀ A⁻¹ ( (w0 + c_j) (r_j − μ − b_j) z_j  +  σ² w_p [q_j, 0] )
 
-The last term, of the pattern factors q, is there with a ``pattern_weight`` α: it is what the fact adds that j
+The last term, of the pattern factors q, is there with a ``pattern_weight`` w_p: it is what the fact adds that j
 was rated at all.
 """
 
@@ -21,7 +21,7 @@ from toolkit.backends import Backend
 from toolkit.datasets import IdTable
 from toolkit.models.folding import fold_in_users, user_half_step
 from toolkit.predictor import Predictor
-from toolkit.solver import Factors, observation_weights, row_equations
+from toolkit.solver import Factors, observation_weights, pattern_weight, row_equations
 
 
 class Explanation(NamedTuple):
@@ -128,7 +128,7 @@ def contributions(
     parts: FloatArray = weight * residual * (direction @ z.T)
     if factors.item_pattern is not None:
         pattern = np.asarray(factors.item_pattern[rated.indices], np.float64)
-        parts += config.pattern_weight * (direction[:, : config.factors] @ pattern.T)
+        parts += pattern_weight(config, factors.spread) * (direction[:, : config.factors] @ pattern.T)
     return parts
 
 

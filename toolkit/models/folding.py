@@ -12,7 +12,15 @@ import scipy.sparse as sp
 from toolkit.arrays import Array, FloatArray, IntArray, Ratings
 from toolkit.backends import Backend, HalfStep
 from toolkit.predictor import Side
-from toolkit.solver import Factors, half_step, observation_weights, shared_gram, solve, solve_pattern
+from toolkit.solver import (
+    Factors,
+    half_step,
+    observation_weights,
+    pattern_weight,
+    shared_gram,
+    solve,
+    solve_pattern,
+)
 
 # Rows of a table that are summed at once.
 _CHUNK = 1 << 12
@@ -29,14 +37,14 @@ def item_gram(factors: Factors) -> FloatArray | None:
     Returns
     -------
     array of float64, shape (k, k), or None
-        w0 YᵀY + α QᵀQ of the item factors Y and the pattern factors Q; None where neither is asked for.
+        w0 YᵀY + σ² w_p QᵀQ of the item factors Y and the pattern factors Q; None where neither is asked for.
     """
     total: FloatArray | None = None
     for begin in range(0, len(factors.items.bias), _CHUNK):
         part = slice(begin, begin + _CHUNK)
         y = np.asarray(factors.items.factors[part], np.float64)
         q = None if factors.item_pattern is None else np.asarray(factors.item_pattern[part], np.float64)
-        gram = shared_gram(y, q, factors.config)
+        gram = shared_gram(y, q, factors.config, factors.spread)
         if gram is None:
             return None
         total = gram if total is None else total + gram
@@ -93,6 +101,7 @@ def user_half_step(
         backend=backend,
         config=factors.config,
         mean=factors.mean,
+        spread=factors.spread,
         column_weight=observation_weights(weight_counts[chosen], factors.config).astype(dtype),
         pattern=None if pattern is None else backend.asarray(pattern[chosen], dtype),
         gram=gram,
@@ -164,7 +173,7 @@ def fold_in_items(factors: Factors, ratings: Ratings, rated: Ratings, *, backend
     dtype = str(factors.users.factors.dtype)
     rows = backend.rows(ratings, dtype)
     pattern = None
-    if factors.config.pattern_weight:
+    if pattern_weight(factors.config, factors.spread):
         # Training computes it at the beginning of each iteration, for the items before that iteration.
         pattern = _pattern(rated, factors.items, factors, backend)
     step = half_step(
@@ -173,6 +182,7 @@ def fold_in_items(factors: Factors, ratings: Ratings, rated: Ratings, *, backend
         backend=backend,
         config=factors.config,
         mean=factors.mean,
+        spread=factors.spread,
         row_weight=backend.asarray(observation_weights(rows.host_counts, factors.config), dtype),
         pattern=None if pattern is None else backend.asarray(pattern),
     )
@@ -200,8 +210,8 @@ def item_pattern(factors: Factors, ratings: Ratings, *, backend: Backend) -> Arr
 
 def _pattern(ratings: Ratings, fixed: Side, factors: Factors, backend: Backend) -> Array:
     rows = backend.rows(ratings, str(fixed.factors.dtype))
-    pattern = solve_pattern(rows, backend.asarray(fixed.factors), factors.config, backend=backend)
-    return backend.to_numpy(pattern)
+    other, spread = backend.asarray(fixed.factors), factors.spread
+    return backend.to_numpy(solve_pattern(rows, other, factors.config, spread=spread, backend=backend))
 
 
 def _on_host(side: Side, backend: Backend) -> Side:

@@ -9,15 +9,17 @@ from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.trainer import Trainer
 from toolkit.solver.training_data import TrainingData
-from toolkit.solver.weights import observation_weights, penalties
+from toolkit.solver.weights import bias_penalties, observation_weights, pattern_weight, penalties
 
 __all__ = [
     "Factors",
     "Trainer",
     "TrainingData",
+    "bias_penalties",
     "half_step",
     "objective",
     "observation_weights",
+    "pattern_weight",
     "penalties",
     "read_array",
     "read_meta",

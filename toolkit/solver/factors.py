@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from toolkit.errors import ModelError
 from toolkit.predictor import Predictor, Side
 
 _FORMAT = "walslab-factors"
-_VERSION = 2
+_VERSION = 3
+# Before it, the objective was stated on ratings as they are.
+_UNSCALED = 2
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
 _PATTERN = "item_pattern"
 
@@ -30,13 +32,16 @@ class Factors(Predictor):
     users, items : Side
         Factors and biases, in host memory or on the device.
     mean : float
-        Global mean μ; 0 with ``bias="none"``.
+        Global mean μ; 0 with ``bias="none"`` and ``scale="none"``.
     scale : tuple of float, or None
         Smallest and largest rating, to which predictions are clipped; None where they are not.
     config : WALSConfig
         The hyperparameters that the factors were fitted with.
     iterations : int
         Iterations done; fewer than ``config.iterations`` after early stopping.
+    spread : float
+        σ, the standard deviation of the training ratings, in which the objective measures ratings; 1 with
+        ``scale="none"``.
     item_pattern, user_pattern : array of float, shape (n_items, k) and (n_users, k), or None
         Pattern factors (`toolkit.solver.pattern`) that the users, and the items, were last solved with; None
         without a ``pattern_weight``.
@@ -46,6 +51,7 @@ class Factors(Predictor):
     iterations: int
     item_pattern: DeviceArray | None = None
     user_pattern: DeviceArray | None = None
+    spread: float = field(default=1.0, kw_only=True)
 
     def mapped(self, function: Callable[[DeviceArray], DeviceArray]) -> Factors:
         """Return the same numbers with every array put through a function, such as one that moves it."""
@@ -83,6 +89,7 @@ class Factors(Predictor):
             "format_version": _VERSION,
             "config": self.config.to_dict(),
             "mean": self.mean,
+            "spread": self.spread,
             "iterations": self.iterations,
             "scale": self.scale,
             "pattern": self.item_pattern is not None,
@@ -100,10 +107,12 @@ class Factors(Predictor):
             When a file is missing, malformed, or of another format version.
         """
         path = Path(path)
-        meta = read_meta(path / "factors.json", _FORMAT, _VERSION)
+        meta = read_meta(path / "factors.json", _FORMAT, _VERSION, _UNSCALED)
         user_factors, item_factors, user_bias, item_bias = (read_array(path / f"{n}.npy") for n in _ARRAYS)
         try:
-            config = WALSConfig.from_dict(meta["config"])
+            older = meta["format_version"] == _UNSCALED
+            config = WALSConfig.from_dict({"scale": "none", **meta["config"]} if older else meta["config"])
+            spread = 1.0 if older else float(meta["spread"])
             mean, iterations = float(meta["mean"]), int(meta["iterations"])
             scale = None if meta["scale"] is None else (float(meta["scale"][0]), float(meta["scale"][1]))
             pattern = read_array(path / f"{_PATTERN}.npy") if meta["pattern"] else None
@@ -128,6 +137,7 @@ class Factors(Predictor):
             iterations,
             pattern,
             scale=scale,
+            spread=spread,
         )
 
 
@@ -147,8 +157,8 @@ def read_array(path: Path) -> Array:
         raise ModelError(f"{path} is not a readable array: {error}; train the model again") from error
 
 
-def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
-    """Return a format's JSON header.
+def read_meta(path: Path, format_: str, version: int, *older: int) -> dict[str, Any]:
+    """Return a format's JSON header, of its version or of an older one that can still be read.
 
     Raises
     ------
@@ -166,7 +176,7 @@ def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise ModelError(f"{path} must hold a JSON object, but holds {type(meta).__name__}")
     found = (meta.get("format"), meta.get("format_version"))
-    if found != (format_, version):
+    if found not in [(format_, readable) for readable in (version, *older)]:
         raise ModelError(
             f"{path} must state format {format_!r} version {version}, "
             f"but states {found[0]!r} version {found[1]!r}: train the model again"

@@ -6,7 +6,7 @@ from toolkit.arrays import Array, DeviceArray
 from toolkit.backends import Backend, EquationBuilder, HalfStep, RatingRows
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
-from toolkit.solver.weights import penalties
+from toolkit.solver.weights import bias_penalties, pattern_weight, penalties
 
 
 def half_step(
@@ -16,6 +16,7 @@ def half_step(
     backend: Backend,
     config: WALSConfig,
     mean: float,
+    spread: float,
     row_weight: DeviceArray | None = None,
     column_weight: DeviceArray | None = None,
     pattern: DeviceArray | None = None,
@@ -36,6 +37,8 @@ def half_step(
         The hyperparameters.
     mean : float
         Global mean μ that is taken off the ratings; 0 where the model has none.
+    spread : float
+        σ, the unit in which the objective measures ratings.
     row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), optional
         The weight c of an observed rating, as a property of its row or of its column; pass one of them.
     pattern : array of float, shape (n_columns, k), optional
@@ -56,14 +59,15 @@ def half_step(
         When a row has fewer ratings than unknowns and nothing else determines it.
     """
     if gram is None:
-        gram = shared_gram(fixed.factors, pattern, config)
-    pull = None if pattern is None else config.pattern_weight * backend.sum_rated(rows, pattern)
+        gram = shared_gram(fixed.factors, pattern, config, spread)
+    pull = None if pattern is None else pattern_weight(config, spread) * backend.sum_rated(rows, pattern)
     step = HalfStep(
         rows=rows,
         fixed=fixed,
         config=config,
         mean=mean,
-        penalty=penalties(rows.counts, config),
+        penalty=penalties(rows.counts, config, spread),
+        bias_penalty=bias_penalties(rows.counts, config),
         row_weight=row_weight,
         column_weight=column_weight,
         gram=gram,
@@ -97,14 +101,18 @@ def solve(step: HalfStep, *, backend: Backend, wait: bool = True) -> Side:
     SolverError
         When the solution of a row is not finite.
     """
+    if not step.unknowns:
+        return step.side(step.new_solution())
     solved = backend.solve_rows(step)
     if wait:
         backend.require_solved(step.rows, step.config)
     return solved
 
 
-def shared_gram(factors: DeviceArray, pattern: DeviceArray | None, config: WALSConfig) -> DeviceArray | None:
-    """Return what the fixed side adds to the matrix of every row: w0 YᵀY + α QᵀQ; None for nothing.
+def shared_gram(
+    factors: DeviceArray, pattern: DeviceArray | None, config: WALSConfig, spread: float
+) -> DeviceArray | None:
+    """Return what the fixed side adds to the matrix of every row: w0 YᵀY + σ² w_p QᵀQ; None for nothing.
 
     Parameters
     ----------
@@ -113,7 +121,9 @@ def shared_gram(factors: DeviceArray, pattern: DeviceArray | None, config: WALSC
     pattern : array of float, shape (n, k), or None
         Pattern factors Q of the fixed side.
     config : WALSConfig
-        Gives the weights w0 (``unobserved_weight``) and α (``pattern_weight``).
+        Gives the weights w0 (``unobserved_weight``) and w_p (``pattern_weight``).
+    spread : float
+        σ, the unit in which the objective measures ratings.
 
     Returns
     -------
@@ -123,7 +133,7 @@ def shared_gram(factors: DeviceArray, pattern: DeviceArray | None, config: WALSC
     gram: DeviceArray | None = w0 * (factors.T @ factors) if w0 else None
     if pattern is None:
         return gram
-    explained: DeviceArray = config.pattern_weight * (pattern.T @ pattern)
+    explained: DeviceArray = pattern_weight(config, spread) * (pattern.T @ pattern)
     return explained if gram is None else gram + explained
 
 

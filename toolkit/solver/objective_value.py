@@ -5,11 +5,11 @@ from __future__ import annotations
 from toolkit.predictor import predict_pairs
 from toolkit.solver.factors import Factors
 from toolkit.solver.training_data import TrainingData
-from toolkit.solver.weights import observation_weights, penalties
+from toolkit.solver.weights import bias_penalties, observation_weights, pattern_weight, penalties
 
 
 def objective(factors: Factors, data: TrainingData) -> float:
-    """Return the value of the objective, summed in float64.
+    """Return the value of the objective in the unit of the ratings, squared; it is summed in float64.
 
     Parameters
     ----------
@@ -34,14 +34,16 @@ def objective(factors: Factors, data: TrainingData) -> float:
         (data.items, factors.items, factors.item_pattern, x),
     ):
         # A row without ratings has no penalty: it is zero.
-        scale = penalties(rows.counts, config) * (rows.counts > 0)
-        square = xp.sum(side.factors.astype("float64") ** 2, axis=1) + side.bias.astype("float64") ** 2
+        rated = rows.counts > 0
+        scale = penalties(rows.counts, config, factors.spread) * rated
+        square = xp.sum(side.factors.astype("float64") ** 2, axis=1)
         # A pair with a rating is 1 in the pattern and the others are 0. Without factors nothing is explained.
         pattern += len(ratings)
         if own is not None:
             explains = own.astype("float64")
-            square += xp.sum(explains**2, axis=1)
+            square += factors.spread**2 * xp.sum(explains**2, axis=1)
             seen = xp.einsum("nk,nk->n", backend.sum_rated(rows, other), explains)
             pattern += float(xp.sum((explains.T @ explains) * (other.T @ other))) - 2 * float(xp.sum(seen))
         penalty += float(scale @ square)
-    return fit + unobserved + penalty + config.pattern_weight * pattern
+        penalty += float((bias_penalties(rows.counts, config) * rated) @ side.bias.astype("float64") ** 2)
+    return fit + unobserved + penalty + pattern_weight(config, factors.spread) * pattern

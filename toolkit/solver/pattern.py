@@ -21,7 +21,7 @@ from toolkit.solver.weights import penalties
 
 
 def solve_pattern(
-    rows: RatingRows, fixed: DeviceArray, config: WALSConfig, *, backend: Backend
+    rows: RatingRows, fixed: DeviceArray, config: WALSConfig, *, spread: float, backend: Backend
 ) -> DeviceArray:
     """Return the pattern factors of rows that minimise the objective, the other side's factors being fixed.
 
@@ -35,6 +35,8 @@ def solve_pattern(
         Factors of the other side.
     config : WALSConfig
         The hyperparameters.
+    spread : float
+        σ, the unit in which the objective measures ratings.
     backend : Backend
         Where the arrays are.
 
@@ -45,7 +47,7 @@ def solve_pattern(
     """
     xp, w = backend.xp, config.pattern_weight
     values, vectors = xp.linalg.eigh(fixed.T.astype("float64") @ fixed.astype("float64"))
-    scale = w * values.clip(min=0) + penalties(rows.counts, config)[:, None]
+    scale = w * values.clip(min=0) + penalties(rows.counts, config, spread)[:, None]
     # A direction that nothing determines is left at zero.
     least = xp.finfo(xp.float64).eps * len(values) * max(float(w * values[-1]), 0.0)
     inverse = xp.where(scale > least, 1 / xp.where(scale > least, scale, 1), 0)

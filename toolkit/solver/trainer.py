@@ -18,7 +18,7 @@ from toolkit.solver.factors import Factors
 from toolkit.solver.normal import half_step, solve
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.training_data import TrainingData
-from toolkit.solver.weights import observation_weights
+from toolkit.solver.weights import observation_weights, pattern_weight
 
 
 class Trainer:
@@ -64,23 +64,27 @@ class Trainer:
         seed = checked_number("seed", seed, 0)
         backend, k = data.backend, config.factors
         # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. The
-        # squared length of a row is 1 on average, whatever k is.
+        # squared length of a row is 1 on average for standardised ratings, whatever k is.
+        spread = data.spread if config.scale == "standard" else 1.0
         start = np.random.default_rng(seed).standard_normal((data.n_users, k), dtype=np.float32) / np.sqrt(k)
+        start *= np.sqrt(spread)
         users = backend.side(Side(start, np.zeros(data.n_users)), data.dtype)
         items = backend.side(Side(np.zeros((data.n_items, k)), np.zeros(data.n_items)), data.dtype)
         self._item_weight = backend.asarray(observation_weights(data.item_counts, config), data.dtype)
         self.factors = Factors(
             users,
             items,
-            0.0 if config.bias == "none" else data.mean,
+            0.0 if config.bias == config.scale == "none" else data.mean,
             config,
             0,
             scale=data.scale if config.clip == "scale" else None,
+            spread=spread,
         )
         backend.reserve((data.users, data.items), config)
         self._users_before: Side | None = None
         # Half-steps done. The random users of the start give no direction to go on in, and no pattern.
         self._half_steps = 0
+        self._patterned = pattern_weight(config, spread) > 0
 
     @property
     def iterations(self) -> int:
@@ -102,7 +106,7 @@ class Trainer:
             `toolkit.backends.Backend.require_solved` does so later.
         """
         before = self.factors.items if self._half_steps >= 2 else None
-        if before and self.config.pattern_weight:
+        if before and self._patterned:
             self._set(user_pattern=self._pattern("user", before))
         users = self._ahead(self.factors.users, self._users_before)
         items = self._solve("item", users, pattern=self.factors.user_pattern, wait=wait)
@@ -117,7 +121,7 @@ class Trainer:
         wait : bool, default True
             As for `solve_items`.
         """
-        if self.config.pattern_weight and self._half_steps >= 2:
+        if self._patterned and self._half_steps >= 2:
             self._set(item_pattern=self._pattern("item", self.factors.users))
         users = self._solve("user", self.factors.items, pattern=self.factors.item_pattern, wait=wait)
         self._users_before = self.factors.users if self.config.momentum and self._half_steps >= 2 else None
@@ -184,7 +188,8 @@ class Trainer:
         on_device = factors.mapped(lambda array: backend.asarray(array, dtype))
         self._users_before = None if users_before is None else backend.side(users_before, dtype)
         self._half_steps = 2 * factors.iterations
-        self.factors = replace(on_device, mean=self.factors.mean, scale=self.factors.scale)
+        own = self.factors
+        self.factors = replace(on_device, mean=own.mean, scale=own.scale, spread=own.spread)
 
     def _solve(self, side: SideName, fixed: Side, *, pattern: DeviceArray | None, wait: bool) -> Side:
         """Return the solved rows of a side."""
@@ -197,6 +202,7 @@ class Trainer:
             backend=backend,
             config=self.config,
             mean=self.factors.mean,
+            spread=self.factors.spread,
             row_weight=None if by_column else self._item_weight,
             column_weight=self._item_weight if by_column else None,
             pattern=pattern,
@@ -205,7 +211,8 @@ class Trainer:
 
     def _pattern(self, side: SideName, other: Side) -> DeviceArray:
         """Return the pattern factors of a side, the factors of the other side being fixed."""
-        return solve_pattern(self._rows(side), other.factors, self.config, backend=self.data.backend)
+        spread, backend = self.factors.spread, self.data.backend
+        return solve_pattern(self._rows(side), other.factors, self.config, spread=spread, backend=backend)
 
     def _rows(self, side: SideName) -> RatingRows:
         return self.data.users if side == "user" else self.data.items

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import AnySparse, DeviceArray, IntArray, Ratings
+from toolkit.arrays import AnySparse, DeviceArray, FloatArray, IntArray, Ratings
 from toolkit.backends import Backend
 from toolkit.errors import RatingsError
 from toolkit.inputs import checked_ratings, checked_type, checked_word
+
+
+# Ratings whose squares are in memory at once.
+_CHUNK = 1 << 20
 
 
 class TrainingData:
@@ -33,6 +38,8 @@ class TrainingData:
         Sizes.
     mean : float
         Mean rating.
+    spread : float
+        Standard deviation of the ratings, without Bessel's correction; 1 where all ratings are the same.
     scale : tuple of float
         Smallest and largest rating.
     users, items : RatingRows
@@ -71,6 +78,7 @@ class TrainingData:
         self.nnz = int(by_user.nnz)
         self.mean = float(by_user.data.mean(dtype=np.float64))
         self.scale = (float(by_user.data.min()), float(by_user.data.max()))
+        self.spread = _spread(by_user.data, self.mean) if self.scale[0] < self.scale[1] else 1.0
         self.users = backend.rows(by_user, dtype)
         self.items = backend.rows(transposed, dtype)
 
@@ -84,3 +92,8 @@ class TrainingData:
         """User rows, item columns and values of the ratings as flat arrays on the device."""
         users = np.repeat(np.arange(self.n_users, dtype=np.int32), self.users.host_counts)
         return self.backend.asarray(users), self.users.columns, self.users.values
+
+
+def _spread(ratings: FloatArray, mean: float) -> float:
+    chunks = (ratings[at : at + _CHUNK].astype(np.float64) - mean for at in range(0, len(ratings), _CHUNK))
+    return math.sqrt(sum(float(chunk @ chunk) for chunk in chunks) / len(ratings))

@@ -156,7 +156,7 @@ class _Param(Part):
         """Return the domain that is searched."""
         if self.type in _LISTS:
             return Choices(tuple(self._valid.cast(value) for value in self._values))
-        low, high = map(self._valid.cast, self._ends.values())
+        low, high = map(self._valid.number, self._ends.values())
         return Interval(low, high, _SCALES[self.scaleType], self._valid.integer)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from toolkit.config import Choice, Range, WALSConfig
@@ -74,7 +75,7 @@ def _parse_domain(entry: object, valid: Range | Choice) -> Domain:
     lines += missing or interval_problems(ends, "linear" if problem else scale, valid)
     if lines:
         raise MistakesError(lines)
-    return Interval(valid.cast(ends["low"]), valid.cast(ends["high"]), scale, valid.integer)
+    return Interval(valid.number(ends["low"]), valid.number(ends["high"]), scale, valid.integer)
 
 
 def choice_problems(key: str, values: object, valid: Range | Choice) -> list[str]:
@@ -87,6 +88,7 @@ def choice_problems(key: str, values: object, valid: Range | Choice) -> list[str
 
 def interval_problems(ends: Mapping[str, Any], scale: Scale, valid: Range) -> list[str]:
     """Return what is wrong with an interval; `ends` holds its keys, that of the low end first."""
+    valid = replace(valid, optional=False)
     lines = [f".{key}{problem}" for key, value in ends.items() if (problem := problem_of(value, valid))]
     if lines:
         return lines

@@ -103,7 +103,7 @@ class CudaBackend(CupyBackend):
 
     def sum_rated(self, rows: RatingRows, table: DeviceArray) -> DeviceArray:
         """Return for each row the sum of the lines of a table; see `Backend.sum_rated`."""
-        if isinstance(rows, SolvableRows) and table.dtype == np.float32:
+        if isinstance(rows, SolvableRows) and table.dtype == np.float32 and table.shape[1]:
             return rows.solver.sum_rated(self.xp.ascontiguousarray(table))
         return super().sum_rated(rows, table)
 
@@ -114,6 +114,7 @@ class CudaBackend(CupyBackend):
         singles = (*predictor.users, *predictor.items, ratings)
         fitting = (
             len(ratings) > 0
+            and predictor.users.factors.shape[1] > 0
             and all(a.dtype == np.float32 and a.flags.c_contiguous for a in singles)
             and users.dtype == np.int32
             and items.dtype in (np.int32, np.int64)

@@ -158,7 +158,15 @@ class RowSolver:
             # In the order of SYSTEM_PARAMETERS.
             return (
                 *(self._columns, self._values, at["table"], step.row_weight, weight_sum, gram, pull),
-                *(step.penalty, floor, fixed.factors, fixed.bias, step.column_weight, slots),
+                *(
+                    step.penalty,
+                    step.bias_penalty,
+                    floor,
+                    fixed.factors,
+                    fixed.bias,
+                    step.column_weight,
+                    slots,
+                ),
                 *(*solution, self._state, np.float64(step.mean), np.float32(w0), np.float32(step.visible)),
             )
 

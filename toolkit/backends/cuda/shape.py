@@ -45,7 +45,9 @@ class Shape:
 
     @classmethod
     def of(cls, factors: int, *, biased: bool, exact: bool = False) -> Shape | None:
-        """Return the shape for a rank, or None where one block cannot hold the tiles of a row."""
+        """Return the shape for a rank, or None where there is no factor or a block cannot hold a row's tiles."""
+        if not factors:
+            return None
         tile = 4 if factors + biased + 1 <= _NARROW else 8
         base = cls(factors, biased, exact, tile, 16 if exact else 32, in_shared=not exact)
         if base.group > _MOST_THREADS:

@@ -6,7 +6,7 @@ static __device__ __forceinline__ void complete(
 {
     const bool own_weight = system.row_weight != nullptr;
     const real c = own_weight ? real(system.row_weight[row.row]) : real(1), w0 = system.w0;
-    const real penalty = real(system.penalty[row.row]);
+    const real penalty = real(system.penalty[row.row]), bias_penalty = real(system.bias_penalty[row.row]);
     real trace = real(0);
 #pragma unroll
     for (int a = 0; a < TILE; ++a) {
@@ -27,9 +27,11 @@ static __device__ __forceinline__ void complete(
             if (i < FACTORS && j == UNKNOWNS && system.pull) {
                 sum += system.pull[(long long)row.row * FACTORS + i];
             }
-            if (i == j && i < UNKNOWNS) {
+            if (i == j && i < FACTORS) {
                 sum += penalty;
                 trace += sum;
+            } else if (i == j && i < UNKNOWNS) {
+                sum += bias_penalty;
             }
             sums[a][b] = sum;
         }
@@ -220,10 +222,11 @@ static __device__ __forceinline__ void solve(
 #define SYSTEM_PARAMETERS \
     const COLUMN* __restrict__ columns, const float* __restrict__ values, const float* __restrict__ table, \
     const float* __restrict__ row_weight, const double* __restrict__ weight_sum, const float* __restrict__ gram, \
-    const float* __restrict__ pull, const double* __restrict__ penalty, const float* __restrict__ floor, \
+    const float* __restrict__ pull, const double* __restrict__ penalty, \
+    const double* __restrict__ bias_penalty, const float* __restrict__ floor, \
     const float* __restrict__ fixed_factors, const float* __restrict__ fixed_bias, \
     const float* __restrict__ column_weight, real* __restrict__ slots, float* __restrict__ factors, \
     float* __restrict__ bias, int* __restrict__ state, double mean, float w0, float visible
 #define SYSTEM \
-    { columns, values, table, row_weight, weight_sum, gram, pull, penalty, floor, fixed_factors, fixed_bias, \
+    { columns, values, table, row_weight, weight_sum, gram, pull, penalty, bias_penalty, floor, fixed_factors, fixed_bias, \
       column_weight, slots, factors, bias, state, mean, w0, visible }

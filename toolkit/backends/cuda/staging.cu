@@ -42,7 +42,8 @@ struct System {
                                 // without biases, or where w0 is 0
     const float* gram;          // k by k, added to every matrix, or null
     const float* pull;          // n_rows by k, added to the right-hand sides, or null
-    const double* penalty;      // λ n^ν of each row
+    const double* penalty;      // of each row's factors
+    const double* bias_penalty; // of each row's bias
     const float* floor;         // what gram adds to the eigenvalues, or null
     // The fixed side as it is: n_columns by k, n_columns, and c of each column or null. For EXACT alone.
     const float* fixed_factors;
@@ -54,7 +55,7 @@ struct System {
     int* state;                 // out, of each row: 0 solved, 1 wants double precision, 2 has no solution
     double mean;
     float w0;
-    float visible;              // a row of fewer ratings than unknowns is lost when penalty + floor < visible · trace
+    float visible;              // a row of fewer ratings than unknowns is lost when penalty + floor < visible · trace over the factors
 };
 
 struct Row {

@@ -145,6 +145,7 @@ def solve_batch(  # type: ignore[no-untyped-def]
     gram,
     pull,
     penalty,
+    bias_penalty,
     unobserved,
     biased,
     floor,
@@ -173,14 +174,14 @@ def solve_batch(  # type: ignore[no-untyped-def]
         Is added to the matrix of every row.
     pull : array, shape (n_rows, k) or (0, 0)
         Is added to the right-hand side of each row.
-    penalty : array, shape (n_rows,)
-        λ n^ν.
+    penalty, bias_penalty : array, shape (n_rows,)
+        Of the factors and of the bias.
     unobserved : float
         w0.
     biased : bool
         Whether the last unknown is a bias.
     floor, visible : float
-        A row with fewer ratings than unknowns fails when penalty + floor < visible · trace.
+        A row with fewer ratings than unknowns fails when penalty + floor < visible · trace over the factors.
     out : array, shape (n, unknowns)
         Receives the solutions of the rows that do not fail.
     failed : array of bool, shape (n,)
@@ -230,9 +231,11 @@ def solve_batch(  # type: ignore[no-untyped-def]
         for i in range(pull.shape[1]):
             matrix[i, unknowns] += pull[row, i]
         trace = real(0)
-        for i in range(unknowns):
+        for i in range(unknowns - biased):
             matrix[i, i] += penalty[row]
             trace += matrix[i, i]
+        if biased:
+            matrix[bias, bias] += bias_penalty[row]
         lost = count < unknowns and penalty[row] + floor < visible * trace
         failed[at] = lost or not _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out[at])
 

@@ -28,6 +28,7 @@ class _Tables(NamedTuple):
     gram: FloatArray
     pull: FloatArray
     penalty: FloatArray
+    bias_penalty: FloatArray
 
 
 class RowSolver:
@@ -118,4 +119,5 @@ def _tables(step: HalfStep, dtype: np.dtype[Any]) -> _Tables:
         gram=given(step.gram, 2),
         pull=given(step.pull, 2),
         penalty=step.penalty.astype(dtype),
+        bias_penalty=step.bias_penalty.astype(dtype),
     )
