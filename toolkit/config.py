@@ -141,7 +141,7 @@ class WALSConfig(_Checked):
     bias_regularization: float | None = _parameter(
         None,
         Range(0, 1e6, optional=True),
-        "λ_b, the penalty of each bias, whatever its number of ratings; none: penalised like the factors, λ n^ν",
+        "λ_b, the penalty of each bias, whatever its number of ratings; none: λ n^ν, as of the factors",
     )
     unobserved_weight: float = _parameter(
         0.0, Range(0, 1e6), "w0, pull of unobserved pairs to the bias prediction"
@@ -163,8 +163,8 @@ class WALSConfig(_Checked):
     scale: Literal["none", "standard"] = _parameter(
         "standard",
         Choice(("none", "standard")),
-        "standard: the objective is stated on ratings less their mean, divided by their standard deviation, so "
-        "that hyperparameters mean the same in every unit; none: on ratings as they are",
+        "standard: the objective measures ratings in standard deviations from their mean, so that "
+        "hyperparameters mean the same in every unit; none: ratings as they are",
     )
     clip: Literal["none", "scale"] = _parameter(
         "scale",

@@ -13,6 +13,15 @@ from toolkit.config import PRESETS, Choice, Range, RunOptions, WALSConfig
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+class _NumberOrNone(click.ParamType[Any]):
+    """A number, or the word none, which the configuration itself takes for no number."""
+
+    name = "float|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "none" else click.FLOAT.convert(value, param, ctx)
+
+
 def _options_of(cls: type, *, show_default: bool) -> Callable[[_Command], _Command]:
     """Return a decorator that gives a command one option for each field of a configuration."""
 
@@ -21,8 +30,11 @@ def _options_of(cls: type, *, show_default: bool) -> Callable[[_Command], _Comma
             valid, text = field.metadata["valid"], field.metadata["help"]
             if show_default:
                 text += f"  [default: {field.default}]"
-            number = int if isinstance(valid, Range) and valid.integer else float
-            kind = click.Choice(valid.words) if isinstance(valid, Choice) else number
+            kind: Any = int if isinstance(valid, Range) and valid.integer else float
+            if isinstance(valid, Choice):
+                kind = click.Choice(valid.words)
+            elif valid.optional:
+                kind = _NumberOrNone()
             flag = f"--{field.name.replace('_', '-')}"
             command = click.option(flag, field.name, type=kind, default=None, help=text)(command)
         return command

@@ -6,8 +6,8 @@ here with biases). With A the user's matrix, and z and c as there, rating j adds
 
     [y_i, 1]ᵀ A⁻¹ ( (w0 + c_j) (r_j − μ − b_j) z_j  +  σ² w_p [q_j, 0] )
 
-The last term, of the pattern factors q, is there with a ``pattern_weight`` w_p: it is what the fact adds that j
-was rated at all.
+The last term, of the pattern factors q, is there with a ``pattern_weight`` w_p: it is what the fact adds that
+j was rated at all.
 """
 
 from __future__ import annotations

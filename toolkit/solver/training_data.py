@@ -13,7 +13,6 @@ from toolkit.backends import Backend
 from toolkit.errors import RatingsError
 from toolkit.inputs import checked_ratings, checked_type, checked_word
 
-
 # Ratings whose squares are in memory at once.
 _CHUNK = 1 << 20
 

@@ -2,7 +2,7 @@
 
 The objective is stated on standardised ratings, and the solver works on ratings as they are. Let σ be their
 spread. Factors in the unit of the ratings are √σ times those of standardised ratings, and biases are σ times
-theirs. The objective of standardised ratings, times σ², is then the same sum over ratings as they are, in which
+theirs. The objective of standardised ratings, times σ², is then the same sum over ratings as they are. In it
 the penalty of factors is λσ, that of biases stays as it is, and the pattern weighs σ² w_p.
 """
 

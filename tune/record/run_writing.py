@@ -79,7 +79,7 @@ def log(
     """Write to a run, in as few requests as MLflow's limit of 1,000 entries in one allows."""
     from mlflow.entities import Param
 
-    given = [Param(key, str(value)) for key, value in (params or {}).items()]
+    given = [Param(key, "none" if value is None else str(value)) for key, value in (params or {}).items()]
     first = _BATCH - len(given) - len(tags)
     client.log_batch(run_id, metrics[:first], given, tags)
     for begin in range(first, len(metrics), _BATCH):

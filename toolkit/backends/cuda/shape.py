@@ -45,7 +45,7 @@ class Shape:
 
     @classmethod
     def of(cls, factors: int, *, biased: bool, exact: bool = False) -> Shape | None:
-        """Return the shape for a rank, or None where there is no factor or a block cannot hold a row's tiles."""
+        """Return the shape for a rank; None without factors, and where a block cannot hold a row's tiles."""
         if not factors:
             return None
         tile = 4 if factors + biased + 1 <= _NARROW else 8
