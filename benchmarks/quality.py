@@ -142,17 +142,16 @@ def tune_walslab(split: Split, seed: int, trials: int) -> Outcome:
         config = WALSConfig(
             factors=trial.suggest_int("factors", 6, 64, log=True),
             iterations=_ITERATIONS,
-            regularization=trial.suggest_float("regularization", 0.05, 3, log=True),
-            regularization_exponent=trial.suggest_float("regularization_exponent", 0.2, 1.1),
-            unobserved_weight=trial.suggest_float("unobserved_weight", 1e-5, 0.03, log=True),
-            weight_exponent=trial.suggest_float("weight_exponent", 0, 0.3),
-            pattern_weight=trial.suggest_float("pattern_weight", 0.05, 4, log=True),
+            regularization=trial.suggest_float("regularization", 0.01, 0.2, log=True),
+            regularization_offset=trial.suggest_float("regularization_offset", 30, 2000, log=True),
+            pattern_weight=trial.suggest_float("pattern_weight", 0.1, 3, log=True),
         )
         errors = [error for error, _ in train(split.train, split.valid, config, seed, _PATIENCE)]
         at = best(errors)
         return errors[at], {**config.to_dict(), "iterations": at + 1}
 
-    valid, chosen = search(suggest, seed, trials)
+    # As the default search: the defaults are tried first.
+    valid, chosen = search(suggest, seed, trials, WALSConfig().to_dict())
     error, seconds = train(split.rest, split.test, WALSConfig.from_dict(chosen), seed)[-1]
     return Outcome(valid, error, seconds, chosen)
 
@@ -172,7 +171,9 @@ def tune_cmfrec(split: Split, seed: int, trials: int) -> Outcome:
         }
         return fit_cmfrec(split.train, split.valid, chosen, seed)[0], chosen
 
-    valid, chosen = search(suggest, seed, trials)
+    # The defaults of cmfrec.
+    first = {"k": 40, "scale_lam": False, "lambda_False": 10.0, "add_implicit_features": False, "niter": 10}
+    valid, chosen = search(suggest, seed, trials, first)
     error, seconds = fit_cmfrec(split.rest, split.test, chosen, seed)
     return Outcome(valid, error, seconds, chosen)
 
@@ -192,8 +193,10 @@ def fit_cmfrec(
     return float(np.sqrt(np.mean((predicted - held_out.data) ** 2))), seconds
 
 
-def search(suggest: Callable[[Any], tuple[float, dict[str, Any]]], seed: int, trials: int) -> Any:
-    """Return the least validation RMSE that TPE finds, and the setting."""
+def search(
+    suggest: Callable[[Any], tuple[float, dict[str, Any]]], seed: int, trials: int, first: dict[str, Any]
+) -> Any:
+    """Return the least validation RMSE that TPE finds when it tries `first` first, and the setting."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -204,6 +207,7 @@ def search(suggest: Callable[[Any], tuple[float, dict[str, Any]]], seed: int, tr
         trial.set_user_attr("chosen", chosen)
         return error
 
+    study.enqueue_trial(first)
     study.optimize(objective, n_trials=trials)
     return study.best_value, study.best_trial.user_attrs["chosen"]
 

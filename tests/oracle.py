@@ -5,8 +5,8 @@ over all pairs of users and items, so the Gram trick, the padding, the batches a
 have no counterpart here. The formula is in ``docs/objective.md``:
 
     Σ_Ω (w0 + c_i) (r_ui − μ − b_u − b_i − x_u·y_i)²  +  w0 Σ_{not Ω} (x_u·y_i)²
-        + λ (Σ_u n_u^ν |x_u|² + Σ_i n_i^ν |y_i|²) + Σ_u p_u b_u² + Σ_i p_i b_i²,
-    c_i = observed_weight · n_i^(−weight_exponent),  p = λ n^ν, or the same number for all
+        + λ (Σ_u (n_u + n0)^ν |x_u|² + Σ_i (n_i + n0)^ν |y_i|²) + Σ_u p_u b_u² + Σ_i p_i b_i²,
+    c_i = observed_weight · n_i^(−weight_exponent),  p = λ (n + n0)^ν, or the same number for all
 
 With ``scale="standard"`` it is the objective of ratings (r − m) / σ. The ratings are standardised here, the
 sums are taken, and the solution is put back into the unit of the ratings.
@@ -30,6 +30,7 @@ class Hyperparameters(Protocol):
 
     regularization: float
     regularization_exponent: float
+    regularization_offset: float
     bias_regularization: float | None
     scale: Literal["none", "standard"]
     unobserved_weight: float
@@ -175,7 +176,11 @@ def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
         for row, n in enumerate(counts):
             if n:
                 size = float(factors[row] @ factors[row])
-                terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
+                terms.append(
+                    h.regularization
+                    * (float(n) + h.regularization_offset) ** h.regularization_exponent
+                    * size
+                )
                 terms.append(bias_penalty(n, h) * float(bias[row]) ** 2)
     for factors, explains, rated in (
         (state.x, state.item_pattern, problem.observed),
@@ -187,7 +192,11 @@ def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
         for column, n in enumerate(rated.sum(axis=0)):
             if n and explains is not None:
                 size = float(explains[column] @ explains[column])
-                terms.append(h.regularization * float(n) ** h.regularization_exponent * size)
+                terms.append(
+                    h.regularization
+                    * (float(n) + h.regularization_offset) ** h.regularization_exponent
+                    * size
+                )
     return spread**2 * math.fsum(terms)
 
 
@@ -195,7 +204,7 @@ def bias_penalty(n: int, h: Hyperparameters) -> float:
     """Return the penalty of the bias of a row with n ratings."""
     if h.bias_regularization is not None:
         return h.bias_regularization
-    return h.regularization * float(n) ** h.regularization_exponent
+    return h.regularization * (float(n) + h.regularization_offset) ** h.regularization_exponent
 
 
 def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Array) -> tuple[Array, Array]:
@@ -213,7 +222,11 @@ def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Ar
             left = float(problem.observed[u, i]) - float(state.x[u] @ explains)
             by_x[u] -= 2 * h.pattern_weight * left * explains
     for u, n in enumerate(problem.observed.sum(axis=1)):
-        penalty = 2 * h.regularization * float(n) ** h.regularization_exponent if n else 0.0
+        penalty = (
+            2 * h.regularization * (float(n) + h.regularization_offset) ** h.regularization_exponent
+            if n
+            else 0.0
+        )
         by_x[u] += penalty * state.x[u]
         by_bias[u] += 2 * bias_penalty(n, h) * state.user_bias[u] if n else 0.0
     # Without biases b is a constant zero, and nothing is derived by it.
@@ -239,7 +252,11 @@ def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Arra
     for u, n in enumerate(problem.observed.sum(axis=1)):
         if n == 0:
             continue
-        left = h.regularization * float(n) ** h.regularization_exponent * np.eye(k + 1)
+        left = (
+            h.regularization
+            * (float(n) + h.regularization_offset) ** h.regularization_exponent
+            * np.eye(k + 1)
+        )
         left[k, k] = bias_penalty(n, h)
         right = np.zeros(k + 1)
         for i in range(problem.observed.shape[1]):
@@ -269,7 +286,11 @@ def solve_pattern(problem: Problem, y: Array, h: Hyperparameters) -> Array:
     for u, n in enumerate(problem.observed.sum(axis=1)):
         if n:
             left = h.pattern_weight * (y.T @ y)
-            left += h.regularization * float(n) ** h.regularization_exponent * np.eye(y.shape[1])
+            left += (
+                h.regularization
+                * (float(n) + h.regularization_offset) ** h.regularization_exponent
+                * np.eye(y.shape[1])
+            )
             found[u] = np.linalg.solve(left, h.pattern_weight * (problem.observed[u] @ y))
     return found
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_models import PLAIN
 
-from toolkit.config import RunOptions, WALSConfig
+from toolkit.config import RunOptions
 from toolkit.models import WALS
 from toolkit.recommending import Rule, every_user, job, ranking, recommend_to_file
 
@@ -13,7 +14,7 @@ N_USERS, N_ITEMS = 60, 40
 
 
 def fitted(ratings, *, seed=0, **ids):
-    config = WALSConfig(factors=4, iterations=3)
+    config = PLAIN.replace(factors=4, iterations=3)
     return WALS(config, RunOptions(backend="numpy", threads=1, seed=seed)).fit(ratings, **ids)
 
 

@@ -7,7 +7,11 @@ import numpy as np
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.models import WALS
 
-CONFIG = WALSConfig(factors=3, iterations=4)
+# ALS-WR with biases. The defaults leave next to nothing of the factors of so few ratings.
+PLAIN = WALSConfig(
+    regularization=0.1, regularization_offset=0.0, bias_regularization=None, pattern_weight=0.0
+)
+CONFIG = PLAIN.replace(factors=3, iterations=4)
 OPTIONS = RunOptions(dtype="float64", threads=1)
 N_USERS, N_ITEMS = 15, 11
 USER_IDS = [f"user {n}" for n in range(N_USERS)]

@@ -235,7 +235,7 @@ def test_all_mistakes_are_listed_in_one_go_with_the_files_own_keys(mistakes):
         ),
         f"{at}[3].maxValue must be between 0 and 1e+06, but got -5",
         f"{at}[4].minValue must be a whole number, but got 5.5",
-        f"{at}[4].maxValue must be between 1 and 1024, but got 5000",
+        f"{at}[4].maxValue must be between 0 and 1024, but got 5000",
         (
             f"{at}[5].type must be one of INTEGER, DOUBLE, DISCRETE, CATEGORICAL, but got 'INT'"
             " (did you mean 'INTEGER'?)"

@@ -26,6 +26,7 @@ KEYS = {
         "regularization": {"low": 0.02, "high": 0.3, "scale": "log"},
         "momentum": 0.3,
         "pattern_weight": 0.5,
+        "regularization_offset": 0,
         "iterations": 14,
     },
     "backend": "numpy",

@@ -177,7 +177,7 @@ def test_unknown_option_is_answered_with_the_nearest():
     ("arguments", "message"),
     [
         (("train", "nowhere", "--out", "model"), "nowhere"),
-        (("train", "nowhere", "--out", "model", "--factors", "0"), "factors must be between 1 and 1024"),
+        (("train", "nowhere", "--out", "model", "--factors", "-1"), "factors must be between 0 and 1024"),
         (("train", "nowhere", "--out", "."), "exists already: choose another path, or overwrite it"),
         (("train", "nowhere", "--out", "file", "--overwrite"), "is a file"),
         (("train", "nowhere", "--out", ".", "--overwrite"), "holds other things (it has no model.json)"),
@@ -203,10 +203,10 @@ def test_study_that_is_not_there_is_a_failure(arguments):
 
 
 def test_mistakes_of_a_specification_are_listed(folder):
-    (folder / "search.yaml").write_text("trails: 3\nspace: {factors: {low: 0, high: 9}}\n")
+    (folder / "search.yaml").write_text("trails: 3\nspace: {factors: {low: -1, high: 9}}\n")
     told = refused("tune", "nowhere", "--spec", "search.yaml", code=2)
     assert told.startswith("walslab: error: search.yaml has 2 mistake(s):\n  trails: unknown key")
-    assert "\n  space.factors.low must be between 1 and 1024, but got 0\n" in told
+    assert "\n  space.factors.low must be between 0 and 1024, but got -1\n" in told
 
 
 @pytest.mark.parametrize("name", ["train", "recommend", "export", "refit", "submit", "tune"])

@@ -209,6 +209,7 @@ def test_presets_are_the_two_settings_of_the_tutorial_and_the_defaults():
     plane = {
         "iterations": 20,
         "regularization_exponent": 0.0,
+        "regularization_offset": 0.0,
         "bias_regularization": None,
         "bias": "none",
         "scale": "none",

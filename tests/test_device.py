@@ -123,7 +123,7 @@ def test_need_is_a_lower_bound_of_what_a_training_takes(pool, shape, changes, pa
 
 
 def test_need_grows_with_all_that_it_depends_on():
-    config = WALSConfig(factors=32, iterations=5)
+    config = WALSConfig(factors=32, iterations=5, pattern_weight=0)
     need = device_bytes(config, 5000, 3000)
     assert need > 4 * (32 + 1) * (5000 + 3000)
     for change in ({"factors": 33}, {"momentum": 0.1}, {"pattern_weight": 0.1}):
@@ -267,7 +267,7 @@ def test_table_of_the_document_is_what_is_computed(repo_root):
     assert [int(k) for k, _ in rows] == [34, 64, 128, 256]
     users, items = 138_493, 26_744
     for k, figures in rows:
-        plain = WALSConfig(factors=int(k))
+        plain = WALSConfig(factors=int(k), pattern_weight=0)
         pattern = plain.replace(pattern_weight=1.0)
         needs = [
             4 * (int(k) + 1) * (users + items),

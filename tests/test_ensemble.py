@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
-from small_models import ITEM_IDS, N_ITEMS, N_USERS, USER_IDS, dense
+from small_models import ITEM_IDS, N_ITEMS, N_USERS, PLAIN, USER_IDS, dense
 
 from cluster.cli import main
 from toolkit import Ensemble, Model
@@ -19,9 +19,9 @@ from toolkit.models.ensemble import combine
 
 WEIGHTS = [0.5, 0.2, 0.3]
 CONFIGS = (
-    WALSConfig(factors=3, iterations=4, regularization=0.05),
-    WALSConfig(factors=5, iterations=3, pattern_weight=0.3, weight_exponent=0.4, unobserved_weight=0.02),
-    WALSConfig(factors=2, iterations=5, bias="none", scale="none"),
+    PLAIN.replace(factors=3, iterations=4, regularization=0.05),
+    PLAIN.replace(factors=5, iterations=3, pattern_weight=0.3, weight_exponent=0.4, unobserved_weight=0.02),
+    PLAIN.replace(factors=2, iterations=5, bias="none", scale="none"),
 )
 
 

@@ -15,7 +15,8 @@ from toolkit.models import WALS, export_tutorial
 
 
 def fitted(ratings, bias="full", dtype="float64", **ids):
-    config = PRESETS["default"].replace(factors=3, iterations=3, bias=bias)
+    scale = "none" if bias == "none" else "standard"
+    config = PRESETS["default"].replace(factors=3, iterations=3, bias=bias, scale=scale)
     return WALS(config, RunOptions(dtype=dtype, threads=1)).fit(ratings, **ids)
 
 

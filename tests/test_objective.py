@@ -10,6 +10,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import PLAIN
 
 from toolkit.config import WALSConfig
 from toolkit.evaluation import rmse
@@ -28,6 +29,7 @@ CONFIGS = st.builds(
     observed_weight=st.floats(0.01, 50),
     weight_exponent=st.floats(0, 2),
     pattern_weight=st.one_of(st.just(0.0), st.floats(1e-3, 3)),
+    regularization_offset=st.one_of(st.just(0.0), st.floats(0.1, 100)),
     bias_regularization=st.one_of(st.none(), st.floats(1e-3, 20)),
     scale=st.sampled_from(["none", "standard"]),
     bias=st.sampled_from(["none", "mean", "full"]),
@@ -154,7 +156,7 @@ def test_the_gradient_of_the_oracle_is_the_derivative_of_its_objective(made_up_r
 def test_noise_free_low_rank_ratings_are_fitted_to_zero_error(backend, made_up_ratings, bias, dtype, limit):
     # Rank 2 and two rank-one bias terms: rank 4 without biases.
     ratings = made_up_ratings(40, 30, rank=2, noise=0, density=0.7)
-    config = WALSConfig(
+    config = PLAIN.replace(
         factors=4, iterations=100, bias=bias, regularization=1e-8 if dtype == "float64" else 1e-5
     )
     trainer = Trainer(TrainingData(ratings, backend=backend, dtype=dtype), config)

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import PLAIN
 
 from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
@@ -133,7 +134,7 @@ class Client:
 
 
 CONFIGS = [
-    WALSConfig(factors=k, iterations=6, regularization=r, pattern_weight=w)
+    PLAIN.replace(factors=k, iterations=6, regularization=r, pattern_weight=w)
     for k, r, w in ((2, 0.05, 0.0), (3, 0.1, 0.5), (4, 0.03, 0.0), (6, 0.2, 0.1))
 ]
 

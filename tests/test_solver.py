@@ -36,18 +36,29 @@ CASES = [
     ("bias", "none"),
     ("bias", "mean"),
     ("pattern_weight", 0.3),
+    ("regularization_offset", 20.0),
     ("bias_regularization", 3.0),
     ("scale", "none"),
     ("momentum", 0.4),
 ]
-# The defaults but for a size that a dense oracle can follow; and a background where nothing has its default.
+# Of a size that a dense oracle can follow. The defaults leave next to nothing of factors of so few ratings,
+# so the first background is ALS-WR with biases; in the second nothing has its default.
 BACKGROUNDS = {
-    "defaults": {"factors": 4, "iterations": 3},
+    "plain": {
+        "factors": 4,
+        "iterations": 3,
+        "regularization": 0.1,
+        "regularization_offset": 0.0,
+        "bias_regularization": None,
+        "pattern_weight": 0.0,
+    },
     "weighted": {
         "factors": 3,
         "iterations": 4,
         "regularization": 0.5,
         "regularization_exponent": 0.4,
+        "regularization_offset": 0.5,
+        "bias_regularization": 0.7,
         "unobserved_weight": 0.15,
         "observed_weight": 2.0,
         "weight_exponent": 0.5,
@@ -105,8 +116,8 @@ def test_hyperparameter_has_an_effect(backend, made_up_ratings, background, name
 def test_every_hyperparameter_is_among_the_cases():
     # What predictions are clipped to is no business of the solver: tests/test_wals.py.
     assert {name for name, _ in CASES} == set(WALSConfig.valid()) - {"clip"}
-    defaults = WALSConfig().to_dict()
-    assert all(defaults[name] != value for name, value in CASES)
+    plain = WALSConfig(**BACKGROUNDS["plain"]).to_dict()
+    assert all(plain[name] != value for name, value in CASES)
 
 
 @pytest.mark.parametrize("unobserved_weight", [0.0, 0.3])
@@ -303,6 +314,7 @@ def test_folding_a_training_user_in_gives_its_trained_row(
             spread=trainer.factors.spread,
             config=config,
             column_weight=trainer._item_weight,
+            pattern=trainer.factors.item_pattern,
         )
         folded = solve(step, backend=backend)
         tolerance = 1e-11 if dtype == "float64" else 1e-5

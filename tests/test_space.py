@@ -237,7 +237,7 @@ NAMES = ", ".join(WALSConfig.valid())
         ),
         ({"xyz": 1}, f"space.xyz: unknown hyperparameter; valid: {NAMES}"),
         ({"factors": 8.5}, "space.factors must be a whole number, but got 8.5"),
-        ({"factors": 0}, "space.factors must be between 1 and 1024, but got 0"),
+        ({"factors": -1}, "space.factors must be between 0 and 1024, but got -1"),
         ({"factors": True}, "space.factors must be a whole number, but got True"),
         ({"factors": None}, "space.factors must be a whole number, but got None"),
         (
@@ -252,7 +252,7 @@ NAMES = ", ".join(WALSConfig.valid())
         ({"factors": {"low": 1}}, "space.factors.high is missing"),
         (
             {"factors": {"low": 1, "high": 2000}},
-            "space.factors.high must be between 1 and 1024, but got 2000",
+            "space.factors.high must be between 0 and 1024, but got 2000",
         ),
         (
             {"factors": {"low": 9, "high": 3}},
@@ -296,7 +296,10 @@ NAMES = ", ".join(WALSConfig.valid())
             {"factors": {"choices": []}},
             "space.factors.choices must be a list of at least one value, but got []",
         ),
-        ({"factors": {"choices": [1, 0]}}, "space.factors.choices[1] must be between 1 and 1024, but got 0"),
+        (
+            {"factors": {"choices": [1, -1]}},
+            "space.factors.choices[1] must be between 0 and 1024, but got -1",
+        ),
         (
             {"factors": {"choices": [1], "low": 1}},
             "space.factors.low: unknown key; valid: choices",
@@ -310,7 +313,7 @@ def test_mistake_is_told_with_its_key_path_and_the_way_out(entries, text):
 
 def test_all_mistakes_are_told():
     lines = problems_of(
-        factors={"low": 0, "high": 5000}, regularization={"low": 0.1}, bias="all", iterations=3, weight=1
+        factors={"low": -1, "high": 5000}, regularization={"low": 0.1}, bias="all", iterations=3, weight=1
     )
     assert [text.split()[0].rstrip(":") for text in lines] == [
         "space.factors.low",

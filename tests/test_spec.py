@@ -43,7 +43,12 @@ def test_default_specification_is_valid_and_says_what_the_code_does():
     assert spec.space["iterations"] == Fixed(15)
     assert (spec.trials, spec.concurrency, spec.seed, spec.sampler) == (24, None, 0, "tpe")
     assert spec.early_stopping == EarlyStopping(5, 3.0, patience=0)
-    assert (spec.start, spec.max_seconds, spec.max_failures, spec.keep_factors) == ((), None, 20, "all")
+    assert (spec.start, spec.max_seconds, spec.max_failures, spec.keep_factors) == (
+        ("default",),
+        None,
+        20,
+        "all",
+    )
     assert (spec.cpu, spec.gpu, spec.backend) == (1.0, 0.0, "auto")
     assert spec.max_iterations == 15
 
@@ -306,7 +311,7 @@ def test_space_without_anything_to_search_is_refused(space):
 
 
 def test_space_with_a_mistake_is_not_also_called_empty():
-    (found,) = mistakes({"space": {"factors": {"low": 0, "high": 5}}, "start": [{"factors": 3}]})
+    (found,) = mistakes({"space": {"factors": {"low": -1, "high": 5}}, "start": [{"factors": 3}]})
     assert found.startswith("space.factors.low")
 
 

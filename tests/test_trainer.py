@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import scipy.sparse as sp
+from small_models import PLAIN
 
 from toolkit.backends import Backend
 from toolkit.config import PRESETS, WALSConfig
@@ -175,7 +176,7 @@ def test_planted_structure_is_found_again(made_up_ratings):
     train = sp.csr_matrix(
         (ratings.data[~held_out], (ratings.row[~held_out], ratings.col[~held_out])), shape=ratings.shape
     )
-    trainer = new_trainer(train, Backend(), WALSConfig(factors=3, regularization=0.02), "float32")
+    trainer = new_trainer(train, Backend(), PLAIN.replace(factors=3, regularization=0.02), "float32")
     factors = after(trainer, 15)
     # The noise alone is 0.1; the spread of the ratings is about 0.9.
     assert (

@@ -9,9 +9,9 @@ import cupy_stand_in
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from small_models import PLAIN
 
 from toolkit.backends import Backend, DeviceMemoryError, DeviceShare
-from toolkit.config import WALSConfig
 from toolkit.errors import BackendError
 from toolkit.evaluation import rank, rmse
 from toolkit.solver import Trainer
@@ -20,7 +20,7 @@ from tune.executors.trial_worker import TrialWorker, explain
 from tune.search import TrialSettings
 from tune.spec.metric import SearchMetric
 
-CONFIG = WALSConfig(factors=3, iterations=6, regularization=0.1)
+CONFIG = PLAIN.replace(factors=3, iterations=6)
 SETTINGS = TrialSettings(metric=SearchMetric(), backend="numpy", threads=1, gpu=0, seed=0)
 
 

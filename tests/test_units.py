@@ -17,6 +17,7 @@ CONFIGS = st.builds(
     iterations=st.integers(1, 4),
     regularization=st.floats(0.01, 20),
     regularization_exponent=st.floats(0, 2),
+    regularization_offset=st.sampled_from([0.0, 10.0]),
     bias_regularization=st.one_of(st.none(), st.floats(0.01, 20)),
     unobserved_weight=st.one_of(st.just(0.0), st.floats(1e-3, 1)),
     observed_weight=st.floats(0.1, 10),

@@ -7,13 +7,16 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import PLAIN
 
 from toolkit.backends import Backend
-from toolkit.config import RunOptions, WALSConfig
+from toolkit.config import RunOptions
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.models import WALS
 
-CONFIG = WALSConfig(factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, pattern_weight=0.3)
+CONFIG = PLAIN.replace(
+    factors=3, iterations=6, unobserved_weight=0.02, weight_exponent=0.4, pattern_weight=0.3
+)
 USERS, ITEMS = [f"u{n:03}" for n in range(90)], list(range(100, 130))
 
 

@@ -332,5 +332,5 @@ def test_parameters_are_scikit_learns():
     ):
         model.set_params(config__factor=1)
     with pytest.raises(ConfigError, match="factors must be between"):
-        model.set_params(config__factors=0)
+        model.set_params(config__factors=-1)
     assert model.config.factors == 2

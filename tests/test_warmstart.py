@@ -26,7 +26,7 @@ def spec_of(*start, space=SPACE, **keys):
 
 
 def trial(number, figure, *, stopped=None, status="FINISHED", iterations=15, ranking=None, **hyperparameters):
-    config = PRESETS["default"].replace(iterations=15, **hyperparameters)
+    config = PRESETS["default"].replace(**{"iterations": 15, "regularization": 2.0, **hyperparameters})
     return {
         "trial": f"trial-{number:03d}",
         "number": number,

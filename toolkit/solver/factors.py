@@ -17,8 +17,9 @@ from toolkit.predictor import Predictor, Side
 
 _FORMAT = "walslab-factors"
 _VERSION = 3
-# Before it, the objective was stated on ratings as they are.
-_UNSCALED = 2
+# The version before, and what hyperparameters that it did not have would be.
+_OLDER = 2
+_BEFORE: dict[str, Any] = {"scale": "none", "regularization_offset": 0.0, "bias_regularization": None}
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
 _PATTERN = "item_pattern"
 
@@ -107,11 +108,11 @@ class Factors(Predictor):
             When a file is missing, malformed, or of another format version.
         """
         path = Path(path)
-        meta = read_meta(path / "factors.json", _FORMAT, _VERSION, _UNSCALED)
+        meta = read_meta(path / "factors.json", _FORMAT, _VERSION, _OLDER)
         user_factors, item_factors, user_bias, item_bias = (read_array(path / f"{n}.npy") for n in _ARRAYS)
         try:
-            older = meta["format_version"] == _UNSCALED
-            config = WALSConfig.from_dict({"scale": "none", **meta["config"]} if older else meta["config"])
+            older = meta["format_version"] == _OLDER
+            config = WALSConfig.from_dict({**(_BEFORE if older else {}), **meta["config"]})
             spread = 1.0 if older else float(meta["spread"])
             mean, iterations = float(meta["mean"]), int(meta["iterations"])
             scale = None if meta["scale"] is None else (float(meta["scale"][0]), float(meta["scale"][1]))

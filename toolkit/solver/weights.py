@@ -15,14 +15,14 @@ from toolkit.config import WALSConfig
 
 
 def penalties(counts: DeviceArray, config: WALSConfig, spread: float) -> DeviceArray:
-    """Return σ λ n^ν, the weight of the penalty of each row's factors.
+    """Return σ λ (n + n0)^ν, the weight of the penalty of each row's factors.
 
     Parameters
     ----------
     counts : array of int, shape (n_rows,)
         Ratings of each row. A row without ratings gets the penalty of a row with one.
     config : WALSConfig
-        Gives λ and ν.
+        Gives λ, ν and n0.
     spread : float
         σ, the unit in which the objective measures ratings.
 
@@ -31,19 +31,19 @@ def penalties(counts: DeviceArray, config: WALSConfig, spread: float) -> DeviceA
     array of float64, shape (n_rows,)
         On the device of `counts`.
     """
-    n = counts.clip(min=1).astype("float64")
+    n = counts.clip(min=1).astype("float64") + config.regularization_offset
     return spread * config.regularization * n**config.regularization_exponent
 
 
 def bias_penalties(counts: DeviceArray, config: WALSConfig) -> DeviceArray:
-    """Return the weight of the penalty of each row's bias: λ_b, or λ n^ν where it has no penalty of its own.
+    """Return the weight of the penalty of each row's bias: λ_b, or that of factors without σ.
 
     Parameters
     ----------
     counts : array of int, shape (n_rows,)
         Ratings of each row, as for `penalties`.
     config : WALSConfig
-        Gives λ_b (``bias_regularization``), λ and ν.
+        Gives λ_b (``bias_regularization``), or else λ, ν and n0.
 
     Returns
     -------
