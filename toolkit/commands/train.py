@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ from toolkit.commands.options import config_from, config_options, preset_option,
 from toolkit.commands.output import console, emit, json_option
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from toolkit.models import Progress
+    from toolkit.solver import BaselineErrors
 
 
 @click.command()
@@ -36,14 +40,15 @@ def train(
 ) -> None:
     """Train one model on the training ratings of the dataset in DIR.
 
-    Validation and test RMSE are measured on ratings that were not trained on.
+    Validation and test RMSE are measured on ratings that were not trained on. Beside them stand the RMSEs of
+    the mean rating, and of mean and biases without factors (bias-only): what a model has to beat.
 
     \b
     Example:
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
     from toolkit.datasets import RatingsDataset
-    from toolkit.models import WALS, check_target
+    from toolkit.models import WALS, baseline_errors, check_target
 
     check_target(out, overwrite=overwrite)
     model = WALS(config_from(preset, values), run_options_from(values))
@@ -59,7 +64,10 @@ def train(
             )
 
         model.fit(data, patience=patience, on_iteration=show)
-    seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        status.update("measuring the baselines")
+        held_out = {"valid": data.valid, "test": data.test}
+        baselines = baseline_errors(data.train, held_out, model.options, by_item=data.train_by_item)
     last = model.history[model.factors.iterations - 1]
     rmses = {
         "train_rmse": last["train_rmse"],
@@ -68,6 +76,7 @@ def train(
     }
     result = {
         **rmses,
+        "baselines": baselines,
         "iterations": last["iteration"],
         "seconds": seconds,
         "seconds_per_iteration": sum(p["seconds"] for p in model.history) / len(model.history),
@@ -75,16 +84,34 @@ def train(
         "config": model.config.to_dict(),
     }
     model.save(out, overwrite=overwrite, **rmses)
-    screen.print(
-        f"train RMSE {last['train_rmse']:.4f}   valid RMSE {_text(last['valid_rmse'])}   "
-        f"test RMSE {_text(rmses['test_rmse'])}   ({result['iterations']} iterations on "
-        f"{result['backend']}, {result['seconds_per_iteration']:.3f} s each)\nmodel in {out}",
-        soft_wrap=True,
-    )
+    _print(screen, result, baselines)
+    screen.print(f"model in {out}", soft_wrap=True)
     user = shlex.quote(str(model.users.id(0)))
     screen.print(f"\nNext:  walslab recommend {shlex.quote(str(out))} --user {user}", soft_wrap=True)
     if as_json:
         emit({"model": str(out), **result})
+
+
+def _print(
+    screen: Console, figures: Mapping[str, Any], baselines: Mapping[str, BaselineErrors | None]
+) -> None:
+    """Print the errors of the model, those of its baselines, and what to try where it is no better."""
+    screen.print(
+        f"train RMSE {figures['train_rmse']:.4f}   valid RMSE {_text(figures['valid_rmse'])}   "
+        f"test RMSE {_text(figures['test_rmse'])}   ({figures['iterations']} iterations on "
+        f"{figures['backend']}, {figures['seconds_per_iteration']:.3f} s each)",
+        soft_wrap=True,
+    )
+    from toolkit.solver import shortfall
+
+    of = {name: errors for name, errors in baselines.items() if errors}
+    biases = "   ".join(f"{name} RMSE {errors['bias_rmse']:.4f}" for name, errors in of.items())
+    means = "   ".join(f"{name} RMSE {errors['mean_rmse']:.4f}" for name, errors in of.items())
+    if of:
+        screen.print(f"bias-only: {biases}\nmean:      {means}", soft_wrap=True)
+    problems = (shortfall(figures[f"{name}_rmse"], errors) for name, errors in of.items())
+    if problem := next(filter(None, problems), None):
+        screen.print(problem, soft_wrap=True)
 
 
 def _text(rmse: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.models.base import Model
+from toolkit.models.baseline_errors import baseline_errors
 from toolkit.models.ensemble import Ensemble, common_scale
 from toolkit.models.explaining import Explanation
 from toolkit.models.export import export_tutorial
@@ -17,6 +18,7 @@ __all__ = [
     "Explanation",
     "Model",
     "Progress",
+    "baseline_errors",
     "check_target",
     "common_scale",
     "export_tutorial",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.solver import stopping
+from toolkit.solver.baselines import BaselineErrors, Baselines, shortfall
 from toolkit.solver.factors import Factors, read_array, read_meta
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve
 from toolkit.solver.objective_value import objective
@@ -12,6 +13,8 @@ from toolkit.solver.training_data import TrainingData
 from toolkit.solver.weights import bias_penalties, observation_weights, pattern_weight, penalties
 
 __all__ = [
+    "BaselineErrors",
+    "Baselines",
     "Factors",
     "Trainer",
     "TrainingData",
@@ -25,6 +28,7 @@ __all__ = [
     "read_meta",
     "row_equations",
     "shared_gram",
+    "shortfall",
     "solve",
     "solve_pattern",
     "stopping",

@@ -97,6 +97,7 @@ def refit(
         )
     screen = console(as_json=as_json)
     _print(screen, done)
+    _print_baselines(screen, done)
     screen.print(f"model in {out}", soft_wrap=True)
     known = done.registered
     if known:
@@ -118,6 +119,7 @@ def refit(
                 "run_id": found.facts["parent_run_id"],
                 "valid_rmse": done.valid_rmse,
                 "test_rmse": done.test_rmse,
+                "baselines": {"test": done.baselines},
                 "ensemble": None if done.ensemble is None else _as_json(done.ensemble),
                 "registered": None if known is None else asdict(known),
             }
@@ -153,6 +155,19 @@ def _print(screen: Console, done: Refit) -> None:
         f"test RMSE {_text(mean.single_test_rmse)} single, {_text(mean.test_rmse)} ensemble{change}",
         soft_wrap=True,
     )
+
+
+def _print_baselines(screen: Console, done: Refit) -> None:
+    from toolkit.solver import shortfall
+
+    if to_beat := done.baselines:
+        screen.print(
+            f"to beat: bias-only test RMSE {_text(to_beat['bias_rmse'])}, "
+            f"mean test RMSE {_text(to_beat['mean_rmse'])}",
+            soft_wrap=True,
+        )
+    if problem := shortfall(done.test_rmse, done.baselines):
+        screen.print(problem, soft_wrap=True)
 
 
 def _members(mean: Averaged) -> Table:

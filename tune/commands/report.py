@@ -67,8 +67,8 @@ def _failure_advice(study: Study) -> str:
 
 
 def print_summary(screen: Console, study: Study) -> None:
-    """Print how many trials ended how, how far apart they are, how the best was reached, and what failed."""
-    from tune.report import failed, failures, stops
+    """Print how many trials ended how, how far apart they are, what they had to beat, and what failed."""
+    from tune.report import baselines_of, failed, failures, remarks, stops
 
     trials, metric = study.trials(), study.spec.metric
     stopped, n_failed = stops(trials), sum(map(failed, trials))
@@ -80,6 +80,11 @@ def print_summary(screen: Console, study: Study) -> None:
     )
     screen.print(f"{sum(stopped.values())} stopped early{_EARLY}{by}; {n_failed} failed", soft_wrap=True)
     _print_spread(screen, trials, metric)
+    if baselines := baselines_of(study.facts):
+        bias, mean = shown(baselines["bias_rmse"]), shown(baselines["mean_rmse"])
+        screen.print(f"to beat: bias-only RMSE {bias}, mean RMSE {mean}", soft_wrap=True)
+    for remark in remarks(study.spec, trials, baselines):
+        screen.print(remark, soft_wrap=True, markup=False)
     groups = failures(trials)
     for reason, names in groups[:_REASONS]:
         screen.print(_plain(screen, f"  {len(names)} failed, {names[0]} first: {reason}"), soft_wrap=True)
@@ -161,6 +166,17 @@ def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def standing(study: Study) -> dict[str, Any]:
+    """Return what `--json` says of how good the best trial is: the baselines, and the ends that it is at."""
+    from tune.report import at_edge
+
+    best = next((trial for trial in study.trials() if trial["status"] == "FINISHED"), None)
+    return {
+        "baselines": study.facts.get("baselines"),
+        "at_edge": at_edge(best["config"], study.spec.space) if best else {},
+    }
+
+
 def summary(study: Study) -> dict[str, Any]:
     """Return the object that ``tune --json`` prints."""
     trials = study.trials()
@@ -175,6 +191,7 @@ def summary(study: Study) -> dict[str, Any]:
         "trials": len(trials),
         "failed": sum(t["status"] == "FAILED" for t in trials),
         "best": best,
+        **standing(study),
         "seconds": study.facts["seconds"],
         "trial_seconds": sum(t["seconds"] for t in trials),
     }

@@ -43,7 +43,7 @@ def results(
       walslab results first -n 20
       walslab results first --report first.html
     """
-    from tune.commands.report import print_summary, trial_table
+    from tune.commands.report import print_summary, standing, trial_table
     from tune.study import Study
 
     if everything and limit is not None:
@@ -59,7 +59,7 @@ def results(
         screen.print(f"report: {report}", soft_wrap=True)
     if as_json:
         trials = [{key: trial[key] for key in _KEYS} for trial in opened.trials()[:limit]]  # type: ignore[literal-required]
-        emit({"study": opened.where, "status": opened.status(), "trials": trials})
+        emit({"study": opened.where, "status": opened.status(), **standing(opened), "trials": trials})
 
 
 def _check(report: Path, *, overwrite: bool) -> None:

@@ -19,7 +19,12 @@ def run_in_process(run: StudyRun, ratings: TrialRatings) -> None:
     worker = TrialWorker(ratings, replace(run.settings, threads=0))
     try:
         while (trial := run.next()) is not None:
-            worker.begin(trial.config, to_beat=trial.to_beat, checkpoint=trial.checkpoint)
+            worker.begin(
+                trial.config,
+                to_beat=trial.to_beat,
+                checkpoint=trial.checkpoint,
+                with_baselines=run.baselines is None,
+            )
             while run.report(trial.trial, worker.advance()):
                 pass
     except KeyboardInterrupt:

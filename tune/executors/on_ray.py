@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # come back, and where an autoscaler has to start one.
 _PATIENCE, _GROWING = 60.0, 1200.0
 _SEGMENT, _NAME, _CONFIG, _TO_BEAT, _CHECKPOINT = "segment", "trial", "config", "to_beat", "checkpoint"
+_WITH_BASELINES = "with_baselines"
 
 
 class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
@@ -69,6 +70,7 @@ class WALSTrial(ray_tune.Trainable):  # type: ignore[misc]
                 new_config[_CONFIG],
                 to_beat=new_config[_TO_BEAT],
                 checkpoint=kept.checkpoint() if kept else None,
+                with_baselines=new_config[_WITH_BASELINES],
             )
         return True
 
@@ -118,7 +120,12 @@ class _Proposals(_NotCopied, Searcher):  # type: ignore[misc]
         if trial is None:
             return None
         self._names[trial_id] = trial.trial
-        config = {_NAME: trial.trial, _CONFIG: trial.config, _TO_BEAT: trial.to_beat}
+        config = {
+            _NAME: trial.trial,
+            _CONFIG: trial.config,
+            _TO_BEAT: trial.to_beat,
+            _WITH_BASELINES: self._run.baselines is None,
+        }
         if trial.checkpoint:
             config[_CHECKPOINT] = _StoredCheckpoint(trial.checkpoint)
         return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import platform
@@ -24,7 +25,7 @@ from toolkit.backends import (
 from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError, WalslabError
 from toolkit.evaluation import pairs_on, rank, rmse
-from toolkit.solver import Factors, Trainer, TrainingData
+from toolkit.solver import Baselines, Factors, Trainer, TrainingData
 from tune.executors.trial_losses import TrialLosses
 from tune.search import Checkpoint, Segment, TrialSettings
 from tune.study import System
@@ -88,7 +89,12 @@ class TrialWorker:
         self._matrices = ratings["train"], ratings["valid"].tocsr()
 
     def begin(
-        self, config: WALSConfig, *, to_beat: float = math.inf, checkpoint: Checkpoint | None = None
+        self,
+        config: WALSConfig,
+        *,
+        to_beat: float = math.inf,
+        checkpoint: Checkpoint | None = None,
+        with_baselines: bool = False,
     ) -> None:
         """Take up another trial.
 
@@ -101,8 +107,12 @@ class TrialWorker:
             hands its factors over only with a smaller loss.
         checkpoint : Checkpoint, optional
             Where to go on from.
+        with_baselines : bool, default False
+            Whether the first segment also brings what the baselines of the ratings reach. They are measured
+            when its iterations are done, so that no trial begins later for them.
         """
         self._config, self._to_beat, self._checkpoint = config, to_beat, checkpoint
+        self._with_baselines = with_baselines
         self._losses = TrialLosses(
             self._settings, config.iterations, checkpoint.history if checkpoint else None
         )
@@ -125,10 +135,24 @@ class TrialWorker:
                 if self._losses.at_rung or time.perf_counter() - began > _SEGMENT_SECONDS:
                     break
             self._hand_over(self._trainer, segment)
+            if self._with_baselines:
+                segment.baselines, self._with_baselines = self._baselines(), False
         except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's, and the next may go well
             self._fail(segment, error)
         segment.system = self._system()
         return segment
+
+    def _baselines(self) -> dict[str, float] | None:
+        """Return what `Segment` has of the baselines, and None where they fail: no trial fails for them."""
+        with contextlib.suppress(Exception):
+            baselines = Baselines(self._data, self._valid)
+            if errors := baselines.errors(self._valid):
+                return {
+                    "mean_rmse": errors["mean_rmse"],
+                    "bias_rmse": errors["bias_rmse"],
+                    "damping": baselines.damping,
+                }
+        return None
 
     def _start(self) -> Trainer:
         data, settings = self._data, self._settings

@@ -65,5 +65,9 @@ class UnsavedStudy:
         """Return what was proposed, by trial, in the order of the proposals."""
         return {line["trial"]: line for line in self.lines if line["event"] == "proposed"}
 
+    def update(self, **state: Any) -> None:
+        """Change facts of the study."""
+        self.facts.update(state)
+
     def keep_factors(self, trial: str, factors: Factors) -> None:
         """Drop the factors."""

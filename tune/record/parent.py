@@ -125,6 +125,12 @@ def _metrics(study: Study, trials: Sequence[TrialResult]) -> list[Metric]:
             if best is not None
         ),
     ]
+    baselines = study.facts.get("baselines") or {}
+    metrics += [
+        Metric(name, baselines[key], now, 0)
+        for name, key in (("baseline_rmse", "bias_rmse"), ("mean_rmse", "mean_rmse"))
+        if key in baselines
+    ]
     if done and metric.k and done[0]["valid_rmse"] is not None:
         metrics.append(Metric("best_valid_rmse", done[0]["valid_rmse"], now, len(trials)))
     return metrics

@@ -149,7 +149,7 @@ class MlflowRecord:
             # An attempt that was cut off came further than the one that counts.
             runs.delete(trial)
         metrics = iteration_metrics(result["history"], result["started"], after=runs.last_step(trial))
-        metrics += final_metrics(result)
+        metrics += final_metrics(result, self._study.facts.get("baselines"))
         run_id = runs.log(trial, result["config"], result["started"], metrics, trial_tags(result))
         if trial in runs.taken_up and not result["reason"]:
             runs.forget_reason(run_id)

@@ -10,6 +10,8 @@ from tune.study import TrialResult
 if TYPE_CHECKING:
     from mlflow.entities import Metric, RunTag
 
+    from toolkit.solver import BaselineErrors
+
 _LONGEST = 5000  # characters of a tag that MLflow takes
 
 
@@ -39,8 +41,8 @@ def iteration_metrics(history: Mapping[str, Sequence[float]], started: float, af
     return metrics
 
 
-def final_metrics(result: TrialResult) -> list[Metric]:
-    """Return the figures of a trial as a whole, dated to its end: iterations, seconds, peak memory.
+def final_metrics(result: TrialResult, baselines: BaselineErrors | None = None) -> list[Metric]:
+    """Return the figures of a trial as a whole, dated to its end: iterations, seconds, peak memory, baseline.
 
     Where the trial's best iteration is not its last, the figures of the best follow those of the last: the UI
     shows and sorts by the value logged last, and the factors that the run keeps are of the best.
@@ -61,6 +63,8 @@ def final_metrics(result: TrialResult) -> list[Metric]:
             "train_rmse": result["train_rmse"],
             **result["ranking"],
         }
+    if baselines:
+        figures["baseline_rmse"] = baselines["bias_rmse"]
     at = int(result["ended"] * 1000)
     return [Metric(key, float(figure), at, done) for key, figure in figures.items() if figure is not None]
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.arrays import Array
+from toolkit.arrays import Array, Ratings
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type, require_callable
-from toolkit.models import WALS, Ensemble, Model, Progress, check_target
+from toolkit.models import WALS, Ensemble, Model, Progress, baseline_errors, check_target
+from toolkit.solver import BaselineErrors
 from tune.refit.members import ChosenMembers, choose_members, model_of
 from tune.refit.refit_record import record_refit
 from tune.refit.registry import Registered, Registry
@@ -65,6 +66,9 @@ class Refit:
         None where no ensemble was asked for.
     registered : Registered or None
         None where no registration was asked for.
+    baselines : BaselineErrors or None
+        RMSE of the mean and of biases alone on the test ratings, both of train + valid; None where there are
+        no test ratings.
     """
 
     best: TrialResult
@@ -72,6 +76,7 @@ class Refit:
     test_rmse: float | None
     ensemble: Averaged | None = None
     registered: Registered | None = None
+    baselines: BaselineErrors | None = None
 
     @property
     def members(self) -> list[tuple[TrialResult, float]]:
@@ -153,7 +158,8 @@ def refit_best(
         else ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
     )
     others = [trial for trial, _ in members if trial["trial"] != best["trial"]]
-    models = _fit([best, *others], study, data, tell)
+    ratings = data.train_and_valid()
+    models = _fit([best, *others], ratings, study, data, tell)
     single, kept = models[best["trial"]], len(members) > 1
     model: Model = (
         Ensemble([models[trial["trial"]] for trial, _ in members], [weight for _, weight in members])
@@ -166,10 +172,17 @@ def refit_best(
     averaged = None
     if ensemble > 1 and valid_rmse is not None:
         averaged = Averaged(members, valid_rmse, test_rmse, single_test_rmse, kept, retrained)
-    refit = Refit(best, valid_rmse, test_rmse, averaged)
+    damping = (study.facts.get("baselines") or {}).get("damping")
+    of = baseline_errors(ratings, {"test": data.test}, single.options, damping=damping)
+    refit = Refit(best, valid_rmse, test_rmse, averaged, baselines=of["test"])
     facts = _facts(refit)
     model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
     metrics: dict[str, float | None] = {"test_rmse": test_rmse}
+    if to_beat := refit.baselines:
+        metrics |= {
+            "test_baseline_rmse": to_beat["bias_rmse"],
+            "test_mean_rmse": to_beat["mean_rmse"],
+        }
     if averaged:
         metrics |= {"single_test_rmse": single_test_rmse, "ensemble_members": len(members)}
     record_refit(study, client, out, best=best, members=refit.members, metrics=metrics)
@@ -195,10 +208,10 @@ def _require_suitable(study: Study, data: RatingsDataset, ensemble: int) -> None
 
 
 def _fit(
-    trials: Sequence[TrialResult], study: Study, data: RatingsDataset, tell: StepProgress
+    trials: Sequence[TrialResult], ratings: Ratings, study: Study, data: RatingsDataset, tell: StepProgress
 ) -> dict[str, WALS]:
     """Train the configurations of trials on training and validation ratings; return the models by trial."""
-    ratings, done, total = data.train_and_valid(), 0, sum(trial["iterations"] for trial in trials)
+    done, total = 0, sum(trial["iterations"] for trial in trials)
 
     def count(_: Progress) -> None:
         nonlocal done

@@ -1,7 +1,20 @@
 """Report of a study: its trials compared in one page, pictures and tables, from plain data."""
 
+from tune.report.remarks import at_edge, baselines_of, remarks
 from tune.report.report_files import write_report
 from tune.report.scales import searched
 from tune.report.summary import Spread, failed, failures, shown, sparkline, stops
 
-__all__ = ["Spread", "failed", "failures", "searched", "shown", "sparkline", "stops", "write_report"]
+__all__ = [
+    "Spread",
+    "at_edge",
+    "baselines_of",
+    "failed",
+    "failures",
+    "remarks",
+    "searched",
+    "shown",
+    "sparkline",
+    "stops",
+    "write_report",
+]

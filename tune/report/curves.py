@@ -10,7 +10,7 @@ import numpy as np
 
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, PAPER, TRIAL
-from tune.report.plots import direction, finite
+from tune.report.plots import bias_only, direction, finite
 from tune.spec import SearchMetric
 from tune.study import TrialResult, best_first, loss
 
@@ -21,7 +21,7 @@ _POINTS = 16_000  # of all curves together: nobody sees more, and they make a pa
 
 
 @drawing.styled
-def curves(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
+def curves(trials: Sequence[TrialResult], metric: SearchMetric, to_beat: float | None = None) -> Figure:
     """Draw the metric of every trial by iteration, the best trial's on top of the others.
 
     Parameters
@@ -30,6 +30,8 @@ def curves(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
         In any order; of long histories every n-th iteration is drawn, and the last.
     metric : SearchMetric
         What the trials are compared by.
+    to_beat : float, optional
+        The error of biases alone: a line where the picture reaches it.
 
     Returns
     -------
@@ -75,7 +77,9 @@ def curves(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
     # Where curves end is what differs; the first iterations are far off, and may leave the picture.
     skipped = max(len(found) for _, found in known) // 5
     ends = [y for _, found in known for y in found[skipped:] or found[-1:]]
-    axes.set_ylim(*drawing.window(ends, mode=metric.mode))
+    low, high = drawing.window(ends, mode=metric.mode)
+    axes.set_ylim(low, high)
+    bias_only(axes, to_beat, low, high)
     axes.set(xlabel="iteration", ylabel=direction(metric))
     drawing.whole(axes)
     drawing.tidy(axes)

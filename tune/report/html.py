@@ -13,6 +13,7 @@ from html import escape
 from toolkit.files import mask, size_text
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures
+from tune.report.remarks import baselines_of, remarks
 from tune.report.scales import searched
 from tune.report.summary import Spread, failed, failures, is_number, shown, stops
 from tune.report.trial_rows import table
@@ -40,8 +41,8 @@ def page(
         Name of the study.
     facts : mapping
         Facts of ``study.json``: status, dataset, digest, tracking_uri, experiment, parent_run_id, seconds,
-        and the mappings ``versions`` and ``environment``. The page leaves out those that are missing, and
-        masks secrets in addresses.
+        and the mappings ``baselines``, ``versions`` and ``environment``. The page leaves out those that are
+        missing, and masks secrets in addresses.
     spec : SearchSpec
         The resolved specification.
     trials : sequence of TrialResult
@@ -57,7 +58,7 @@ def page(
     import yaml
 
     ranked = best_first(trials, spec.metric)
-    drawn = pictures(spec, ranked) if drawn is None else drawn
+    drawn = pictures(spec, ranked, baselines_of(facts)) if drawn is None else drawn
     digest = base64.b64encode(hashlib.sha256(assets.SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     parts = [
@@ -110,13 +111,21 @@ def _overview(facts: Mapping[str, object], spec: SearchSpec, trials: Sequence[Tr
         }
         if spread.deviation is not None:
             numbers[f"sd of the best {spread.n}"] = shown(spread.deviation)
+    if baselines := baselines_of(facts):
+        numbers |= {
+            "bias-only RMSE": shown(baselines["bias_rmse"]),
+            "RMSE of the mean": shown(baselines["mean_rmse"]),
+        }
     yield '<section aria-label="Overview">'
     terms = {key.replace("_", " "): facts[key] for key in _FACTS if facts.get(key)}
     if isinstance(counts := facts.get("counts"), Mapping):
         terms["counts"] = ", ".join(f"{_short(n)} {of.replace('_', ' ')}" for of, n in counts.items())
     yield _terms(terms)
     items = "".join(f"<li><b>{escape(number)}</b>{escape(label)}</li>" for label, number in numbers.items())
-    yield f'<ul class="big">{items}</ul></section>'
+    yield f'<ul class="big">{items}</ul>'
+    for remark in remarks(spec, trials, baselines):
+        yield f"<p>{escape(remark[0].upper() + remark[1:])}.</p>"
+    yield "</section>"
 
 
 def _best(facts: Mapping[str, object], spec: SearchSpec, best: TrialResult) -> Iterator[str]:

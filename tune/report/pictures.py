@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from toolkit.solver import BaselineErrors
 from tune.report import drawing, plots, space_plots
 from tune.report.curves import curves
 from tune.report.importance import importances
@@ -45,7 +46,9 @@ class Picture:
         return drawing.document(self.figure)
 
 
-def pictures(spec: SearchSpec, trials: Sequence[TrialResult]) -> dict[str, Picture]:
+def pictures(
+    spec: SearchSpec, trials: Sequence[TrialResult], baselines: BaselineErrors | None = None
+) -> dict[str, Picture]:
     """Draw a study's trials.
 
     Parameters
@@ -54,6 +57,8 @@ def pictures(spec: SearchSpec, trials: Sequence[TrialResult]) -> dict[str, Pictu
         What was searched, and by which metric.
     trials : sequence of TrialResult
         In any order; also none.
+    baselines : BaselineErrors, optional
+        What the trials have to beat: the error of biases alone is a line where the picture reaches it.
 
     Returns
     -------
@@ -61,6 +66,7 @@ def pictures(spec: SearchSpec, trials: Sequence[TrialResult]) -> dict[str, Pictu
         ``history``, ``curves``, ``importances``, ``slices`` and ``parallel``.
     """
     metric, space = spec.metric, spec.space
+    to_beat = None if metric.k or baselines is None else baselines["bias_rmse"]
     parts = importances(trials, space, metric)
     reached = [figure for figure in best_so_far(trials, metric) if figure is not None]
     went = (
@@ -72,13 +78,13 @@ def pictures(spec: SearchSpec, trials: Sequence[TrialResult]) -> dict[str, Pictu
             "Trials, and the best so far",
             "Hollow: stopped early. A triangle is far worse than the axis reaches.",
             f"{metric.label} of {len(trials)} trials in the order they ended. {went}.",
-            plots.history(trials, metric),
+            plots.history(trials, metric, to_beat),
         ),
         "curves": Picture(
             f"{metric.label[0].upper()}{metric.label[1:]} by iteration",
             "One line for each trial; a circle where it was stopped early.",
             f"{metric.label} after each iteration, one line for each of {len(trials)} trials.",
-            curves(trials, metric),
+            curves(trials, metric, to_beat),
         ),
         "importances": Picture(
             "Importances",

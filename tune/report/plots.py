@@ -26,7 +26,7 @@ def direction(metric: SearchMetric) -> str:
 
 
 @drawing.styled
-def history(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
+def history(trials: Sequence[TrialResult], metric: SearchMetric, to_beat: float | None = None) -> Figure:
     """Draw each trial's figure in the order in which they ended, and the best so far.
 
     Parameters
@@ -35,6 +35,8 @@ def history(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
         In any order.
     metric : SearchMetric
         What the trials are compared by.
+    to_beat : float, optional
+        The error of biases alone: a line where the picture reaches it.
 
     Returns
     -------
@@ -52,6 +54,7 @@ def history(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
     axes.step(number, sofar, where="post", color=BEST, lw=2, label="best so far", zorder=3)
     places = list(zip(number, ended, figures, strict=True))
     dots(axes, [(n, trial, found) for n, trial, found in places if not math.isnan(found)], low, high)
+    bias_only(axes, to_beat, low, high)
     failed = [n for n, _, found in places if math.isnan(found)]
     if failed:
         axes.plot(
@@ -78,6 +81,12 @@ def history(trials: Sequence[TrialResult], metric: SearchMetric) -> Figure:
 def finite(found: float | None) -> float:
     """Return a figure, NaN where there is none that can be drawn."""
     return found if found is not None and math.isfinite(found) else math.nan
+
+
+def bias_only(axes: Axes, error: float | None, low: float, high: float) -> None:
+    """Mark the error of biases alone by a line, where it is between the ends of the axis."""
+    if error is not None and low <= error <= high:
+        axes.axhline(error, color=INK, lw=1, ls="--", label="bias-only", zorder=1)
 
 
 def dots(axes: Axes, places: Sequence[tuple[float, TrialResult, float]], low: float, high: float) -> None:

@@ -36,9 +36,10 @@ def write_report(
     """
     from tune.report import html, table
     from tune.report.pictures import pictures
+    from tune.report.remarks import baselines_of
 
     ranked = best_first(trials, spec.metric)
-    drawn = pictures(spec, ranked)
+    drawn = pictures(spec, ranked, baselines_of(facts))
     page = html.page(name=name, facts=facts, spec=spec, trials=ranked, drawn=drawn)
     texts = {
         "report.html": page,

@@ -77,6 +77,9 @@ class Segment:
         Where the trial runs.
     checkpoint : Checkpoint or None
         Where the trial can go on from, about once a minute.
+    baselines : dict of str to float or None
+        What every trial has to beat, from a process that was asked to measure it: ``mean_rmse`` and
+        ``bias_rmse`` on the validation ratings, and ``damping``, the penalty of those biases.
     """
 
     history: History
@@ -90,3 +93,4 @@ class Segment:
     factors: Factors | None = None
     system: System | None = None
     checkpoint: Checkpoint | None = None
+    baselines: dict[str, float] | None = None

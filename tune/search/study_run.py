@@ -72,6 +72,8 @@ class StudyRun:
         Why the study cannot go on.
     interrupted : bool
         Whether somebody stopped it.
+    baselines : dict of str to float or None
+        What the trials have to beat, as `Segment` has it; None until a process has measured it.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class StudyRun:
         self.n_failed = 0
         self.problem: Exception | None = None
         self.interrupted = False
+        self.baselines: dict[str, float] | None = study.facts.get("baselines")
         self._listeners = listeners
         self._clock = clock
         self._keeper = Keeper(study, self._heard, self._stop_for, in_background=in_background)
@@ -228,6 +231,9 @@ class StudyRun:
             self._stop_for(StudyError(f"no trial can be run: {segment.reason}"))
             return False
         trial.add(segment)
+        if segment.baselines and self.baselines is None:
+            self.baselines = segment.baselines
+            self.study.update(baselines=segment.baselines)
         metric = self.spec.metric
         halved = segment.reason is None and self._halving.verdict(
             name, trial.iterations, metric.loss(metric.value(segment.figures))

@@ -66,5 +66,8 @@ class StudyStore(Protocol):
     def proposed(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the event of each proposal by trial, in the order of their numbers."""
 
+    def update(self, **state: Any) -> None:
+        """Change facts of the study's state."""
+
     def keep_factors(self, trial: str, factors: Factors) -> None:
         """Write the factors of a trial, complete or not at all."""

@@ -88,6 +88,8 @@ class FactFiles:
         if self._location.is_permanent:
             parts = [relative_paths.resolved(part, self._location.folder) for part in parts]
         refit = {"refit": parts.pop()} if self._refit else {}
-        self.joined = Facts(self._location.label, first, *parts, refit)
+        joined = Facts(self._location.label, first, *parts, refit)
         if "spec" in self.asked:
-            self.joined["spec"] = {**self.asked["spec"], **self.changed}
+            joined["spec"] = {**self.asked["spec"], **self.changed}
+        # Replaced as a whole: other threads read the facts while a study runs.
+        self.joined = joined

@@ -41,6 +41,9 @@ _STATE = {
     "experiment_id": Key("text", "identity of the MLflow experiment", required=False),
     "parent_run_id": Key("text", "identity of the parent run", required=False),
     "tracking_uri": Key("text", "MLflow store, where it has moved since", required=False),
+    "baselines": Key(
+        "object of numbers", "mean_rmse and bias_rmse on the validation ratings, and damping", required=False
+    ),
     "changed": Key("object", "keys of the specification that were changed since", required=False),
 }
 STATE_KEYS = frozenset(_STATE)

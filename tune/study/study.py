@@ -46,7 +46,8 @@ class Study:
     location : Location
     facts : Facts
         What the three files of facts say: name, status, seconds, dataset, digest, counts, spec (with what
-        was changed since), start, versions, tracking_uri, experiment, experiment_id, parent_run_id, refit.
+        was changed since), start, versions, tracking_uri, experiment, experiment_id, parent_run_id,
+        baselines, refit.
 
     Raises
     ------

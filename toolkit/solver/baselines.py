@@ -1,0 +1,136 @@
+"""What a model has to beat: the mean of the ratings, and mean and biases without factors."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from toolkit.config import WALSConfig
+from toolkit.evaluation import Pairs, rmse
+from toolkit.inputs import checked_type
+from toolkit.solver.factors import Factors
+from toolkit.solver.trainer import Trainer
+from toolkit.solver.training_data import TrainingData
+
+# The penalties of biases that are tried, and the one that is taken where nothing is there to choose by.
+_DAMPINGS, _USUAL = (1.0, 3.0, 8.0, 20.0), 3.0
+# After three iterations the RMSE of MovieLens 100K and 1M is within 0.0003 of where it ends.
+_ITERATIONS = 3
+
+
+class BaselineErrors(TypedDict):
+    """RMSE of the two baselines on some ratings, in rating units."""
+
+    mean_rmse: float
+    bias_rmse: float
+
+
+class Baselines:
+    """The two simplest models of some ratings: their mean, and their mean with a bias of each user and item.
+
+    The biases are those of a training of rank 0, with a penalty λ_b that divides the sum of a row's n
+    residuals by n + λ_b. It is chosen among 1, 3, 8 and 20 after one iteration, and the best of them trains
+    for three.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The ratings that both are trained on.
+    valid : tuple of arrays, optional
+        Users, items and ratings, as `toolkit.evaluation.pairs_on` gives them, to choose the penalty by.
+    damping : float, optional
+        The penalty, where it was chosen before; 3 where it is not given and there are no `valid` ratings.
+
+    Attributes
+    ----------
+    damping : float
+        The penalty of the biases.
+    mean, bias : Factors
+        The two models, on the device of `data`.
+
+    Raises
+    ------
+    ConfigError
+        When `data` is of another class, or `damping` is out of the range of ``bias_regularization``.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> from toolkit import Backend
+    >>> from toolkit.evaluation import pairs_on
+    >>> from toolkit.solver import Baselines, TrainingData
+    >>> ratings, backend = sp.csr_matrix([[1.0, 2.0], [2.0, 3.0]]), Backend.require("numpy")
+    >>> baselines = Baselines(TrainingData(ratings, backend=backend), damping=0.001)
+    >>> {name: round(error, 3) for name, error in baselines.errors(pairs_on(backend, ratings)).items()}
+    {'mean_rmse': 0.707, 'bias_rmse': 0.0}
+    """
+
+    def __init__(
+        self, data: TrainingData, valid: Pairs | None = None, *, damping: float | None = None
+    ) -> None:
+        self._data = checked_type("data", data, TrainingData, "TrainingData(ratings, backend=backend)")
+        self.mean: Factors = Trainer(data, WALSConfig(factors=0, bias="mean")).factors
+        if damping is None and valid is not None and len(valid[2]) > 0:
+            trainer = self._chosen(valid)
+        else:
+            trainer = self._begun(_USUAL if damping is None else damping)
+        while trainer.iterations < _ITERATIONS:
+            trainer.step()
+        self.bias: Factors = trainer.factors
+        self.damping = float(trainer.config.bias_regularization or 0)
+
+    def errors(self, pairs: Pairs) -> BaselineErrors | None:
+        """Return the RMSE of both on some ratings; None when there are none.
+
+        Parameters
+        ----------
+        pairs : tuple of arrays
+            Users, items and ratings, as `toolkit.evaluation.pairs_on` gives them.
+        """
+        if len(pairs[2]) == 0:
+            return None
+        return {"mean_rmse": self._error(self.mean, pairs), "bias_rmse": self._error(self.bias, pairs)}
+
+    def _begun(self, damping: float) -> Trainer:
+        trainer = Trainer(self._data, WALSConfig(factors=0, bias_regularization=damping))
+        trainer.step()
+        return trainer
+
+    def _chosen(self, valid: Pairs) -> Trainer:
+        """Return the training of the best penalty; the error has one minimum, so a rise ends the search."""
+        begun = map(self._begun, _DAMPINGS)
+        best = next(begun)
+        least = self._error(best.factors, valid)
+        for trainer in begun:
+            error = self._error(trainer.factors, valid)
+            if error >= least:
+                break
+            best, least = trainer, error
+        return best
+
+    def _error(self, factors: Factors, pairs: Pairs) -> float:
+        return rmse(factors, *pairs, self._data.backend) or 0.0
+
+
+def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str = "the model") -> str | None:
+    """Return a sentence about a model that is not better than its biases alone.
+
+    Parameters
+    ----------
+    error : float or None
+        The RMSE of the model.
+    baselines : BaselineErrors or None
+        The RMSE of the baselines on the same ratings.
+    of : str, default "the model"
+        What the sentence calls the model.
+
+    Returns
+    -------
+    str or None
+        None for a model that is better or makes no error, and where one of the figures is not known.
+    """
+    if not error or baselines is None or error < baselines["bias_rmse"]:
+        return None
+    return (
+        f"{of} is no better than biases alone: raise regularization, take fewer factors, add ratings, or "
+        "check which columns are user, item and rating"
+    )
