@@ -166,7 +166,7 @@ def test_reasons_do_not_command_the_terminal(study):
 def test_json_has_all_trials_unless_told_otherwise(study):
     made = study(12)
     told = json.loads(run("--json").stdout)
-    assert set(told) == {"study", "status", "trials"}
+    assert set(told) == {"study", "status", "baselines", "at_edge", "trials"}
     assert [each["trial"] for each in told["trials"]] == [each["trial"] for each in made.trials()]
     keys = {"trial", "run_id", "status", "valid_rmse", "iterations", "seconds", "config"}
     assert set(told["trials"][0]) == keys

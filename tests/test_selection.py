@@ -229,9 +229,12 @@ def test_ensemble_is_what_was_chosen_trained_on_train_and_valid(study, data, tmp
 
 
 def test_ensemble_is_recorded(study, data, tmp_path):
-    mean = refit_best(study, data, tmp_path / "model", ensemble=5).ensemble
+    refit = refit_best(study, data, tmp_path / "model", ensemble=5)
+    mean = refit.ensemble
     assert study.client.metrics == {
         "test_rmse": mean.test_rmse,
+        "test_baseline_rmse": refit.baselines["bias_rmse"],
+        "test_mean_rmse": refit.baselines["mean_rmse"],
         "single_test_rmse": mean.single_test_rmse,
         "ensemble_members": len(mean.members),
     }
@@ -246,7 +249,7 @@ def test_best_trial_alone_is_a_plain_model(study, data, tmp_path):
     refit = refit_best(study, data, tmp_path / "model")
     assert refit.ensemble is None
     assert refit.valid_rmse == refit.best["valid_rmse"]
-    assert study.client.metrics == {"test_rmse": refit.test_rmse}
+    assert study.client.metrics["test_rmse"] == refit.test_rmse
     assert WALS.load(tmp_path / "model").rmse(data.test) == pytest.approx(refit.test_rmse)
     assert "members" not in study.facts["refit"]
 
@@ -357,7 +360,7 @@ def numbers(shown):
 
 def test_command_tells_machines(refit, tmp_path):
     told = json.loads(refit("--ensemble", 4, "--json").stdout.splitlines()[-1])
-    assert set(told) == {"model", "run_id", "valid_rmse", "test_rmse", "ensemble", "registered"}
+    assert set(told) == {"model", "run_id", "valid_rmse", "test_rmse", "baselines", "ensemble", "registered"}
     mean = told["ensemble"]
     assert set(mean) == {"members", "valid_rmse", "test_rmse", "single_test_rmse", "kept"}
     assert sum(member["weight"] for member in mean["members"]) == pytest.approx(1)

@@ -125,8 +125,11 @@ def test_results_are_sorted_and_say_what_the_study_is(workshop):
     assert scores == sorted(scores)
     assert told["results"]["status"] == "finished"
     assert told["tune"]["best"]["valid_rmse"] == scores[0]
+    # A process of Ray measured them.
+    assert told["results"]["baselines"]["mean_rmse"] > told["results"]["baselines"]["bias_rmse"] > 0
     assert set(told["tune"]) == {
-        "study", "parent_run_id", "tracking_uri", "trials", "failed", "best", "seconds", "trial_seconds",
+        "study", "parent_run_id", "tracking_uri", "trials", "failed", "best", "baselines", "at_edge",
+        "seconds", "trial_seconds",
     }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ class Baselines:
         return rmse(factors, *pairs, self._data.backend) or 0.0
 
 
-def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str = "the model") -> str | None:
+def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str = "The model") -> str | None:
     """Return a sentence about a model that is not better than its biases alone.
 
     Parameters
@@ -120,7 +120,7 @@ def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str 
         The RMSE of the model.
     baselines : BaselineErrors or None
         The RMSE of the baselines on the same ratings.
-    of : str, default "the model"
+    of : str, default "The model"
         What the sentence calls the model.
 
     Returns

@@ -162,7 +162,7 @@ def _print_baselines(screen: Console, done: Refit) -> None:
 
     if to_beat := done.baselines:
         screen.print(
-            f"to beat: bias-only test RMSE {_text(to_beat['bias_rmse'])}, "
+            f"baselines: bias-only test RMSE {_text(to_beat['bias_rmse'])}, "
             f"mean test RMSE {_text(to_beat['mean_rmse'])}",
             soft_wrap=True,
         )

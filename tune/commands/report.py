@@ -82,7 +82,7 @@ def print_summary(screen: Console, study: Study) -> None:
     _print_spread(screen, trials, metric)
     if baselines := baselines_of(study.facts):
         bias, mean = shown(baselines["bias_rmse"]), shown(baselines["mean_rmse"])
-        screen.print(f"to beat: bias-only RMSE {bias}, mean RMSE {mean}", soft_wrap=True)
+        screen.print(f"baselines: bias-only RMSE {bias}, mean RMSE {mean}", soft_wrap=True)
     for remark in remarks(study.spec, trials, baselines):
         screen.print(remark, soft_wrap=True, markup=False)
     groups = failures(trials)

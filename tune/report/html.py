@@ -13,7 +13,7 @@ from html import escape
 from toolkit.files import mask, size_text
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures
-from tune.report.remarks import baselines_of, remarks
+from tune.report.study_remarks import baselines_of, remarks
 from tune.report.scales import searched
 from tune.report.summary import Spread, failed, failures, is_number, shown, stops
 from tune.report.trial_rows import table
@@ -124,7 +124,7 @@ def _overview(facts: Mapping[str, object], spec: SearchSpec, trials: Sequence[Tr
     items = "".join(f"<li><b>{escape(number)}</b>{escape(label)}</li>" for label, number in numbers.items())
     yield f'<ul class="big">{items}</ul>'
     for remark in remarks(spec, trials, baselines):
-        yield f"<p>{escape(remark[0].upper() + remark[1:])}.</p>"
+        yield f"<p>{escape(remark)}.</p>"
     yield "</section>"
 
 

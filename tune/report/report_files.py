@@ -36,7 +36,7 @@ def write_report(
     """
     from tune.report import html, table
     from tune.report.pictures import pictures
-    from tune.report.remarks import baselines_of
+    from tune.report.study_remarks import baselines_of
 
     ranked = best_first(trials, spec.metric)
     drawn = pictures(spec, ranked, baselines_of(facts))

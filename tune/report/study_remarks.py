@@ -80,7 +80,7 @@ def remarks(spec: SearchSpec, trials: Sequence[TrialResult], baselines: Baseline
     if stuck := _stuck({cast("float", figure) for _, figure in done}, metric):
         return [stuck]
     best, figure = done[0]
-    low = None if metric.k else shortfall(figure, baselines, of=f"the best trial, {best['trial']},")
+    low = None if metric.k else shortfall(figure, baselines, of=f"The best trial, {best['trial']},")
     ends = at_edge(best["config"], spec.space)
     edges = [_widen(name, end, cast("Interval", spec.space[name])) for name, end in ends.items()]
     return [*([low] if low else []), *edges]
@@ -94,12 +94,12 @@ def _stuck(figures: set[float], metric: SearchMetric) -> str | None:
     """Return a sentence about trials that all have the lowest or the highest figure there is."""
     if figures == {0.0} and not metric.k:
         return (
-            f"every trial has {metric.label} 0: see with `walslab describe` whether all ratings are the same"
+            f"Every trial has {metric.label} 0: see with `walslab describe` whether all ratings are the same"
         )
     if figures == {0.0}:
-        return f"every trial has {metric.label} 0, the least there is: search for rmse, or take a larger k"
+        return f"Every trial has {metric.label} 0, the least there is: search by rmse, or with a larger k"
     if figures == {1.0} and metric.k:
-        return f"every trial has {metric.label} 1, the most there is: search for rmse, or take a smaller k"
+        return f"Every trial has {metric.label} 1, the most there is: search by rmse, or with a smaller k"
     return None
 
 
