@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.models.base import Model
-from toolkit.models.baseline_errors import baseline_errors
+from toolkit.models.baselines import baseline_errors
 from toolkit.models.ensemble import Ensemble, common_scale
 from toolkit.models.explaining import Explanation
 from toolkit.models.export import export_tutorial

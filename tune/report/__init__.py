@@ -1,8 +1,8 @@
 """Report of a study: its trials compared in one page, pictures and tables, from plain data."""
 
-from tune.report.study_remarks import at_edge, baselines_of, remarks
 from tune.report.report_files import write_report
 from tune.report.scales import searched
+from tune.report.study_remarks import at_edge, baselines_of, remarks
 from tune.report.summary import Spread, failed, failures, shown, sparkline, stops
 
 __all__ = [

@@ -13,8 +13,8 @@ from html import escape
 from toolkit.files import mask, size_text
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures
-from tune.report.study_remarks import baselines_of, remarks
 from tune.report.scales import searched
+from tune.report.study_remarks import baselines_of, remarks
 from tune.report.summary import Spread, failed, failures, is_number, shown, stops
 from tune.report.trial_rows import table
 from tune.spec import SearchMetric, SearchSpec
