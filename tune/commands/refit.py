@@ -60,6 +60,8 @@ def refit(
 ) -> None:
     """Train the best configuration of STUDY on train + valid ratings, and test it once.
 
+    Beside its test RMSE stand those of the mean rating and of mean and biases without factors (bias-only).
+
     \b
     Example:
       walslab refit first --out models/best

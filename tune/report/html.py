@@ -136,7 +136,7 @@ def _best(facts: Mapping[str, object], spec: SearchSpec, best: TrialResult) -> I
     flags = [
         word
         for key, each in config.items()
-        for word in (f"--{key.replace('_', '-')}", repr(each) if isinstance(each, float) else str(each))
+        for word in (f"--{key.replace('_', '-')}", "none" if each is None else str(each))
     ]
     words = ["walslab", "train", str(facts.get("dataset", "DIR")), *flags, "--seed", str(spec.seed)]
     command = " ".join(map(shlex.quote, [*words, "--out", f"models/{best['trial']}"]))
