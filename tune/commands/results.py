@@ -35,8 +35,8 @@ def results(
 ) -> None:
     """List the trials of STUDY that ended, best first, and how they compare.
 
-    Below the table stand the RMSEs of the mean rating and of mean and biases without factors (bias-only) on the
-    same ratings, what is odd about the best trial, and what to do about it.
+    Below the table stand the RMSEs of the mean rating and of mean and biases without factors (bias-only) on
+    the same ratings, what is odd about the best trial, and what to do about it.
 
     STUDY is a name below ./studies (or WALSLAB_STUDIES), a directory, or an address. The page that --report
     writes needs no other file and no network.
