@@ -99,7 +99,7 @@ def test_the_command_that_the_page_shows_trains_the_best_configuration():
     assert words[:3] == ["walslab", "train", "data/my ratings/dataset"]
     given = parameters(words[1:])
     fields = WALSConfig.valid()
-    assert {name: given[name] for name in fields} == trials[0]["config"]
+    assert WALSConfig.from_dict({name: given[name] for name in fields}).to_dict() == trials[0]["config"]
     assert given["seed"] == 7
 
 
