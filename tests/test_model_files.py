@@ -240,11 +240,11 @@ def test_model_of_another_format_is_refused(saved, name, change, text):
     ("name", "text"),
     [
         ("model.json", "[]"),
-        ("model.json", '{"format": "walslab-model", "format_version": 2}'),
-        ("model.json", '{"format": "walslab-model", "format_version": 2, "options": {"color": "red"}}'),
-        ("factors.json", '{"format": "walslab-factors", "format_version": 2}'),
-        ("factors.json", '{"format": "walslab-factors", "format_version": 2, "config": {"factors": -3}}'),
-        ("factors.json", '{"format": "walslab-factors", "format_version": 2, "config": 3}'),
+        ("model.json", '{"format": "walslab-model", "format_version": 4}'),
+        ("model.json", '{"format": "walslab-model", "format_version": 4, "options": {"color": "red"}}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 3}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 3, "config": {"factors": -3}}'),
+        ("factors.json", '{"format": "walslab-factors", "format_version": 3, "config": 3}'),
     ],
 )
 def test_header_without_what_belongs_there_is_refused(saved, name, text):

@@ -109,8 +109,8 @@ def test_unknown_study_where_there_is_none_gets_no_hint():
     [
         ('{"format": "walslab-st', "study.json is not valid JSON"),
         ("[]", "study.json must hold a JSON object, but holds list"),
-        ('{"format": "walslab-study", "format_version": 2}', "version 3, but states walslab-study 2"),
-        ("{}", "must be of format walslab-study version 3, but states None None"),
+        ('{"format": "walslab-study", "format_version": 2}', "version 4, but states walslab-study 2"),
+        ("{}", "must be of format walslab-study version 4, but states None None"),
     ],
 )
 def test_damaged_study_is_refused_by_name(study, text, message):

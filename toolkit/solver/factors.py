@@ -17,9 +17,6 @@ from toolkit.predictor import Predictor, Side
 
 _FORMAT = "walslab-factors"
 _VERSION = 3
-# The version before, and what hyperparameters that it did not have would be.
-_OLDER = 2
-_BEFORE: dict[str, Any] = {"scale": "none", "regularization_offset": 0.0, "bias_regularization": None}
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
 _PATTERN = "item_pattern"
 
@@ -108,12 +105,11 @@ class Factors(Predictor):
             When a file is missing, malformed, or of another format version.
         """
         path = Path(path)
-        meta = read_meta(path / "factors.json", _FORMAT, _VERSION, _OLDER)
+        meta = read_meta(path / "factors.json", _FORMAT, _VERSION)
         user_factors, item_factors, user_bias, item_bias = (read_array(path / f"{n}.npy") for n in _ARRAYS)
         try:
-            older = meta["format_version"] == _OLDER
-            config = WALSConfig.from_dict({**(_BEFORE if older else {}), **meta["config"]})
-            spread = 1.0 if older else float(meta["spread"])
+            config = WALSConfig.from_dict(meta["config"])
+            spread = float(meta["spread"])
             mean, iterations = float(meta["mean"]), int(meta["iterations"])
             scale = None if meta["scale"] is None else (float(meta["scale"][0]), float(meta["scale"][1]))
             pattern = read_array(path / f"{_PATTERN}.npy") if meta["pattern"] else None
@@ -158,8 +154,8 @@ def read_array(path: Path) -> Array:
         raise ModelError(f"{path} is not a readable array: {error}; train the model again") from error
 
 
-def read_meta(path: Path, format_: str, version: int, *older: int) -> dict[str, Any]:
-    """Return a format's JSON header, of its version or of an older one that can still be read.
+def read_meta(path: Path, format_: str, version: int) -> dict[str, Any]:
+    """Return a format's JSON header.
 
     Raises
     ------
@@ -177,7 +173,7 @@ def read_meta(path: Path, format_: str, version: int, *older: int) -> dict[str, 
     if not isinstance(meta, dict):
         raise ModelError(f"{path} must hold a JSON object, but holds {type(meta).__name__}")
     found = (meta.get("format"), meta.get("format_version"))
-    if found not in [(format_, readable) for readable in (version, *older)]:
+    if found != (format_, version):
         raise ModelError(
             f"{path} must state format {format_!r} version {version}, "
             f"but states {found[0]!r} version {found[1]!r}: train the model again"

@@ -20,7 +20,7 @@ from tune.study.folder import read_file
 from tune.study.location import Location
 from tune.study.schema import Key, mistakes
 
-FORMAT, VERSION = "walslab-study", 3
+FORMAT, VERSION = "walslab-study", 4
 
 _ASKED = {
     "id": Key("text", "random identity of the study"),
