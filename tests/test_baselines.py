@@ -190,7 +190,9 @@ def test_train_shows_the_baselines_and_says_what_is_wrong(workshop):
     shown = invoke(*words, *overfitted, text=True)
     assert f"bias-only: valid RMSE {told['baselines']['valid']['bias_rmse']:.4f}" in shown
     assert "no better than biases alone" in shown
-    assert "no better" not in invoke(*words, "--factors", 2, "--regularization", 0.05, text=True)
+    assert "and no worse" in invoke(*words, "--factors", 0, "--bias-regularization", 3, text=True)
+    plain = "--regularization-offset", 0, "--bias-regularization", "none", "--pattern-weight", 0
+    assert "no better" not in invoke(*words, "--factors", 2, "--regularization", 0.1, *plain, text=True)
 
 
 def test_a_study_has_its_baselines_without_the_dataset(workshop, monkeypatch):

@@ -27,6 +27,8 @@ KEYS = {
         "momentum": 0.3,
         "pattern_weight": 0.5,
         "regularization_offset": 0,
+        "bias_regularization": "none",
+        "scale": "none",
         "iterations": 14,
     },
     "backend": "numpy",

@@ -192,8 +192,9 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
             assert made.digest == undisturbed.digest
             # What was done is not done again.
             assert sorted(ran) == sorted(every - kept)
+            assert names(folder) == ["out"]
+        # One that was killed when it was complete may leave its work folder, which the next one removes.
         assert contents(out) == wanted
-        assert names(folder) == ["out"]
     assert resumed > KILLS // 2
 
 

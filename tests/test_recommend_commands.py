@@ -300,7 +300,7 @@ def test_an_explanation_as_a_table(fitted, saved, titles):
 def test_an_explanation_says_what_it_does_not_explain(made_up_ratings, tmp_path):
     ratings = made_up_ratings(20, 12, density=0.5, whole=True)
     options = RunOptions(backend="numpy", threads=1)
-    model = WALS(PLAIN.replace(factors=6, iterations=3, regularization=0.0001), options).fit(ratings)
+    model = WALS(PLAIN.replace(factors=6, iterations=3, regularization=0.0003), options).fit(ratings)
     model.save(tmp_path / "wild")
     texts = [run("explain", "wild", "--user", u, "--item", i).stdout for u in range(20) for i in (0, 1)]
     assert any("clipped to the rating scale: " in text for text in texts)

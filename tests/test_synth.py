@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from small_models import PLAIN
 
 from toolkit.commands.synth import synth
-from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.models import WALS
@@ -111,7 +111,7 @@ def test_without_noise_there_is_no_error(tmp_path):
 def test_a_model_comes_near_the_least_error_and_never_below_it(tmp_path):
     made = write_ratings(tmp_path / "r.csv", ratings=150_000, users=800, items=600, rank=2, noise=0.5)
     data = ingest_ratings(RatingsSource.detect([made.path]), tmp_path / "data", split=SplitRule(valid=0))
-    found = WALS(WALSConfig(factors=2, regularization=0.03, iterations=15)).fit(data).rmse(data.test)
+    found = WALS(PLAIN.replace(factors=2, regularization=0.03, iterations=15)).fit(data).rmse(data.test)
     assert made.rmse_floor * 0.99 < found < made.rmse_floor * 1.06
     assert found < 0.75 * data.test.data.std()
 

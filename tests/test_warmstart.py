@@ -73,7 +73,7 @@ def test_preset_is_tried_with_its_values_moved_into_the_space():
     assert point["source"] == "preset ml-100k"
     assert set(point["sampled"]) == {"factors", "regularization"}
     config = spec.config(point["sampled"])
-    assert (config.factors, config.regularization, config.iterations) == (25, 2.0, 15)
+    assert (config.factors, config.regularization, config.iterations) == (20, 0.1, 15)
 
 
 def test_values_are_tried_as_they_are_and_need_not_be_all():

@@ -288,12 +288,11 @@ PRESETS: dict[str, WALSConfig] = {
     # with a rank that is a judgement. docs/ablation.md says how much that may lose.
     "ml-20m": _MEASURED.replace(
         factors=64,
-        regularization=0.53,
+        regularization=0.5,
         regularization_exponent=0.62,
         regularization_offset=0.0,
         bias_regularization=None,
-        pattern_weight=1.1,
-        scale="none",
+        pattern_weight=1.0,
     ),
     "tutorial-default": _TUTORIAL.replace(
         factors=5, regularization=0.07, unobserved_weight=0.01, observed_weight=1.0, weight_exponent=0.08

@@ -15,6 +15,8 @@ from toolkit.solver.training_data import TrainingData
 _DAMPINGS, _USUAL = (1.0, 3.0, 8.0, 20.0), 3.0
 # After three iterations the RMSE of MovieLens 100K and 1M is within 0.0003 of where it ends.
 _ITERATIONS = 3
+# A model within this factor of its biases is as good as they are.
+_TIE = 1.002
 
 
 class BaselineErrors(TypedDict):
@@ -130,6 +132,11 @@ def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str 
     """
     if not error or baselines is None or error < baselines["bias_rmse"]:
         return None
+    if error < _TIE * baselines["bias_rmse"]:
+        return (
+            f"{of} is no better than biases alone, and no worse: these ratings may hold no more, or try less "
+            "regularization"
+        )
     return (
         f"{of} is no better than biases alone: raise regularization, take fewer factors, add ratings, or "
         "check which columns are user, item and rating"

@@ -6,7 +6,6 @@ static __device__ __forceinline__ void complete(
 {
     const bool own_weight = system.row_weight != nullptr;
     const real c = own_weight ? real(system.row_weight[row.row]) : real(1), w0 = system.w0;
-    const real penalty = real(system.penalty[row.row]), bias_penalty = real(system.bias_penalty[row.row]);
     real trace = real(0);
 #pragma unroll
     for (int a = 0; a < TILE; ++a) {
@@ -27,11 +26,9 @@ static __device__ __forceinline__ void complete(
             if (i < FACTORS && j == UNKNOWNS && system.pull) {
                 sum += system.pull[(long long)row.row * FACTORS + i];
             }
-            if (i == j && i < FACTORS) {
-                sum += penalty;
-                trace += sum;
-            } else if (i == j && i < UNKNOWNS) {
-                sum += bias_penalty;
+            if (i == j && i < UNKNOWNS) {
+                sum += real((i < FACTORS ? system.penalty : system.bias_penalty)[row.row]);
+                trace += i < FACTORS ? sum : real(0);
             }
             sums[a][b] = sum;
         }
