@@ -16,15 +16,21 @@ from typing import Any
 
 from quality import split_of, train
 
-from toolkit.config import PRESETS
+from toolkit.config import PRESETS, WALSConfig
 
 CHANGES: dict[str, dict[str, Any]] = {
     "the preset": {},
     "pattern_weight 0": {"pattern_weight": 0.0},
     "bias mean": {"bias": "mean"},
     "bias none": {"bias": "none"},
+    "bias_regularization none": {"bias_regularization": None},
+    "regularization_offset 0, λ raised to fit": {"regularization_offset": 0.0},
+    "regularization_offset 0 and exponent 0.4, λ raised to fit": {
+        "regularization_offset": 0.0,
+        "regularization_exponent": 0.4,
+    },
     "regularization_exponent 0, λ raised to fit": {"regularization_exponent": 0.0},
-    "regularization_exponent 1, λ lowered to fit": {"regularization_exponent": 1.0},
+    "scale none": {"scale": "none"},
     "unobserved_weight 0.01": {"unobserved_weight": 0.01},
     "weight_exponent 0.2": {"weight_exponent": 0.2},
     "clip none": {"clip": "none"},
@@ -32,6 +38,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "half the factors": {"factors": 0.5},
     "twice the factors": {"factors": 2.0},
 }
+
+
+def penalised(config: WALSConfig, n: float) -> float:
+    """Return the penalty of a row with n ratings, in multiples of λ."""
+    return float((n + config.regularization_offset) ** config.regularization_exponent)
 
 
 def main() -> None:
@@ -53,10 +64,11 @@ def main() -> None:
             values = dict(change)
             if isinstance(values.get("factors"), float):
                 values["factors"] = max(1, round(base.factors * values["factors"]))
-            if "regularization_exponent" in values:
-                gap = base.regularization_exponent - values["regularization_exponent"]
-                values["regularization"] = base.regularization * middle**gap
-            errors = [error for error, _ in train(split.rest, split.test, base.replace(**values), seed)]
+            config = base.replace(**values)
+            if {"regularization_exponent", "regularization_offset"} & values.keys():
+                kept = base.regularization * penalised(base, middle) / penalised(config, middle)
+                config = config.replace(regularization=kept)
+            errors = [error for error, _ in train(split.rest, split.test, config, seed)]
             # Where the error has come within 0.001 of the end: what momentum is for.
             near = next(at for at, error in enumerate(errors, 1) if error <= errors[-1] + 0.001)
             found[name].append((errors[-1], near))
