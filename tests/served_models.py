@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_models import PLAIN
 
-from toolkit.config import RunOptions, WALSConfig
+from toolkit.config import RunOptions
 from toolkit.models import WALS, Ensemble
 from toolkit.serving import write_mlflow_model
 
 N_USERS, N_ITEMS = 15, 11
 USERS, ITEMS = np.arange(N_USERS) * 3 + 1, np.arange(N_ITEMS) * 7 + 100
 CONFIGS = {
-    "plain": WALSConfig(factors=3, iterations=4),
-    "no bias": WALSConfig(factors=2, iterations=4, bias="none", weight_exponent=0.4, observed_weight=3.0),
-    "unobserved": WALSConfig(factors=4, iterations=3, unobserved_weight=0.05),
-    "pattern": WALSConfig(factors=4, iterations=3, pattern_weight=0.3),
-    "both": WALSConfig(factors=5, iterations=3, pattern_weight=0.3, unobserved_weight=0.02, clip="none"),
+    "plain": PLAIN.replace(factors=3, iterations=4),
+    "no bias": PLAIN.replace(factors=2, iterations=4, bias="none", weight_exponent=0.4, observed_weight=3.0),
+    "unobserved": PLAIN.replace(factors=4, iterations=3, unobserved_weight=0.05),
+    "pattern": PLAIN.replace(factors=4, iterations=3, pattern_weight=0.3),
+    "both": PLAIN.replace(factors=5, iterations=3, pattern_weight=0.3, unobserved_weight=0.02, clip="none"),
+    "biases": PLAIN.replace(factors=0, iterations=3, bias_regularization=3.0),
 }
 
 
@@ -38,8 +40,15 @@ def models_fixture(ratings):
     )
     titled = fitted(ratings)
     titled.titles = np.array([f"Film {n}" for n in range(N_ITEMS)])
-    ensemble = Ensemble([fitted(ratings, config) for config in CONFIGS.values()], [0.3, 0.1, 0.2, 0.2, 0.2])
-    return {"numbers": fitted(ratings), "text": with_text, "titled": titled, "ensemble": ensemble}
+    ensemble = Ensemble([fitted(ratings, c) for c in CONFIGS.values()], [0.2, 0.1, 0.2, 0.2, 0.2, 0.1])
+    biases = fitted(ratings, CONFIGS["biases"])
+    return {
+        "numbers": fitted(ratings),
+        "text": with_text,
+        "titled": titled,
+        "ensemble": ensemble,
+        "biases": biases,
+    }
 
 
 @pytest.fixture(scope="module", name="written")

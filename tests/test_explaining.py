@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from small_models import PLAIN
 
-from toolkit import WALS, Ensemble, RunOptions, WALSConfig
+from toolkit import WALS, Ensemble, RunOptions
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
 
 CONFIGS = {
-    "plain": WALSConfig(factors=3, iterations=4, bias="none", regularization_exponent=0),
-    "mean": WALSConfig(factors=3, iterations=4, bias="mean"),
-    "full": WALSConfig(factors=3, iterations=4),
-    "weights": WALSConfig(factors=3, iterations=4, unobserved_weight=0.05, weight_exponent=0.5),
-    "pattern": WALSConfig(factors=3, iterations=4, pattern_weight=0.5),
-    "all": WALSConfig(
+    "plain": PLAIN.replace(factors=3, iterations=4, bias="none", regularization_exponent=0),
+    "mean": PLAIN.replace(factors=3, iterations=4, bias="mean"),
+    "full": PLAIN.replace(factors=3, iterations=4),
+    "weights": PLAIN.replace(factors=3, iterations=4, unobserved_weight=0.05, weight_exponent=0.5),
+    "pattern": PLAIN.replace(factors=3, iterations=4, pattern_weight=0.5),
+    "all": PLAIN.replace(
         factors=3, iterations=4, pattern_weight=0.5, unobserved_weight=0.1, weight_exponent=0.3
     ),
 }

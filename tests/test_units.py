@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.cli import main
 from toolkit import WALS, RunOptions, WALSConfig
 from toolkit.config import PRESETS
 
@@ -96,3 +101,37 @@ def test_ratings_that_are_all_the_same_are_predicted_so(backend, made_up_ratings
     model = fitted(ratings, config, backend)
     assert model.factors.spread == 1
     np.testing.assert_allclose(everything(model, clip=False), 4.1, rtol=1e-6)
+
+
+def told(*arguments):
+    """Return the JSON object that a command prints."""
+    done = CliRunner().invoke(main, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_commands_tell_figures_in_the_unit_of_the_ratings(
+    made_up_ratings, tmp_path, monkeypatch, empty_store, undrawn
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, "mlflow.db")
+    ratings = made_up_ratings(40, 30, whole=True).tocoo()
+    found = []
+    for name, a, b in (("stars", 1, 0), ("percent", 20, -15)):
+        rows = zip(ratings.row, ratings.col, ratings.data, strict=True)
+        lines = [f"{u + 1},{i + 1},{r * a + b:g}\n" for u, i, r in rows]
+        (tmp_path / f"{name}.csv").write_text("user,item,rating\n" + "".join(lines))
+        told("ingest", f"{name}.csv", "--out", name)
+        trained = told("train", name, "--out", f"{name}-model", "--regularization-offset", 5)
+        seen = told("recommend", f"{name}-model", "--user", 3, "-n", 5)["items"]
+        because = told("explain", f"{name}-model", "--user", 3, "--item", 7)
+        errors = [trained[key] / a for key in ("train_rmse", "valid_rmse", "test_rmse")]
+        errors += [trained["baselines"]["test"][key] / a for key in ("mean_rmse", "bias_rmse")]
+        tuned = told("tune", name, "--name", f"study-{name}", "--trials", 3, "--in-process")
+        refit = told("refit", f"study-{name}")
+        errors += [tuned["best"]["valid_rmse"] / a, refit["test_rmse"] / a]
+        scores = [(item["score"] - b) / a for item in seen]
+        found.append(([item["item"] for item in seen], [*errors, *scores, (because["score"] - b) / a]))
+    (items, figures), (others, further) = found
+    assert items == others
+    np.testing.assert_allclose(further, figures, rtol=2e-4)
