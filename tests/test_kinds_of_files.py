@@ -130,6 +130,10 @@ DOUBTFUL = {
     "the rating second": ("{0},{2:g},{1}", "1,3,2"),
     "the rating first": ("{2:g},{0},{1}", "2,3,1"),
     "the time first": ("{3},{0},{1},{2:g}", "2,3,4"),
+    "the time second": ("{0},{3},{1},{2:g}", "1,3,4"),
+    "the day second": ("{0},2015-03-09,{1},{2:g}", "1,3,4"),
+    "the day first": ("2015-03-09 10:00:00 UTC,{0},{1},{2:g}", "2,3,4"),
+    "blanks side by side": ("{0}  {1}  {2:g}", "1,3,5"),
     "neighbours": ("{0} {1} {1} {1} {1}", "1,2,3"),
     "real numbers": ("{0},{2:g}1,-{2:g}7,{2:g}3", "1,2,3"),
 }
@@ -237,6 +241,25 @@ def test_a_header_is_what_is_said(tmp_path, digest):
         detect(tmp_path, b"7,8,9\n" + PLAIN, header=True)
 
 
+def test_a_line_that_counts_and_may_be_a_rating_is_asked_for(tmp_path, digest):
+    from_zero = b"0,1,2\n0,5,3\n1,1,1\n2,5,4\n"
+    for data in (from_zero, b"1,2,3\n" + PLAIN, b"1,2,3,4\n" + of("{0},{1},{2:g},{3}")):
+        with pytest.raises(
+            RatingsError, match=r"may count the columns or be a rating: say --header.* --no-header"
+        ):
+            detect(tmp_path, data)
+    assert read(tmp_path, b"1,2,3\n" + PLAIN, header=True, columns=[1, 2, 3]).digest == digest
+    assert read(tmp_path, from_zero, header=False).counts["ratings"] == 4
+    assert read(tmp_path, b"1,2,3\n2,2,5\n1,9,4\n" + b"7,9,2\n7,2,1\n" * 9).counts["ratings"] == 5
+
+
+def test_a_table_below_other_lines_is_said(tmp_path):
+    with pytest.raises(
+        RatingsError, match=r"begins with the line 'user,item,rating', below .* '# made by me'"
+    ):
+        detect(tmp_path, b"# made by me\n\n" + NAMED)
+
+
 # Ids that are whole numbers
 
 FLOATS = {
@@ -268,6 +291,40 @@ def test_floats_beside_text_and_floats_that_are_no_whole_numbers(tmp_path, monke
     (tmp_path / "r.csv").write_bytes(FLOATS["pandas"])
     said = "users such as 1.0 are taken as whole numbers (--ids text keeps them as written)\n"
     assert said in walslab("ingest", "r.csv", "--out", "ds").stdout
+
+
+ROUNDED = {
+    "a workbook": of("1.2345{0}E+15,{1},{2:g}", "user,item,rating"),
+    "six digits": "".join(f"{10**15 + 10**9 * u + i:.6e},{i},{r}\n" for u, i, r, _ in ROWS).encode(),
+    "items": of("{0},1.23{1}E+11,{2:g}", "user,item,rating"),
+}
+
+
+@pytest.mark.parametrize("data", ROUNDED.values(), ids=ROUNDED)
+def test_ids_that_were_rounded_are_not_taken_for_whole_numbers(tmp_path, data):
+    with pytest.raises(RatingsError, match=r"line \d: the (user|item) 1\.\S+ was rounded .* --ids text"):
+        read(tmp_path, data)
+    assert read(tmp_path, data, ids="text", columns=[1, 2, 3]).counts["rejected"] == 0
+
+
+def test_long_and_short_forms_of_whole_numbers(tmp_path):
+    short = "".join(f"{u}{'0' * 5000 if u == 7 else ''}.0,{i},{r:g}\n" for u, i, r, _ in ROWS).encode()
+    assert read(tmp_path, short).user_ids[-1] == "9"
+    assert "7" + "0" * 5000 in read(tmp_path, short).user_ids.tolist()
+    in_r = of("{0}00000,{1},{2:g}").replace(b"\n100000,", b"\n1e+05,")
+    assert read(tmp_path, in_r).digest == read(tmp_path, of("{0}00000,{1},{2:g}")).digest
+
+
+@pytest.mark.parametrize("most", [pa.float64(), pa.float32()])
+def test_floats_of_parquet_that_may_be_rounded_are_bad_rows(tmp_path, most):
+    users = pa.array([1.0, 3.0, 2.0**60], most)
+    data = {"r.parquet": parquet(user=users, item=[1, 2, 3], rating=[1.0, 2.0, 3.0])}
+    with pytest.raises(RatingsError, match=r"row 3: the user must be at most [\d,]+ in a column of the type"):
+        read(tmp_path, data)
+    text = {"r.parquet": parquet(user=["1.23457E+15", "2", "3"], item=[1, 2, 3], rating=[1.0, 2.0, 3.0])}
+    with pytest.raises(RatingsError, match="row 1: .*rounded"):
+        read(tmp_path, text)
+    assert read(tmp_path, data, bad_rows="drop").counts["rejected"] == 1
 
 
 # Quotes
@@ -402,7 +459,7 @@ def test_times_matter_only_where_pairs_are_repeated(tmp_path):
     odd = lines(ROWS, "{0},{1},{2:g},{3}", head) + b"1,777,3,soon\n"
     assert read(tmp_path, odd).counts["ratings"] == len(ROWS) + 1
     again = odd + b"%d,%d,3,1\n" % ROWS[0][:2]
-    with pytest.raises(RatingsError, match=r"line 402: the timestamp .* 'soon'"):
+    with pytest.raises(RatingsError, match=r"line 402: the timestamp .* 'soon'.* --duplicates mean"):
         read(tmp_path, again)
     assert read(tmp_path, again, duplicates="mean").counts["duplicates"] == 1
     units = {
@@ -449,6 +506,7 @@ def test_columns_in_another_order_are_found_by_name(tmp_path, digest, second):
         (lines(ROWS[::2], "{0},{1},3"), lines(ROWS[1::2], "{0},3,{1}")),
         (lines(ROWS[::2]), lines(ROWS[1::2], "{0},{1},{3}")),
         (b"0,1,2\n" + PLAIN, lines(ROWS, "{1},{0},{2:g}", "item,user,rating")),
+        (lines(ROWS[::2]), lines(ROWS[1::2], "{1},{0},{2:g}")),
         (json_lines(), NAMED),
         (PLAIN, netflix()),
     ],
@@ -456,6 +514,12 @@ def test_columns_in_another_order_are_found_by_name(tmp_path, digest, second):
 def test_files_that_cannot_be_matched_are_refused(tmp_path, first, second):
     with pytest.raises(RatingsError, match=r"b\.csv"):
         read(tmp_path, {"a.csv": first, "b.csv": second})
+
+
+def test_decimal_commas_of_any_file_are_refused(tmp_path):
+    second = of("{0};{1};{r}", "user;item;rating")
+    with pytest.raises(RatingsError, match=r"b\.csv: ratings have a decimal comma"):
+        detect(tmp_path, {"a.csv": NAMED.replace(b",", b";"), "b.csv": second})
 
 
 # Other forms
@@ -469,6 +533,7 @@ ONE_FORM = {
     "JSON, two orders": {"a.jsonl": json_lines(ROWS[::2]), "b.jsonl": json_lines(ROWS[1::2], more=[1])},
     "JSON, twice": json_lines(TWICE),
     "Netflix": netflix(),
+    "Netflix, an empty block": b"9:\n" + netflix(),
     "Netflix, Windows": netflix().replace(b"\n", b"\r\n"),
     "Netflix, gzip": packed(netflix()),
     "Netflix, a file a film": {
@@ -530,6 +595,27 @@ def test_wide_tables_without_a_header_number_their_items(tmp_path):
     assert made.item_ids.tolist() == list(range(1, ITEMS + 1))
 
 
+DOUBTFUL_CELLS = {
+    "99": (wide(empty="99"), "say --no-rating 99"),
+    "-1": (wide(empty="-1"), "say --no-rating -1"),
+    "0, no header": (wide(header=False, empty="0"), "say --no-rating 0"),
+    "a sum": (
+        b"\n".join(b"%s,%d" % (line, 500 + n) for n, line in enumerate(wide().split())),
+        "column '500'",
+    ),
+    "decimal commas": (wide(delimiter=";").replace(b".", b","), "--decimal comma"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), DOUBTFUL_CELLS.values(), ids=DOUBTFUL_CELLS)
+def test_cells_that_may_be_no_ratings_are_asked_for(tmp_path, data, text):
+    with pytest.raises(RatingsError, match=text):
+        detect(tmp_path, data, wide=True)
+    if "--no-rating" in text:
+        full = read(tmp_path, data, wide=True, no_rating="")
+        assert full.counts["ratings"] == USERS * ITEMS
+
+
 BAD_WIDE = {
     "a word": (wide() + b"77" + b",3" * 29 + b",x\n", r"line 42: the rating of item 130 must be .* 'x'"),
     "infinite": (wide() + b"77" + b",3" * 29 + b",inf\n", r"line 42: the rating of item 130"),
@@ -563,6 +649,13 @@ REFUSED = {
         "is one JSON document: write one object a line",
     ),
     "a JSON table": (b'{\n "user": {"0": 1}\n}\n', "is one JSON document"),
+    "JSON objects over lines": (b'{\n "user": 1\n}\n{\n "user": 2\n}\n', "jq -c "),
+    "JSON arrays": (b"[1, 2, 3.0]\n[1, 3, 4.0]\n", "has JSON arrays for lines"),
+    "an entry outside": (matrix().replace(b"\n1 ", b"\n41 ", 1), r"lies outside of its 40 rows"),
+    "half a character": (
+        json_lines() + b'{"user_id":"\\ud800","item_id":3,"rating":3}\n',
+        "line 401 is not UTF-8",
+    ),
     "dictionaries of Python": (
         b"{'reviewerID': 'A', 'asin': 'B', 'overall': 3.0}\n" * 5,
         "no JSON objects: write",

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.evaluation import shown
 from tune.study import TrialResult, value
 
 if TYPE_CHECKING:
@@ -106,14 +107,13 @@ def line(run: StudyRun, result: TrialResult) -> str:
     metric = run.spec.metric
     done = f"{result['trial']} ({len(run.results)}/{run.spec.trials})"
     best = value(run.best, metric) if run.best else None
-    so_far = "" if best is None else f", best {best:.4f} ({run.best['trial']})" if run.best else ""
+    so_far = "" if best is None else f", best {shown(best)} ({run.best['trial']})" if run.best else ""
     if result["status"] == "FAILED":
         return f"{done} failed: {result['reason']}{so_far}"
     stopped = f", stopped by {result['stopped']}" if result["stopped"] else ""
     figure = value(result, metric)
-    text = "none" if figure is None else f"{figure:.4f}"
     return (
-        f"{done}: {metric.label} {text} after {result['iterations']} iterations, "
+        f"{done}: {metric.label} {shown(figure)} after {result['iterations']} iterations, "
         f"{result['seconds']:.2f} s{stopped}{so_far}"
     )
 
@@ -141,7 +141,7 @@ def heading(run: StudyRun, seconds: float, done_now: int) -> Text:
         parts.append(f"{run.n_failed} failed")
     best = value(run.best, run.spec.metric) if run.best else None
     if run.best and best is not None:
-        parts.append(f"best {run.spec.metric.label} {best:.4f} ({run.best['trial']})")
+        parts.append(f"best {run.spec.metric.label} {shown(best)} ({run.best['trial']})")
     eta = seconds / done_now * (run.spec.trials - len(results)) if done_now else None
     if eta is not None and run.spec.max_seconds:
         eta = min(eta, max(0.0, run.spec.max_seconds - run.seconds))
@@ -159,7 +159,7 @@ def _running(run: StudyRun) -> Table:
         table.add_row(
             trial.trial,
             f"{trial.iterations}/{trial.config.iterations}",
-            f"{figures[-1]:.4f}" if figures else "",
+            shown(figures[-1]) if figures else "",
             str(trial.config.factors),
             f"{time.time() - trial.started:.1f}",
         )

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from toolkit.commands.items import Items, model_argument, plain, titles_option
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option, shown_rating
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from toolkit.arrays import IntArray
     from toolkit.models import Explanation
 
-# Predictions that differ by less look the same with two decimals.
-_SHOWN = 0.005
+# Predictions that differ by a smaller share of their size look the same.
+_SHOWN = 0.0015
 
 
 @click.command()
@@ -54,13 +54,14 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
     screen = console(as_json=as_json)
     screen.print(f"user {plain(user)}, {items.name(row)}", soft_wrap=True)
     screen.print(_table(explanation, items, most, rest))
-    if abs(predicted - explanation.score) > _SHOWN:
+    alike = _SHOWN * max(abs(predicted), abs(explanation.base))
+    if abs(predicted - explanation.score) > alike:
         screen.print(
-            f"the model itself says {predicted:.2f}: items have changed since the user was solved",
+            f"the model itself says {shown_rating(predicted)}: items have changed since the user was solved",
             soft_wrap=True,
         )
-    if abs(clipped - predicted) > _SHOWN:
-        screen.print(f"clipped to the rating scale: {clipped:.2f}", soft_wrap=True)
+    if abs(clipped - predicted) > alike:
+        screen.print(f"clipped to the rating scale: {shown_rating(clipped)}", soft_wrap=True)
     if as_json:
         drivers = [
             items.entry(
@@ -91,12 +92,14 @@ def _table(explanation: Explanation, items: Items, most: IntArray, rest: float) 
     table = Table("because of", show_footer=True)
     table.columns[0].footer = "predicted rating"
     table.add_column("rated", justify="right")
-    table.add_column("adds", justify="right", footer=f"{explanation.score:.2f}")
-    table.add_row("the mean, and how the item is rated by everybody", "", f"{explanation.base:.2f}")
+    table.add_column("adds", justify="right", footer=shown_rating(explanation.score))
+    table.add_row("the mean, and how the item is rated by everybody", "", shown_rating(explanation.base))
     for at, row in zip(most, items.rows(explanation.items[most]), strict=True):
         table.add_row(
-            items.name(int(row)), f"{explanation.ratings[at]:g}", f"{explanation.contributions[at]:+.2f}"
+            items.name(int(row)),
+            f"{explanation.ratings[at]:g}",
+            shown_rating(explanation.contributions[at], sign="+"),
         )
     if others := len(explanation.items) - len(most):
-        table.add_row(f"{others:,} other rating{'s' * (others > 1)}", "", f"{rest:+.2f}")
+        table.add_row(f"{others:,} other rating{'s' * (others > 1)}", "", shown_rating(rest, sign="+"))
     return table

@@ -34,6 +34,20 @@ def emit(result: Mapping[str, object]) -> None:
     click.echo(json.dumps(_finite(result), allow_nan=False))
 
 
+def shown_rating(rating: float, sign: str = "") -> str:
+    """Return a predicted rating for people: two decimals, or three digits of what is very small or large.
+
+    Parameters
+    ----------
+    rating : float
+        In the unit of the ratings.
+    sign : {"", "+"}
+        ``+`` for a rating that others are added to.
+    """
+    usual = rating == 0 or 0.01 <= abs(rating) < 1e6
+    return format(rating, f"{sign}.2f" if usual else f"{sign}.3g")
+
+
 def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from toolkit.commands.items import Items, model_argument, plain, titles_option
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option, shown_rating
 from toolkit.commands.step_progress import progress
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _show(fitted: Model, user: str, rule: Rule, titles: Path | None, *, explain:
     heading = f"for user {plain(user)}, who rated {fitted.rated[user_rows].nnz:,} items in training"
     table = items.table(
         "predicted rating",
-        ((row, f"{score:.2f}", text) for (row, score), text in zip(recommended, texts, strict=True)),
+        ((row, shown_rating(score), text) for (row, score), text in zip(recommended, texts, strict=True)),
         "because of" if explain else "",
     )
     screen = console(as_json=as_json)

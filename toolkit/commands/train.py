@@ -48,6 +48,7 @@ def train(
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
     from toolkit.datasets import RatingsDataset
+    from toolkit.evaluation import shown
     from toolkit.models import WALS, baseline_errors, check_target
 
     check_target(out, overwrite=overwrite)
@@ -59,9 +60,8 @@ def train(
 
         def show(progress: Progress) -> None:
             done = f"iteration {progress['iteration']}/{model.config.iterations}"
-            status.update(
-                f"{done}  train RMSE {progress['train_rmse']:.4f}  valid RMSE {_text(progress['valid_rmse'])}"
-            )
+            train, valid = shown(progress["train_rmse"]), shown(progress["valid_rmse"])
+            status.update(f"{done}  train RMSE {train}  valid RMSE {valid}")
 
         model.fit(data, patience=patience, on_iteration=show)
         seconds = time.perf_counter() - began
@@ -96,23 +96,20 @@ def _print(
     screen: Console, figures: Mapping[str, Any], baselines: Mapping[str, BaselineErrors | None]
 ) -> None:
     """Print the errors of the model, those of its baselines, and what to try where it is no better."""
+    from toolkit.evaluation import shown
+    from toolkit.solver import shortfall
+
     screen.print(
-        f"train RMSE {figures['train_rmse']:.4f}   valid RMSE {_text(figures['valid_rmse'])}   "
-        f"test RMSE {_text(figures['test_rmse'])}   ({figures['iterations']} iterations on "
+        f"train RMSE {shown(figures['train_rmse'])}   valid RMSE {shown(figures['valid_rmse'])}   "
+        f"test RMSE {shown(figures['test_rmse'])}   ({figures['iterations']} iterations on "
         f"{figures['backend']}, {figures['seconds_per_iteration']:.3f} s each)",
         soft_wrap=True,
     )
-    from toolkit.solver import shortfall
-
     of = {name: errors for name, errors in baselines.items() if errors}
-    biases = "   ".join(f"{name} RMSE {errors['bias_rmse']:.4f}" for name, errors in of.items())
-    means = "   ".join(f"{name} RMSE {errors['mean_rmse']:.4f}" for name, errors in of.items())
+    biases = "   ".join(f"{name} RMSE {shown(errors['bias_rmse'])}" for name, errors in of.items())
+    means = "   ".join(f"{name} RMSE {shown(errors['mean_rmse'])}" for name, errors in of.items())
     if of:
         screen.print(f"bias-only: {biases}\nmean:      {means}", soft_wrap=True)
     problems = (shortfall(figures[f"{name}_rmse"], errors) for name, errors in of.items())
     if problem := next(filter(None, problems), None):
         screen.print(problem, soft_wrap=True)
-
-
-def _text(rmse: float | None) -> str:
-    return "none" if rmse is None else f"{rmse:.4f}"

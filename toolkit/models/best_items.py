@@ -65,7 +65,17 @@ def most_similar(item_factors: Array, row: int, n: int) -> tuple[IntArray, Float
     -------
     rows : array of int64, shape (≤ n,)
     cosines : array of float, shape (≤ n,)
+
+    Raises
+    ------
+    ConfigError
+        When `n` is not a whole number from 1, or there are no factors to compare.
     """
+    if not item_factors.shape[1]:
+        raise ConfigError(
+            "a model of rank 0 has no factors, so that no item is more like another than the rest: train one "
+            "with factors"
+        )
     n = at_most(checked_number("n", n, 1), len(item_factors) - 1)
     length = np.linalg.norm(item_factors, axis=1)
     cosines = (

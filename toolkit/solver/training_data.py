@@ -14,6 +14,8 @@ from toolkit.errors import RatingsError
 from toolkit.inputs import checked_ratings, checked_type, checked_word
 
 # Ratings whose squares are in memory at once.
+# Of these, squares and a thousand times as much still are float32.
+_LEAST_SPREAD, _MOST_SPREAD = 1e-17, 1e17
 _CHUNK = 1 << 20
 
 
@@ -78,6 +80,11 @@ class TrainingData:
         self.mean = float(by_user.data.mean(dtype=np.float64))
         self.scale = (float(by_user.data.min()), float(by_user.data.max()))
         self.spread = _spread(by_user.data, self.mean) if self.scale[0] < self.scale[1] else 1.0
+        if not _LEAST_SPREAD <= self.spread <= _MOST_SPREAD:
+            raise RatingsError(
+                f"the ratings have a standard deviation of {self.spread:.3g}, whose square does not fit "
+                "float32: write them in another unit, such as divided by it"
+            )
         self.users = backend.rows(by_user, dtype)
         self.items = backend.rows(transposed, dtype)
 

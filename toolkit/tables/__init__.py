@@ -10,7 +10,7 @@ from __future__ import annotations
 from toolkit.tables.arrow import DistinctIds, array_of, can_be_read_as, flags, numbers, of_texts
 from toolkit.tables.column_names import ALIASES, Role, bare_name, find_column
 from toolkit.tables.delimiters import delimiters_in_question
-from toolkit.tables.float_ids import whole_number, whole_numbers
+from toolkit.tables.float_ids import is_rounded, whole_number, whole_numbers
 from toolkit.tables.roles import Doubt, doubt_of_roles, looks_wide, unit_of_times
 from toolkit.tables.text import DELIMITERS, find_delimiter, is_number, lines_of, split_line, split_plainly
 
@@ -29,6 +29,7 @@ __all__ = [
     "find_delimiter",
     "flags",
     "is_number",
+    "is_rounded",
     "lines_of",
     "looks_wide",
     "numbers",

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _POINT = r"-?(?:0|[1-9][0-9]*)\.0*"
-# A mantissa of one digit, a point and more digits, as NumPy, pandas and C print it: 1e5 may be a name.
-_POWER = r"-?[0-9]\.[0-9]+[eE][+-][0-9]{2,3}"
+# As NumPy, pandas, C and workbooks print it, and R, which writes 1e+05 for 100000: 1e5 may be a name.
+_POWER = r"-?[0-9](?:\.[0-9]+)?[eE][+-][0-9]{2,3}"
 _FLOAT = re.compile(f"{_POINT}|{_POWER}")
 _MOST_DIGITS = 19
+# Programs that round what they print keep at least so many decimals.
+_LEAST_ROUNDED = 4
 
 
 def whole_number(text: str) -> str:
@@ -33,12 +35,35 @@ def whole_number(text: str) -> str:
     """
     if not _FLOAT.fullmatch(text):
         return text
-    value = Decimal(text)
     if "e" not in text.lower():
-        return str(int(value))
+        digits = text.partition(".")[0]
+        return "0" if digits == "-0" else digits
+    value = Decimal(text)
     if value.adjusted() >= _MOST_DIGITS or value != value.to_integral_value():
         return text
     return str(int(value))
+
+
+def is_rounded(text: str) -> bool:
+    """Tell whether a whole number was rounded when it was written, so that others may be written alike.
+
+    A workbook shows 1234567890123456 as 1.23457E+15, and 1234567890123999, too.
+
+    Parameters
+    ----------
+    text : str
+        An id without blanks around it.
+
+    Examples
+    --------
+    >>> is_rounded("1.23457E+15"), is_rounded("1.2346e+04"), is_rounded("1.230000e+15"), is_rounded("1e+05")
+    (True, False, False, False)
+    """
+    if not _FLOAT.fullmatch(text) or "e" not in text.lower():
+        return False
+    mantissa, _, power = text.lower().partition("e")
+    decimals = mantissa.partition(".")[2]
+    return _LEAST_ROUNDED <= len(decimals) < int(power) and not decimals.endswith("0")
 
 
 def whole_numbers(words: pa.StringArray) -> tuple[pa.StringArray, str]:
@@ -55,15 +80,22 @@ def whole_numbers(words: pa.StringArray) -> tuple[pa.StringArray, str]:
         In the same order; two of them may be the same now.
     first : str
         Empty where all ids are as they were.
+
+    Raises
+    ------
+    ValueError
+        When an id was rounded.
     """
     import pyarrow.compute as pc
 
-    if not pc.any(pc.match_substring(words, ".")).as_py():
+    if not pc.any(pc.match_substring_regex(words, r"\.|[eE][+]")).as_py():
         return words, ""
     odd = words.filter(pc.match_substring_regex(words, f"^(?:{_POINT}|{_POWER})$")).to_pylist()
     first = next((text for text in odd if whole_number(text) != text), "")
     if not first:
         return words, ""
+    if any(map(is_rounded, odd)):
+        raise ValueError("an id is rounded")
     if any("e" in text.lower() for text in odd):
         return of_texts([whole_number(text) for text in words.to_pylist()]), first
     digits = pc.replace_substring_regex(words, r"^(-?(?:0|[1-9][0-9]*))\.0*$", r"\1")

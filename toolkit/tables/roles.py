@@ -5,6 +5,7 @@ The rows may come from lines of a file, from Arrow or from pandas: what is no te
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ _EPOCH = (1e8, 4.2e9)
 _UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _YEARS = (1900, 2100)
 _USUAL_LARGEST = 100
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+(Z|[ ]UTC|[+-][0-9:]+)?)?")
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,24 @@ def doubt_of_roles(sample: Iterable[Sequence[object]], positions: Sequence[int])
     if times:
         return Doubt(f"{name} the ratings would be {times}, such as {rating[0]}", say)
     for role, ids in (("user", user), ("item", item)):
+        if sum(bool(_DATE.fullmatch(text)) for text in ids) >= _MOST * len(ids):
+            return Doubt(f"{name} the {role}s would be times, such as {ids[0]}", say)
         odd = [text for text in ids if _has_fraction(text)]
         if len(odd) * 10 > len(ids):
             return Doubt(
                 f"{name} the {role}s would be numbers such as {odd[0]}",
                 f"{say}, or --wide where users are in rows and items in columns",
             )
+    for role, ids in (("user", user), ("item", item)):
+        if ids.count("") * 2 > len(ids):
+            return Doubt(
+                f"{name} the {role}s would be empty",
+                f"{say}, or squeeze blanks that stand several together, as in tr -s ' '",
+            )
     return _doubt_of_pattern(rows, positions, name, say) if len(rows) >= _FEW_ROWS else None
 
 
-def _doubt_of_pattern(
+def _doubt_of_pattern(  # noqa: PLR0911 - one return for each pattern
     rows: Sequence[Sequence[str]], positions: Sequence[int], name: str, say: str
 ) -> Doubt | None:
     """Return the reason to doubt that only several rows show, or None."""
@@ -86,12 +96,14 @@ def _doubt_of_pattern(
     # A line that comes twice as a whole says nothing of its columns.
     different = len({tuple(row) for row in rows})
     pairs = len(set(zip(user, item, strict=True)))
-    if pairs * 5 < different * 4 and _are_ids([row[positions[2]].strip() for row in rows]):
+    ids = _are_ids([row[positions[2]] for row in rows])
+    if ids and pairs * 5 < different * 4:
         return Doubt(f"{name} the ratings look like ids, and pairs of user and item are repeated", say)
+    if ids and _behind_looks_rated(rows, positions):
+        return Doubt(f"{name} the ratings look like ids, and column {max(positions) + 2} like ratings", say)
     if _are_alike(rows, positions):
-        return Doubt(
-            f"{name} the columns behind the users hold the same numbers, as in a list of neighbours", say
-        )
+        alike = "the columns behind the users hold the same numbers, as in a list of neighbours"
+        return Doubt(f"{name} {alike}", say)
     if different >= _FEW_ROWS and pairs * 2 < different:
         return Doubt(f"{name} more than half of the lines repeat a user and item", say)
     return None
@@ -155,6 +167,16 @@ def _shift(rows: Sequence[Sequence[str]], positions: Sequence[int], user: Sequen
     if fits and len(set(ratings)) <= len(set(items)) > _FEW_ROWS and len(set(users)) < len(users):
         return "each line has a user of its own, and the columns behind it fit as well"
     return ""
+
+
+def _behind_looks_rated(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> bool:
+    """Tell whether the column behind user, item and rating holds fewer numbers, as ratings are."""
+    behind = max(positions) + 1
+    if behind >= len(rows[0]):
+        return False
+    texts = {row[behind] for row in rows}
+    fits = all(is_number(text) and abs(float(text)) <= _USUAL_LARGEST for text in texts)
+    return fits and 1 < len(texts) < len({row[positions[2]] for row in rows})
 
 
 def _are_ids(texts: Sequence[str]) -> bool:

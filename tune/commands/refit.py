@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from toolkit.commands import console, emit, json_option
+from toolkit.evaluation import shown
 from tune.commands.options import dataset_of
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ def _print(screen: Console, done: Refit) -> None:
     mean, best = done.ensemble, done.best
     if mean is None:
         screen.print(
-            f"{best['trial']}: valid RMSE {_text(best['valid_rmse'])}   refitted, test RMSE "
-            f"{_text(done.test_rmse)}"
+            f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}   refitted, test RMSE "
+            f"{shown(done.test_rmse)}"
         )
         return
     if mean.retrained:
@@ -143,8 +144,8 @@ def _print(screen: Console, done: Refit) -> None:
         )
     if not mean.kept:
         screen.print(
-            f"no mean lowers the valid RMSE of {best['trial']}, {_text(best['valid_rmse'])}: refitted alone, "
-            f"test RMSE {_text(done.test_rmse)}",
+            f"no mean lowers the valid RMSE of {best['trial']}, {shown(best['valid_rmse'])}: refitted alone, "
+            f"test RMSE {shown(done.test_rmse)}",
             soft_wrap=True,
         )
         return
@@ -153,8 +154,8 @@ def _print(screen: Console, done: Refit) -> None:
     if mean.test_rmse is not None and mean.single_test_rmse is not None:
         change = f" ({mean.test_rmse - mean.single_test_rmse:+.4f})"
     screen.print(
-        f"valid RMSE {_text(best['valid_rmse'])} best trial, {_text(mean.valid_rmse)} ensemble; "
-        f"test RMSE {_text(mean.single_test_rmse)} single, {_text(mean.test_rmse)} ensemble{change}",
+        f"valid RMSE {shown(best['valid_rmse'])} best trial, {shown(mean.valid_rmse)} ensemble; "
+        f"test RMSE {shown(mean.single_test_rmse)} single, {shown(mean.test_rmse)} ensemble{change}",
         soft_wrap=True,
     )
 
@@ -164,8 +165,8 @@ def _print_baselines(screen: Console, done: Refit) -> None:
 
     if to_beat := done.baselines:
         screen.print(
-            f"baselines: bias-only test RMSE {_text(to_beat['bias_rmse'])}, "
-            f"mean test RMSE {_text(to_beat['mean_rmse'])}",
+            f"baselines: bias-only test RMSE {shown(to_beat['bias_rmse'])}, "
+            f"mean test RMSE {shown(to_beat['mean_rmse'])}",
             soft_wrap=True,
         )
     if problem := shortfall(done.test_rmse, done.baselines):
@@ -180,7 +181,7 @@ def _members(mean: Averaged) -> Table:
     table.add_column("weight", justify="right")
     table.add_column("valid RMSE", justify="right")
     for trial, weight in mean.members:
-        table.add_row(trial["trial"], f"{weight:.2f}", _text(trial["valid_rmse"]))
+        table.add_row(trial["trial"], f"{weight:.2f}", shown(trial["valid_rmse"]))
     return table
 
 
@@ -192,7 +193,3 @@ def _as_json(mean: Averaged) -> dict[str, object]:
         "single_test_rmse": mean.single_test_rmse,
         "kept": mean.kept,
     }
-
-
-def _text(rmse: float | None) -> str:
-    return "none" if rmse is None else f"{rmse:.4f}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tune.report import shown
+from toolkit.evaluation import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.evaluation import shown
 from tune.record.run_writing import create_run, log, log_dataset
 from tune.record.runs import children, client_of, tracking_of
 from tune.record.tracking import Tracking
@@ -152,7 +153,7 @@ def _note(study: Study, trials: Sequence[TrialResult]) -> str:
     """Return the description of the run that the UI shows, in Markdown."""
     metric = study.spec.metric
     best = value(trials[0], metric) if trials else None
-    sentence = "" if best is None else f" Best {metric.label} **{best:.4f}** ({trials[0]['trial']})."
+    sentence = "" if best is None else f" Best {metric.label} **{shown(best)}** ({trials[0]['trial']})."
     return (
         f"{len(trials)} of {study.spec.trials} trials of a walslab study.{sentence} "
         "The comparison of its trials is `report.html` among the artifacts."

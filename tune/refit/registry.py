@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ModelError
+from toolkit.evaluation import shown
 from toolkit.models import Model
 from toolkit.serving import open_model, write_mlflow_model
 from tune.refit.comparison import Comparison, compare
@@ -192,7 +193,7 @@ class Registry:
                 f"{other} keeps {alias}: it knows user and item of {compared.known:.0%} of the test ratings "
                 "only, being trained on other users or items; --promote always gives it to this one"
             )
-        rmses = f"test RMSE {compared.new_rmse:.4f}, and {compared.champion_rmse:.4f} of {other}"
+        rmses = f"test RMSE {shown(compared.new_rmse)}, and {shown(compared.champion_rmse)} of {other}"
         on = f", on {compared.ratings:,} ratings that neither was trained on"
         return (alias, f"{rmses}{on}") if compared.better else (None, f"{other} keeps {alias}: {rmses}{on}")
 

@@ -3,7 +3,7 @@
 from tune.report.report_files import write_report
 from tune.report.scales import searched
 from tune.report.study_remarks import at_edge, baselines_of, remarks
-from tune.report.summary import Spread, failed, failures, shown, sparkline, stops
+from tune.report.summary import Spread, failed, failures, sparkline, stops
 
 __all__ = [
     "Spread",
@@ -13,7 +13,6 @@ __all__ = [
     "failures",
     "remarks",
     "searched",
-    "shown",
     "sparkline",
     "stops",
     "write_report",

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from toolkit.evaluation import shown
 from toolkit.files import mask, size_text
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures
 from tune.report.scales import searched
 from tune.report.study_remarks import baselines_of, remarks
-from tune.report.summary import Spread, failed, failures, is_number, shown, stops
+from tune.report.summary import Spread, failed, failures, is_number, stops
 from tune.report.trial_rows import table
 from tune.spec import SearchMetric, SearchSpec
 from tune.study import TrialResult, best_first, value

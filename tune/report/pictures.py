@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from toolkit.evaluation import shown
 from toolkit.solver import BaselineErrors
 from tune.report import drawing, plots, space_plots
 from tune.report.curves import curves
@@ -70,7 +71,9 @@ def pictures(
     parts = importances(trials, space, metric)
     reached = [figure for figure in best_so_far(trials, metric) if figure is not None]
     went = (
-        f"The best so far went from {reached[0]:.4f} to {reached[-1]:.4f}" if reached else "None has finished"
+        f"The best so far went from {shown(reached[0])} to {shown(reached[-1])}"
+        if reached
+        else "None has finished"
     )
     shares = ", ".join(f"{name} {part:.0%}" for name, part in parts.items()) or "too few trials"
     return {

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from toolkit.evaluation import shown
 from tune.report import drawing
 from tune.report.drawing import BEST, FAINT, INK, PAPER, STEPS
 from tune.report.plots import NOTHING_FINISHED, direction, dots, finite
@@ -60,7 +61,7 @@ def parallel(trials: Sequence[TrialResult], space: Mapping[str, Domain], metric:
     lines = list(zip(finished, figures, colours, *places, strict=True))
     for trial, found, colour, *heights in reversed(lines):
         best = trial is finished[0]
-        label = f"{trial['trial']}, the best: {metric.label} {found:.4f}" if best else None
+        label = f"{trial['trial']}, the best: {metric.label} {shown(found)}" if best else None
         style = (
             {"color": BEST, "lw": 2.6, "zorder": 3} if best else {"color": colour, "lw": 0.9, "alpha": faint}
         )

@@ -56,11 +56,6 @@ class Spread:
         )
 
 
-def shown(found: float) -> str:
-    """Return a figure for people: four decimals, or three digits of what has diverged."""
-    return f"{found:.4f}" if abs(found) < 1000 else f"{found:.3g}"
-
-
 def is_number(trial: TrialResult, metric: SearchMetric) -> bool:
     """Return whether a trial has a figure that it can be compared by."""
     found = value(trial, metric)

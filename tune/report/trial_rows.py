@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
+from toolkit.evaluation import shown
 from tune.report.scales import searched
 from tune.report.summary import failed, is_number
 from tune.spec import SearchSpec
@@ -49,7 +50,7 @@ def table(spec: SearchSpec, trials: Sequence[TrialResult]) -> str:
         found = {**trial["ranking"], "valid_rmse": trial["valid_rmse"], "train_rmse": trial["train_rmse"]}
         row = [
             f"<td>{escape(trial['trial'])}</td>",
-            *(_cell(found.get(key), ".4f") for key in figures),
+            *(_cell(found.get(key), shown) for key in figures),
             _cell(trial["iterations"]),
             _cell(trial["seconds"], ".1f"),
             f'<td class="text">{escape(end)}</td>',
@@ -73,11 +74,11 @@ def _text(head: str) -> str:
     return ' class="text"' if head in {"end", "proposed by"} else ""
 
 
-def _cell(value: object, form: str = ".4g") -> str:
+def _cell(value: object, form: str | Callable[[float], str] = ".4g") -> str:
     """Return a cell; a rounded number keeps the whole one, to sort by."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '<td data-v=""></td>'
     if isinstance(value, float):
-        shown = format(value, form)
-        return f"<td>{shown}</td>" if float(shown) == value else f'<td data-v="{value!r}">{shown}</td>'
+        text = format(value, form) if isinstance(form, str) else form(value)
+        return f"<td>{text}</td>" if float(text) == value else f'<td data-v="{value!r}">{text}</td>'
     return f"<td>{escape(str(value))}</td>"

@@ -45,7 +45,13 @@ class Beginning:
 
     def json_rows(self, keys: list[str]) -> list[list[str]]:
         """Return the values of some keys of the JSON lines that are objects."""
-        rows = [split_line(json_fields(line.encode(), keys).decode(), ",") for line in self.lines]
+        rows = [
+            split_line(
+                json_fields(line.encode("utf-8", "surrogateescape"), keys).decode("utf-8", "surrogateescape"),
+                ",",
+            )
+            for line in self.lines
+        ]
         return [row for row in rows if len(row) == len(keys)]
 
     def json_keys(self) -> list[str]:

@@ -64,7 +64,7 @@ def _form_of(files: Sequence[RatingsFile], asked: Asked) -> dict[str, Any]:
     if guessed:
         check_roles(form, (user, item, rating))
     if asked.decimal == "." and form.rows:
-        check_decimal(form, rating)
+        check_decimal(form.file, form.sample(rating))
     split = asked.split_column
     layout = Layout(
         columns=(user, item, rating),

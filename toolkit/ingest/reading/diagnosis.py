@@ -16,7 +16,7 @@ from toolkit.ingest.reading.parsing import closes_quotes, parse
 from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.rejections import BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import DELIMITERS, can_be_read_as, is_number, whole_number
+from toolkit.tables import DELIMITERS, can_be_read_as, is_number, is_rounded, whole_number
 
 _SHOWN = 80
 _LARGEST = float(np.finfo(np.float32).max)
@@ -183,8 +183,11 @@ def bad_row_error(source: RatingsSource, file: int, row: BadRow) -> RatingsError
     """
     separator = "" if row.message.startswith(("has ", "holds ", "must be ", "is not UTF-8")) else ":"
     unit = "row" if source.parquet else "line"
-    header = row.line == 1 and row.reason == "rating not a number" and not source.parquet
+    plain = not source.parquet and not source.files[0].keys
+    header = row.line == 1 and row.reason == "rating not a number" and plain
     hint = "; if that is a header, say --header" if header else ""
+    if "timestamp" in row.reason and source.timestamp == source.spare_time:
+        hint = "; times are read as pairs are rated twice: --duplicates mean, sum and error need none"
     return RatingsError(
         f"{source.files[file]}, {unit} {row.line}{separator} {row.message}{hint} (or have bad rows left out, "
         "counted, with --bad-rows drop)"
@@ -213,6 +216,11 @@ def _check_id(role: str, text: str, kind: str) -> tuple[str, str] | None:
         return f"{role} too long", (
             f"the {role} must have at most {LONGEST_ID:,} bytes, but has {size:,}, and begins with "
             f"{text[:_SHOWN]!r}; mend or remove the line"
+        )
+    if kind != "text" and is_rounded(text):
+        return f"{role} rounded", (
+            f"the {role} {text} was rounded when it was written, so that several {role}s may have it: write "
+            "ids in full, or say --ids text"
         )
     text = whole_number(text)
     if kind == "integer" and not (_INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LEAST_FIELDS = 3
+_SEVERAL = 12
 # What pandas calls a column of row numbers.
 _INDEX = ("", "Unnamed: 0", "index")
 
@@ -52,6 +53,8 @@ class Form:
         Whether a field in quotes may hold the delimiter.
     folded : bool
         Whether a quoted field goes over several lines.
+    decimal : str
+        What stands before the decimals of a rating.
     """
 
     file: RatingsFile
@@ -62,6 +65,7 @@ class Form:
     types: Mapping[int, str] = field(default_factory=dict)
     quotes: bool = True
     folded: bool = False
+    decimal: str = "."
 
     @property
     def width(self) -> int:
@@ -111,11 +115,18 @@ def text_form(file: RatingsFile, asked: Asked, *, least: int = LEAST_FIELDS) -> 
     begun = beginning_of(file, quotes=quotes)
     if begun.form == "json":
         keys = begun.json_keys()
-        return Form(begun.file, ",", header=False, names=keys, rows=begun.json_rows(keys))
+        rows = begun.json_rows(keys)
+        return Form(begun.file, ",", header=False, names=keys, rows=rows, decimal=asked.decimal)
     cut = split_line if quotes else str.split
     delimiter = delimiter or begun.delimiter or _delimiter(begun, cut, columns, least)
     rows = [cut(line, delimiter) for line in begun.lines]
     if len(rows[0]) < least:
+        table = next((at for at, row in enumerate(rows) if len(row) >= least), 0)
+        if table and sum(len(row) >= least for row in rows) * 2 > len(rows):
+            raise RatingsError(
+                f"{file}: the table begins with the line {begun.lines[table][:80]!r}, below others such as "
+                f"{begun.lines[0][:80]!r}: remove the lines above it"
+            )
         raise RatingsError(
             f"{file}: the first line, {begun.lines[0][:80]!r}, has {len(rows[0])} field(s) when cut at "
             f"{delimiter!r}, too few for user, item and rating: give another --delimiter"
@@ -125,13 +136,12 @@ def text_form(file: RatingsFile, asked: Asked, *, least: int = LEAST_FIELDS) -> 
     words = columns if columns is not None and any(map(is_word, columns)) else ()
     first = cleaned(rows[0])
     if header is None:
-        header = (
-            any(is_word(word) and word in first for word in words)
-            or not any(map(is_number, rows[0]))
-            or (len(rows) > 1 and counted_columns(rows[0]))
-        )
+        named = any(is_word(word) and word in first for word in words) or not any(map(is_number, rows[0]))
+        header = named or (len(rows) > 1 and _counts_columns(begun.file, rows))
     names = first if header else names_of_fields(begun.file, rows, words) if words else []
-    return Form(begun.file, delimiter, header, names, rows, quotes=quotes, folded=begun.folded)
+    return Form(
+        begun.file, delimiter, header, names, rows, quotes=quotes, folded=begun.folded, decimal=asked.decimal
+    )
 
 
 def parquet_form(file: RatingsFile) -> Form:
@@ -162,6 +172,32 @@ def counted_columns(fields: Sequence[str]) -> bool:
     return len(counted) >= LEAST_FIELDS and [*map(whole_number, counted)] == [
         str(at) for at in range(len(counted))
     ]
+
+
+def _counts_columns(file: RatingsFile, rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first line counts the columns; refuse one that may as well be a rating."""
+    first, body = cleaned(rows[0]), [row for row in rows[1:] if len(row) == len(rows[0])]
+    of_users, of_items = ({row[at].strip() for row in body} for at in (0, 1))
+    counted = counted_columns(first)
+    known = first[0] in of_users, first[1] in of_items
+    from_one = first == [str(at + 1) for at in range(len(first))] and len(body) >= _SEVERAL
+    fits = (counted or from_one) and all(known) and _is_within(first, body)
+    if (counted and fits) or (from_one and not fits):
+        columns = "" if counted else " --columns 1,2,3"
+        raise RatingsError(
+            f"{file}: line 1, {','.join(first)!r:.80}, may count the columns or be a rating: say "
+            f"--header{columns} or --no-header"
+        )
+    return counted
+
+
+def _is_within(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Tell whether each number of a line is within those of its column."""
+    for at, text in enumerate(first):
+        values = [float(row[at]) for row in body if is_number(row[at].strip())]
+        if not values or not min(values) <= float(text) <= max(values):
+            return False
+    return True
 
 
 def _delimiter(

@@ -11,7 +11,7 @@ from toolkit.ingest.reading import times
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.form import Form, cleaned, schema_of
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.ingest.reading.second_look import check_alike
+from toolkit.ingest.reading.second_look import check_alike, check_decimal
 from toolkit.tables import split_line, unit_of_times
 
 
@@ -98,11 +98,16 @@ def _layout_of_text(form: Form, layout: Layout, begun: Beginning, *, guessed: bo
         )
     cut = split_line if form.quotes else str.split
     rows = [cut(line, form.delimiter) for line in begun.lines]
+    moved = layout
     if not form.header:
         check_alike(form, layout.columns, begun.file, rows, guessed=guessed)
-        return _with_times(form, layout, layout, begun.file, rows)
-    moved = layout if rows[0] == form.rows[0] else _moved_by_name(form, layout, begun, rows[0])
-    return _with_times(form, layout, moved, begun.file, rows[1:])
+    elif rows[0] != form.rows[0]:
+        moved = _moved_by_name(form, layout, begun, rows[0])
+    body = rows[form.header :]
+    ratings = _column(body, moved.columns[2])
+    if form.decimal == "." and ratings:
+        check_decimal(begun.file, ratings)
+    return _with_times(form, layout, moved, begun.file, body)
 
 
 def _moved_by_name(form: Form, layout: Layout, begun: Beginning, first: Sequence[str]) -> Layout:

@@ -19,7 +19,7 @@ from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, o
 from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
 from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import array_of, flags, numbers, whole_number, whole_numbers
+from toolkit.tables import array_of, flags, is_rounded, numbers, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,7 +176,10 @@ def _problems(
     for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
         if pa.types.is_floating(batch[position].type):
             yield from _not_whole(role, batch[position])
-        elif kind == "integer":
+            continue
+        if kind != "text" and _is_text(batch[position].type):
+            yield from _rounded(role, batch[position])
+        if kind == "integer":
             yield from _not_integer(role, batch[position])
     if source.timestamp is not None:
         yield from _missing("timestamp", batch[source.timestamp])
@@ -235,7 +238,7 @@ def _not_integer(role: str, column: pa.Array) -> Iterator[_Problem]:
     if pa.types.is_signed_integer(column.type):
         return
     coded = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null("0")).dictionary_encode()
-    if as_integers(whole_numbers(coded.dictionary)[0]) is None:
+    if as_integers(coded.dictionary) is None:
         odd = np.array(
             [not _is_integer(whole_number(word)) for word in coded.dictionary.to_pylist()], np.bool_
         )
@@ -243,11 +246,33 @@ def _not_integer(role: str, column: pa.Array) -> Iterator[_Problem]:
         yield f"{role} not an integer", rule, odd[numbers(coded.indices)]
 
 
+def _rounded(role: str, column: pa.Array) -> Iterator[_Problem]:
+    import pyarrow.compute as pc
+
+    coded = pc.utf8_trim_whitespace(column.fill_null("0")).dictionary_encode()
+    if not pc.any(pc.match_substring_regex(coded.dictionary, "[eE][+]")).as_py():
+        return
+    odd = np.array([is_rounded(word) for word in coded.dictionary.to_pylist()], np.bool_)
+    rule = (
+        f"the {role} was rounded when it was written, so that several {role}s may have it, in the row {{}}: "
+        "write ids in full, or say --ids text"
+    )
+    yield f"{role} rounded", rule, odd[numbers(coded.indices)]
+
+
 def _not_whole(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow as pa
 
+    # Above this, the type leaves out whole numbers: two ids may have become one.
+    most = 2.0 ** (np.finfo(numbers(column.slice(0, 0)).dtype).nmant + 1)
     values = numbers(column.cast(pa.float64()).fill_null(0.0))
-    wrong = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**63))
+    rounded = np.isfinite(values) & (np.abs(values) > most)
+    rule = (
+        f"the {role} must be at most {most:,.0f} in a column of the type {column.type}, which rounds larger "
+        "ones, but the row is {}: write ids as whole numbers or as text"
+    )
+    yield f"{role} rounded", rule, rounded
+    wrong = ~(np.isfinite(values) & (values == np.floor(values)))
     yield f"{role} not an integer", f"the {role} must be a whole number, but the row is {{}}", wrong
 
 

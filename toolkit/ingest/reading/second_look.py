@@ -34,20 +34,24 @@ def check_roles(form: Form, columns: Sequence[int]) -> None:
         _refuse(form.file, form.body, columns)
 
 
-def check_decimal(form: Form, rating: int) -> None:
+def check_decimal(file: RatingsFile, texts: Sequence[str]) -> None:
     """Refuse ratings with a decimal comma, of which `--bad-rows drop` would keep the whole numbers alone.
+
+    Parameters
+    ----------
+    file : RatingsFile
+        A file of those that have a decimal point.
+    texts : sequence of str
+        Some of its ratings, at least one.
 
     Raises
     ------
     RatingsError
         Naming one of them, and the option.
     """
-    texts = form.sample(rating)
     odd = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
     if len(odd) * (10 if len(texts) >= _SEVERAL else 2) > len(texts):
-        raise RatingsError(
-            f"{form.file}: ratings have a decimal comma, such as {odd[0]!r}: say --decimal comma"
-        )
+        raise RatingsError(f"{file}: ratings have a decimal comma, such as {odd[0]!r}: say --decimal comma")
 
 
 def check_alike(
@@ -78,6 +82,7 @@ def check_alike(
         return
     if guessed and len(others) == len(rows):
         _refuse(file, others, columns)
+    _check_swapped(form, columns, file, others)
     theirs, ours = _numbers(others, columns[2]), _numbers(form.body, columns[2])
     if not theirs or not ours:
         return
@@ -92,6 +97,21 @@ def check_alike(
                 f"to {high:g}, and its {role}s within: give all files the same order of columns, or a header "
                 "that names them"
             )
+
+
+def _check_swapped(
+    form: Form, columns: Sequence[int], file: RatingsFile, rows: Sequence[Sequence[str]]
+) -> None:
+    """Refuse a file whose users are items of the first file, and whose items are its users."""
+    users, items = ({row[at].strip() for row in form.body} for at in columns[:2])
+    theirs, others = ({row[at].strip() for row in rows} for at in columns[:2])
+    few = min(len(theirs), len(others)) * 2 < _SEVERAL
+    crossed = len(theirs & items) > _MOST * len(theirs) and len(others & users) > _MOST * len(others)
+    if crossed and not few and not theirs & users and not others & items:
+        raise RatingsError(
+            f"{file}: its users, such as {rows[0][columns[0]]}, are items of {form.file}, and its items are "
+            "users there: give all files the same order of columns, or a header that names them"
+        )
 
 
 def _refuse(file: RatingsFile, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> None:

@@ -125,7 +125,7 @@ class RatingsSource:
     def with_times(self) -> RatingsSource:
         """Return a source that reads the spare column of times."""
         layouts = tuple(replace(one, timestamp=one.spare_time, spare_time=None) for one in self.layouts)
-        return replace(self, timestamp=self.spare_time, spare_time=None, layouts=layouts)
+        return replace(self, timestamp=self.spare_time, layouts=layouts)
 
     @classmethod
     def detect(

@@ -71,11 +71,18 @@ def _forms_of_text(head: bytes) -> tuple[Form, ...]:
     if first.lower().startswith(_MATRIX):
         _check_matrix(first.decode("latin-1").lower().split())
         return ("matrix",)
-    if _BLOCK.fullmatch(first) and len(lines) > 1 and b"," in lines[1]:
+    if _BLOCK.fullmatch(first) and b"," in next((line for line in lines if not _BLOCK.fullmatch(line)), b""):
         return ("netflix",)
     if _OBJECT.match(first):
         return ("json",)
-    if first.strip() in {b"[", b"{"} or first.lstrip().startswith((b"[{", b"[ {")):
+    if first.strip() == b"{":
+        raise ValueError(
+            "is one JSON document, or objects over several lines: write one object a line, as in jq -c . "
+            "FILE, or jq -c '.[]' FILE"
+        )
+    if re.fullmatch(rb"\s*\[[^\[{]*\],?\s*", first):
+        raise ValueError("has JSON arrays for lines: write them as CSV, as in jq -r '@csv' FILE")
+    if first.strip() == b"[" or first.lstrip().startswith((b"[{", b"[ {")):
         raise ValueError("is one JSON document: write one object a line, as in jq -c '.[]' FILE")
     return ()
 
@@ -174,9 +181,11 @@ def _of_blocks(lines: Iterable[list[bytes]], _: Sequence[str]) -> Iterator[bytes
 
 def _of_matrix(lines: Iterable[list[bytes]], _: Sequence[str]) -> Iterator[bytes]:
     entries: int | None = None
-    found = 0
+    sizes = (0, 0)
+    found = number = 0
     for some in lines:
         for at, line in enumerate(some):
+            number += 1
             words = line.split()
             if not words or words[0].startswith(b"%"):
                 some[at] = b""
@@ -185,13 +194,28 @@ def _of_matrix(lines: Iterable[list[bytes]], _: Sequence[str]) -> Iterator[bytes
                     raise ValueError(
                         f"the line of sizes must be rows, columns and entries, but is {line[:80]!r}"
                     )
-                entries, some[at] = int(words[2]), b""
+                sizes, entries, some[at] = (int(words[0]), int(words[1])), int(words[2]), b""
             else:
                 found += 1
+                _check_entry(words, sizes, number)
                 some[at] = b" ".join(words)
         yield _joined(some)
     if entries is not None and found != entries:
         raise ValueError(f"its line of sizes promises {entries:,} entries, but it holds {found:,}")
+
+
+def _check_entry(words: Sequence[bytes], sizes: tuple[int, int], line: int) -> None:
+    """Refuse an entry beyond the sizes of its table; the reader names one that is no entry."""
+    inside = [
+        not word.lstrip(b"-").isdigit() or 0 < int(word) <= size
+        for word, size in zip(words, sizes, strict=False)
+    ]
+    if not all(inside):
+        text = b" ".join(words).decode("latin-1")
+        raise ValueError(
+            f"line {line}, {text!r:.80}, lies outside of its {sizes[0]:,} rows and {sizes[1]:,} "
+            "columns, which count from 1"
+        )
 
 
 def _check_matrix(words: Sequence[str]) -> None:
@@ -226,7 +250,8 @@ def json_fields(line: bytes, keys: Sequence[str]) -> bytes:
         return b""
     try:
         found = json.loads(line)
-        return ",".join([_csv_field(found.get(key)) for key in keys]).encode()
+        # Half a character becomes bytes that are no UTF-8, so that the line is a bad row.
+        return ",".join([_csv_field(found.get(key)) for key in keys]).encode("utf-8", "surrogatepass")
     except (ValueError, AttributeError, RecursionError):
         return b"no JSON object"
 
@@ -235,8 +260,8 @@ def _csv_field(value: object) -> str:
     if isinstance(value, str):
         if value.isalnum():
             return value
-        # A field stays on its line, and an escape for half a character is no text.
-        plain = re.sub(r"[\r\n\0]", " ", value).encode("utf-8", "replace").decode()
+        # A field stays on its line.
+        plain = re.sub(r"[\r\n\0]", " ", value)
         return '"' + plain.replace('"', '""') + '"'
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""

@@ -13,6 +13,8 @@ from toolkit.ingest.reading.beginnings import beginning_of
 from toolkit.ingest.reading.column_choice import position_of, positions_between
 from toolkit.ingest.reading.form import Form, cleaned, counted_columns, text_form
 from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.ingest.reading.second_look import check_decimal
+from toolkit.ingest.reading.wide_cells import check_cells
 from toolkit.tables import find_column, is_number, split_line, whole_number
 
 NO_RATING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-", "?")
@@ -93,6 +95,10 @@ def wide_form(files: Sequence[RatingsFile], asked: Asked) -> dict[str, Any]:
     chosen = chosen or [at for at in range(form.width) if at != user]
     if user in chosen or len(set(chosen)) < len(chosen):
         raise RatingsError("--columns must name different columns for users and items")
+    if asked.decimal == "." and form.body:
+        filled = [row[at].strip() for row in form.body for at in chosen if row[at].strip() not in NO_RATING]
+        check_decimal(form.file, filled or [""])
+    check_cells(form, chosen, no_rating=asked.no_rating is not None)
     others = [beginning_of(file, quotes=asked.quotes) for file in files[1:]]
     for other in others:
         first = (split_line if asked.quotes else str.split)(other.lines[0], form.delimiter)
