@@ -322,7 +322,7 @@ def test_floats_of_parquet_that_may_be_rounded_are_bad_rows(tmp_path, most):
     with pytest.raises(RatingsError, match=r"row 3: the user must be at most [\d,]+ in a column of the type"):
         read(tmp_path, data)
     text = {"r.parquet": parquet(user=["1.23457E+15", "2", "3"], item=[1, 2, 3], rating=[1.0, 2.0, 3.0])}
-    with pytest.raises(RatingsError, match="row 1: .*rounded"):
+    with pytest.raises(RatingsError, match=r"row 1: .*rounded"):
         read(tmp_path, text)
     assert read(tmp_path, data, bad_rows="drop").counts["rejected"] == 1
 

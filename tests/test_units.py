@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ingesting import walslab
 
 from cluster.cli import main
 from toolkit import WALS, RunOptions, WALSConfig
 from toolkit.config import PRESETS
+from toolkit.errors import ConfigError, RatingsError
+from toolkit.evaluation import shown
 
 UNITS = [(20.0, 0.0), (5.0, -15.0), (0.2, 0.0), (1.0, 95.0), (-1.0, 6.0), (1e-4, 3.0), (1e5, -1e6)]
 CONFIGS = st.builds(
@@ -85,6 +89,29 @@ def test_presets_in_single_precision(backend, made_up_ratings, preset, unit):
     # A number of the unit itself is no nearer than its rounding.
     near = 2e-3 * abs(a) + 4e-7 * abs(b)
     np.testing.assert_allclose(everything(other, clip=True), everything(one, clip=True) * a + b, atol=near)
+
+
+@pytest.mark.parametrize("a", [1e-12, 1e12])
+def test_what_people_read_follows_the_unit(made_up_ratings, a, tmp_path):
+    ratings = in_unit(made_up_ratings(40, 30), a, 0)
+    WALS(WALSConfig(factors=2, iterations=2)).fit(ratings).save(tmp_path / "m")
+    said = walslab("explain", tmp_path / "m", "--user", 0, "--item", 4).stdout
+    said += walslab("recommend", tmp_path / "m", "--user", 0, "-n", 2).stdout
+    assert f"e{'+' if a > 1 else '-'}" in said
+    assert not re.search(r"\b0\.00\b|items have changed|[0-9]{9}", said)
+    assert {shown(0.5 * a), shown(0.9312)} == {f"{0.5 * a:.4g}", "0.9312"}
+
+
+@pytest.mark.parametrize("a", [1e-30, 1e25])
+def test_units_whose_squares_do_not_fit_are_refused(made_up_ratings, a):
+    with pytest.raises(RatingsError, match=r"standard deviation of \d\.?\d*e.* another unit"):
+        WALS(WALSConfig(factors=2, iterations=2)).fit(in_unit(made_up_ratings(), a, 0))
+
+
+def test_items_are_not_alike_where_there_are_no_factors(made_up_ratings):
+    model = WALS(WALSConfig(factors=0, iterations=1)).fit(made_up_ratings())
+    with pytest.raises(ConfigError, match="rank 0 has no factors"):
+        model.similar_items(1)
 
 
 def test_without_a_scale_the_unit_matters(backend, made_up_ratings):
