@@ -88,7 +88,8 @@ def whole_numbers(words: pa.StringArray) -> tuple[pa.StringArray, str]:
     """
     import pyarrow.compute as pc
 
-    if not pc.any(pc.match_substring_regex(words, r"\.|[eE][+]")).as_py():
+    # Three passes for a substring are faster than one for a pattern.
+    if not any(pc.any(pc.match_substring(words, part)).as_py() for part in (".", "e+", "E+")):
         return words, ""
     odd = words.filter(pc.match_substring_regex(words, f"^(?:{_POINT}|{_POWER})$")).to_pylist()
     first = next((text for text in odd if whole_number(text) != text), "")
