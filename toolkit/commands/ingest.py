@@ -54,7 +54,9 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
     "--wide", is_flag=True, help="Users are in rows and items in columns; an empty cell is no rating."
 )
 @click.option(
-    "--no-rating", metavar="VALUE", help="With --wide: what else a cell without a rating holds (99); '' for nothing else."
+    "--no-rating",
+    metavar="VALUE",
+    help="With --wide: what else a cell without a rating holds (99); '' for nothing else.",
 )
 @click.option(
     "--ids",
