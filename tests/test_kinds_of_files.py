@@ -611,6 +611,9 @@ DOUBTFUL_CELLS = {
 def test_cells_that_may_be_no_ratings_are_asked_for(tmp_path, data, text):
     with pytest.raises(RatingsError, match=text):
         detect(tmp_path, data, wide=True)
+    if "column" in text:
+        columns = ["1", "2-31"]
+        assert read(tmp_path, data, wide=True, columns=columns).counts["ratings"] == len(ROWS)
     if "--no-rating" in text:
         full = read(tmp_path, data, wide=True, no_rating="")
         assert full.counts["ratings"] == USERS * ITEMS

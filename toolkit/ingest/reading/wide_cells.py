@@ -15,7 +15,7 @@ _SEVERAL = 12
 _SHARE_OUTSIDE, _SHARE_FULL = 0.1, 0.5
 
 
-def check_cells(form: Form, chosen: Sequence[int], *, no_rating: bool) -> None:
+def check_cells(form: Form, chosen: Sequence[int], *, no_rating: bool, named: bool) -> None:
     """Refuse a wide table whose cells are doubtful.
 
     Parameters
@@ -26,6 +26,8 @@ def check_cells(form: Form, chosen: Sequence[int], *, no_rating: bool) -> None:
         Positions of the items.
     no_rating : bool
         Whether the user says what a cell without a rating holds.
+    named : bool
+        Whether the user names the columns.
 
     Raises
     ------
@@ -46,15 +48,18 @@ def check_cells(form: Form, chosen: Sequence[int], *, no_rating: bool) -> None:
             f"{form.file}: {share:.0%} of the cells hold {value:g}, which seems to stand for no rating: say "
             f"--no-rating {value:g}, or --no-rating '' where it is a rating"
         )
+    if named:
+        return
     for at, values in columns.items():
         others = cells - Counter(values)
         if len(values) < _SEVERAL or not others or len(columns) < 3:
             continue
         low, high = min(others), max(others)
-        if (min(values) > high or max(values) < low) and len(form.names) > at:
+        if max(min(values) - high, low - max(values)) > high - low > 0:
+            name = repr(form.names[at][:40]) if form.names else str(at + 1)
             raise RatingsError(
-                f"{form.file}: the column {form.names[at][:40]!r} holds other numbers than the items beside "
-                f"it, such as {values[0]:g}: name the columns of users and items, as in --columns 1,3-102"
+                f"{form.file}: the column {name} holds other numbers than the items beside it, such as "
+                f"{values[0]:g}: name the columns of users and items, as in --columns 1,3-102"
             )
 
 

@@ -98,7 +98,7 @@ def wide_form(files: Sequence[RatingsFile], asked: Asked) -> dict[str, Any]:
     if asked.decimal == "." and form.body:
         filled = [row[at].strip() for row in form.body for at in chosen if row[at].strip() not in NO_RATING]
         check_decimal(form.file, filled or [""])
-    check_cells(form, chosen, no_rating=asked.no_rating is not None)
+    check_cells(form, chosen, no_rating=asked.no_rating is not None, named=len(columns) > 1)
     others = [beginning_of(file, quotes=asked.quotes) for file in files[1:]]
     for other in others:
         first = (split_line if asked.quotes else str.split)(other.lines[0], form.delimiter)
