@@ -516,6 +516,14 @@ def test_files_that_cannot_be_matched_are_refused(tmp_path, first, second):
         read(tmp_path, {"a.csv": first, "b.csv": second})
 
 
+def test_a_header_of_another_order_is_no_bad_row(tmp_path, digest):
+    files = {"a.csv": lines(ROWS[::2]), "b.csv": lines(ROWS[1::2], "{1},{0},{2:g}", "item,user,rating")}
+    with pytest.raises(RatingsError, match=r"b\.csv has a header, 'item,user,rating', and .* has none"):
+        read(tmp_path, files, bad_rows="drop")
+    files["b.csv"] = lines(ROWS[1::2], header="user,item,rating")
+    assert read(tmp_path, files, bad_rows="drop").digest == digest
+
+
 def test_decimal_commas_of_any_file_are_refused(tmp_path):
     second = of("{0};{1};{r}", "user;item;rating")
     with pytest.raises(RatingsError, match=r"b\.csv: ratings have a decimal comma"):

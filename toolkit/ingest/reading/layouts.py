@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
+from toolkit.ingest.reading.field_names import ROLES
 from toolkit.ingest.reading.form import Form, cleaned, schema_of
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.second_look import check_alike, check_decimal
-from toolkit.tables import split_line, unit_of_times
+from toolkit.tables import find_column, split_line, unit_of_times
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def _layout_of_text(form: Form, layout: Layout, begun: Beginning, *, guessed: bo
     rows = [cut(line, form.delimiter) for line in begun.lines]
     moved = layout
     if not form.header:
+        _check_no_header(form, layout, begun.file, rows[0])
         check_alike(form, layout.columns, begun.file, rows, guessed=guessed)
     elif rows[0] != form.rows[0]:
         moved = _moved_by_name(form, layout, begun, rows[0])
@@ -108,6 +110,20 @@ def _layout_of_text(form: Form, layout: Layout, begun: Beginning, *, guessed: bo
     if form.decimal == "." and ratings:
         check_decimal(begun.file, ratings)
     return _with_times(form, layout, moved, begun.file, body)
+
+
+def _check_no_header(form: Form, layout: Layout, file: RatingsFile, first: Sequence[str]) -> None:
+    """Refuse a header that names other positions than those of a first file without one.
+
+    With `--bad-rows drop`, it would be a bad row, and the columns below it would be mixed up.
+    """
+    names = cleaned(first)
+    named = [find_column(names, role) for role in ROLES]
+    if None not in named and named != [*layout.columns]:
+        raise RatingsError(
+            f"{file} has a header, {form.delimiter.join(first)!r:.200}, and {form.file} has none, but other "
+            "columns: give all files a header, or ingest them apart"
+        )
 
 
 def _moved_by_name(form: Form, layout: Layout, begun: Beginning, first: Sequence[str]) -> Layout:
