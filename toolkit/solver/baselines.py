@@ -114,7 +114,7 @@ class Baselines:
 
 
 def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str = "The model") -> str | None:
-    """Return a sentence about a model that is not better than its biases alone.
+    """Return a sentence about a model that is not better than its biases alone, or than the mean.
 
     Parameters
     ----------
@@ -130,14 +130,19 @@ def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str 
     str or None
         None for a model that is better or makes no error, and where one of the figures is not known.
     """
-    if not error or baselines is None or error < baselines["bias_rmse"]:
+    if not error or baselines is None:
         return None
-    if error < _TIE * baselines["bias_rmse"]:
+    words = {"biases alone": baselines["bias_rmse"], "the mean of the ratings": baselines["mean_rmse"]}
+    lost_to = next(((name, least) for name, least in words.items() if error >= least), None)
+    if lost_to is None:
+        return None
+    name, least = lost_to
+    if error < _TIE * least:
         return (
-            f"{of} is no better than biases alone, and no worse: these ratings may hold no more, or try less "
+            f"{of} is no better than {name}, and no worse: these ratings may hold no more, or try less "
             "regularization"
         )
     return (
-        f"{of} is no better than biases alone: raise regularization, take fewer factors, add ratings, or "
+        f"{of} is no better than {name}: raise regularization, take fewer factors, add ratings, or "
         "check which columns are user, item and rating"
     )
