@@ -289,7 +289,7 @@ def test_other_arguments_of_fit_are_refused_before_training(ratings, arguments, 
     [
         (
             lambda _: WALS({"factors": 3}),
-            r"config must be a WALSConfig, but got .*give WALSConfig\(factors=32\)",
+            r"config must be a WALSConfig, but got .*give factors=32 by name",
         ),
         (lambda _: WALS(options={"seed": 1}), "options must be a RunOptions"),
         (lambda _: WALS().set_params(config={"factors": 3}), "config must be a WALSConfig"),
@@ -354,7 +354,7 @@ def test_fitting_again_forgets_all_of_the_fit_before(made_up_ratings, tmp_path):
 
 def test_a_fit_that_fails_leaves_the_fit_before(model, ratings):
     again = copy.copy(model)
-    again.set_params(config__factors=8, config__regularization=0)
+    again.set_params(factors=8, regularization=0)
     before = (dense(again).copy(), list(again.history), again.items.ids.tolist())
     with pytest.raises(WalslabError):
         again.fit(ratings)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, 
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
-from toolkit.models import WALS
+from toolkit.models import WALS, Ensemble
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 
@@ -313,24 +315,47 @@ def test_new_items_have_no_title_yet(model):
     assert grown.titles.tolist() == [*(f"Title {i}" for i in range(N_ITEMS)), ""]
 
 
+def test_parameters_are_given_by_name_or_as_config_and_options():
+    assert WALS(factors=3, seed=4).config == WALSConfig(factors=3)
+    assert WALS(factors=3, seed=4).options == RunOptions(seed=4)
+    changed = WALS(WALSConfig(factors=3, iterations=7), factors=5, threads=2)
+    assert (changed.config, changed.options) == (WALSConfig(factors=5, iterations=7), RunOptions(threads=2))
+    with pytest.raises(ConfigError) as refused:
+        WALS(factor=3, sead=1, iterations=0, threads=-1)
+    for part in ("(did you mean 'factors'?)", "(did you mean 'seed'?)", "iterations must be", "threads must"):
+        assert part in str(refused.value)
+    with pytest.raises(ConfigError, match="config must be a WALSConfig, but got 64: give factors=32 by name"):
+        WALS(64)
+    shown = inspect.signature(WALS).parameters
+    assert shown["factors"].default == WALSConfig().factors
+    assert shown["seed"].default == RunOptions().seed
+
+
+def test_a_model_shows_what_it_is(ratings, model):
+    assert repr(WALS(factors=64, regularization=0.1)) == "WALS(factors=64, regularization=0.1)"
+    assert repr(WALS()) == "WALS()"
+    assert repr(WALS(factors=2, iterations=1).fit(ratings)) == (
+        f"WALS(factors=2, iterations=1), fitted: 15 users, 11 items, {ratings.nnz} ratings"
+    )
+    assert repr(Ensemble([model, model])) == (
+        f"Ensemble of 2 WALS, fitted: 15 users, 11 items, {ratings.nnz} ratings"
+    )
+
+
 def test_parameters_are_scikit_learns():
     base = pytest.importorskip("sklearn.base")
-    model = WALS(WALSConfig(factors=3), RunOptions(seed=4))
-    assert model.get_params(deep=False) == {"config": model.config, "options": model.options}
-    assert model.get_params()["config__factors"] == 3
-    assert model.get_params()["options__seed"] == 4
+    model = WALS(factors=3, seed=4)
+    assert model.get_params() == {**WALSConfig(factors=3).to_dict(), **dataclasses.asdict(RunOptions(seed=4))}
     twin = base.clone(model)
     assert twin is not model
     assert twin.get_params() == model.get_params()
-    assert model.set_params(config__factors=5, options__seed=1) is model
+    assert model.set_params(factors=5, seed=1) is model
     assert (model.config.factors, model.options.seed) == (5, 1)
-    assert model.set_params(config=WALSConfig(factors=2), config__iterations=3).config == WALSConfig(
+    assert model.set_params(config=WALSConfig(factors=2), iterations=3).config == WALSConfig(
         factors=2, iterations=3
     )
-    with pytest.raises(
-        ConfigError, match=r"unknown parameter 'config__factor' \(did you mean 'config__factors'"
-    ):
-        model.set_params(config__factor=1)
+    with pytest.raises(ConfigError, match=r"unknown parameter 'factor' \(did you mean 'factors'"):
+        model.set_params(factor=1)
     with pytest.raises(ConfigError, match="factors must be between"):
-        model.set_params(config__factors=-1)
-    assert model.config.factors == 2
+        model.set_params(factors=-1, seed=9)
+    assert (model.config.factors, model.options.seed) == (2, 1)

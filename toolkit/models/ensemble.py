@@ -94,8 +94,12 @@ class Ensemble(Model, header_words=(_MEMBERS, "weights", "trainings")):
         self.options = chosen[0].options
         self._hold([copy.copy(member) for member in chosen], first.titles, first.dataset_digest)
 
+    def __repr__(self) -> str:
+        """Return how many members there are, and what they were fitted on."""
+        return self._with_sizes(f"Ensemble of {len(self.members)} WALS")
+
     @property
-    def history(self) -> list[list[Progress]]:
+    def history(self) -> list[Sequence[Progress]]:
         """Figures of every iteration of each member's training."""
         return [member.history for member in self.members]
 

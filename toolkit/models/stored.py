@@ -60,6 +60,14 @@ class StoredModel(ABC):
             )
         return self._fitted
 
+    def _with_sizes(self, words: str) -> str:
+        """Return the words that show a model, and the sizes of what it was fitted on."""
+        if self._fitted is None:
+            return words
+        n_users, n_items = self._fitted.rated.shape
+        ratings = self._fitted.rated.nnz
+        return f"{words}, fitted: {n_users:,} users, {n_items:,} items, {ratings:,} ratings"
+
     @property
     def factors(self) -> Predictor:
         """The numbers that predict, in host memory."""

@@ -13,18 +13,19 @@ from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, Sid
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
-from toolkit.errors import ConfigError, did_you_mean
+from toolkit.errors import ConfigError
 from toolkit.inputs import checked_type
 from toolkit.models import files
 from toolkit.models.base import Model
 from toolkit.models.fitted import Training
+from toolkit.models.parameters import Parameters, merged, shows_parameters
 from toolkit.models.training import Progress, checked_input, train
 from toolkit.models.updating import updated
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 
 
-class WALS(Model, header_words=("config", "options", "history")):
+class WALS(Parameters, Model, header_words=("config", "options", "history")):
     """Weighted alternating least squares for explicit ratings.
 
     Parameters
@@ -33,27 +34,32 @@ class WALS(Model, header_words=("config", "options", "history")):
         Hyperparameters; what identifies the model.
     options : RunOptions, optional
         Seed, backend, threads, precision; where and how it runs.
+    **parameters
+        Hyperparameters and options by their names in these two classes, such as ``factors=64`` and
+        ``seed=1``. They change what `config` and `options` say.
 
     Attributes
     ----------
     config : WALSConfig
     options : RunOptions
-    history : list of Progress
-        Figures of every iteration of the last `fit`.
+    history : sequence of Progress
+        Figures of every iteration of the last `fit`; empty before.
     backend_name : str or None
         The array backend that the last `fit` ran on.
 
     Raises
     ------
     ConfigError
-        When an argument is of another class.
+        When an argument is of another class, a name is unknown, or a value is out of range.
 
     Examples
     --------
     >>> import scipy.sparse as sp
-    >>> from toolkit import WALS, WALSConfig
+    >>> from toolkit import WALS
     >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
-    >>> model = WALS(WALSConfig(factors=4, iterations=5)).fit(ratings)
+    >>> model = WALS(factors=4, iterations=5).fit(ratings)
+    >>> model
+    WALS(factors=4, iterations=5), fitted: 30 users, 20 items, 180 ratings
     >>> items, scores = model.recommend(7, n=3)
     >>> len(items)
     3
@@ -63,13 +69,20 @@ class WALS(Model, header_words=("config", "options", "history")):
 
     _fitted: Training | None
 
-    def __init__(self, config: WALSConfig | None = None, options: RunOptions | None = None) -> None:
+    history: Sequence[Progress] = ()
+    backend_name: str | None = None
+
+    @shows_parameters
+    def __init__(
+        self, config: WALSConfig | None = None, options: RunOptions | None = None, **parameters: Any
+    ) -> None:
         config = WALSConfig() if config is None else config
         options = RunOptions() if options is None else options
-        self.config = checked_type("config", config, WALSConfig, "WALSConfig(factors=32)")
-        self.options = checked_type("options", options, RunOptions, "RunOptions(seed=0)")
-        self.history: list[Progress] = []
-        self.backend_name: str | None = None
+        self.config, self.options = merged(config, options, parameters)
+
+    def __repr__(self) -> str:
+        """Return what makes the model, and what it was fitted on."""
+        return self._with_sizes(super().__repr__())
 
     @classmethod
     def from_factors(
@@ -139,42 +152,6 @@ class WALS(Model, header_words=("config", "options", "history")):
     def factors(self) -> Factors:
         """The fitted numbers, in host memory."""
         return self.state.factors
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - scikit-learn's signature
-        """Return what the model was made with, in the form of scikit-learn, whose `clone` works.
-
-        Parameters
-        ----------
-        deep : bool, default True
-            Whether also single values are returned, as ``config__factors`` and ``options__seed``.
-        """
-        params: dict[str, Any] = {"config": self.config, "options": self.options}
-        if deep:
-            for of in ("config", "options"):
-                params |= {f"{of}__{name}": value for name, value in dataclasses.asdict(params[of]).items()}
-        return params
-
-    def set_params(self, **params: Any) -> Self:
-        """Change what the next `fit` runs with; the names are those of `get_params`.
-
-        Raises
-        ------
-        ConfigError
-            When a name is unknown, or a value out of range; nothing is changed then.
-        """
-        valid = self.get_params()
-        unknown = [name for name in params if name not in valid]
-        if unknown:
-            hints = ", ".join(f"{name!r}{did_you_mean(name, valid)}" for name in unknown)
-            raise ConfigError(f"unknown parameter {hints}; valid are {', '.join(valid)}")
-        changed = {of: params.get(of, valid[of]) for of in ("config", "options")}
-        for of, whole in changed.items():
-            single = {name.partition("__")[2]: v for name, v in params.items() if name.startswith(f"{of}__")}
-            changed[of] = dataclasses.replace(whole, **single) if single else whole
-        # The constructor checks the classes.
-        new = type(self)(**changed)
-        self.config, self.options = new.config, new.options
-        return self
 
     def fit(
         self,
