@@ -154,7 +154,10 @@ DOORS = {
     "TrainingData": lambda _, bad: TrainingData(bad, backend=Backend(1)),
     "rank": lambda m, bad: rank(m.factors, bad),
     "rank, seen": lambda m, bad: rank(m.factors, m.rated, seen=[bad]),
+    "score": lambda m, bad: m.score(bad),
+    "evaluate": lambda m, bad: m.evaluate(bad),
 }
+TABLE_DOORS = ("fit", "valid", "rmse", "score", "evaluate")
 
 
 @pytest.mark.parametrize("bad", BAD_RATINGS)
@@ -164,7 +167,10 @@ def test_ratings_are_refused_at_every_door(model, ratings, door, bad):
     make, text = BAD_RATINGS[bad]
     if door == "valid" and bad == "None":
         pytest.skip("None is no validation ratings")
-    with pytest.raises(RatingsError, match=text):
+    wanted = RatingsError
+    if bad == "DataFrame" and door in TABLE_DOORS:
+        wanted, text = ConfigError, "must have columns of users, items and ratings"
+    with pytest.raises(wanted, match=text):
         DOORS[door](model, make(ratings))
     np.testing.assert_array_equal(dense(model), before)
     assert model.rated.nnz == ratings.nnz
@@ -182,7 +188,7 @@ def test_no_rows_are_no_work(model):
     assert model.fold_in(none).factors.shape == (0, 3)
     before = model.users.ids.tolist()
     assert copy.copy(model).partial_fit(none, user_ids=[]).users.ids.tolist() == before
-    assert model.recommend_many([]).items.shape[0] == 0
+    assert model.recommend([])[0].shape[0] == 0
     assert model.explain_many("user 0", []) == []
 
 
@@ -208,12 +214,10 @@ NOT_ONE_ID = [[1, 2], ["user 1"], [], np.array([100]), (100,)]
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda m, one: m.recommend(one),
         lambda m, one: m.explain(one, 100),
         lambda m, one: m.explain("user 1", one),
         lambda m, one: m.explain_many(one, [100]),
         lambda m, one: m.explain_ratings(m.rated[:1], one),
-        lambda m, one: m.similar_items(one),
     ],
 )
 def test_several_ids_are_refused_where_one_is_asked_for(model, ask, one):
@@ -240,7 +244,6 @@ def test_strange_ids_are_refused_with_an_error_of_ours(model, one):
         lambda: model.predict(one, 100),
         lambda: model.predict("user 1", one),
         lambda: model.recommend(one),
-        lambda: model.recommend_many(one),
         lambda: model.similar_items(one),
         lambda: model.explain_many("user 1", one),
     )
@@ -258,7 +261,7 @@ def test_a_number_of_items_that_is_none_is_refused(model, n):
     side = model.fold_in(model.rated[:1])
     for ask in (
         lambda: model.recommend("user 0", n),
-        lambda: model.recommend_many(USER_IDS, n),
+        lambda: model.recommend(USER_IDS, n),
         lambda: model.best_of(side, n),
         lambda: model.similar_items(100, n),
     ):
@@ -300,7 +303,7 @@ def test_other_arguments_of_fit_are_refused_before_training(ratings, arguments, 
         (lambda m: Ensemble([m], {"a": 1}), "weights must be 1, one for each member"),
         (lambda m: m.best_of(np.ones((1, 3))), "users must be a Side"),
         (lambda m: m.best_of(m.factors.users, hidden=[m.rated[:2]]), "hidden items must have the shape"),
-        (lambda m: m.recommend_many(USER_IDS, backend="numpy"), "backend must be a Backend"),
+        (lambda m: m.recommend(USER_IDS, backend="numpy"), "backend must be a Backend"),
         (lambda m: m.fold_in(m.rated, backend="numba"), "backend must be a Backend"),
     ],
 )
@@ -317,7 +320,7 @@ def test_a_model_that_is_not_fitted_says_so(ratings, tmp_path):
     asks = [
         lambda: empty.predict(1, 1),
         lambda: empty.recommend(1),
-        lambda: empty.recommend_many([1]),
+        lambda: empty.recommend([1]),
         lambda: empty.similar_items(1),
         lambda: empty.explain(1, 1),
         lambda: empty.explain_ratings(ratings[:1], 1),
@@ -387,7 +390,7 @@ def data_of(model):
             lambda m: Trainer(TrainingData(m.rated, backend=Backend(1)), CONFIG, seed=-1),
             "seed must be at least 0",
         ),
-        (lambda m: rank(m.factors, m.rated, k="10"), "k must be a whole number"),
+        (lambda m: rank(m.factors, m.rated, n="10"), "n must be a whole number"),
         (lambda m: rank(m.factors, m.rated[:3]), "held_out must be of 15 users and 11 items"),
         (lambda _: Model.load(3), "path must be a path, but got 3"),
         (lambda m: m.save(b"model"), "path must be a path, but got b'model'"),

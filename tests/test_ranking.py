@@ -26,7 +26,7 @@ def factors_of(scores):
 
 
 def slow(scores, held_out, seen, k, relevant=None):
-    recalls, ndcgs, recommended = [], [], set()
+    recalls, capped, ndcgs, recommended = [], [], [], set()
     for user, row in enumerate(held_out.toarray()):
         wanted = {i for i in held_out[[user]].indices if relevant is None or row[i] >= relevant}
         if not wanted:
@@ -36,10 +36,12 @@ def slow(scores, held_out, seen, k, relevant=None):
         best = sorted(left, key=lambda i, user=user: (-scores[user, i], i))[:k]
         recommended |= set(best)
         possible = min(k, len(wanted))
-        recalls.append(sum(i in wanted for i in best) / possible)
+        recalls.append(sum(i in wanted for i in best) / len(wanted))
+        capped.append(sum(i in wanted for i in best) / possible)
         gain = sum(1 / math.log2(2 + place) for place, i in enumerate(best) if i in wanted)
         ndcgs.append(gain / sum(1 / math.log2(2 + place) for place in range(possible)))
-    return np.mean(recalls), np.mean(ndcgs), len(recommended) / held_out.shape[1], len(recalls)
+    means = (np.mean(recalls), np.mean(capped), np.mean(ndcgs))
+    return *means, len(recommended) / held_out.shape[1], len(recalls)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 40, 100])
@@ -57,15 +59,21 @@ def test_it_is_the_mean_over_users(k, relevant, levels, batch):
     kinds[5, 7] = 2
     stars = rng.integers(1, 6, (30, 40)).astype(np.float32)
     train, held_out, valid = (sp.csr_matrix(np.where(kinds == kind, stars, 0)) for kind in (1, 2, 3))
-    found = rank(factors_of(scores), held_out, seen=[train, valid], k=k, relevant=relevant, backend=backend)
+    found = rank(factors_of(scores), held_out, seen=[train, valid], n=k, relevant=relevant, backend=backend)
     wanted = slow(scores, held_out, [train, valid], k, relevant)
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_the_perfect_model_has_ones_and_the_worst_zeros():
     held_out = sp.csr_matrix(np.eye(6, 9) + np.eye(6, 9, 2))
-    assert rank(factors_of(held_out.toarray()), held_out, k=3)[:2] == (1.0, 1.0)
-    assert rank(factors_of(-held_out.toarray()), held_out, k=3)[:2] == (0.0, 0.0)
+    assert rank(factors_of(held_out.toarray()), held_out, n=3)[:3] == (1.0, 1.0, 1.0)
+    assert rank(factors_of(-held_out.toarray()), held_out, n=3)[:3] == (0.0, 0.0, 0.0)
+
+
+def test_recall_counts_all_relevant_items_and_capped_recall_as_many_as_a_list_holds():
+    held_out = sp.csr_matrix(np.ones((1, 4)))
+    found = rank(factors_of([[4.0, 3.0, 2.0, 1.0]]), held_out, n=2)
+    assert (found.recall, found.capped_recall) == (0.5, 1.0)
 
 
 def test_nobody_has_anything_held_out():
@@ -76,8 +84,8 @@ def test_nobody_has_anything_held_out():
 
 
 def test_k_below_one_is_refused():
-    with pytest.raises(ConfigError, match="k must be at least 1, but got 0"):
-        rank(factors_of(np.ones((2, 3))), sp.csr_matrix((2, 3)), k=0)
+    with pytest.raises(ConfigError, match="n must be at least 1, but got 0"):
+        rank(factors_of(np.ones((2, 3))), sp.csr_matrix((2, 3)), n=0)
 
 
 def test_memory_is_not_that_of_all_scores():
@@ -89,7 +97,7 @@ def test_memory_is_not_that_of_all_scores():
         (np.ones(n_users), (np.arange(n_users), rng.integers(0, n_items, n_users))), shape=(n_users, n_items)
     )
     tracemalloc.start()
-    found = rank(factors, held_out, k=10, backend=Backend(1))
+    found = rank(factors, held_out, n=10, backend=Backend(1))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.users == n_users

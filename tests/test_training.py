@@ -114,7 +114,7 @@ def test_plateau_goes_back_to_the_best_iteration(ratings):
 def test_ranking_is_measured_where_it_is_searched_for(ratings):
     metric = SearchMetric("recall", 3)
     (segment,) = all_of(TrialWorker(ratings, changed(metric=metric)), CONFIG)
-    wanted = rank(segment.factors, ratings["valid"].tocsr(), seen=[ratings["train"]], k=3)
+    wanted = rank(segment.factors, ratings["valid"].tocsr(), seen=[ratings["train"]], n=3)
     assert segment.figures["valid_recall_3"] == pytest.approx(wanted.recall)
     assert segment.figures["valid_ndcg_3"] == pytest.approx(wanted.ndcg)
     assert len(segment.history["valid_recall_3"]) == 6

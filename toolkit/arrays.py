@@ -34,6 +34,10 @@ AnySparse: TypeAlias = (
 )
 """Sparse ratings by row and column number, in whichever of the common formats."""
 
+Table: TypeAlias = Any
+"""A table of ratings in memory: a pandas DataFrame, or what offers Arrow's C stream, such as tables of Polars
+and Arrow. No common type says so: pandas' own annotations leave the method out."""
+
 IdLike: TypeAlias = npt.ArrayLike
 """One id or several: whole numbers, or text."""
 

@@ -21,18 +21,21 @@ class Ranking(NamedTuple):
     Attributes
     ----------
     recall : float
-        Share of the relevant items that are among the k best. Where a user has more than k relevant items,
-        only k count, so that 1 is perfect.
+        Share of a user's relevant items that are among the n best. Where a user has more than n relevant
+        items, no list of n reaches 1.
+    capped_recall : float
+        The same, where at most n relevant items of a user count, so that a perfect list has 1.
     ndcg : float
-        Sum of 1 / log2(1 + position) over the relevant items among the k best, positions counted from 1,
+        Sum of 1 / log2(1 + position) over the relevant items among the n best, positions counted from 1,
         divided by the largest sum that is possible (Järvelin and Kekäläinen, ACM TOIS 20(4), 2002).
     coverage : float
-        Share of all items that are among the k best of at least one user.
+        Share of all items that are among the n best of at least one user.
     users : int
         Users with a relevant item held out.
     """
 
     recall: float
+    capped_recall: float
     ndcg: float
     coverage: float
     users: int
@@ -43,11 +46,11 @@ def rank(
     held_out: AnySparse,
     *,
     seen: Sequence[AnySparse] = (),
-    k: int = 10,
+    n: int = 10,
     relevant: float | None = None,
     backend: Backend | None = None,
 ) -> Ranking:
-    """Return how well the k best items of each user agree with the ratings that were held out.
+    """Return how well the n best items of each user agree with the ratings that were held out.
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ def rank(
     seen : sequence of scipy.sparse matrices, shape (n_users, n_items)
         Items that a user has rated here are not recommended to her: the training ratings, and for a test the
         validation ratings as well.
-    k : int, default 10
+    n : int, default 10
         How many items are recommended.
     relevant : float, optional
         Smallest rating that makes an item relevant; by default every held-out item is relevant.
@@ -73,11 +76,11 @@ def rank(
     Raises
     ------
     ConfigError
-        When `k` is below 1, or a matrix has another shape than the predictor.
+        When `n` is below 1, or a matrix has another shape than the predictor.
     RatingsError
         When a matrix is not one of finite ratings, each pair once.
     """
-    k = checked_number("k", k, 1)
+    n = checked_number("n", n, 1)
     backend = backend or Backend(threads=1)
     wanted = checked_ratings(held_out, name="held_out")
     if relevant is not None:
@@ -91,19 +94,19 @@ def rank(
             )
     users = np.flatnonzero(np.diff(wanted.indptr))
     if not len(users):
-        return Ranking(np.nan, np.nan, 0.0, 0)
+        return Ranking(np.nan, np.nan, np.nan, 0.0, 0)
     n_items = wanted.shape[1]
-    k = min(k, n_items)
+    n = min(n, n_items)
     # A batch for each thread.
     step = backend.threads * max(1, backend.batch_scores // n_items)
-    discount = 1 / np.log2(np.arange(2, k + 2))
+    discount = 1 / np.log2(np.arange(2, n + 2))
     ideal = np.cumsum(discount)
-    recall = ndcg = 0.0
+    recall = capped = ndcg = 0.0
     recommended = np.zeros(n_items, np.bool_)
     for begin in range(0, len(users), step):
         part = users[begin : begin + step]
         own = predictor.users.at(backend.asarray(part))
-        best = backend.top_n(own, predictor.items, k, hidden=[matrix[part] for matrix in hidden]).items
+        best = backend.top_n(own, predictor.items, n, hidden=[matrix[part] for matrix in hidden]).items
         real = best >= 0
         recommended[best[real]] = True
         truth = np.zeros((len(part), n_items), np.bool_)
@@ -111,10 +114,13 @@ def rank(
         counts = np.diff(rows.indptr)
         truth[np.repeat(np.arange(len(part)), counts), rows.indices] = True
         hits = np.take_along_axis(truth, best, axis=1) & real
-        possible = np.minimum(counts, k)
-        recall += float((hits.sum(axis=1) / possible).sum())
+        possible = np.minimum(counts, n)
+        found = hits.sum(axis=1)
+        recall += float((found / counts).sum())
+        capped += float((found / possible).sum())
         ndcg += float((hits @ discount / ideal[possible - 1]).sum())
-    return Ranking(recall / len(users), ndcg / len(users), float(recommended.mean()), len(users))
+    n_users, coverage = len(users), float(recommended.mean())
+    return Ranking(recall / n_users, capped / n_users, ndcg / n_users, coverage, n_users)
 
 
 def _at_least(matrix: sp.csr_matrix, relevant: float) -> sp.csr_matrix:

@@ -8,6 +8,7 @@ from toolkit.models.ensemble import Ensemble, common_scale
 from toolkit.models.explaining import Explanation
 from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
+from toolkit.models.measured import Evaluation
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
 from toolkit.models.wals import WALS
@@ -15,6 +16,7 @@ from toolkit.models.wals import WALS
 __all__ = [
     "WALS",
     "Ensemble",
+    "Evaluation",
     "Explanation",
     "Model",
     "Progress",

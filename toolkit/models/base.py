@@ -8,11 +8,13 @@ from typing import Self
 from toolkit.arrays import AnySparse, IdLike, Ratings, SideName
 from toolkit.backends import Backend
 from toolkit.inputs import checked_ratings, require_columns
-from toolkit.models.answering import AnsweringModel
+from toolkit.models.explained import ExplainingModel
+from toolkit.models.measured import MeasuredModel
+from toolkit.models.similar import SimilarityModel
 from toolkit.predictor import Side
 
 
-class Model(AnsweringModel):
+class Model(MeasuredModel, SimilarityModel, ExplainingModel):
     """A fitted model of any kind: one training (`toolkit.WALS`), or a mean of several (`toolkit.Ensemble`).
 
     Users and items have ids outside, and row numbers inside: ``model.items.rows(ids)`` returns row numbers,
@@ -22,9 +24,9 @@ class Model(AnsweringModel):
     Examples
     --------
     >>> import scipy.sparse as sp
-    >>> from toolkit import WALS, Model, WALSConfig
+    >>> from toolkit import WALS, Model
     >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
-    >>> WALS(WALSConfig(factors=4, iterations=5)).fit(ratings).save("a model")
+    >>> WALS(factors=4, iterations=5).fit(ratings).save("a model")
     >>> model = Model.load("a model")
     >>> model.predict([3, 7], 5).shape
     (2,)

@@ -1,20 +1,27 @@
-"""The items that are best for a user, and the items that are most like an item, by row number."""
+"""The items that are best for users, and the rows that are most like others, by row number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse as sp
 
-from toolkit.arrays import Array, FloatArray, IntArray, Ratings
-from toolkit.backends import Backend, Best, at_most, largest
+from toolkit.arrays import FloatArray, IntArray, Ratings
+from toolkit.backends import Backend, Best
 from toolkit.errors import ConfigError
 from toolkit.inputs import checked_number
 from toolkit.predictor import Predictor, Side
 
 
 def best_items(
-    factors: Predictor, users: Side, n: int, *, hidden: Sequence[Ratings], backend: Backend
+    factors: Predictor,
+    users: Side,
+    n: int,
+    *,
+    hidden: Sequence[Ratings],
+    backend: Backend,
+    candidates: IntArray | None = None,
 ) -> Best:
     """Return the n best items of users by their factors.
 
@@ -30,6 +37,8 @@ def best_items(
         Items that are stored in a user's row are left out for this user.
     backend : Backend
         Where it is computed.
+    candidates : array of int64, shape (m,), optional
+        Row numbers of the items to choose from, ascending; by default all.
 
     Returns
     -------
@@ -46,42 +55,63 @@ def best_items(
     for matrix in hidden:
         if matrix.shape != shape:
             raise ConfigError(f"hidden items must have the shape {shape}, but have {matrix.shape}")
-    own, items = backend.side(users), backend.side(factors.items)
-    return backend.top_n(own, items, n, mean=factors.mean, hidden=hidden)
+    items = factors.items
+    if candidates is not None:
+        items, hidden = items.at(candidates), [matrix[:, candidates] for matrix in hidden]
+    best = backend.top_n(backend.side(users), backend.side(items), n, mean=factors.mean, hidden=hidden)
+    return _of_all(best, candidates)
 
 
-def most_similar(item_factors: Array, row: int, n: int) -> tuple[IntArray, FloatArray]:
-    """Return the items whose factors point the same way as those of one item, most similar first.
+def most_similar(
+    factors: FloatArray, rows: IntArray, n: int, *, backend: Backend, candidates: IntArray | None = None
+) -> Best:
+    """Return the rows whose factors point the same way as those of some rows, most similar first.
 
     Parameters
     ----------
-    item_factors : array of float, shape (n_items, k)
-    row : int
-        The row number of the item, which is left out of the answer.
+    factors : array of float, shape (n_rows, k)
+        Of all items, or of all users.
+    rows : array of int64, shape (m,)
+        Row numbers; each is left out of its own answer.
     n : int
-        How many items.
+        How many rows for each.
+    backend : Backend
+        Where it is computed.
+    candidates : array of int64, optional
+        Row numbers to choose from, ascending; by default all.
 
     Returns
     -------
-    rows : array of int64, shape (≤ n,)
-    cosines : array of float, shape (≤ n,)
+    Best
+        Row numbers, and cosines, shape (m, n).
 
     Raises
     ------
     ConfigError
         When `n` is not a whole number from 1, or there are no factors to compare.
     """
-    if not item_factors.shape[1]:
+    if not factors.shape[1]:
         raise ConfigError(
-            "a model of rank 0 has no factors, so that no item is more like another than the rest: train one "
+            "a model of rank 0 has no factors, so that none is more like another than the rest: train one "
             "with factors"
         )
-    n = at_most(checked_number("n", n, 1), len(item_factors) - 1)
-    length = np.linalg.norm(item_factors, axis=1)
-    cosines = (
-        item_factors @ item_factors[row] / np.maximum(length * length[row], np.finfo(item_factors.dtype).tiny)
-    )
-    # The item itself comes last.
-    cosines[row] = -np.inf
-    rows = largest(cosines[None], n, np)[0][0] if n else np.empty(0, np.int64)
-    return rows, cosines[rows]
+    n = checked_number("n", n, 1)
+    length = np.linalg.norm(factors, axis=1, keepdims=True)
+    unit = factors / np.maximum(length, np.finfo(factors.dtype).tiny)
+    if candidates is None:
+        candidates = np.arange(len(factors))
+    others = unit[candidates]
+    # Where a row is among the candidates, it lies at its place in their order.
+    columns = np.searchsorted(candidates, rows)
+    itself = np.flatnonzero(np.isin(rows, candidates))
+    own = sp.csr_matrix((np.ones(len(itself)), (itself, columns[itself])), shape=(len(rows), len(others)))
+    sides = (Side(part, np.zeros(len(part), part.dtype)) for part in (unit[rows], others))
+    asking, offered = map(backend.side, sides)
+    return _of_all(backend.top_n(asking, offered, n, hidden=[own]), candidates)
+
+
+def _of_all(best: Best, candidates: IntArray | None) -> Best:
+    """Return the same with row numbers among all where they are among the candidates."""
+    if candidates is None or not len(candidates):
+        return best
+    return best._replace(items=np.where(best.items >= 0, candidates[best.items], -1))

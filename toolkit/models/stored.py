@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from toolkit.arrays import Array, IntArray, Ratings
+import numpy as np
+
+from toolkit.arrays import Array, FloatArray, IntArray, Ratings
 from toolkit.config import RunOptions
 from toolkit.datasets import IdTable
 from toolkit.errors import ModelError, NotFittedError
@@ -72,6 +74,16 @@ class StoredModel(ABC):
     def factors(self) -> Predictor:
         """The numbers that predict, in host memory."""
         return self.state.factors
+
+    @property
+    def user_factors(self) -> FloatArray:
+        """The factors of the users, shape (n_users, k), read-only; biases are ``factors.users.bias``."""
+        return _read_only(self.factors.users.factors)
+
+    @property
+    def item_factors(self) -> FloatArray:
+        """The factors of the items, shape (n_items, k), read-only; biases are ``factors.items.bias``."""
+        return _read_only(self.factors.items.factors)
 
     @property
     def users(self) -> IdTable:
@@ -162,3 +174,9 @@ class StoredModel(ABC):
         if not isinstance(model, cls):
             raise ModelError(f"{path} holds another kind of model: load it with {kind.__name__}.load")
         return model
+
+
+def _read_only(array: Array) -> FloatArray:
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view

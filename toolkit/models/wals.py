@@ -9,17 +9,18 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName
+from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName, Table
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError
-from toolkit.inputs import checked_type
+from toolkit.inputs import checked_ratings, checked_type
 from toolkit.models import files
 from toolkit.models.base import Model
 from toolkit.models.fitted import Training
 from toolkit.models.parameters import Parameters, merged, shows_parameters
-from toolkit.models.training import Progress, checked_input, train
+from toolkit.models.training import Progress, train
+from toolkit.models.training_input import checked_input
 from toolkit.models.updating import updated
 from toolkit.predictor import Side
 from toolkit.solver import Factors
@@ -115,7 +116,8 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
             When `rated` is not a matrix of finite ratings, each pair once.
         """
         checked_type("factors", factors, Factors, "what a Trainer holds")
-        given = checked_input(rated, None, user_ids, item_ids, str(factors.items.factors.dtype))
+        dtype = str(factors.items.factors.dtype)
+        given = checked_input(checked_ratings(rated, dtype), dtype, ids=(user_ids, item_ids))
         shape = (len(factors.users.bias), len(factors.items.bias))
         if given.ratings.shape != shape:
             raise ConfigError(
@@ -155,22 +157,30 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
 
     def fit(
         self,
-        ratings: RatingsDataset | AnySparse,
+        ratings: RatingsDataset | AnySparse | Table,
         *,
-        valid: AnySparse | None = None,
+        columns: Sequence[object] | None = None,
+        valid: AnySparse | Table | None = None,
         user_ids: IdLike | IdTable | None = None,
         item_ids: IdLike | IdTable | None = None,
         patience: int = 0,
         on_iteration: Callable[[Progress], None] | None = None,
     ) -> Self:
-        """Train on a dataset's training ratings, or on a sparse matrix; what was fitted before is forgotten.
+        """Train on a table, a sparse matrix, or a dataset's training ratings; forget what was fitted before.
 
         Parameters
         ----------
-        ratings : RatingsDataset, or scipy.sparse matrix of shape (n_users, n_items)
-            Stored entries are the observed ratings. A dataset brings its ids and validation ratings.
-        valid : scipy.sparse matrix, same shape, optional
-            Ratings whose RMSE is measured after every iteration; never trained on.
+        ratings : table, RatingsDataset, or scipy.sparse matrix of shape (n_users, n_items)
+            A table has a row for each rating: a pandas DataFrame, a table of Polars, Arrow or another that
+            offers Arrow's C stream, or the three arrays (users, items, ratings) as a tuple. Ids are whole
+            numbers or text. The stored entries of a matrix are the observed ratings. A dataset brings its
+            ids and validation ratings.
+        columns : sequence of str, length 3, optional
+            The columns of users, items and ratings in a table; by default those that are named so, as in
+            ``user_id`` and ``movieId`` (`toolkit.tables.ALIASES`).
+        valid : table, or scipy.sparse matrix of the same shape, optional
+            Ratings whose RMSE is measured after every iteration; never trained on. Beside a table it is a
+            table, and may have further users and items, whom the model then knows by their ids alone.
         user_ids, item_ids : array-like or IdTable, shape (n_users,) and (n_items,), optional
             Ids of rows and columns of a matrix; row numbers where they are not given.
         patience : int, default 0
@@ -187,15 +197,20 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         Raises
         ------
         ConfigError
-            When ids or `valid` do not fit the ratings, or there is `patience` and no validation rating.
+            When ids, columns or `valid` do not fit the ratings, or there is `patience` and no validation
+            rating.
+        UnknownIdError
+            When `valid` is a table beside a matrix or dataset that lacks one of its ids.
         RatingsError
-            When there is no rating, a rating is not finite, or a pair is stored twice.
+            When there is no rating, a rating or id is missing or not finite, or a pair occurs twice.
         SolverError
             When the normal equations have no finite solution.
         BackendError
             When the backend of the options is not usable.
         """
-        given = checked_input(ratings, valid, user_ids, item_ids, self.options.dtype)
+        given = checked_input(
+            ratings, self.options.dtype, valid=valid, ids=(user_ids, item_ids), columns=columns
+        )
         self._fitted, self.history, self.backend_name = train(
             given, self.config, self.options, patience=patience, on_iteration=on_iteration
         )

@@ -181,7 +181,7 @@ class TrialWorker:
         }
         if settings.metric.k:
             train, valid = self._matrices
-            ranking = rank(trainer.factors, valid, seen=[train], k=settings.metric.k, backend=backend)
+            ranking = rank(trainer.factors, valid, seen=[train], n=settings.metric.k, backend=backend)
             figures |= dict(zip(settings.metric.keys, (ranking.recall, ranking.ndcg), strict=True))
         plain = {key: math.nan if figure is None else float(figure) for key, figure in figures.items()}
         for key, figure in plain.items():

@@ -1,0 +1,206 @@
+"""The columns of user, item and rating of a table in memory: pandas, Polars, Arrow, or three arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from toolkit.arrays import FloatArray, IntArray
+from toolkit.errors import ConfigError, RatingsError, did_you_mean
+from toolkit.tables.arrow import DistinctIds, array_of, numbers
+from toolkit.tables.column_names import ALIASES, Role, find_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROLES: tuple[Role, Role, Role] = ("user", "item", "rating")
+# From here on, floating-point numbers skip some whole numbers.
+_EXACT = 2**53
+
+
+class RatingColumns(NamedTuple):
+    """Ratings in the order of a table.
+
+    Attributes
+    ----------
+    users, items : pyarrow.Array, shape (n,)
+        Ids: int64, or text without an empty one.
+    ratings : array of float64, shape (n,)
+        Finite values.
+    """
+
+    users: pa.Array
+    items: pa.Array
+    ratings: FloatArray
+
+
+def is_table(ratings: object) -> bool:
+    """Tell whether an argument is a table, or a tuple of three columns, rather than a matrix or dataset."""
+    return isinstance(ratings, tuple) or hasattr(ratings, "__arrow_c_stream__")
+
+
+def rating_columns(table: object, columns: Sequence[object] | None, name: str = "ratings") -> RatingColumns:
+    """Return the ratings of a table.
+
+    Parameters
+    ----------
+    table : table, or tuple of array-like
+        A pandas DataFrame, or what offers Arrow's C stream: tables of Polars, Arrow, DuckDB and others. Or
+        users, items and ratings of the same length, as a tuple.
+    columns : sequence, length 3, optional
+        The names of the columns of users, items and ratings; by default they are found by `ALIASES`.
+    name : str
+        What the caller calls the table, for the text of errors.
+
+    Raises
+    ------
+    ConfigError
+        When a column is not there, or not to be told from others.
+    RatingsError
+        When an id or a rating is missing, or of a type that it must not have. The text names column and row.
+    """
+    names, arrays = _chosen(table, columns, name)
+    where = [f"the column {shown} of {name}" for shown in names]
+    users, items = (_ids(array, at) for array, at in zip(arrays[:2], where, strict=False))
+    return RatingColumns(users, items, _ratings(arrays[2], where[2]))
+
+
+def distinct_ids(arrays: Sequence[pa.Array]) -> tuple[DistinctIds, list[IntArray]]:
+    """Return the ids that occur in some columns, ascending, and each row's position among them.
+
+    Parameters
+    ----------
+    arrays : sequence of pyarrow.Array
+        All int64, or all text.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    coded = pa.concat_arrays(arrays).dictionary_encode()
+    order = numbers(pc.sort_indices(coded.dictionary)).astype(np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    codes = rank[numbers(coded.indices)]
+    ends = np.cumsum([len(array) for array in arrays])[:-1]
+    words = coded.dictionary.take(array_of(order))
+    return numbers(words) if pa.types.is_integer(words.type) else words, np.split(codes, ends)
+
+
+def _chosen(table: Any, columns: Sequence[object] | None, name: str) -> tuple[list[str], list[pa.Array]]:
+    """Return names and Arrow arrays of the three columns."""
+    import pyarrow as pa
+
+    if isinstance(table, tuple):
+        if columns is not None or len(table) != len(_ROLES) or len({len(part) for part in table}) != 1:
+            raise ConfigError(
+                f"{name} as a tuple must be users, items and ratings, three arrays of the same length: "
+                "give a table to choose columns of"
+            )
+        return list(_ROLES), [_as_arrow(part, f"{role}s") for part, role in zip(table, _ROLES, strict=True)]
+    if type(table).__module__.partition(".")[0] == "pandas":
+        if not hasattr(table, "columns"):
+            raise ConfigError(f"{name} must be a table of users, items and ratings, but is one column")
+        names = [str(column) for column in table.columns]
+        positions = _positions(names, columns, name)
+        names, parts = [names[at] for at in positions], [table.iloc[:, at] for at in positions]
+    else:
+        arrow = pa.table(table)
+        positions = _positions(arrow.column_names, columns, name)
+        names, parts = [arrow.column_names[at] for at in positions], [arrow.column(at) for at in positions]
+    return names, [
+        _as_arrow(part, f"the column {shown} of {name}") for shown, part in zip(names, parts, strict=True)
+    ]
+
+
+def _positions(names: list[str], columns: Sequence[object] | None, name: str) -> list[int]:
+    if columns is None:
+        found = [find_column(names, role) for role in _ROLES]
+        missing = [role for role, at in zip(_ROLES, found, strict=True) if at is None]
+        if missing:
+            raise ConfigError(
+                f"{name} must have columns of users, items and ratings, but none of {_listed(names)} is "
+                f"named as a {' or '.join(missing)}, such as {', '.join(ALIASES[missing[0]][:3])}: say which "
+                'they are, as columns=("u", "i", "r")'
+            )
+        return cast("list[int]", found)
+    if isinstance(columns, str) or len(columns) != len(_ROLES):
+        raise ConfigError(
+            f'columns must name those of users, items and ratings, as ("u", "i", "r"), but is {columns!r:.80}'
+        )
+    wanted = [str(column) for column in columns]
+    for column in wanted:
+        if names.count(column) != 1:
+            there = "several" if column in names else "no"
+            raise ConfigError(
+                f"{name} must have one column {column}, but have {there} such "
+                f"column{did_you_mean(column, names)}: they have {_listed(names)}"
+            )
+    return [names.index(column) for column in wanted]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+
+
+def _as_arrow(part: Any, where: str) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        array = part if isinstance(part, pa.ChunkedArray | pa.Array) else pa.array(part)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise RatingsError(
+            f"{where} must be of one type, but {error}: convert it, as with .astype(str)"
+        ) from error
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if array.null_count:
+        row = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
+        raise RatingsError(f"{where} has nothing in row {row}: drop such rows, as table.dropna() does")
+    return array
+
+
+def _ids(array: pa.Array, where: str) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = array.type
+    if pa.types.is_floating(kind):
+        # pandas holds whole numbers as floating-point numbers where a row was empty once.
+        values = numbers(array)
+        odd = ~((values == np.floor(values)) & (np.abs(values) < _EXACT))
+        if odd.any():
+            row = int(np.argmax(odd))
+            raise RatingsError(f"{where} must be whole numbers or text, but row {row} has {values[row]!s}")
+        return array_of(values.astype(np.int64))
+    if pa.types.is_integer(kind):
+        try:
+            return array.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise RatingsError(f"{where} must fit 64 bits: {error}; give such ids as text") from error
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        sizes = numbers(pc.binary_length(array))
+        if not sizes.all():
+            raise RatingsError(f"{where} has an empty text in row {int(np.argmin(sizes))}: drop such rows")
+        return array.cast(pa.string())
+    raise RatingsError(
+        f"{where} must be whole numbers or text, but is {kind}: convert it, as with .astype(str)"
+    )
+
+
+def _ratings(array: pa.Array, where: str) -> FloatArray:
+    import pyarrow as pa
+
+    kind = array.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise RatingsError(f"{where} must be numbers, but is {kind}: convert it, as with .astype(float)")
+    values: FloatArray = numbers(array.cast(pa.float64(), safe=False))
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise RatingsError(
+            f"{where} must be finite numbers, but row {row} has {values[row]!s}: drop such rows"
+        )
+    return values
