@@ -76,7 +76,7 @@ def request(rng: np.random.Generator, kind: str, users: int, items: int) -> byte
         row = {"ratings": [{"item": i, "rating": int(rng.integers(1, 6))} for i in rated]}
     elif kind.startswith("unknown"):
         row = {"user": users + int(rng.integers(users))}
-    return json.dumps({"dataframe_records": [row], "params": {"k": 10}}).encode()
+    return json.dumps({"dataframe_records": [row], "params": {"n": 10}}).encode()
 
 
 class Load:
@@ -195,7 +195,7 @@ def serve(directory: Path, folder: Path, workers: int) -> tuple[subprocess.Popen
 
 def count(text: str) -> int:
     """Return 1M as 1000000."""
-    for suffix, factor in {"k": 1000, "M": 1_000_000}.items():
+    for suffix, factor in {"n": 1000, "M": 1_000_000}.items():
         if text.endswith(suffix):
             return int(float(text.removesuffix(suffix)) * factor)
     return int(text)

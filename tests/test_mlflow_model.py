@@ -51,7 +51,7 @@ path = Path(sys.argv[1])
 model = mlflow.pyfunc.load_model(str(path))
 given = [{"item": 100, "rating": 4}]
 rows = [{"user": 1}, {"user": 1, "item": 100}, {"ratings": given}, {"ratings": []}, {"user": "nobody"}]
-model.predict(pd.DataFrame(rows, dtype=object), {"k": 3})
+model.predict(pd.DataFrame(rows, dtype=object), {"n": 3})
 files = [m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "toolkit"]
 print(*sorted(Path(file).relative_to(path / "code").as_posix() for file in files), sep="\\n")
 """
@@ -75,8 +75,8 @@ def test_the_code_in_it_is_what_answering_imports(written, kind, tmp_path):
 def test_signature_example_and_facts(models, written):
     model = mlflow.models.Model.load(str(written["titled"]))
     assert {param.name: (param.dtype.name, param.default) for param in model.signature.params.params} == {
-        "k": ("long", 10),
-        "filter_seen": ("boolean", True),
+        "n": ("long", 10),
+        "exclude_seen": ("boolean", True),
     }
     assert model.signature.inputs.input_names() == ["user", "item", "ratings"]
     assert not model.signature.inputs.required_input_names()

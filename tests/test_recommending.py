@@ -95,7 +95,7 @@ def test_rows_come_as_the_users_were_asked_with_titles(model, tmp_path, small_pa
     same(table, wanted(model, model.users.ids[rows], 3, exclude_seen=False))
     columns = model.items.rows(table["item"].to_pylist())
     assert table["title"].to_pylist() == model.titles[columns].tolist()
-    assert table.schema.metadata[b"walslab.include_seen"] == b"true"
+    assert table.schema.metadata[b"walslab.exclude_seen"] == b"false"
 
 
 def test_an_ensemble_recommends_too(made_up_ratings, tmp_path):

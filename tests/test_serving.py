@@ -114,7 +114,7 @@ def answers(port, rows, **params):
 @pytest.mark.integration
 def test_answers_are_those_of_the_model(port, model):
     rows = [{"user": 4}, {"user": 4, "item": 121}, {"ratings": GIVEN}, {"user": 99}, {"user": 99, "item": 5}]
-    known, rated, new, unknown, nothing = answers(port, rows, k=3)
+    known, rated, new, unknown, nothing = answers(port, rows, n=3)
     ids, scores = model.recommend(4, 3)
     assert known == {
         "user": 4,
@@ -192,14 +192,18 @@ REFUSED = {
     "unknown column": ({"inputs": [{"usr": 1}]}, "unknown column 'usr' .did you mean 'user'"),
     "many columns": ({"inputs": [{f"c{n}": n} for n in range(5000)]}, "unknown column"),
     "unknown parameter": ({"inputs": USER, "params": {"kk": 1}}, "unknown parameter 'kk'"),
+    "word of another library": (
+        {"inputs": USER, "params": {"k": 3}},
+        "unknown parameter 'k' (it is called n); valid are n, exclude_seen",
+    ),
     "parameters": ({"inputs": USER, "params": [1]}, "params must be an object"),
-    "k 0": ({"inputs": USER, "params": {"k": 0}}, "from 1 to 1,000, but is 0"),
-    "k -1": ({"inputs": USER, "params": {"k": -1}}, "but is -1"),
-    "k 1001": ({"inputs": USER, "params": {"k": 1001}}, "but is 1001"),
-    "k huge": ({"inputs": USER, "params": {"k": 10**300}}, "from 1 to 1,000"),
-    "k text": ({"inputs": USER, "params": {"k": "5"}}, "but is '5'"),
-    "k true": ({"inputs": USER, "params": {"k": True}}, "but is True"),
-    "filter_seen": ({"inputs": USER, "params": {"filter_seen": "no"}}, "true or false"),
+    "n 0": ({"inputs": USER, "params": {"n": 0}}, "from 1 to 1,000, but is 0"),
+    "n -1": ({"inputs": USER, "params": {"n": -1}}, "but is -1"),
+    "n 1001": ({"inputs": USER, "params": {"n": 1001}}, "but is 1001"),
+    "n huge": ({"inputs": USER, "params": {"n": 10**300}}, "from 1 to 1,000"),
+    "n text": ({"inputs": USER, "params": {"n": "5"}}, "but is '5'"),
+    "n true": ({"inputs": USER, "params": {"n": True}}, "but is True"),
+    "exclude_seen": ({"inputs": USER, "params": {"exclude_seen": "no"}}, "true or false"),
     "nobody": ({"inputs": [{"item": 100}]}, "must have a user or ratings"),
     "user 1.5": ({"inputs": [{"user": 1.5}]}, "whole number or text"),
     "user list": ({"inputs": [{"user": [1]}]}, "whole number or text"),
@@ -207,7 +211,7 @@ REFUSED = {
     "rating text": ({"inputs": [{"ratings": [{"item": 100, "rating": "5"}]}]}, "but is '5'"),
     "rated twice": ({"inputs": [{"ratings": [*GIVEN, {"item": "100", "rating": 2}]}]}, "item once"),
     "rows": ({"inputs": USER * (limits.ROWS + 1)}, "at most 10,000 rows"),
-    "rows × k": ({"inputs": USER * 1000, "params": {"k": 1000}}, "at most 200,000"),
+    "rows × n": ({"inputs": USER * 1000, "params": {"n": 1000}}, "at most 200,000"),
     "many ratings": ({"inputs": [{"ratings": GIVEN * 50_001}]}, "at most 100,000 ratings"),
 }
 
@@ -279,7 +283,7 @@ def test_requests_at_once_are_answered_as_one_by_one(port):
     bodies = [
         {
             "inputs": [{"user": int(rng.integers(20))}, {"ratings": GIVEN[: at % 2 + 1]}],
-            "params": {"k": 1 + at % 5},
+            "params": {"n": 1 + at % 5},
         }
         for at in range(80)
     ]
@@ -307,7 +311,7 @@ def test_it_answers_where_only_its_requirements_are(directory, model, tmp_path):
 
         model = mlflow.pyfunc.load_model(sys.argv[1])
         rows = [{"user": 4}, {"user": 4, "item": 121}, {"ratings": json.loads(sys.argv[2])}, {"user": 99}]
-        answers = model.predict(pd.DataFrame(rows), {"k": 3})
+        answers = model.predict(pd.DataFrame(rows), {"n": 3})
         import toolkit
         absent = [name for name in ("numba", "ray", "dask", "optuna", "cupy") if name in sys.modules]
         print(json.dumps([answers, toolkit.__file__, absent]))

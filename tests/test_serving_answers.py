@@ -67,12 +67,12 @@ def rounded(answers):
 def test_known_users_get_the_recommendations_of_the_model(served):
     model, mlflow_model = served
     users = model.users.ids.tolist()
-    for params in ({}, {"k": 3}, {"k": 1000, "filter_seen": False}):
+    for params in ({}, {"n": 3}, {"n": 1000, "exclude_seen": False}):
         answers = mlflow_model.predict(pd.DataFrame({"user": users}), params)
         assert [answer["user"] for answer in answers] == users
         assert {answer["user_is"] for answer in answers} == {"known"}
         for user, answer in zip(users, answers, strict=True):
-            n, seen = params.get("k", 10), params.get("filter_seen", True)
+            n, seen = params.get("n", 10), params.get("exclude_seen", True)
             check_items(model, answer, *model.recommend(user, n, exclude_seen=seen))
 
 
@@ -93,7 +93,7 @@ def test_new_users_are_folded_in(served):
     given = some_ratings(model)
     item = model.items.id(5)
     rows = [{"ratings": given}, {"ratings": given, "item": item}]
-    recommended, predicted = mlflow_model.predict(pd.DataFrame(rows), {"k": 4})
+    recommended, predicted = mlflow_model.predict(pd.DataFrame(rows), {"n": 4})
     own = as_row(model, given)
     side = model.fold_in(own)
     best = model.best_of(side, 4, hidden=[own])
@@ -109,9 +109,9 @@ def test_what_a_new_user_rated_is_recommended_only_when_asked_for(served):
     model, mlflow_model = served
     given = some_ratings(model)
     rated = {rating["item"] for rating in given}
-    for filter_seen, common in ((True, set()), (False, rated)):
+    for exclude_seen, common in ((True, set()), (False, rated)):
         (answer,) = mlflow_model.predict(
-            pd.DataFrame([{"ratings": given}]), {"k": 100, "filter_seen": filter_seen}
+            pd.DataFrame([{"ratings": given}]), {"n": 100, "exclude_seen": exclude_seen}
         )
         assert {found["item"] for found in answer["items"]} & rated == common
 
@@ -120,7 +120,7 @@ def test_unknown_ids_get_the_average(served):
     model, mlflow_model = served
     known_user, known_item = model.users.id(2), model.items.id(3)
     rows = [("nobody", known_item), (known_user, "nothing"), ("nobody", "nothing"), ("nobody", None)]
-    answers = mlflow_model.predict(pd.DataFrame(rows, columns=["user", "item"], dtype=object), {"k": 100})
+    answers = mlflow_model.predict(pd.DataFrame(rows, columns=["user", "item"], dtype=object), {"n": 100})
     for (user, item), answer in zip(rows[:3], answers, strict=False):
         assert answer == {
             "user": user,
@@ -171,8 +171,8 @@ def test_a_mixed_table_is_answered_row_by_row(served):
         {"ratings": []},
         {"user": model.users.id(2), "ratings": math.nan},
     ]
-    together = mlflow_model.predict(pd.DataFrame(rows, dtype=object), {"k": 3})
-    alone = [mlflow_model.predict(pd.DataFrame([row], dtype=object), {"k": 3})[0] for row in rows]
+    together = mlflow_model.predict(pd.DataFrame(rows, dtype=object), {"n": 3})
+    alone = [mlflow_model.predict(pd.DataFrame([row], dtype=object), {"n": 3})[0] for row in rows]
     assert rounded(together) == rounded(alone)
     assert json.loads(json.dumps(together, allow_nan=False)) == together
 
@@ -194,8 +194,8 @@ def test_many_users_are_answered_as_each_alone(models):
         [{"item": i.item(), "rating": int(rng.integers(1, 6))} for i in rng.choice(ITEMS, n, replace=False)]
         for n in rng.integers(1, 9, 150)
     ]
-    together = answers({"ratings": rows}, {"k": 3})
-    alone = [answers({"ratings": [row]}, {"k": 3})[0] for row in rows[::30]]
+    together = answers({"ratings": rows}, {"n": 3})
+    alone = [answers({"ratings": [row]}, {"n": 3})[0] for row in rows[::30]]
     assert rounded(together[::30]) == rounded(alone)
 
 
@@ -208,11 +208,11 @@ def test_many_users_are_answered_as_each_alone(models):
         ([{}], {}, "at least one row"),
         ([{"user": None}], {}, "row 0 must have a user or ratings"),
         ([{"item": 100}], {}, "row 0 must have a user or ratings"),
-        ([{"user": 1}], {"k": 0}, "k must be a whole number from 1 to 1,000, but is 0"),
-        ([{"user": 1}], {"k": -1}, "but is -1"),
-        ([{"user": 1}], {"k": 10**30}, "k must be"),
-        ([{"user": 1}], {"k": None}, "but is None"),
-        ([{"user": 1}], {"filter_seen": None}, "filter_seen must be true or false"),
+        ([{"user": 1}], {"n": 0}, "n must be a whole number from 1 to 1,000, but is 0"),
+        ([{"user": 1}], {"n": -1}, "but is -1"),
+        ([{"user": 1}], {"n": 10**30}, "n must be"),
+        ([{"user": 1}], {"n": None}, "but is None"),
+        ([{"user": 1}], {"exclude_seen": None}, "exclude_seen must be true or false"),
         ([{"user": 1}, {"user": 1.5}], {}, "row 1: user must be a whole number or text, but is 1.5"),
         ([{"user": True}], {}, "but is True"),
         ([{"user": [1]}], {}, r"but is \[1\]"),
@@ -236,7 +236,7 @@ def test_many_users_are_answered_as_each_alone(models):
             "item once, .* twice",
         ),
         ([{"user": 1}] * (limits.ROWS + 1), {}, "at most 10,000 rows, but this one has 10,001"),
-        ([{"user": 1}] * 201, {"k": 1000}, "at most 200,000 recommended items"),
+        ([{"user": 1}] * 201, {"n": 1000}, "at most 200,000 recommended items"),
         ([{"ratings": [{"item": 100, "rating": 4}] * 50_001}] * 2, {}, "at most 100,000 ratings"),
     ],
 )

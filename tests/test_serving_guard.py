@@ -23,7 +23,7 @@ from toolkit.serving import guard
     ],
 )
 def test_tables_are_read_in_the_forms_of_mlflow(body):
-    for params in ({}, {"params": {"k": 3}}):
+    for params in ({}, {"params": {"n": 3}}):
         read = guard.parse(json.dumps(body | params).encode())
         assert read["params"] == params.get("params", {})
         records = [{k: v for k, v in row.items() if v is not None} for row in read["dataframe_records"]]
@@ -75,8 +75,8 @@ def test_the_server_is_guarded_once_and_only_where_it_runs(server, monkeypatch):
     ("raised", "reason"),
     [
         (
-            MlflowException.invalid_parameter_value("Failed to predict data 'a table'. \nError: k must"),
-            "k must",
+            MlflowException.invalid_parameter_value("Failed to predict data 'a table'. \nError: n must"),
+            "n must",
         ),
         (RecursionError(), "lists in lists"),
     ],

@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     help="With --users and --all-users: .parquet or .csv to write.",
 )
 @click.option("-n", default=10, show_default=True, type=click.IntRange(min=1), help="How many items.")
-@click.option("--include-seen", is_flag=True, help="Also list items that the user rated in training.")
+@click.option(
+    "--exclude-seen/--include-seen",
+    default=True,
+    show_default=True,
+    help="Leave out items that the user rated in training, or list them, too.",
+)
 @click.option(
     "--min-ratings",
     default=0,
@@ -82,7 +87,7 @@ def recommend(
     all_users: bool,
     out: Path | None,
     n: int,
-    include_seen: bool,
+    exclude_seen: bool,
     min_ratings: int,
     titles: Path | None,
     explain: bool,
@@ -115,7 +120,7 @@ def recommend(
         )
     if explain and user is None:
         raise click.UsageError("--explain goes with --user; `walslab explain` says more of one prediction.")
-    rule = Rule(n, exclude_seen=not include_seen, min_ratings=min_ratings)
+    rule = Rule(n, exclude_seen=exclude_seen, min_ratings=min_ratings)
     if user is not None:
         _show(open_model(model), user, rule, titles, explain=explain, as_json=as_json)
     elif out is not None:

@@ -62,6 +62,10 @@ class StoredModel(ABC):
             )
         return self._fitted
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell scikit-learn whether the model is fitted; only scikit-learn calls this."""
+        return self._fitted is not None
+
     def _with_sizes(self, words: str) -> str:
         """Return the words that show a model, and the sizes of what it was fitted on."""
         if self._fitted is None:

@@ -110,7 +110,7 @@ def recommend_to_file(
         "walslab.version": __version__,
         "walslab.dataset_digest": model.dataset_digest or "",
         "walslab.n": str(rule.n),
-        "walslab.include_seen": str(not rule.exclude_seen).lower(),
+        "walslab.exclude_seen": str(rule.exclude_seen).lower(),
         "walslab.min_ratings": str(rule.min_ratings),
     }
     try:

@@ -63,7 +63,7 @@ class Answers:
         requests = read(self.model, columns, params)
         model, f = self.model, self.model.factors
         wanted = np.flatnonzero([item is None for item in requests.items])
-        limits.require_at_most(limits.ITEMS, len(wanted) * requests.k, "recommended items (rows × k)")
+        limits.require_at_most(limits.ITEMS, len(wanted) * requests.n, "recommended items (rows × n)")
         limits.require_at_most(limits.SCORES, len(wanted) * len(model.items), "scores (rows × items)")
         users = rows_or_average(f.users, requests.user_rows, f.average_user)
         if len(requests.new):
@@ -112,9 +112,9 @@ class Answers:
         ):
             if not len(part):
                 continue
-            hidden = [source[at[part]]] if requests.filter_seen and source is not None else []
+            hidden = [source[at[part]]] if requests.exclude_seen and source is not None else []
             side = users.at(part if source is not None else part[:1])
-            best = model.best_of(side, requests.k, hidden=hidden, backend=self._backend)
+            best = model.best_of(side, requests.n, hidden=hidden, backend=self._backend)
             lists = [self._entries(*pair) for pair in zip(best.items, best.scores, strict=True)]
             for number, row in enumerate(part.tolist()):
                 answers[row]["items"] = lists[number if source is not None else 0]

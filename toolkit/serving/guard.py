@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.serving import limits
-from toolkit.serving.requests import COLUMNS, PARAMS, read_params
+from toolkit.serving.requests import COLUMNS, OTHER_WORDS, PARAMS, read_params
 
 # `mlflow models serve` sets it for the process of the server.
 _SERVING = "__pyfunc_model_path__"
@@ -126,7 +126,8 @@ def _of_split(table: object) -> list[dict[str, Any]]:
 def _refuse_unknown(given: dict[str, Any], valid: tuple[str, ...], kind: str) -> None:
     for name in given:
         if name not in valid:
-            hint = did_you_mean(name[:80], valid)
+            word = OTHER_WORDS.get(name) if kind == "parameter" else None
+            hint = f" (it is called {word})" if word else did_you_mean(name[:80], valid)
             raise ConfigError(f"unknown {kind} {name[:80]!r}{hint}; valid are {', '.join(valid)}")
 
 

@@ -9,7 +9,7 @@ BODY = 16 << 20
 # Rows of the table of a request.
 ROWS = 10_000
 # Recommended items of one row.
-K = 1_000
+N = 1_000
 # Recommended items of all rows together.
 ITEMS = 200_000
 # Ratings of all new users of a request together.

@@ -193,8 +193,8 @@ def _signature(model: Model) -> Any:
         outputs=Schema([ColSpec(kind, name, required=name in {"user", "user_is"}) for kind, name in outputs]),
         params=ParamSchema(
             [
-                ParamSpec("k", DataType.long, PARAMS["k"]),
-                ParamSpec("filter_seen", DataType.boolean, PARAMS["filter_seen"]),
+                ParamSpec("n", DataType.long, PARAMS["n"]),
+                ParamSpec("exclude_seen", DataType.boolean, PARAMS["exclude_seen"]),
             ]
         ),
     )
@@ -211,7 +211,7 @@ def _example(model: Model) -> Any:
         {"user": user, "item": item, "ratings": None},
         {"user": None, "item": None, "ratings": [{"item": i, "rating": rating} for i in (item, *others)]},
     ]
-    return pd.DataFrame(rows, dtype=object), {"k": 3, "filter_seen": True}
+    return pd.DataFrame(rows, dtype=object), {"n": 3, "exclude_seen": True}
 
 
 @contextlib.contextmanager

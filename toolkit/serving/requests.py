@@ -18,7 +18,9 @@ from toolkit.serving import limits
 
 Id = int | str
 COLUMNS = ("user", "item", "ratings")
-PARAMS = {"k": 10, "filter_seen": True}
+PARAMS = {"n": 10, "exclude_seen": True}
+# What other libraries call the same.
+OTHER_WORDS = {"k": "n", "filter_seen": "exclude_seen", "include_seen": "exclude_seen"}
 # The largest rating for models without a rating scale: single precision still holds its square.
 _LARGEST = 1e9
 # From here on, floating-point numbers skip some whole numbers.
@@ -44,9 +46,9 @@ class Requests:
         The ratings of these users.
     ignored : dict of int to list of id
         For each row with ratings, the rated items that the model does not know.
-    k : int
+    n : int
         How many items are recommended.
-    filter_seen : bool
+    exclude_seen : bool
         Whether items that a user rated are left out.
     """
 
@@ -57,8 +59,8 @@ class Requests:
     new: IntArray
     ratings: Ratings
     ignored: dict[int, list[Id]]
-    k: int
-    filter_seen: bool
+    n: int
+    exclude_seen: bool
 
 
 class _Mistakes:
@@ -94,12 +96,12 @@ def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str
         When a value is of the wrong type, out of range, missing, or above a limit of
         `toolkit.serving.limits`. The text names the rows, counted from 0.
     """
-    k, filter_seen = read_params(params)
-    n = max((len(column) for column in columns.values()), default=0)
-    if n == 0:
+    n, exclude_seen = read_params(params)
+    rows = max((len(column) for column in columns.values()), default=0)
+    if rows == 0:
         raise ConfigError("the table must have at least one row, with a user or ratings")
-    limits.require_at_most(limits.ROWS, n, "rows")
-    user_cells, item_cells, rating_cells = (list(columns.get(name, [None] * n)) for name in COLUMNS)
+    limits.require_at_most(limits.ROWS, rows, "rows")
+    user_cells, item_cells, rating_cells = (list(columns.get(name, [None] * rows)) for name in COLUMNS)
     mistakes = _Mistakes()
     users = [_id(cell, f"row {at}: user", mistakes.add) for at, cell in enumerate(user_cells)]
     items = [_id(cell, f"row {at}: item", mistakes.add) for at, cell in enumerate(item_cells)]
@@ -120,25 +122,25 @@ def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str
         new=pairs.new,
         ratings=pairs.matrix,
         ignored=pairs.ignored,
-        k=k,
-        filter_seen=filter_seen,
+        n=n,
+        exclude_seen=exclude_seen,
     )
 
 
 def read_params(params: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return ``k`` and ``filter_seen``, or their defaults.
+    """Return ``n`` and ``exclude_seen``, or their defaults.
 
     Raises
     ------
     ConfigError
         When one is of the wrong type or out of range.
     """
-    k, filter_seen = (params.get(name, default) for name, default in PARAMS.items())
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= limits.K:
-        raise ConfigError(f"k must be a whole number from 1 to {limits.K:,}, but is {_short(k)}")
-    if not isinstance(filter_seen, bool | np.bool_):
-        raise ConfigError(f"filter_seen must be true or false, but is {_short(filter_seen)}")
-    return int(k), bool(filter_seen)
+    n, exclude_seen = (params.get(name, default) for name, default in PARAMS.items())
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= limits.N:
+        raise ConfigError(f"n must be a whole number from 1 to {limits.N:,}, but is {_short(n)}")
+    if not isinstance(exclude_seen, bool | np.bool_):
+        raise ConfigError(f"exclude_seen must be true or false, but is {_short(exclude_seen)}")
+    return int(n), bool(exclude_seen)
 
 
 class _Ratings:
