@@ -1,4 +1,4 @@
-"""docs/python.md is one notebook: its blocks run in order, and print what it says."""
+"""Pages that are notebooks: their blocks run in order, and print what they say."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("python.md", "other-libraries.md")
 
 
-def cells():
-    """Return (code, what it prints) of each block; None where nothing is said."""
+def cells(page):
+    """Return (code, what it prints) of each block of ours; None where nothing is said."""
     found = []
-    for language, body in re.findall(r"```(python|text)\n(.*?)```", PAGE, flags=re.DOTALL):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for language, body in re.findall(r"```(python|text)\n(.*?)```", text, flags=re.DOTALL):
         if language == "python":
             found.append([body, None])
         else:
@@ -26,16 +27,17 @@ def cells():
 
 
 @pytest.mark.integration
-def test_the_page_runs_as_it_stands(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_runs_as_it_stands(page, tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WALSLAB_STUDIES"):
         monkeypatch.delenv(name, raising=False)
-    code = [f"{cell}\nprint('--- end of cell', {number})\n" for number, (cell, _) in enumerate(cells())]
+    code = [f"{cell}\nprint('--- end of cell', {number})\n" for number, (cell, _) in enumerate(cells(page))]
     (tmp_path / "notebook.py").write_text("".join(code), encoding="utf-8")
     command = [sys.executable, "notebook.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     printed = re.split(r"--- end of cell \d+\n", done.stdout)[:-1]
-    wanted = [said for _, said in cells()]
+    wanted = [said for _, said in cells(page)]
     assert [
         (number, text)
         for number, (text, said) in enumerate(zip(printed, wanted, strict=True))
@@ -44,4 +46,5 @@ def test_the_page_runs_as_it_stands(tmp_path, monkeypatch):
 
 
 def test_there_are_cells_to_run():
-    assert len(cells()) >= 12
+    assert len(cells("python.md")) >= 12
+    assert len(cells("other-libraries.md")) >= 5

@@ -39,6 +39,13 @@ def by_id(model):
     return model.predict(np.repeat(USER_IDS, N_ITEMS), np.tile(ITEM_IDS, len(USER_IDS)), clip=False)
 
 
+def with_views(frame):
+    """Return the table with its text in the layout that Polars hands over."""
+    table = pa.Table.from_pandas(frame)
+    at = table.column_names.index("userId")
+    return table.set_column(at, "userId", table["userId"].cast(pa.string_view()))
+
+
 FORMS = {
     "pandas": lambda f: (f, None),
     "other names": lambda f: (f.rename(columns={"userId": "u", "rating": 7}), ("u", "movieId", 7)),
@@ -47,6 +54,7 @@ FORMS = {
     "ids as floats": lambda f: (f.astype({"movieId": float, "rating": "float32"}), None),
     "Arrow types": lambda f: (f.convert_dtypes(dtype_backend="pyarrow"), None),
     "Arrow": lambda f: (pa.Table.from_pandas(f), None),
+    "views of text": lambda f: (with_views(f), None),
     "Arrow in pieces": lambda f: (pa.concat_tables([pa.table(f[:9]), pa.table(f[9:])]), None),
     "arrays": lambda f: ((f["userId"].to_numpy(), f["movieId"].tolist(), f["rating"]), None),
 }

@@ -153,9 +153,12 @@ def _as_arrow(part: Any, where: str) -> pa.Array:
         raise RatingsError(
             f"{where} must be of one type, but {error}: convert it, as with .astype(str)"
         ) from error
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if pa.types.is_string(array.type) or pa.types.is_string_view(array.type):
+        # Positions of 64 bits, as all ids together may be longer than 2 GiB.
+        array = array.cast(pa.large_string())
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     if array.null_count:
         row = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
         raise RatingsError(f"{where} has nothing in row {row}: drop such rows, as table.dropna() does")
@@ -180,11 +183,11 @@ def _ids(array: pa.Array, where: str) -> pa.Array:
             return array.cast(pa.int64())
         except pa.ArrowInvalid as error:
             raise RatingsError(f"{where} must fit 64 bits: {error}; give such ids as text") from error
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if pa.types.is_large_string(kind):
         sizes = numbers(pc.binary_length(array))
         if not sizes.all():
             raise RatingsError(f"{where} has an empty text in row {int(np.argmin(sizes))}: drop such rows")
-        return array.cast(pa.string())
+        return array
     raise RatingsError(
         f"{where} must be whole numbers or text, but is {kind}: convert it, as with .astype(str)"
     )
