@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +132,10 @@ BAD_RATINGS = {
     "dense": (lambda r: r.toarray(), "must be a scipy.sparse matrix, but got ndarray of the shape"),
     "np.matrix": (lambda r: r.todense(), "must be a scipy.sparse matrix, but got matrix"),
     "DataFrame": (lambda r: pd.DataFrame(r.toarray()), r"got DataFrame .*pandas\.factorize"),
+    "Dask": (
+        lambda r: dd.from_pandas(pd.DataFrame(r.toarray()), npartitions=1),
+        r"got DataFrame.*compute\(\)",
+    ),
     "list": (lambda r: r.toarray().tolist(), "must be a scipy.sparse matrix, but got list"),
     "None": (lambda _: None, "must be a scipy.sparse matrix, but got NoneType"),
     "path": (lambda _: "ratings.csv", "must be a scipy.sparse matrix, but got str"),

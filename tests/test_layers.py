@@ -188,6 +188,11 @@ def test_other_rooms_are_entered_by_the_front(path):
     assert list(back_doors(path)) == []
 
 
+@pytest.mark.parametrize("package", ["toolkit", "tune"])
+def test_dir_lists_what_a_package_has(package):
+    assert dir(importlib.import_module(package)) == sorted(EXPORTS[package])
+
+
 def test_the_graph_shows_circles_and_upward_imports():
     graph = {"p.a": {"p.b"}, "p.b": {"p.c.d"}, "p.c.d": {"p.b"}}
     assert circle_in(graph) == ["p.b", "p.c.d"]

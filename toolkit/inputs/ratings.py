@@ -113,7 +113,10 @@ def structure_problem(
 def _not_sparse(matrix: object, name: str) -> str:
     shape = getattr(matrix, "shape", None)
     form = f"{type(matrix).__name__}{'' if shape is None else f' of the shape {tuple(shape)}'}"
-    if type(matrix).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
+    library = type(matrix).__module__.partition(".")[0]
+    if library == "dask":
+        way = "WALS.fit takes what its compute() returns, where that fits in memory"
+    elif library in ("pandas", "polars", "pyarrow"):
         way = "number its users and items from 0 (pandas.factorize), and make one with " + _SPARSE
     else:
         way = (
