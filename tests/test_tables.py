@@ -113,7 +113,7 @@ def test_validation_ratings_of_a_table_may_be_of_others(frame):
             ConfigError,
             'named as a rating, such as .*columns=."u", "i", "r".',
         ),
-        (lambda f: f["rating"], ConfigError, "is one column"),
+        (lambda f: f["rating"], ConfigError, "are one column"),
         (
             lambda f: pd.concat([f, f[3:4]]),
             RatingsError,
@@ -146,6 +146,9 @@ def test_validation_ratings_of_a_table_may_be_of_others(frame):
         ),
         (lambda f: f[:0], RatingsError, "at least one rating"),
         (lambda f: (f["userId"], f["movieId"]), ConfigError, "three arrays of the same length"),
+        (lambda _: (1, 2, 3), ConfigError, "three arrays of the same length"),
+        (lambda _: pa.chunked_array([[1, 2]]), ConfigError, "must be a table .* but got ChunkedArray"),
+        (lambda f: pd.concat([f, f[["userId"]]], axis=1), ConfigError, "one column userId, but have several"),
     ],
 )
 def test_a_table_that_cannot_be_trained_on_is_refused_with_the_way_out(frame, change, error, text):
@@ -156,7 +159,11 @@ def test_a_table_that_cannot_be_trained_on_is_refused_with_the_way_out(frame, ch
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"columns": ("userid", "movieId", "rating")}, "have no such column .did you mean 'userId'"),
+        (
+            {"columns": ("userid", "movieId", "rating")},
+            "one column userid, but have none .did you mean 'userId'",
+        ),
+        ({"columns": 3}, "columns must name"),
         ({"columns": "userId"}, "columns must name those of users, items and ratings"),
         ({"user_ids": [1]}, "a table brings its own ids"),
         ({"valid": sp.csr_matrix((15, 11))}, "valid must be a table, as the ratings are"),

@@ -93,7 +93,8 @@ def _chosen(table: Any, columns: Sequence[object] | None, name: str) -> tuple[li
     import pyarrow as pa
 
     if isinstance(table, tuple):
-        if columns is not None or len(table) != len(_ROLES) or len({len(part) for part in table}) != 1:
+        sizes = [len(part) if hasattr(part, "__len__") else None for part in table]
+        if columns is not None or len(sizes) != len(_ROLES) or len(set(sizes)) != 1 or sizes[0] is None:
             raise ConfigError(
                 f"{name} as a tuple must be users, items and ratings, three arrays of the same length: "
                 "give a table to choose columns of"
@@ -101,12 +102,17 @@ def _chosen(table: Any, columns: Sequence[object] | None, name: str) -> tuple[li
         return list(_ROLES), [_as_arrow(part, f"{role}s") for part, role in zip(table, _ROLES, strict=True)]
     if type(table).__module__.partition(".")[0] == "pandas":
         if not hasattr(table, "columns"):
-            raise ConfigError(f"{name} must be a table of users, items and ratings, but is one column")
+            raise ConfigError(f"{name} must be a table of users, items and ratings, but are one column")
         names = [str(column) for column in table.columns]
         positions = _positions(names, columns, name)
         names, parts = [names[at] for at in positions], [table.iloc[:, at] for at in positions]
     else:
-        arrow = pa.table(table)
+        try:
+            arrow = pa.table(table)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{name} must be a table of users, items and ratings, but got {type(table).__name__}: {error}"
+            ) from error
         positions = _positions(arrow.column_names, columns, name)
         names, parts = [arrow.column_names[at] for at in positions], [arrow.column(at) for at in positions]
     return names, [
@@ -124,18 +130,18 @@ def _positions(names: list[str], columns: Sequence[object] | None, name: str) ->
                 f"named as a {' or '.join(missing)}, such as {', '.join(ALIASES[missing[0]][:3])}: say which "
                 'they are, as columns=("u", "i", "r")'
             )
-        return cast("list[int]", found)
-    if isinstance(columns, str) or len(columns) != len(_ROLES):
+        positions = cast("list[int]", found)
+        columns = [names[at] for at in positions]
+    if isinstance(columns, str) or not isinstance(columns, Sequence) or len(columns) != len(_ROLES):
         raise ConfigError(
             f'columns must name those of users, items and ratings, as ("u", "i", "r"), but is {columns!r:.80}'
         )
     wanted = [str(column) for column in columns]
     for column in wanted:
         if names.count(column) != 1:
-            there = "several" if column in names else "no"
+            hint = "several" if column in names else f"none{did_you_mean(column, names)}"
             raise ConfigError(
-                f"{name} must have one column {column}, but have {there} such "
-                f"column{did_you_mean(column, names)}: they have {_listed(names)}"
+                f"{name} must have one column {column}, but have {hint}: their columns are {_listed(names)}"
             )
     return [names.index(column) for column in wanted]
 
