@@ -15,6 +15,7 @@ from toolkit.backends import Backend, DeviceMemoryError, DeviceShare
 from toolkit.errors import BackendError
 from toolkit.evaluation import rank, rmse
 from toolkit.solver import Trainer
+from tune.executors import laid_out
 from tune.executors import trial_worker as training
 from tune.executors.trial_worker import TrialWorker, explain
 from tune.search import TrialSettings
@@ -147,7 +148,7 @@ def test_error_is_that_trials_and_the_next_goes_well(ratings, monkeypatch, error
 
 
 def test_figure_that_is_not_finite_fails_the_trial(ratings, monkeypatch):
-    monkeypatch.setattr(training, "rmse", lambda *_: float("nan"))
+    monkeypatch.setattr(laid_out, "rmse", lambda *_: float("nan"))
     (segment,) = all_of(TrialWorker(ratings, SETTINGS), CONFIG)
     assert segment.reason == "valid RMSE is not finite after iteration 1: more regularization is needed"
 
@@ -188,7 +189,7 @@ def test_share_of_a_gpu_is_a_cap_and_is_said(ratings, pool):
 
 
 def test_trial_on_a_cpu_has_no_share_and_no_folder_of_kernels(ratings, monkeypatch):
-    monkeypatch.setattr(training, "keep_kernels_locally", lambda: pytest.fail("asked for"))
+    monkeypatch.setattr(laid_out, "keep_kernels_locally", lambda: pytest.fail("asked for"))
     assert TrialWorker(ratings, changed(gpu=0.25)).share is None
     assert TrialWorker(ratings, changed(backend="auto")).share is None
 
@@ -196,7 +197,7 @@ def test_trial_on_a_cpu_has_no_share_and_no_folder_of_kernels(ratings, monkeypat
 def test_kernels_have_their_folder_before_cupy_is_asked_for(ratings, pool, monkeypatch):
     asked = []
     require = Backend.require
-    monkeypatch.setattr(training, "keep_kernels_locally", lambda: asked.append("folder"))
+    monkeypatch.setattr(laid_out, "keep_kernels_locally", lambda: asked.append("folder"))
     monkeypatch.setattr(Backend, "require", lambda *names: asked.append("cupy") or require(*names))
     TrialWorker(ratings, ON_GPU)
     assert asked == ["folder", "cupy"]
@@ -305,7 +306,7 @@ def test_process_whose_gpu_computes_no_more_ends_with_it(ratings, pool):
     # Ray then begins the trial in another process; its failure would be that of all that follow.
     worker = TrialWorker(ratings, ON_GPU)
     worker.begin(CONFIG)
-    cuda = worker._data.backend.xp.cuda
+    cuda = worker._laid_out.backend.xp.cuda
 
     def broken(*_):
         raise RuntimeError("cudaErrorIllegalAddress")

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune.executors import WALSTrainable
     from tune.lifecycle import create_study, run_study
     from tune.refit import refit_best
     from tune.spec import SearchSpec
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "SearchSpec": "tune.spec.search_spec",
     "Study": "tune.study.study",
+    "WALSTrainable": "tune.executors.wals_trainable",
     "create_study": "tune.lifecycle",
     "refit_best": "tune.refit",
     "run_study": "tune.lifecycle",
 }
-__all__ = ["SearchSpec", "Study", "create_study", "refit_best", "run_study"]
+__all__ = ["SearchSpec", "Study", "WALSTrainable", "create_study", "refit_best", "run_study"]
 
 
 def __getattr__(name: str) -> Any:

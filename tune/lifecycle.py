@@ -20,7 +20,7 @@ from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_path, checked_type, checked_word
-from tune.executors import ratings_for_ray, trial_ratings
+from tune.executors import ratings_for_ray, require_valid, trial_ratings
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
 from tune.spec import SearchSpec
@@ -63,11 +63,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
     checked_path("path", path)
     checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
     checked_type("spec", spec, SearchSpec, "what SearchSpec.load returns")
-    if data.counts["valid"] == 0:
-        raise StudyError(
-            f"{data.where} has no validation ratings, and trials are judged by nothing else: "
-            "ingest it again with --valid 0.1"
-        )
+    require_valid(data)
     if spec.backend in GPU_BACKENDS and not os.environ.get("RAY_ADDRESS"):
         keep_kernels_locally()
         Backend.require(spec.backend)

@@ -7,28 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tune.executors.in_process import run_in_process
-    from tune.executors.node_ratings import RatingsAt, ratings_for_ray, trial_ratings
+    from tune.executors.laid_out import TrialRatings
+    from tune.executors.node_ratings import RatingsAt, ratings_for_ray, require_valid, trial_ratings
     from tune.executors.on_ray import run_on_ray
     from tune.executors.ray_session import concurrency, connected, require_ray
     from tune.executors.recorded_trials import RecordedTrials, Recording
     from tune.executors.simulator import VirtualClock, run_simulated, simulate
-    from tune.executors.trial_worker import TrialRatings, TrialWorker, explain
+    from tune.executors.trial_worker import TrialWorker, explain
     from tune.executors.unsaved_study import UnsavedStudy
+    from tune.executors.wals_trainable import WALSTrainable
 
 # Resolved on first use: Ray reads its environment when it is imported, and takes a second.
 _EXPORTS = {
     "RatingsAt": "node_ratings",
     "RecordedTrials": "recorded_trials",
     "Recording": "recorded_trials",
-    "TrialRatings": "trial_worker",
+    "TrialRatings": "laid_out",
     "TrialWorker": "trial_worker",
     "UnsavedStudy": "unsaved_study",
     "VirtualClock": "simulator",
+    "WALSTrainable": "wals_trainable",
     "concurrency": "ray_session",
     "connected": "ray_session",
     "explain": "trial_worker",
     "ratings_for_ray": "node_ratings",
     "require_ray": "ray_session",
+    "require_valid": "node_ratings",
     "run_in_process": "in_process",
     "run_on_ray": "on_ray",
     "run_simulated": "simulator",
@@ -43,11 +47,13 @@ __all__ = [
     "TrialWorker",
     "UnsavedStudy",
     "VirtualClock",
+    "WALSTrainable",
     "concurrency",
     "connected",
     "explain",
     "ratings_for_ray",
     "require_ray",
+    "require_valid",
     "run_in_process",
     "run_on_ray",
     "run_simulated",

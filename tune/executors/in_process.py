@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tune.executors.trial_worker import TrialWorker
 
 if TYPE_CHECKING:
-    from tune.executors.trial_worker import TrialRatings
+    from tune.executors.laid_out import TrialRatings
     from tune.search import StudyRun
 
 

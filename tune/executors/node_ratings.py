@@ -14,12 +14,27 @@ from toolkit.errors import StudyError
 from toolkit.files import handed_over, is_address
 
 if TYPE_CHECKING:
-    from tune.executors.trial_worker import TrialRatings
+    from tune.executors.laid_out import TrialRatings
 
 # A reader may end between the moment a trial finds it and the moment the trial asks it.
 _ATTEMPTS, _PAUSE = 5, 1.0
 # Handles of the readers that this process uses, because Ray ends a reader that nobody holds.
 _held: list[Any] = []
+
+
+def require_valid(data: RatingsDataset) -> None:
+    """Refuse a dataset without validation ratings.
+
+    Raises
+    ------
+    StudyError
+        When it has none.
+    """
+    if data.counts["valid"] == 0:
+        raise StudyError(
+            f"{data.where} has no validation ratings, and trials are judged by nothing else: "
+            "ingest it again with --valid 0.1"
+        )
 
 
 def trial_ratings(data: RatingsDataset) -> TrialRatings:

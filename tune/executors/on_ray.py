@@ -30,7 +30,7 @@ from tune.search import Segment
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-    from tune.executors.trial_worker import TrialRatings
+    from tune.executors.laid_out import TrialRatings
     from tune.search import Checkpoint, StudyRun, TrialSettings
 
 # How long a study waits for a node that can run a trial while there is none, in seconds: where a node has to

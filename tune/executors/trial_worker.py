@@ -11,38 +11,18 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
 
-from toolkit.arrays import Ratings
-from toolkit.backends import (
-    Backend,
-    BackendName,
-    DeviceShare,
-    device_share,
-    is_out_of_memory,
-    keep_kernels_locally,
-)
-from toolkit.config import GPU_BACKENDS, WALSConfig
-from toolkit.errors import BackendError, WalslabError
-from toolkit.evaluation import pairs_on, rank, rmse
-from toolkit.solver import Baselines, Factors, Trainer, TrainingData
+from toolkit.backends import DeviceShare, is_out_of_memory
+from toolkit.config import WALSConfig
+from toolkit.errors import WalslabError
+from toolkit.solver import Baselines, Factors, Trainer
+from tune.executors.laid_out import LaidOutRatings, TrialRatings, checkpoint_of
 from tune.executors.trial_losses import TrialLosses
 from tune.search import Checkpoint, Segment, TrialSettings
 from tune.study import System
 
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-
 # A trial reports after so many seconds at the latest, so that budgets and progress are up to date.
 _SEGMENT_SECONDS = 0.5
-
-
-class TrialRatings(TypedDict):
-    """The ratings that every trial trains and is judged on; the test ratings are not among them."""
-
-    train: Ratings
-    train_by_item: Ratings
-    valid: sp.coo_matrix
 
 
 class TrialWorker:
@@ -68,25 +48,13 @@ class TrialWorker:
 
     def __init__(self, ratings: TrialRatings, settings: TrialSettings) -> None:
         self._settings = settings
-        backend = _backend(settings)
-        self.share = device_share(backend, settings.gpu)
+        self._laid_out = LaidOutRatings(
+            ratings, backend=settings.backend, threads=settings.threads, gpu=settings.gpu
+        )
+        self.share = self._laid_out.share
         self._trainer: Trainer | None = None
         # The factors that the trial would end with, and their figures.
         self._best: tuple[Factors, dict[str, float]] | None = None
-        try:
-            self._data = TrainingData(ratings["train"], ratings["train_by_item"], backend=backend)
-            self._valid = pairs_on(backend, ratings["valid"])
-            # Made now, so that the memory that ratings take is known before a trial begins.
-            _ = self._data.pairs
-        except Exception as error:
-            if self.share is None or not is_out_of_memory(error):
-                raise
-            raise BackendError(
-                f"the ratings must fit into the GPU memory of a trial, {self.share}, but: {error}; give each "
-                "trial a larger share (resources.gpu)"
-            ) from error
-        # A ranking reads them row by row.
-        self._matrices = ratings["train"], ratings["valid"].tocsr()
 
     def begin(
         self,
@@ -118,8 +86,7 @@ class TrialWorker:
         )
         # What the last trial held is free before the next asks for memory.
         self._trainer = self._best = None
-        if self.share:
-            self.share.release()
+        self._laid_out.release()
         self._saved_at = time.perf_counter()
 
     def advance(self) -> Segment:
@@ -145,8 +112,8 @@ class TrialWorker:
     def _baselines(self) -> dict[str, float] | None:
         """Return what `Segment` has of the baselines, and None where they fail: no trial fails for them."""
         with contextlib.suppress(Exception):
-            baselines = Baselines(self._data, self._valid)
-            if errors := baselines.errors(self._valid):
+            baselines = Baselines(self._laid_out.data, self._laid_out.valid)
+            if errors := baselines.errors(self._laid_out.valid):
                 return {
                     "mean_rmse": errors["mean_rmse"],
                     "bias_rmse": errors["bias_rmse"],
@@ -155,40 +122,28 @@ class TrialWorker:
         return None
 
     def _start(self) -> Trainer:
-        data, settings = self._data, self._settings
-        if self.share:
-            self.share.require(self._config, data.n_users, data.n_items, patience=settings.patience)
-        trainer = Trainer(data, self._config, seed=settings.seed)
-        if checkpoint := self._checkpoint:
+        settings, checkpoint = self._settings, self._checkpoint
+        trainer = self._laid_out.start(
+            self._config, seed=settings.seed, patience=settings.patience, checkpoint=checkpoint
+        )
+        if checkpoint:
             self._checkpoint = None
-            trainer.restore(checkpoint.factors, checkpoint.users_before)
-            best = checkpoint.best.mapped(data.backend.asarray) if checkpoint.best else trainer.factors
+            on_device = self._laid_out.backend.asarray
+            best = checkpoint.best.mapped(on_device) if checkpoint.best else trainer.factors
             self._best = best, checkpoint.figures
         return trainer
 
     def _iterate(self, trainer: Trainer, segment: Segment) -> None:
-        settings, losses, backend = self._settings, self._losses, self._data.backend
+        settings, losses = self._settings, self._losses
         if not settings.patience:
             # The trial ends with what is now made: what was before may go as soon as nothing needs it.
             self._best = None
-        began = time.perf_counter()
-        trainer.step()
-        seconds = time.perf_counter() - began
-        figures = {
-            "valid_rmse": rmse(trainer.factors, *self._valid, backend),
-            "train_rmse": trainer.train_rmse(),
-            "seconds": seconds,
-        }
-        if settings.metric.k:
-            train, valid = self._matrices
-            ranking = rank(trainer.factors, valid, seen=[train], n=settings.metric.k, backend=backend)
-            figures |= dict(zip(settings.metric.keys, (ranking.recall, ranking.ndcg), strict=True))
-        plain = {key: math.nan if figure is None else float(figure) for key, figure in figures.items()}
-        for key, figure in plain.items():
+        figures = self._laid_out.step(trainer, [settings.metric])
+        for key, figure in figures.items():
             segment.history.setdefault(key, []).append(figure)
         losses.add(figures)
         if losses.is_best:
-            self._best = trainer.factors, {key: plain[key] for key in plain if key != "seconds"}
+            self._best = trainer.factors, {key: figures[key] for key in figures if key != "seconds"}
         segment.stalled = losses.stalled
         segment.done = segment.stalled or losses.through
 
@@ -202,13 +157,7 @@ class TrialWorker:
         if (segment.done or self._losses.at_rung) and self._may_be_kept(figures):
             segment.factors = trainer.host_factors(factors)
         if not segment.done and time.perf_counter() - self._saved_at >= self._settings.checkpoint_seconds:
-            last = factors is trainer.factors
-            segment.checkpoint = Checkpoint(
-                factors=trainer.host_factors(),
-                users_before=trainer.host_users_before(),
-                best=None if last else trainer.host_factors(factors),
-                figures=dict(figures),
-            )
+            segment.checkpoint = checkpoint_of(trainer, factors, figures)
             self._saved_at = time.perf_counter()
 
     def _may_be_kept(self, figures: Mapping[str, float]) -> bool:
@@ -231,7 +180,7 @@ class TrialWorker:
     def _system(self) -> System:
         # Linux counts in KiB, macOS in bytes.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        backend = self._data.backend
+        backend = self._laid_out.backend
         return System(
             backend=backend.name,
             device=self.share.device
@@ -267,17 +216,6 @@ def explain(error: BaseException, share: DeviceShare | None = None) -> str:
         )
     lines: Sequence[str] = str(error).strip().splitlines()
     return f"{name}: {lines[-1]}" if lines else name
-
-
-def _backend(settings: TrialSettings) -> Backend:
-    """Return the backend that the specification names."""
-    if settings.backend == "auto" and not settings.gpu:
-        # A device that nobody asked for may be somebody else's.
-        return Backend.prefer("numba", settings.threads)
-    name: BackendName = "cupy" if settings.backend == "auto" else settings.backend
-    if name in GPU_BACKENDS:
-        keep_kernels_locally()
-    return Backend.require(name, settings.threads)
 
 
 def _forget_frames(error: BaseException | None) -> None:

@@ -48,6 +48,44 @@ class Checkpoint:
         """Return a history that may be added to."""
         return {key: list(figures) for key, figures in self.history.items()}
 
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint into a folder, which is made where it does not exist."""
+        for name, factors in (("factors", self.factors), ("best", self.best)):
+            if factors is not None:
+                (folder / name).mkdir(parents=True)
+                factors.save(folder / name)
+        before = self.users_before
+        if before is not None:
+            for key, array in before._asdict().items():
+                np.save(folder / f"before_{key}.npy", np.asarray(array), allow_pickle=False)
+        state = {
+            "figures": self.figures,
+            "history": self.history,
+            "best": self.best is not None,
+            "before": before is not None,
+        }
+        (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Checkpoint:
+        """Read what `save` wrote; the arrays are mapped from the files.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError, ModelError
+            When the folder is not as it was written.
+        """
+        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        names = [f"before_{key}.npy" for key in Side._fields] if state["before"] else []
+        before = [read_array(folder / name) for name in names]
+        return cls(
+            factors=Factors.load(folder / "factors"),
+            users_before=Side(*before) if before else None,
+            best=Factors.load(folder / "best") if state["best"] else None,
+            figures=state["figures"],
+            history=state["history"],
+        )
+
 
 class Checkpoints:
     """The folder of a study that holds the last checkpoint of each trial that runs long.
@@ -69,21 +107,7 @@ class Checkpoints:
         name = f"{checkpoint.factors.iterations:09d}"
         part = self._folder / trial / f".{name}"
         shutil.rmtree(part, ignore_errors=True)
-        for folder, factors in (("factors", checkpoint.factors), ("best", checkpoint.best)):
-            if factors is not None:
-                (part / folder).mkdir(parents=True)
-                factors.save(part / folder)
-        before = checkpoint.users_before
-        if before is not None:
-            for key, array in before._asdict().items():
-                np.save(part / f"before_{key}.npy", np.asarray(array), allow_pickle=False)
-        state = {
-            "figures": checkpoint.figures,
-            "history": checkpoint.history,
-            "best": checkpoint.best is not None,
-            "before": before is not None,
-        }
-        (part / _STATE).write_text(json.dumps(state), encoding="utf-8")
+        checkpoint.save(part)
         shutil.rmtree(part.with_name(name), ignore_errors=True)
         part.replace(part.with_name(name))
         for older in self._saved(trial):
@@ -94,7 +118,7 @@ class Checkpoints:
         """Return the last checkpoint of a trial, its arrays mapped from files; None where there is none."""
         for folder in reversed(self._saved(trial)):
             try:
-                return _read(folder)
+                return Checkpoint.load(folder)
             except (OSError, ValueError, KeyError, TypeError, ModelError):
                 # A power cut can leave files without their content: the trial then begins earlier.
                 continue
@@ -111,15 +135,3 @@ class Checkpoints:
 
     def _saved(self, trial: str) -> list[Path]:
         return sorted((self._folder / trial).glob("[0-9]*"))
-
-
-def _read(folder: Path) -> Checkpoint:
-    state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    before = [read_array(folder / f"before_{key}.npy") for key in Side._fields] if state["before"] else None
-    return Checkpoint(
-        factors=Factors.load(folder / "factors"),
-        users_before=None if before is None else Side(*before),
-        best=Factors.load(folder / "best") if state["best"] else None,
-        figures=state["figures"],
-        history=state["history"],
-    )
