@@ -58,6 +58,7 @@ def starts_ray(path):
         "test_on_ray",
         "test_search_faults",
         "test_server",
+        "test_trainable_on_ray",
         "test_tune",
     }
 

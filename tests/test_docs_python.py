@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("python.md", "other-libraries.md")
+PAGES = ("python.md", "other-libraries.md", pytest.param("ray-tune.md", marks=pytest.mark.slow))
 
 
 def cells(page):
@@ -48,3 +48,4 @@ def test_the_page_runs_as_it_stands(page, tmp_path, monkeypatch):
 def test_there_are_cells_to_run():
     assert len(cells("python.md")) >= 12
     assert len(cells("other-libraries.md")) >= 5
+    assert len(cells("ray-tune.md")) >= 8

@@ -399,3 +399,34 @@ def test_sparse_matrix_and_dataset_train_the_same_model(workshop):
     data = RatingsDataset.open("dataset")
     from_dataset, from_matrix = WALS().fit(data), WALS().fit(sp.csr_matrix(data.train))
     np.testing.assert_array_equal(from_dataset.factors.items.factors, from_matrix.factors.items.factors)
+
+
+def test_a_tuner_of_ones_own_searches_stops_and_gives_a_model(workshop, tmp_path):
+    import ray.tune as ray_tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    from tune import WALSTrainable
+
+    tuner = ray_tune.Tuner(
+        ray_tune.with_parameters(WALSTrainable, data=workshop[0] / "dataset", metrics=["ndcg@5"]),
+        param_space={"factors": ray_tune.randint(2, 5), "regularization": 0.1, "iterations": 4},
+        tune_config=ray_tune.TuneConfig(
+            metric="valid_ndcg_5",
+            mode="max",
+            num_samples=4,
+            max_concurrent_trials=2,
+            reuse_actors=True,
+            search_alg=OptunaSearch(),
+            scheduler=ASHAScheduler(max_t=4, grace_period=2, reduction_factor=2),
+        ),
+        run_config=ray_tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+    )
+    results = tuner.fit()
+    assert (len(results), results.num_errors) == (4, 0)
+    assert {result.metrics["training_iteration"] for result in results} <= {2, 4}
+    best = results.get_best_result()
+    data = RatingsDataset.open(workshop[0] / "dataset")
+    model = WALSTrainable.model_of(best, data)
+    assert model.factors.iterations == best.metrics["training_iteration"]
+    assert model.rmse(data.valid) == pytest.approx(best.metrics["valid_rmse"], abs=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -85,6 +85,10 @@ class RatingsDataset:
         if verify:
             dataset._files.check_sums()
         return dataset
+
+    def __reduce__(self) -> tuple[Callable[[str], RatingsDataset], tuple[str]]:
+        """Go to another process by the absolute path: it may work in another folder, and opens it again."""
+        return RatingsDataset.open, (self.where,)
 
     @property
     def where(self) -> str:

@@ -40,8 +40,8 @@ class WALSTrainable(ray_tune.Trainable):  # type: ignore[misc]
 
     A step is one iteration. It returns ``valid_rmse``, ``train_rmse``, ``seconds`` (what the iteration took,
     without measuring), and for each k among `metrics` ``valid_recall_k`` and ``valid_ndcg_k``. The trial is
-    done after ``iterations``, and then leaves a checkpoint, whatever Ray's `CheckpointConfig` says. A trial
-    that goes on from a checkpoint has the same figures and factors, bit for bit, as one that never stopped.
+    done after ``iterations``. A trial that goes on from a checkpoint has the same figures and factors, bit
+    for bit, as one that never stopped.
 
     A trial computes with the processors and the share of a GPU that Ray gives it
     (`ray.tune.with_resources`); without a GPU, on Numba.
@@ -50,6 +50,8 @@ class WALSTrainable(ray_tune.Trainable):  # type: ignore[misc]
     ----------
     data : str, Path, RatingsDataset or scipy.sparse matrix
         A dataset's directory or address, an open dataset, or training ratings of shape (n_users, n_items).
+        Each process reads a dataset in a directory by itself. Matrices are in Ray's object store once, and
+        the processes of a node share them. An address is read once a node.
     valid : scipy.sparse matrix, shape (n_users, n_items), optional
         The ratings that trials are judged by, for a matrix; a dataset has its own.
     metrics : iterable of str, default none
@@ -136,8 +138,7 @@ class WALSTrainable(ray_tune.Trainable):  # type: ignore[misc]
                 f"valid RMSE is not finite after iteration {self._trainer.iterations}: more "
                 "regularization is needed"
             )
-        through = self._trainer.iterations >= self._config.iterations
-        return {**figures, "done": through, "should_checkpoint": through}
+        return {**figures, "done": self._trainer.iterations >= self._config.iterations}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the state of the training into a folder, as plain arrays and JSON."""
@@ -188,10 +189,8 @@ class WALSTrainable(ray_tune.Trainable):  # type: ignore[misc]
         checked_type("result", result, ray_tune.Result, "what ResultGrid.get_best_result returns")
         if result.checkpoint is None:
             raise StudyError(
-                f"trial {Path(result.path).name} left no checkpoint, since it was stopped before its last "
-                "iteration: run the Tuner with "
-                "RunConfig(checkpoint_config=CheckpointConfig(checkpoint_at_end=True)), or train its "
-                "configuration again by WALS(WALSConfig(...)).fit(data)"
+                f"trial {Path(result.path).name} left no checkpoint: let "
+                "CheckpointConfig.checkpoint_at_end be True, or train the configuration again by WALS(WALSConfig(...)).fit(data)"
             )
         with result.checkpoint.as_directory() as folder:
             factors = _copied(Path(folder)).factors
