@@ -2,10 +2,11 @@
 
     python benchmarks/search_peers.py ray|optuna DATASET TRIALS CONCURRENCY
 
-Each prints the training seconds of a trial when the trial ends, one a line. The script for Ray Tune does as
-its manual advises for short trials: it keeps its processes (`reuse_actors`), limits how many trials run
-(`max_concurrent_trials`), puts the ratings into the object store once (`with_parameters`), and lays them out
-once a process. Trials are proposed by OptunaSearch and recorded by the stock MLflow logger.
+Each prints the training seconds of a trial when the trial ends, one a line. The script for Ray Tune drives
+`tune.WALSTrainable` as Ray's manual advises for short trials: it keeps its processes (`reuse_actors`), limits
+how many trials run (`max_concurrent_trials`), and puts the ratings into the object store once
+(`with_parameters`). Trials are proposed by OptunaSearch and recorded by the stock MLflow logger; the last
+checkpoint of each is kept, as walslab keeps the factors of each.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Worker:
 
 
 def with_ray(path: str, trials: int, at_once: int) -> None:
-    """Ray Tune: kept processes, Optuna's search, the stock MLflow logger."""
+    """Ray Tune: `WALSTrainable` in kept processes, Optuna's search, the stock MLflow logger."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 prints nothing then
     import ray
@@ -60,32 +61,30 @@ def with_ray(path: str, trials: int, at_once: int) -> None:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch
 
-    class Trainable(ray_tune.Trainable):  # type: ignore[misc]
-        def setup(self, config: dict[str, Any], ratings: tuple[Any, Any, Any]) -> None:
-            self.worker = Worker(*ratings, threads=1)
-            self.worker.begin(config)
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.worker.begin(new_config)
-            return True
-
-        def step(self) -> dict[str, Any]:
-            figures = self.worker.iterate()
-            return {**figures, "done": self.worker.trainer.iterations >= ITERATIONS}
+    from tune import WALSTrainable
 
     class Printer(ray_tune.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.seconds: dict[str, float] = {}
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        ) -> None:
+            self.seconds[trial.trial_id] = self.seconds.get(trial.trial_id, 0.0) + result["seconds"]
+
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            print(trial.last_result["seconds"], flush=True)
+            print(self.seconds[trial.trial_id], flush=True)
 
     data = RatingsDataset.open(path)
     # One processor a trial, as many as run at once: no process waits for another, and none stands by.
     ray.init(address="local", num_cpus=at_once, include_dashboard=False, log_to_driver=False)
     ray_tune.Tuner(
         ray_tune.with_resources(
-            ray_tune.with_parameters(Trainable, ratings=(data.train, data.train_by_item, data.valid)),
+            ray_tune.with_parameters(WALSTrainable, data=data.train, valid=data.valid),
             {"cpu": 1},
         ),
         param_space={
+            "iterations": ITERATIONS,
             "factors": ray_tune.lograndint(8, 65),
             "regularization": ray_tune.loguniform(0.1, 2.0),
             "regularization_exponent": ray_tune.uniform(0.3, 0.8),
@@ -104,7 +103,6 @@ def with_ray(path: str, trials: int, at_once: int) -> None:
                 MLflowLoggerCallback(tracking_uri=os.environ["MLFLOW_TRACKING_URI"], experiment_name="peer"),
                 Printer(),
             ],
-            checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     ).fit()

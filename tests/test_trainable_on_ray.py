@@ -1,4 +1,4 @@
-"""Ray Tune drives the Trainable: a trial that was paused or killed goes on with the bits it would have had."""
+"""Ray Tune drives the Trainable: paused or killed trials go on with the bits they would have had."""
 
 from __future__ import annotations
 

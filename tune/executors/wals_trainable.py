@@ -190,7 +190,8 @@ class WALSTrainable(ray_tune.Trainable):  # type: ignore[misc]
         if result.checkpoint is None:
             raise StudyError(
                 f"trial {Path(result.path).name} left no checkpoint: let "
-                "CheckpointConfig.checkpoint_at_end be True, or train the configuration again by WALS(WALSConfig(...)).fit(data)"
+                "CheckpointConfig.checkpoint_at_end be True, or train the configuration again by "
+                "WALS(WALSConfig(...)).fit(data)"
             )
         with result.checkpoint.as_directory() as folder:
             factors = _copied(Path(folder)).factors

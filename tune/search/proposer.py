@@ -7,15 +7,13 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.errors import StudyError
-from tune.spec import SearchSpec
+from tune.spec import OwnSampler, SearchSpec
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-
-Source = Literal["tpe", "gp", "random"]
 
 
 class Sampler(Protocol):
@@ -38,7 +36,8 @@ class Proposer:
 
     A proposal depends on the specification, on the number of the trial, on the trials that ended before it,
     with their losses, and on those that run. It does not depend on how many random numbers this process has
-    drawn, nor on the seconds that trials took.
+    drawn, nor on the seconds that trials took. A sampler of one's own is made once in a run. After a resume,
+    it knows the trials that ended, and has another seed.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ class Proposer:
     Raises
     ------
     StudyError
-        When the sampler is ``gp`` and PyTorch is not installed.
+        When the sampler is ``gp`` and PyTorch is not installed, or one of one's own that cannot be made here.
     """
 
     def __init__(self, spec: SearchSpec, concurrency: int) -> None:
@@ -59,16 +58,23 @@ class Proposer:
             raise StudyError(
                 "sampler gp needs PyTorch, which is not installed: `pip install torch`, or use `sampler: tpe`"
             )
+        self._own = spec.sampler if isinstance(spec.sampler, OwnSampler) else None
+        self._made: BaseSampler | None = None
+        if self._own and (problems := list(self._own.problems())):
+            raise StudyError("; ".join(f"sampler{problem}" for problem in problems))
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._spec = spec
         self._liar = concurrency > 1
         self._distributions = spec.distributions
         self._study = optuna.create_study()
+        # Samplers that go through a grid call this at its end, and Optuna's own raises outside of its loop.
+        vars(self._study)["stop"] = self._stop
+        self._stopped = False
         # Number of each running trial in Optuna's study, by its number in ours.
         self._optuna_number: dict[int, int] = {}
         self._ended = self._scored = 0
 
-    def ask(self, number: int, fixed: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Source]:
+    def ask(self, number: int, fixed: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
         """Propose a trial, which runs until `tell` notes its end.
 
         Parameters
@@ -82,13 +88,23 @@ class Proposer:
         -------
         sampled : dict
             Every searched hyperparameter, as `SearchSpec.config` takes it.
-        source : {"tpe", "gp", "random"}
-            What filled in those that are not fixed.
+        source : str
+            What filled in those that are not fixed: ``tpe``, ``gp``, ``random``, or the name of a class.
+
+        Raises
+        ------
+        StudyError
+            When a sampler of one's own fails, or has proposed all there is.
         """
         from optuna.samplers import PartialFixedSampler
 
+        if self._stopped:
+            raise StudyError(
+                f"sampler {self._source()} has nothing left to propose: set `trials` to {number - 1}, or "
+                "search a larger space"
+            )
         source = self._source()
-        with _quiet():
+        with _quiet(), self._own_errors(number):
             sampler = self._sampler(source, number)
             self._study.sampler = PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
             trial = self._study.ask(self._distributions)
@@ -109,7 +125,8 @@ class Proposer:
         """
         optuna_number = self._optuna_number.pop(number, None)
         if optuna_number is not None:
-            self._study.tell(optuna_number, self._counted(loss))
+            with _quiet(), self._own_errors(number):
+                self._study.tell(optuna_number, **self._end(loss))
 
     def restore(
         self, number: int, sampled: Mapping[str, Any], loss: float | None, *, running: bool = False
@@ -133,35 +150,62 @@ class Proposer:
             self._optuna_number[number] = len(self._study.get_trials(deepcopy=False))
         self._study.add_trial(
             create_trial(
-                state=TrialState.RUNNING if running else TrialState.COMPLETE,
-                value=None if running else self._counted(loss),
+                **({"state": TrialState.RUNNING} if running else self._end(loss, by="value")),
                 params={name: sampled[name] for name in self._distributions},
                 distributions=self._distributions,
             )
         )
 
-    def _counted(self, loss: float | None) -> float:
-        """Return the loss as Optuna takes it: infinite sorts last with TPE, and GP clips it to the worst."""
-        self._ended += 1
-        if loss is None or not math.isfinite(loss):
-            return math.inf
-        self._scored += 1
-        return loss
+    def _end(self, loss: float | None, by: str = "values") -> dict[str, Any]:
+        """Return a trial's end as Optuna takes it.
 
-    def _source(self) -> Source:
-        """Return the name of the sampler that proposes next.
+        A failed trial has an infinite loss, which sorts last with TPE, and which GP clips to the worst. For
+        other samplers it has failed, which each of them must expect.
+        """
+        from optuna.trial import TrialState
+
+        self._ended += 1
+        if loss is not None and math.isfinite(loss):
+            self._scored += 1
+            return {"state": TrialState.COMPLETE, by: loss}
+        if self._own:
+            return {"state": TrialState.FAIL}
+        return {"state": TrialState.COMPLETE, by: math.inf}
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    @contextlib.contextmanager
+    def _own_errors(self, number: int) -> Iterator[None]:
+        """Say which sampler failed, and where, if it is one of one's own."""
+        try:
+            yield
+        except Exception as error:
+            if not self._own:
+                raise
+            raise StudyError(
+                f"sampler {self._own.path} failed on trial {number} ({type(error).__name__}: {error})"
+            ) from error
+
+    def _source(self) -> str:
+        """Return the name of the sampler that proposes next; one of one's own proposes all trials.
 
         TPE takes the best tenth of the trials as good: where fewer than that have a loss, failures would
         count as good.
         """
+        if self._own:
+            return self._own.name
         started = self._ended >= self._spec.startup_trials
-        return self._spec.sampler if started and self._scored * 10 >= self._ended else "random"
+        return str(self._spec.sampler) if started and self._scored * 10 >= self._ended else "random"
 
-    def _sampler(self, source: Source, number: int) -> BaseSampler:
+    def _sampler(self, source: str, number: int) -> BaseSampler:
         import numpy as np
         from optuna.samplers import GPSampler, RandomSampler, TPESampler
 
         seed = int(np.random.SeedSequence([self._spec.seed, number]).generate_state(1)[0])
+        if self._own:
+            self._made = self._made or self._own.make(seed)
+            return self._made
         if source == "random":
             return RandomSampler(seed=seed)
         if source == "gp":

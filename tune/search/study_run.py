@@ -198,7 +198,11 @@ class StudyRun:
             trial = self._waiting.popleft()
             checkpoint = self._keeper.checkpoint(trial.trial)
         else:
-            trial, checkpoint = self._propose(), None
+            try:
+                trial, checkpoint = self._propose(), None
+            except StudyError as error:
+                self._stop_for(error)
+                return None
         trial.begin(self._clock.time(), self._best_loss, checkpoint)
         self.running[trial.trial] = trial
         return trial

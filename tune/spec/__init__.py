@@ -11,10 +11,15 @@ from tune.spec.space import SCALES, Choices, Domain, Fixed, Interval
 
 if TYPE_CHECKING:
     from tune.spec.early_stopping import EarlyStopping
+    from tune.spec.own_sampler import OwnSampler
     from tune.spec.search_spec import SearchSpec
 
 # Resolved on first use: they load pydantic, which takes 0.3 s.
-_LAZY = {"EarlyStopping": "tune.spec.early_stopping", "SearchSpec": "tune.spec.search_spec"}
+_LAZY = {
+    "EarlyStopping": "tune.spec.early_stopping",
+    "OwnSampler": "tune.spec.own_sampler",
+    "SearchSpec": "tune.spec.search_spec",
+}
 __all__ = [
     "SCALES",
     "Choices",
@@ -22,6 +27,7 @@ __all__ = [
     "EarlyStopping",
     "Fixed",
     "Interval",
+    "OwnSampler",
     "SearchMetric",
     "SearchSpec",
     "default_text",

@@ -21,6 +21,7 @@ from tune.spec.default import default_text
 from tune.spec.document import parse, read_document, require_small
 from tune.spec.early_stopping import EarlyStopping
 from tune.spec.metric import SearchMetric
+from tune.spec.own_sampler import OwnSampler, read_sampler
 from tune.spec.resources import Resources
 from tune.spec.space import Domain, Fixed
 from tune.spec.space_parser import parse_space, parse_start
@@ -61,7 +62,7 @@ class SearchSpec(Part):
         How many trials run at once; None: as many as Ray's resources allow.
     seed : int
         The seed of the sampler and of every trial's random start.
-    sampler : {"tpe", "gp", "random"}
+    sampler : {"tpe", "gp", "random"} or OwnSampler
     startup_trials : int
         How many trials are random, before the sampler has enough to model.
     start : tuple of str or dict
@@ -84,7 +85,7 @@ class SearchSpec(Part):
     trials: Annotated[int, checked(COUNT)]
     concurrency: Annotated[int | None, checked(CONCURRENCY, "auto")]
     seed: Annotated[int, checked(Range(0, 2**63 - 1, integer=True))]
-    sampler: Annotated[Literal["tpe", "gp", "random"], checked(Choice(("tpe", "gp", "random")))]
+    sampler: Annotated[str | OwnSampler, PlainValidator(read_sampler)]
     startup_trials: Annotated[int, checked(COUNT)]
     start: Annotated[tuple[str | dict[str, Any], ...], PlainValidator(_start)]
     early_stopping: Annotated[EarlyStopping | None, PlainValidator(EarlyStopping.read)]
@@ -163,6 +164,8 @@ class SearchSpec(Part):
         names = ("unobserved_weight", "observed_weight")
         if all(self._domain(name).bounds[0] == 0 for name in names):
             yield f".space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
+        if isinstance(self.sampler, OwnSampler):
+            yield from (f".sampler{line}" for line in self.sampler.problems())
         yield from (f".resources{line}" for line in self.resources.problems())
         # The default is written into every study; the trials of some have fewer iterations.
         most = max(self.max_iterations, _defaults()["early_stopping"]["grace_iterations"])
@@ -241,7 +244,7 @@ class SearchSpec(Part):
             "trials": self.trials,
             "concurrency": self.concurrency or "auto",
             "seed": self.seed,
-            "sampler": self.sampler,
+            "sampler": self.sampler.to_dict() if isinstance(self.sampler, OwnSampler) else self.sampler,
             "startup_trials": self.startup_trials,
             "start": [entry if isinstance(entry, str) else dict(entry) for entry in self.start],
             "early_stopping": self.early_stopping.to_dict() if self.early_stopping else "none",
