@@ -169,6 +169,11 @@ def test_a_dataset_is_given_by_path_or_open(make, dataset, monkeypatch, tmp_path
     assert [w["valid_rmse"] for w in wanted] == [h["valid_rmse"] for h in model.history[:3]]
 
 
+def test_a_dataset_at_an_address_trains_as_the_folder(make, dataset, memory):
+    memory.put(str(dataset.path), "/bucket/dataset", recursive=True)
+    assert figures_of(make(data="memory://bucket/dataset"), 2) == figures_of(make(data=dataset), 2)
+
+
 def test_a_result_becomes_a_model(make, ratings, dataset, tmp_path):
     import ray.tune as ray_tune
 

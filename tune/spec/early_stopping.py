@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from toolkit.config import Range
-from tune.spec.checks import Part, checked, read
+from tune.spec.checks import MistakesError, Part, checked, read
 
 _ITERATIONS = 1_000_000
 
@@ -45,6 +45,12 @@ class EarlyStopping(Part):
         """
         if document is None or document == "none":
             return None
+        if isinstance(document, Mapping) and "class" in document:
+            problem = (
+                f".class {document['class']!r:.80} cannot be used, since the rules here are walslab's own: "
+            )
+            problem += "for a scheduler of Ray's, run tune.WALSTrainable in a Tuner of your own"
+            raise MistakesError([problem])
         return read(cls, document)
 
     def contradictions(self) -> Iterator[str]:

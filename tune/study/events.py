@@ -14,7 +14,9 @@ VERSION = 1
 _TRIAL = Key("text", "name of the trial in the study and in MLflow, such as `trial-007`")
 _NUMBER = Key("whole number", "place of the trial in the order of proposals, from 1")
 _SAMPLED = Key("object", "values of the searched hyperparameters, as the sampler knows them")
-_SOURCE = Key("text", "who proposed the trial: `tpe`, `gp`, `random`, or the name of a starting point")
+_SOURCE = Key(
+    "text", "who proposed the trial: `tpe`, `gp`, `random`, the class of another sampler, or a starting point"
+)
 
 EVENTS: dict[str, dict[str, Key]] = {
     "proposed": {"trial": _TRIAL, "number": _NUMBER, "sampled": _SAMPLED, "source": _SOURCE},

@@ -59,7 +59,7 @@ class TrialResult(TypedDict):
     config : dict
         All hyperparameters.
     source : str
-        Who proposed it: ``tpe``, ``random``, ``gp``, or a start point's name.
+        Who proposed it: ``tpe``, ``random``, ``gp``, another sampler's class, or a start point's name.
     reason : str or None
         Why it failed.
     started, ended : float
