@@ -5,9 +5,10 @@
     python benchmarks/search.py samplers DATASET [--spec FILE] [--trials 500] [--seeds 5]
 
 `overhead` divides the wall time of a study by the ideal, the sum of its trials' training time over the
-concurrency: of walslab on Ray Tune and in this process, and, with `--peers`, of the best plain script for Ray
-Tune (`search_peers.py`: kept processes, Optuna's search, the stock MLflow logger) and of plain Optuna. All
-search the same space with the same solver, record in a SQLite store of their own, and run to their end.
+concurrency: of walslab on Ray Tune and in this process, and, with `--peers`, of `WALSTrainable` under plain
+Ray Tune (`search_peers.py`: kept processes, Optuna's search, without and with the stock MLflow logger) and of
+plain Optuna. All search the same space with the same solver, and run to their end. Those that record do so in
+a SQLite store of their own.
 `loop` gives the control loop trials that only sleep, and divides likewise.
 `samplers` lets TPE and random search find what they can in a space, by trials and by training time.
 DATASET is a directory that `walslab ingest` wrote.
@@ -77,31 +78,40 @@ def overhead(options: argparse.Namespace, folder: Path) -> None:
         trials = study.trials()
         tell(name, wall, [trial["seconds"] for trial in trials], at_once)
         # Once every process is up: without Ray's start, the workers', and the report at the end.
-        in_time = sorted(trials, key=lambda trial: trial["ended"])
-        begun, rest = in_time[2 * at_once - 1]["ended"], in_time[2 * at_once :]
-        tell("  once it is under way", rest[-1]["ended"] - begun, [t["seconds"] for t in rest], at_once)
+        tell_rest([(trial["ended"], trial["seconds"]) for trial in trials], at_once)
     if options.peers:
         for name, peer, at_once in (
-            ("Ray Tune, best script", "ray", options.concurrency[0]),
+            ("WALSTrainable alone", "ray-unlogged", options.concurrency[0]),
+            ("WALSTrainable, MLflow", "ray", options.concurrency[0]),
             ("Optuna, one process", "optuna", 1),
         ):
             script = Path(__file__).with_name("search_peers.py")
             command = [sys.executable, str(script), peer, options.dataset, str(options.trials), str(at_once)]
-            tell(name, *watched(command, folder), at_once)
+            wall, ends = watched(command, folder)
+            tell(name, wall, [seconds for _, seconds in ends], at_once)
+            tell_rest(ends, at_once)
 
 
-def watched(command: list[str], folder: Path) -> tuple[float, list[float]]:
-    """Run a rival, print how it gets on, and return its wall time and the training seconds of its trials."""
-    seconds: list[float] = []
+def watched(command: list[str], folder: Path) -> tuple[float, list[tuple[float, float]]]:
+    """Run a rival, print how it gets on, and return its wall time, and end and training of each trial."""
+    ends: list[tuple[float, float]] = []
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
         for line in process.stdout or ():
             with contextlib.suppress(ValueError):
-                seconds.append(float(line))
-                print(f"  {len(seconds)} trials in {time.perf_counter() - began:.1f} s", file=sys.stderr)
+                seconds = float(line)
+                ends.append((time.perf_counter() - began, seconds))
+                print(f"  {len(ends)} trials in {ends[-1][0]:.1f} s", file=sys.stderr)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
-    return time.perf_counter() - began, seconds
+    return time.perf_counter() - began, ends
+
+
+def tell_rest(ends: list[tuple[float, float]], at_once: int) -> None:
+    """Print a row of the trials that ended after two of each process."""
+    ends = sorted(ends)
+    begun, rest = ends[2 * at_once - 1][0], ends[2 * at_once :]
+    tell("  once it is under way", rest[-1][0] - begun, [seconds for _, seconds in rest], at_once)
 
 
 def tell(name: str, wall: float, seconds: list[float], at_once: int) -> None:

@@ -1,16 +1,18 @@
 """The rivals of `search.py`: the best plain scripts for Ray Tune and for Optuna.
 
-    python benchmarks/search_peers.py ray|optuna DATASET TRIALS CONCURRENCY
+    python benchmarks/search_peers.py ray|ray-unlogged|optuna DATASET TRIALS CONCURRENCY
 
 Each prints the training seconds of a trial when the trial ends, one a line. The script for Ray Tune drives
 `tune.WALSTrainable` as Ray's manual advises for short trials: it keeps its processes (`reuse_actors`), limits
 how many trials run (`max_concurrent_trials`), and puts the ratings into the object store once
 (`with_parameters`). Trials are proposed by OptunaSearch and recorded by the stock MLflow logger; the last
-checkpoint of each is kept, as walslab keeps the factors of each.
+checkpoint of each is kept, as walslab keeps the factors of each. `ray-unlogged` is without that logger, which
+writes each figure before Ray Tune goes on.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -52,7 +54,7 @@ class Worker:
         }
 
 
-def with_ray(path: str, trials: int, at_once: int) -> None:
+def with_ray(path: str, trials: int, at_once: int, *, logged: bool = True) -> None:
     """Ray Tune: `WALSTrainable` in kept processes, Optuna's search, the stock MLflow logger."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 prints nothing then
@@ -75,7 +77,10 @@ def with_ray(path: str, trials: int, at_once: int) -> None:
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             print(self.seconds[trial.trial_id], flush=True)
 
-    data = RatingsDataset.open(path)
+    data, callbacks = RatingsDataset.open(path), [Printer()]
+    if logged:
+        uri = os.environ["MLFLOW_TRACKING_URI"]
+        callbacks.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name="peer"))
     # One processor a trial, as many as run at once: no process waits for another, and none stands by.
     ray.init(address="local", num_cpus=at_once, include_dashboard=False, log_to_driver=False)
     ray_tune.Tuner(
@@ -99,10 +104,7 @@ def with_ray(path: str, trials: int, at_once: int) -> None:
         ),
         run_config=ray_tune.RunConfig(
             storage_path=str(Path.cwd()),
-            callbacks=[
-                MLflowLoggerCallback(tracking_uri=os.environ["MLFLOW_TRACKING_URI"], experiment_name="peer"),
-                Printer(),
-            ],
+            callbacks=callbacks,
             verbose=0,
         ),
     ).fit()
@@ -138,5 +140,6 @@ def with_optuna(path: str, trials: int, _at_once: int) -> None:
 
 
 if __name__ == "__main__":
-    run = {"ray": with_ray, "optuna": with_optuna}[sys.argv[1]]
+    unlogged = functools.partial(with_ray, logged=False)
+    run = {"ray": with_ray, "ray-unlogged": unlogged, "optuna": with_optuna}[sys.argv[1]]
     run(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
