@@ -14,7 +14,8 @@ import pytest
 from toolkit.errors import RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.ingest.reading.blocks import units
-from toolkit.ingest.reading.parquet import read_group, rows_before
+from toolkit.ingest.reading.groups import read_group
+from toolkit.ingest.reading.typed_files import rows_before
 
 USERS = [3, 1, 3, 2, -7, 1, 2, 11, 3, 11]
 ITEMS = [5, 5, 6, 6, 7, 8, 5, 9, 9, 5]

@@ -269,7 +269,7 @@ def _form_line(source: RatingsSource) -> str:
     files = source.paths[0] if len(source.paths) == 1 else f"{len(source.paths)} files"
     header = "a header of counted columns" if source.counted else "a header" if source.header else "no header"
     forms = [_FORMS[form] for form in source.files[0].forms if form in _FORMS]
-    form = "Parquet" if source.parquet else ", ".join([*forms, f"delimiter {source.delimiter!r}, {header}"])
+    form = "Parquet" if source.typed else ", ".join([*forms, f"delimiter {source.delimiter!r}, {header}"])
     if source.files[0].keys:
         return f"{files}: JSON lines with the keys {', '.join(source.files[0].keys)}"
     if source.wide:

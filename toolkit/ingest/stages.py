@@ -230,7 +230,7 @@ class Stages:
         """Return all bad rows that were left out, and samples of them with file and line."""
         total = Rejections()
         samples = []
-        lines = dict.fromkeys(range(len(self.source.files)), 0)
+        lines = {at: file.before for at, file in enumerate(self.source.files)}
         for unit, result in zip(self.units, results, strict=True):
             known = len(total.samples)
             total.merge(result.rejections)

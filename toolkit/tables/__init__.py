@@ -14,6 +14,7 @@ from toolkit.tables.float_ids import is_rounded, whole_number, whole_numbers
 from toolkit.tables.ratings_table import RatingColumns, distinct_ids, is_table, rating_columns
 from toolkit.tables.roles import Doubt, doubt_of_roles, looks_wide, unit_of_times
 from toolkit.tables.text import DELIMITERS, find_delimiter, is_number, lines_of, split_line, split_plainly
+from toolkit.tables.uuids import uuid_texts
 
 __all__ = [
     "ALIASES",
@@ -42,6 +43,7 @@ __all__ = [
     "split_line",
     "split_plainly",
     "unit_of_times",
+    "uuid_texts",
     "whole_number",
     "whole_numbers",
 ]

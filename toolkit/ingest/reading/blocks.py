@@ -12,6 +12,7 @@ from toolkit.errors import RatingsError
 from toolkit.ingest.reading.quotes import records
 from toolkit.ingest.reading.ratings_file import RatingsFile, file_system, open_raw, read_errors
 from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest.reading.typed_files import group_count
 
 BOM = b"\xef\xbb\xbf"
 _TAIL = 1 << 16
@@ -29,7 +30,7 @@ class Unit:
         Position of the file in the source.
     begin, end : int or None
         Text: the lines that start in bytes ``begin <= at < end``; all of them where `end` is None.
-        Parquet: the row group `begin`.
+        Typed columns: the row group or record batch `begin`.
     """
 
     number: int
@@ -61,13 +62,13 @@ def units(source: RatingsSource, block_bytes: int) -> list[Unit]:
     """Return the units of all files, in input order.
 
     A plain text file is cut into blocks. One that can be read from its beginning only is one unit: it is
-    compressed, of another form, or has quoted fields of several lines. A Parquet file has one unit a row
-    group.
+    compressed, of another form, or has quoted fields of several lines. A file of typed columns has one unit a
+    row group or record batch.
     """
     every: list[Unit] = []
     for number, file in enumerate(source.files):
-        if file.kind == "parquet":
-            every += [Unit(len(every) + group, number, group, None) for group in range(_row_groups(file))]
+        if file.typed:
+            every += [Unit(len(every) + group, number, group, None) for group in range(group_count(file))]
         elif file.streamed or source.folded:
             every.append(Unit(len(every), number, 0, None))
         else:
@@ -191,10 +192,3 @@ def _header_end(data: bytes) -> int:
             if line.strip() and (end < len(part) or part is data):
                 return end
     return len(data)
-
-
-def _row_groups(file: RatingsFile) -> int:
-    import pyarrow.parquet as pq
-
-    with read_errors(file, "as Parquet"), open_raw(file.path) as raw:
-        return int(pq.read_metadata(raw).num_row_groups)

@@ -182,15 +182,16 @@ def bad_row_error(source: RatingsSource, file: int, row: BadRow) -> RatingsError
         The row, its line counted from the beginning of the file.
     """
     separator = "" if row.message.startswith(("has ", "holds ", "must be ", "is not UTF-8")) else ":"
-    unit = "row" if source.parquet else "line"
-    plain = not source.parquet and not source.files[0].keys
+    unit = "row" if source.typed else "line"
+    plain = not source.typed and not source.files[0].keys
     header = row.line == 1 and row.reason == "rating not a number" and plain
     hint = "; if that is a header, say --header" if header else ""
     if "timestamp" in row.reason and source.timestamp == source.spare_time:
         hint = "; times are read as pairs are rated twice: --duplicates mean, sum and error need none"
+    drop = 'bad_rows="drop"' if source.files[file].kind == "arrow" else "--bad-rows drop"
     return RatingsError(
         f"{source.files[file]}, {unit} {row.line}{separator} {row.message}{hint} (or have bad rows left out, "
-        "counted, with --bad-rows drop)"
+        f"counted, with {drop})"
     )
 
 

@@ -6,9 +6,9 @@ import dataclasses
 import io
 
 from toolkit.errors import WalslabError
-from toolkit.ingest.reading import parquet
 from toolkit.ingest.reading.blocks import Piece, Unit, without_header
 from toolkit.ingest.reading.columns import Columns, as_text
+from toolkit.ingest.reading.groups import BYTES_PER_ROW, read_group
 from toolkit.ingest.reading.quotes import sample_on_one_line
 from toolkit.ingest.reading.ratings_file import first_bytes
 from toolkit.ingest.reading.reader import read_piece
@@ -45,8 +45,8 @@ def example_ratings(source: RatingsSource, number: int = 3) -> list[str]:
 
 def _first_columns(source: RatingsSource) -> Columns:
     first = dataclasses.replace(source, files=source.files[:1])
-    if source.parquet:
-        group = parquet.read_group(Unit(0, 0, 0, None), first, 24 * _ROWS)
+    if source.typed:
+        group = read_group(Unit(0, 0, 0, None), first, BYTES_PER_ROW * _ROWS)
         return next((columns for columns, *_ in group), Columns.none())
     data = without_header(first_bytes(source.files[0], _LINES + source.header), header=source.header)
     data = sample_on_one_line(data) if source.quoted else data

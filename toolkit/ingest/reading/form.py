@@ -11,8 +11,9 @@ from toolkit.ingest.reading import times
 from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.field_names import ROLES, is_word, names_of_fields
-from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
+from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.translation import NAMES
+from toolkit.ingest.reading.typed_files import schema_of
 from toolkit.tables import (
     DELIMITERS,
     delimiters_in_question,
@@ -146,18 +147,24 @@ def text_form(file: RatingsFile, asked: Asked, *, least: int = LEAST_FIELDS) -> 
 
 def parquet_form(file: RatingsFile) -> Form:
     """Return the form of Parquet files, of which this is the first."""
-    schema = schema_of(file)
+    return typed_form(file, schema_of(file), [])
+
+
+def typed_form(file: RatingsFile, schema: pa.Schema, rows: list[list[str]]) -> Form:
+    """Return the form of typed columns.
+
+    Parameters
+    ----------
+    file : RatingsFile
+        Their file, or what stands for it in errors.
+    schema : pyarrow.Schema
+        Names and types.
+    rows : list of list of str
+        Names and some rows as text, where the names only count the columns; otherwise none.
+    """
     kinds = {at: times.kind_of_type(field.type) for at, field in enumerate(schema)}
     types = {at: kind for at, kind in kinds.items() if kind}
-    return Form(file, "", header=True, names=list(schema.names), rows=[], types=types)
-
-
-def schema_of(file: RatingsFile) -> pa.Schema:
-    """Return the schema of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    with read_errors(file, "as Parquet"), open_raw(file.path) as raw:
-        return pq.read_schema(raw)
+    return Form(file, "", header=True, names=list(schema.names), rows=rows, types=types)
 
 
 def cleaned(fields: Sequence[str]) -> list[str]:

@@ -10,9 +10,10 @@ from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.field_names import ROLES
-from toolkit.ingest.reading.form import Form, cleaned, schema_of
+from toolkit.ingest.reading.form import Form, cleaned
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.second_look import check_alike, check_decimal
+from toolkit.ingest.reading.typed_files import schema_of
 from toolkit.tables import find_column, split_line, unit_of_times
 
 

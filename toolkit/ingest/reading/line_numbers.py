@@ -5,21 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from toolkit.ingest.reading import parquet
 from toolkit.ingest.reading.blocks import Unit, pieces
 from toolkit.ingest.reading.diagnosis import check_line, numbered_lines
+from toolkit.ingest.reading.groups import pairs
 from toolkit.ingest.reading.source import RatingsSource
+from toolkit.ingest.reading.typed_files import rows_before
 from toolkit.ingest.reading.wide import items_in
 from toolkit.tables import whole_number
 
 
 def lines_before(source: RatingsSource, unit: Unit) -> int:
     """Return how many lines, or rows, of its file come before a unit."""
-    if unit.begin == 0:
-        return 0
     file = source.files[unit.file]
-    if file.kind == "parquet":
-        return parquet.rows_before(file, unit.begin)
+    if unit.begin == 0:
+        return file.before
+    if file.typed:
+        return file.before + rows_before(file, unit.begin)
     count = 0
     with file.open() as stream:
         left = unit.begin
@@ -49,8 +50,8 @@ def pairs_with_lines(
     """
     source = source.of_file(unit.file)
     file, before = source.files[unit.file], lines_before(source, unit)
-    if source.parquet:
-        for row, user, item in parquet.pairs(unit, source, block_bytes, piece):
+    if source.typed:
+        for row, user, item in pairs(unit, source, block_bytes, piece):
             yield f"{file}, row {before + row}", (user, item)
         return
     read = next(itertools.islice(pieces(unit, source, block_bytes), piece, None))

@@ -40,13 +40,17 @@ class RatingsFile:
     path : str
         Local path, or address such as ``s3://bucket/key``.
     kind : str
-        ``plain``, ``gzip``, ``bzip2``, ``xz``, ``zip`` or ``parquet``.
+        ``plain``, ``gzip``, ``bzip2``, ``xz``, ``zip``, ``parquet``, or ``arrow`` for a table of Python.
     member : str
         Name inside a zip file.
     forms : tuple of str
         What its text has to be translated from, in order (`toolkit.ingest.reading.translation.forms_of`).
     keys : tuple of str
         JSON lines: the keys of the fields that are read.
+    title : str
+        What people call it, where it is no file of theirs: ``partition 3``.
+    before : int
+        How many rows of its table are in other files before it.
     """
 
     path: str
@@ -54,10 +58,17 @@ class RatingsFile:
     member: str = ""
     forms: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    title: str = ""
+    before: int = 0
 
     def __str__(self) -> str:
         """Return the path as people write it, without passwords."""
-        return mask(f"{self.path}/{self.member}" if self.member else self.path)
+        return self.title or mask(f"{self.path}/{self.member}" if self.member else self.path)
+
+    @property
+    def typed(self) -> bool:
+        """Whether it holds columns of types, and not text."""
+        return self.kind in {"parquet", "arrow"}
 
     @property
     def remote(self) -> bool:
@@ -104,7 +115,9 @@ class RatingsFile:
         return self.size() * (4 if self.kind in _OPENERS else 1)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return name, bytes and checksum for the manifest."""
+        """Return name, bytes and checksum for the manifest; of a program's table, name and bytes."""
+        if self.title:
+            return {"name": self.title, "bytes": self.size()}
         name = mask(self.path).rpartition("/")[2] + (f"/{self.member}" if self.member else "")
         if self.remote:
             # The store's own checksum: to read the file again would cost as much as the ingest.

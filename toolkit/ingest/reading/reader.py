@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.errors import RatingsError
-from toolkit.ingest.reading import diagnosis, parquet
+from toolkit.ingest.reading import diagnosis
 from toolkit.ingest.reading.blocks import Piece, Unit, pieces
 from toolkit.ingest.reading.columns import Columns
+from toolkit.ingest.reading.groups import read_group
 from toolkit.ingest.reading.parsing import parse
 from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.rejections import BadRow, Rejections
@@ -36,8 +37,8 @@ def read_unit(
         When a quoted field goes on in the next line, and lines are read apart from each other.
     """
     source = source.of_file(unit.file)
-    if source.parquet:
-        yield from parquet.read_group(unit, source, block_bytes)
+    if source.typed:
+        yield from read_group(unit, source, block_bytes)
         return
     for piece in pieces(unit, source, block_bytes):
         end = piece.line - 1 + piece.lines

@@ -100,9 +100,9 @@ class RatingsSource:
         return tuple(map(str, self.files))
 
     @property
-    def parquet(self) -> bool:
-        """Whether the files are Parquet."""
-        return self.files[0].kind == "parquet"
+    def typed(self) -> bool:
+        """Whether the files hold columns of types instead of text: Parquet, or the tables of a program."""
+        return self.files[0].typed
 
     @property
     def wide(self) -> bool:

@@ -1,8 +1,7 @@
-"""Row groups of Parquet files to columns."""
+"""Batches of Arrow columns to ratings: what types the columns may have, and which rows are bad."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,90 +13,37 @@ from toolkit.arrays import Array, FloatArray, IntArray
 from toolkit.datasets import LONGEST_ID, SPLITS, split_number
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times
-from toolkit.ingest.reading.blocks import Unit
-from toolkit.ingest.reading.columns import Columns, Ids, as_integers, as_text, of_column, of_integers
-from toolkit.ingest.reading.ratings_file import RatingsFile, open_raw, read_errors
+from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_column, of_integers
+from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import array_of, flags, is_rounded, numbers, whole_number
+from toolkit.tables import array_of, flags, is_rounded, numbers, uuid_texts, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BYTES_PER_ROW = 24
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _NO_SPLIT = 255
-_Batch: TypeAlias = "Mapping[int, pa.Array]"
+Batch: TypeAlias = "Mapping[int, pa.Array]"
+"""Columns by their position in the file."""
 # Reason, message with a gap for the row, and which rows.
 _Problem = tuple[str, str, Array]
 
 
-def read_group(
-    unit: Unit, source: RatingsSource, block_bytes: int
-) -> Iterator[tuple[Columns, Rejections, int]]:
-    """Yield the ratings of a row group batch by batch, its bad rows, and the number of rows up to there.
-
-    Raises
-    ------
-    RatingsError
-        When the file cannot be read, or a column is of a type that its role does not allow.
-    """
-    file = source.files[unit.file]
-    for before, batch in _batches(unit, source, block_bytes):
-        columns, bad, good = _columns(batch, source, file, before)
-        yield columns, bad, before + len(good)
-
-
-def rows_before(file: RatingsFile, group: int) -> int:
-    """Return the rows of a file before one of its row groups."""
-    import pyarrow.parquet as pq
-
-    with read_errors(file, "as Parquet"), open_raw(file.path) as raw:
-        metadata = pq.read_metadata(raw)
-    return sum(metadata.row_group(at).num_rows for at in range(group))
-
-
-def pairs(unit: Unit, source: RatingsSource, block_bytes: int, piece: int) -> Iterator[tuple[int, str, str]]:
-    """Yield row, from 1, user and item of the ratings of one batch of a row group."""
-    before, batch = next(itertools.islice(_batches(unit, source, block_bytes), piece, None))
-    columns, _, good = _columns(batch, source, source.files[unit.file], before)
-    users, items = (as_text(ids.distinct).to_pylist() for ids in (columns.users, columns.items))
-    rows = (np.flatnonzero(good) + before + 1).tolist()
-    for row, user, item in zip(rows, columns.users.codes, columns.items.codes, strict=True):
-        yield row, users[user], items[item]
-
-
-def _batches(unit: Unit, source: RatingsSource, block_bytes: int) -> Iterator[tuple[int, _Batch]]:
-    """Yield the number of rows before each batch of a row group, and its columns by their position."""
-    import pyarrow.parquet as pq
-
-    file = source.files[unit.file]
-    before = 0
-    with read_errors(file, "to its end"), open_raw(file.path) as raw:
-        opened = pq.ParquetFile(raw)
-        names = {position: opened.schema_arrow.names[position] for position in _positions(source)}
-        _check_types(opened.schema_arrow, source, file)
-        for batch in opened.iter_batches(
-            batch_size=max(1, block_bytes // _BYTES_PER_ROW),
-            row_groups=[unit.begin],
-            columns=sorted(set(names.values())),
-            use_threads=False,
-        ):
-            yield before, {position: _plain(batch.column(name)) for position, name in names.items()}
-            before += len(batch)
-
-
-def _positions(source: RatingsSource) -> list[int]:
+def positions_of(source: RatingsSource) -> list[int]:
+    """Return the positions of the columns that are read."""
     others = [source.timestamp, source.split_column]
     return [*source.columns, *(position for position in others if position is not None)]
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    """Return a column without its dictionary, and text of any layout as `pyarrow.string`."""
+def plain(column: pa.Array) -> pa.Array:
+    """Return a column without its dictionary; text of any layout, and UUIDs, as `pyarrow.string`."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if isinstance(column.type, pa.UuidType):
+        return uuid_texts(column.storage)
     return column.cast(pa.string()) if _is_text(column.type) else column
 
 
@@ -107,10 +53,23 @@ def _is_text(arrow_type: pa.DataType) -> bool:
     return any(arrow_type == text for text in (pa.string(), pa.large_string(), pa.string_view()))
 
 
-def _check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> None:
+def _is_uuid(arrow_type: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return isinstance(arrow_type, pa.UuidType)
+
+
+def check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> None:
+    """Refuse columns of a type that their role does not allow.
+
+    Raises
+    ------
+    RatingsError
+        Naming file, role, column and type.
+    """
     from pyarrow import types
 
-    id_types = (types.is_integer, types.is_floating, _is_text)
+    id_types = (types.is_integer, types.is_floating, _is_text, _is_uuid)
     rules: list[tuple[str, int | None, tuple[Any, ...], str]] = [
         ("user", source.columns[0], id_types, "whole numbers or text"),
         ("item", source.columns[1], id_types, "whole numbers or text"),
@@ -126,8 +85,8 @@ def _check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) ->
             raise RatingsError(f"{file}: the {role} column {field.name} must hold {rule}, but holds {kind}")
 
 
-def _columns(
-    batch: _Batch, source: RatingsSource, file: RatingsFile, before: int
+def columns_of(
+    batch: Batch, source: RatingsSource, file: RatingsFile, before: int
 ) -> tuple[Columns, Rejections, Array]:
     """Return the ratings of a batch, its bad rows, and which of its rows are good."""
     user, item, rating = (batch[position] for position in source.columns)
@@ -140,7 +99,7 @@ def _columns(
         rows = np.flatnonzero(wrong & good)
         good &= ~wrong
         for row in rows[:SAMPLES].tolist():
-            text = ", ".join(_field(batch[position], row) for position in _positions(source))[:80]
+            text = ", ".join(_field(batch[position], row) for position in positions_of(source))[:80]
             rejections.add(BadRow(before + row + 1, reason, text, message.format(repr(text))))
         # Rows beyond the samples are only counted, as there may be many.
         if len(rows) > SAMPLES:
@@ -162,7 +121,7 @@ def _columns(
 
 
 def _problems(
-    batch: _Batch, source: RatingsSource, ratings: FloatArray, splits: IntArray | None
+    batch: Batch, source: RatingsSource, ratings: FloatArray, splits: IntArray | None
 ) -> Iterator[_Problem]:
     """Yield each mistake that a row may have, with the rows that have it."""
     import pyarrow as pa
