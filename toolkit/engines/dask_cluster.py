@@ -20,6 +20,7 @@ from toolkit.errors import BackendError, WalslabError
 from toolkit.files import mask
 
 if TYPE_CHECKING:
+    from dask.delayed import Delayed
     from distributed import Client, Future
 
 _Item = TypeVar("_Item")
@@ -94,6 +95,11 @@ class Cluster:
                 self._stop(futures, name)
                 raise
         return [results[key] for key in keys]
+
+    def compute(self, tasks: Sequence[Delayed]) -> None:
+        """Compute tasks of Dask itself, and forget their results."""
+        with self._explained():
+            self.client.compute([*tasks], sync=True)
 
     def stream(
         self, function: Callable[[_Item], _Result], items: Sequence[_Item], *, ahead: int

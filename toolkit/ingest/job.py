@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from toolkit import __version__
 from toolkit.datasets import RatingsDataset
@@ -11,21 +13,28 @@ from toolkit.engines import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.files import atomic
 from toolkit.ingest.checkpoints import FOLDER, Checkpoints, Progress, can_resume
+from toolkit.ingest.engine_choice import WORDS
+from toolkit.ingest.frames import WrittenTable, open_table
 from toolkit.ingest.memory import capacity, default_budget
 from toolkit.ingest.options import BadRows, Options, check_columns
-from toolkit.ingest.reading import RatingsSource
+from toolkit.ingest.reading import IdKind, RatingsSource
+from toolkit.ingest.reading.asked import Asked
+from toolkit.ingest.reading.groups import rows_at_once
 from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
-from toolkit.inputs import checked_number, checked_path, checked_type, require_callable
+from toolkit.inputs import checked_number, checked_path, require_callable
 from toolkit.processors import usable_processors
 
 
 def ingest_ratings(
-    source: RatingsSource,
+    source: RatingsSource | Any,
     out: str | Path,
     *,
+    columns: Sequence[str | int] | None = None,
+    split_column: str | int | None = None,
+    ids: IdKind = "auto",
     split: SplitRule | None = None,
     duplicates: Duplicates = "last",
     transform: Transform = "none",
@@ -37,18 +46,30 @@ def ingest_ratings(
     shard_ratings: int = SHARD_RATINGS,
     progress: Progress | None = None,
 ) -> RatingsDataset:
-    """Make a dataset directory from ratings files.
+    """Make a dataset directory from ratings files, or from a table of ratings.
 
     The result depends on the ratings and the split, and on nothing else: not on the order of files or lines
     (unless ``duplicates="last"`` finds duplicates without times), nor on memory, engine or size of blocks.
-    Called again after a kill, with the same files and options, it goes on where it was.
+    Called again after a kill, with the same files and options, it goes on where it was. So it does with a
+    Dask DataFrame that has the same name: one that is made by the same calls from the same files.
 
     Parameters
     ----------
-    source : RatingsSource
-        The files and how to read them.
+    source : RatingsSource or table
+        The files and how to read them; or a DataFrame of Dask, pandas, Polars or cuDF, a table, record batch
+        or reader of Arrow, whatever else exports Arrow's stream, or an iterator of such tables. A table is
+        written beside `out` first, part by part. The partitions of a Dask DataFrame are computed by the
+        scheduler that is active, each once. Errors number them from 0, as `get_partition` does, and rows of
+        a partition from 1.
     out : str or Path
         The directory to make; it is complete or not there.
+    columns : sequence of str or int, optional
+        Tables: user, item, rating and, where it is wanted, timestamp, by name or by position from 1. By
+        default columns are recognised by their names, as those of files are.
+    split_column : str or int, optional
+        Tables: the column that says ``train``, ``valid`` or ``test``.
+    ids : {"auto", "integer", "text"}
+        Tables: what ids are; ``integer`` makes any other a bad row.
     split : SplitRule, optional
         Which ratings are held out; by default a random tenth for tuning, and another for one test at the end.
     duplicates : {"last", "mean", "sum", "error"}
@@ -62,7 +83,8 @@ def ingest_ratings(
     memory_bytes : int, optional
         Memory that this process may take; by default a quarter of the machine's.
     engine : Engine, optional
-        Where the work is done; by default in threads of this process.
+        Where the work is done; by default in threads of this process, or for a Dask DataFrame on the cluster
+        of the active client.
     overwrite : bool, default False
         Whether an existing dataset is replaced, once the new one is complete.
     block_bytes : int, optional
@@ -80,15 +102,26 @@ def ingest_ratings(
     Raises
     ------
     RatingsError
-        When a file cannot be read as ratings; the text names file, line, field and value.
+        When a file cannot be read as ratings; the text names file, line, field and value. For a table it
+        names partition and row.
     DatasetError
         When `out` exists and `overwrite` is false, or is something else than a dataset.
     ConfigError
         When an argument is of the wrong kind or out of range, or no rating is left to train on.
     BackendError
         When the engine cannot do the work.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from toolkit import ingest_ratings
+    >>> frame = pd.DataFrame({"user": ["ann", "ann", "ben"], "item": [7, 8, 7], "rating": [4.0, 2.0, 5.0]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data = ingest_ratings(frame, f"{folder}/dataset")
+    ...     print(data.counts["ratings"], data.user_ids, data.item_ids)
+    3 ['ann' 'ben'] [7 8]
     """
-    checked_type("source", source, RatingsSource, 'RatingsSource.detect(["ratings.csv"])')
     options = Options(SplitRule() if split is None else split, duplicates, transform, bad_rows, shard_ratings)
     budget = default_budget() if memory_bytes is None else checked_number("memory_bytes", memory_bytes, 1)
     if block_bytes is not None:
@@ -96,21 +129,24 @@ def ingest_ratings(
     if engine is not None and not all(callable(getattr(engine, name, None)) for name in ("map", "check")):
         raise ConfigError(f"engine must be an engine such as toolkit.engines.Threads(2), but got {engine!r}")
     require_callable("progress", progress)
+    asked = Asked(columns=columns, split_column=split_column, ids=ids, timestamp=options.split.needs_times)
+    source, table = _opened(source, asked)
     check_columns(source, options.split)
     out = _check_out(out, overwrite=overwrite)
     allowed = capacity(
         budget,
-        input_bytes=sum(file.expanded_size() for file in source.files),
+        input_bytes=0 if table else sum(file.expanded_size() for file in source.files),
         shard_ratings=options.shard_ratings,
         most_workers=usable_processors(),
     )
     block_bytes = block_bytes or allowed.block_bytes
-    states = [file.state() for file in source.files]
+    states = [] if table else [file.state() for file in source.files]
     plan = {
         "version": __version__,
         "boot": _boot(),
         "source": dataclasses.asdict(source),
         "states": states,
+        "table": table.identity if table else None,
         "split": options.split.record(),
         "options": [duplicates, transform, bad_rows, block_bytes, int(shard_ratings)],
     }
@@ -118,13 +154,16 @@ def ingest_ratings(
     def resumable(left: Path) -> bool:
         return can_resume(left / FOLDER, plan)
 
-    engine = engine or Threads(allowed.workers)
+    engine = engine or (table and table.cluster(WORDS)) or Threads(allowed.workers)
     try:
         with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
             checkpoints = Checkpoints(folder / FOLDER, plan, engine, progress or _no_progress)
-            engine.check(checkpoints.folder, [file.path for file in source.files if not file.remote])
+            local = [] if table else [file.path for file in source.files if not file.remote]
+            engine.check(checkpoints.folder, local)
+            if table:
+                source = table.written(checkpoints.folder, rows_at_once(block_bytes), engine)
             Stages(source, folder, checkpoints, options, block_bytes).run()
-            if [file.state() for file in source.files] != states:
+            if not table and [file.state() for file in source.files] != states:
                 raise changed_while_read(source)
             checkpoints.remove()
     except FileExistsError as error:
@@ -133,6 +172,16 @@ def ingest_ratings(
         # Another process made it meanwhile, or a killed ingest was about to replace it.
         raise DatasetError(str(error)) from error
     return RatingsDataset.open(out)
+
+
+def _opened(source: Any, asked: Asked) -> tuple[RatingsSource, WrittenTable | None]:
+    """Return how to read the input, and the table that it is, where it is one."""
+    if not isinstance(source, RatingsSource):
+        table = open_table(source, asked)
+        return table.chosen.source, table
+    if asked != Asked(timestamp=asked.timestamp):
+        raise ConfigError("columns, split_column and ids are for tables: give them to RatingsSource.detect")
+    return source, None
 
 
 def _check_out(out: str | Path, *, overwrite: bool) -> Path:

@@ -41,7 +41,7 @@ def plain(column: pa.Array) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = plain(column.dictionary).take(column.indices)
     if isinstance(column.type, pa.UuidType):
         return uuid_texts(column.storage)
     return column.cast(pa.string()) if _is_text(column.type) else column

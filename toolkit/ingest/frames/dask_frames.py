@@ -1,0 +1,81 @@
+"""Dask DataFrames: the scheduler of Dask that is active computes and writes each partition."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from toolkit.engines import Cluster, Engine, Words
+from toolkit.ingest.frames.chosen import Chosen, chosen_columns
+from toolkit.ingest.frames.conversion import plain_schema, ratings_of, rows_as_text, schema_of_frame
+from toolkit.ingest.frames.written import WrittenTable, write_file
+from toolkit.ingest.reading.asked import Asked
+from toolkit.ingest.reading.ratings_file import RatingsFile
+
+TITLE = "the Dask DataFrame"
+_SAMPLE = 50
+
+
+def is_dask_frame(table: object) -> bool:
+    """Tell whether a table is a Dask DataFrame; Dask is not imported."""
+    return all(hasattr(table, name) for name in ("npartitions", "to_delayed", "_meta", "columns"))
+
+
+def active_cluster(words: Words) -> Cluster | None:
+    """Return the cluster whose client is the active one of this process, or None where there is none."""
+    from dask.base import get_scheduler
+
+    client: Any = getattr(get_scheduler(), "__self__", None)
+    return Cluster(client, words) if hasattr(client, "scheduler_info") else None
+
+
+def open_dask_frame(frame: Any, asked: Asked) -> WrittenTable:
+    """Return a Dask DataFrame as a table that each of its partitions writes a file of.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+        Its partitions are frames of pandas or cuDF.
+    asked : Asked
+        What the user says.
+    """
+    schema = schema_of_frame(frame._meta)  # noqa: SLF001 - it has the types
+    chosen = chosen_columns(TITLE, schema, lambda: rows_as_text(frame.head(_SAMPLE, npartitions=1)), asked)
+    labels = list(frame.columns)
+    read = frame[[labels[at] for at in chosen.positions]]
+    chosen = chosen.at(tuple(range(len(chosen.roles))))
+    identity = {"dask": read._name, "partitions": frame.npartitions}  # noqa: SLF001 - what tells it apart
+    return WrittenTable(chosen, identity, functools.partial(_write, read, chosen), active_cluster)
+
+
+def _write(frame: Any, chosen: Chosen, folder: Path, rows: int, engine: Engine) -> list[RatingsFile]:
+    """Write the partitions that are not there, and return the file of each."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    # Dask fuses small partitions of Parquet files, and the number of a partition would be another.
+    lean = frame.optimize(fuse=False)
+    if lean.npartitions != frame.npartitions:
+        lean = frame
+    files = [
+        RatingsFile(str(folder / f"table-{at:06d}.arrow"), "arrow", title=f"partition {at}")
+        for at in range(frame.npartitions)
+    ]
+    parts = zip(files, lean.to_delayed(optimize_graph=False), strict=True)
+    tasks = [
+        delayed(functools.partial(write_partition, file, chosen, rows), pure=False)(part)
+        for file, part in parts
+        if not Path(file.path).exists()
+    ]
+    if isinstance(engine, Cluster):
+        engine.compute(tasks)
+    else:
+        compute(*tasks)
+    return files
+
+
+def write_partition(file: RatingsFile, chosen: Chosen, rows: int, frame: Any) -> None:
+    """Write a partition to its file; a task of Dask."""
+    table = ratings_of(frame, chosen, file.title)
+    write_file(Path(file.path), plain_schema(table), [table], rows)
