@@ -1,4 +1,4 @@
-"""Examples in the docstrings of what `toolkit` exports: each class has some, and they run as they stand."""
+"""Examples in the docstrings of what `toolkit` exports: each has some, and they run as they stand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 import toolkit
 
 EXPORTED = [getattr(toolkit, name) for name in toolkit.__all__]
-CLASSES = [
+CLASSES_AND_FUNCTIONS = [
     pytest.param(exported, id=exported.__name__)
     for exported in EXPORTED
-    if inspect.isclass(exported) and not issubclass(exported, Exception)
+    if inspect.isfunction(exported) or (inspect.isclass(exported) and not issubclass(exported, Exception))
 ]
 
 
-@pytest.mark.parametrize("exported", CLASSES)
+@pytest.mark.parametrize("exported", CLASSES_AND_FUNCTIONS)
 def test_examples_run(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = inspect.getmodule(exported)

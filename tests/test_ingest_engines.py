@@ -15,7 +15,10 @@ import threading
 import time
 import types
 
+import dask.dataframe as dd
+import frames_of_ratings
 import numpy as np
+import pandas as pd
 import pytest
 from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
 from ingesting import contents, names, walslab
@@ -62,7 +65,9 @@ def cluster(tmp_path_factory, repo_root):
     """A scheduler and two worker processes, each kept alive by a nanny."""
     from distributed import Client
 
-    with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **QUICK) as processes:
+    # Scheduler and workers see the modules of the tests, too.
+    settings = {**QUICK, "PYTHONPATH": os.pathsep.join([str(repo_root), str(repo_root / "tests")])}
+    with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **settings) as processes:
         processes.start("worker", "--nworkers", "2", "--nthreads", "1")
         processes.start_scheduler()
         with Client(processes.address, set_as_default=False, timeout="300s") as client:
@@ -269,6 +274,37 @@ def test_a_bad_row_is_named_as_threads_name_it(cluster, ratings, tmp_path):
         f"bad.csv, line {N_RATINGS + 1}: the rating must be a finite float32 number, but is 'x'"
         in texts.pop()
     )
+
+
+@pytest.mark.integration
+def test_a_dask_dataframe_is_computed_where_its_client_is(cluster, ratings, wanted, tmp_path):
+    frame = pd.read_csv(ratings, names=["user", "item", "rating", "timestamp"])
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def part(at):
+        (seen / f"{os.getpid()}-{at}").touch()
+        return frame.iloc[at : at + 100]
+
+    def of_pandas():
+        return dd.from_map(part, range(0, N_RATINGS, 100), meta=frame.iloc[:0])
+
+    workers = {str(pid) for pid in cluster.client.run(os.getpid).values()}
+    for made in (of_pandas(), frames_of_ratings.dask_of_gpu(frame, 7)):
+        with cluster.client.as_current():
+            done = ingest_ratings(made, tmp_path / "active", overwrite=True, **SMALL)
+        assert done.digest == wanted.digest
+        with chosen_engine(cluster.address) as engine:
+            done = ingest_ratings(made, tmp_path / "named", engine=engine, overwrite=True, **SMALL)
+        assert contents(done.path) == contents(wanted.path)
+    assert {path.name.split("-")[0] for path in seen.iterdir()} <= workers
+    frame.loc[1234, "rating"] = np.nan
+    with (
+        cluster.client.as_current(),
+        pytest.raises(RatingsError, match=r"^partition 12, row 35: the rating is missing"),
+    ):
+        ingest_ratings(of_pandas(), tmp_path / "bad", **SMALL)
+    assert not (tmp_path / "bad").exists()
 
 
 @pytest.mark.integration

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import RatingsError
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.column_choice import choose_columns, kind_of_times, position_of, spare_time
+from toolkit.ingest.reading.field_names import ROLES
 from toolkit.ingest.reading.form import counted_columns, typed_form
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.second_look import check_roles
+from toolkit.tables import find_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +44,34 @@ class Chosen:
     def at(self, positions: tuple[int, ...]) -> Chosen:
         """Return the same columns of a table that has them at other positions."""
         return replace(self, positions=positions)
+
+
+def check_index(title: str, frame: Any, asked: Asked) -> None:
+    """Refuse a frame that has users, items or ratings in its index, which is not read.
+
+    Parameters
+    ----------
+    title : str
+        What errors call the table.
+    frame : object
+        A frame of pandas' kind, or of another that has no index.
+    asked : Asked
+        What the user says.
+
+    Raises
+    ------
+    RatingsError
+        Naming the index.
+    """
+    index = [str(name) for name in getattr(getattr(frame, "index", None), "names", ()) if name is not None]
+    names = [str(name) for name in frame.columns] if index else []
+    for role in ROLES:
+        at = find_column(index, role)
+        if at is not None and asked.columns is None and find_column(names, role) is None:
+            raise RatingsError(
+                f"{title}: no column is recognised as {role}, but the index is named {index[at]}: make a "
+                "column of it with reset_index()"
+            )
 
 
 def chosen_columns(

@@ -49,7 +49,7 @@ def schema_of_frame(frame: Any) -> pa.Schema:
         kind = pa.null()
         # A column of any objects may be there, and nobody reads it.
         with contextlib.suppress(ValueError, TypeError, OverflowError, NotImplementedError):
-            kind = pa.array(first.iloc[:, at], from_pandas=True).type
+            kind = _array(first.iloc[:, at]).type
         types.append(kind)
     return pa.schema(list(zip(names, types, strict=True)))
 
@@ -134,11 +134,22 @@ def _filled(column: Any, role: str, chosen: Chosen) -> Any:
     return column.cast(kinds.get(role, pa.string()))
 
 
+def _array(values: Any) -> Any:
+    """Return a series of pandas as an array of Arrow, missing values as null."""
+    import pyarrow as pa
+
+    if getattr(values.dtype, "tz", None) is not None and hasattr(values.dtype, "unit"):
+        # pandas warns of the way that Arrow takes to times with a zone.
+        column = pa.array(values.dt.tz_convert("UTC").dt.tz_localize(None), from_pandas=True)
+        return column.cast(pa.timestamp(column.type.unit, "UTC"))
+    return pa.array(values, from_pandas=True)
+
+
 def _of_pandas(values: Any, role: str, where: str, before: int) -> Any:
     import pyarrow as pa
 
     try:
-        return pa.array(values, from_pandas=True)
+        return _array(values)
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         pass  # objects of several types, or of one that Arrow has not
     word = _word if role in {"user", "item"} else _number if role == "rating" else _unknown

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.engines import Cluster, Engine, Words
-from toolkit.ingest.frames.chosen import Chosen, chosen_columns
+from toolkit.ingest.frames.chosen import Chosen, check_index, chosen_columns
 from toolkit.ingest.frames.conversion import plain_schema, ratings_of, rows_as_text, schema_of_frame
 from toolkit.ingest.frames.written import WrittenTable, write_file
 from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.ratings_file import RatingsFile
 
 TITLE = "the Dask DataFrame"
-_SAMPLE = 50
 
 
 def is_dask_frame(table: object) -> bool:
@@ -40,8 +39,10 @@ def open_dask_frame(frame: Any, asked: Asked) -> WrittenTable:
     asked : Asked
         What the user says.
     """
-    schema = schema_of_frame(frame._meta)  # noqa: SLF001 - it has the types
-    chosen = chosen_columns(TITLE, schema, lambda: rows_as_text(frame.head(_SAMPLE, npartitions=1)), asked)
+    meta = frame._meta  # noqa: SLF001 - it has the types
+    check_index(TITLE, meta, asked)
+    schema = schema_of_frame(meta)
+    chosen = chosen_columns(TITLE, schema, lambda: rows_as_text(frame.get_partition(0).compute()), asked)
     labels = list(frame.columns)
     read = frame[[labels[at] for at in chosen.positions]]
     chosen = chosen.at(tuple(range(len(chosen.roles))))

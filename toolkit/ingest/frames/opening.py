@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.engines import Engine
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.ingest.frames.chosen import Chosen, chosen_columns
+from toolkit.ingest.frames.chosen import Chosen, check_index, chosen_columns
 from toolkit.ingest.frames.conversion import (
     like_pandas,
     names_of,
@@ -52,6 +52,7 @@ def open_table(table: Any, asked: Asked) -> WrittenTable:
     first = next(pieces, None)
     if first is None:
         raise RatingsError(f"{TITLE} holds no rating: the iterator is empty")
+    check_index(TITLE, first, asked)
     chosen = chosen_columns(TITLE, schema_of_frame(first), functools.partial(rows_as_text, first), asked)
     write = functools.partial(_write, itertools.chain([first], pieces), chosen)
     return WrittenTable(chosen, {"table": uuid.uuid4().hex}, write)

@@ -82,7 +82,10 @@ def check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> 
         field = schema.field(position)
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         if not any(is_one(kind) for is_one in allowed):
-            raise RatingsError(f"{file}: the {role} column {field.name} must hold {rule}, but holds {kind}")
+            way_out = ": convert it, as with pandas.to_numeric or .astype" if file.kind == "arrow" else ""
+            raise RatingsError(
+                f"{file}: the {role} column {field.name} must hold {rule}, but holds {kind}{way_out}"
+            )
 
 
 def columns_of(
