@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from toolkit.config import PRESETS, RunOptions, WALSConfig
     from toolkit.datasets import RatingsDataset
     from toolkit.errors import WalslabError
-    from toolkit.ingest import RatingsSource, ingest_ratings
+    from toolkit.ingest import RatingsSource, ingest_ratings, read_ratings
     from toolkit.models import WALS, Ensemble, Model
     from toolkit.solver import Trainer
 
@@ -30,6 +30,7 @@ _EXPORTS = {
     "WALSConfig": "toolkit.config",
     "WalslabError": "toolkit.errors",
     "ingest_ratings": "toolkit.ingest",
+    "read_ratings": "toolkit.ingest",
 }
 __all__ = [
     "PRESETS",
@@ -45,6 +46,7 @@ __all__ = [
     "WalslabError",
     "__version__",
     "ingest_ratings",
+    "read_ratings",
 ]
 
 

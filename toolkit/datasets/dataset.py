@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import scipy.sparse as sp
 
 from toolkit.arrays import Array, IntArray, Ratings
+from toolkit.datasets import frames
 from toolkit.datasets.id_tables import parse_column
 from toolkit.datasets.ids import IdTable
 from toolkit.datasets.listed_files import ListedFiles
@@ -20,6 +21,10 @@ from toolkit.datasets.shards import Shard, parse_shard
 from toolkit.datasets.texts import Texts
 from toolkit.errors import ConfigError, DatasetError, did_you_mean
 from toolkit.files import as_path, is_address
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
+    import pandas as pd
 
 _TABLES = ("users", "items")
 
@@ -52,7 +57,13 @@ class RatingsDataset:
     ...     _ = ingest_ratings(RatingsSource.detect([csv]), out)
     ...     data = RatingsDataset.open(out, verify=True)
     ...     print(data.train.shape, data.user_ids, data.item_ids)
+    ...     print(data.to_pandas().to_string(index=False))
     (2, 3) ['ann' 'ben'] ['brave' 'cars' 'up']
+    user  item  rating
+     ann  cars     2.0
+     ann    up     4.0
+     ben brave     3.0
+     ben    up     5.0
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -224,9 +235,44 @@ class RatingsDataset:
             When a shard is missing, changed or damaged.
         """
         for entry in self.shards(kind):
-            shape = entry["stop"] - entry["start"], self.manifest["counts"][SHARDS[kind][2]]
-            content = self._files.read(entry)
-            yield parse_shard(content, self.path / entry["path"], shape=shape, nnz=entry["nnz"])
+            yield self.read_shard(kind, entry)
+
+    def read_shard(self, kind: str, entry: FileEntry) -> Shard:
+        """Read one of the entries that `shards` returns; see `read_shards`."""
+        shape = entry["stop"] - entry["start"], self.manifest["counts"][SHARDS[kind][2]]
+        return parse_shard(self._files.read(entry), self.path / entry["path"], shape=shape, nnz=entry["nnz"])
+
+    def to_pandas(self, split: str = "train") -> pd.DataFrame:
+        """Return the ratings of a split with their ids, ordered by row and column of the matrix.
+
+        Parameters
+        ----------
+        split : {"train", "valid", "test"}
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``user`` and ``item``, of int64 or ``string[pyarrow]``, and ``rating`` of float32.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such split.
+        """
+        import pandas as pd
+
+        kind = frames.shards_of_split(split)
+        shards = zip(self.shards(kind), self.read_shards(kind), strict=True)
+        users, items = self.users, self.items
+        parts = [frames.frame_of_shard(users, items, entry["start"], shard) for entry, shard in shards]
+        return pd.concat(parts, ignore_index=True)
+
+    def to_dask(self, split: str = "train") -> dd.DataFrame:
+        """Return what `to_pandas` returns as a Dask DataFrame, a partition for each shard.
+
+        Workers of a cluster open the dataset at the same path or address.
+        """
+        return cast("dd.DataFrame", frames.dask_frame(self, frames.shards_of_split(split)))
 
     def _stack(self, kind: str) -> Ratings:
         """Return all shards of one kind as one matrix."""

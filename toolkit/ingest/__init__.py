@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolkit.ingest.engine_choice import chosen_engine
 from toolkit.ingest.job import ingest_ratings
 from toolkit.ingest.memory import keep_freed_memory, parse_size
+from toolkit.ingest.ratings_frame import read_ratings
 from toolkit.ingest.reading import RatingsSource, example_ratings
 from toolkit.ingest.splitting import SplitRule
 
@@ -16,4 +17,5 @@ __all__ = [
     "ingest_ratings",
     "keep_freed_memory",
     "parse_size",
+    "read_ratings",
 ]

@@ -11,6 +11,7 @@ from toolkit.tables.arrow import DistinctIds, array_of, can_be_read_as, flags, n
 from toolkit.tables.column_names import ALIASES, Role, bare_name, find_column
 from toolkit.tables.delimiters import delimiters_in_question
 from toolkit.tables.float_ids import is_rounded, whole_number, whole_numbers
+from toolkit.tables.pandas_columns import TEXT_DTYPE, ids_for_pandas
 from toolkit.tables.ratings_table import RatingColumns, distinct_ids, is_table, rating_columns
 from toolkit.tables.roles import Doubt, doubt_of_roles, looks_wide, unit_of_times
 from toolkit.tables.text import DELIMITERS, find_delimiter, is_number, lines_of, split_line, split_plainly
@@ -19,6 +20,7 @@ from toolkit.tables.uuids import uuid_texts
 __all__ = [
     "ALIASES",
     "DELIMITERS",
+    "TEXT_DTYPE",
     "DistinctIds",
     "Doubt",
     "RatingColumns",
@@ -32,6 +34,7 @@ __all__ = [
     "find_column",
     "find_delimiter",
     "flags",
+    "ids_for_pandas",
     "is_number",
     "is_rounded",
     "is_table",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,6 +100,25 @@ def sortable(column: pa.Array) -> IntArray:
     if not pa.types.is_floating(column.type):
         return numbers(column.cast(pa.int64()))
     return _turned((numbers(column) + 0.0).view(np.int64))  # -0.0 becomes 0.0
+
+
+def for_pandas(values: IntArray, kind: str) -> Any:
+    """Return times as pandas has them, from the integers that `sortable` made of them.
+
+    Returns
+    -------
+    array of int64, float64 or datetime64[us], or pandas.DatetimeIndex in UTC, shape (n,)
+    """
+    if kind == "integer":
+        return values
+    if kind == "number":
+        return _turned(values).view(np.float64)
+    moments = values.view("datetime64[us]")
+    if kind == "time":
+        return moments
+    import pandas as pd
+
+    return pd.DatetimeIndex(moments).tz_localize("UTC")
 
 
 def as_written(value: int, kind: str) -> int | float | str:
