@@ -13,7 +13,6 @@ from toolkit.engines import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.files import atomic
 from toolkit.ingest.checkpoints import FOLDER, Checkpoints, Progress, can_resume
-from toolkit.ingest.engine_choice import WORDS
 from toolkit.ingest.frames import WrittenTable, open_table
 from toolkit.ingest.memory import capacity, default_budget
 from toolkit.ingest.options import BadRows, Options, check_columns
@@ -154,14 +153,16 @@ def ingest_ratings(
     def resumable(left: Path) -> bool:
         return can_resume(left / FOLDER, plan)
 
-    engine = engine or (table and table.cluster(WORDS)) or Threads(allowed.workers)
+    engine = engine or (table and table.cluster()) or Threads(allowed.workers)
     try:
         with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
             checkpoints = Checkpoints(folder / FOLDER, plan, engine, progress or _no_progress)
             local = [] if table else [file.path for file in source.files if not file.remote]
             engine.check(checkpoints.folder, local)
             if table:
+                checkpoints.progress("writing the table", 0, 1)
                 source = table.written(checkpoints.folder, rows_at_once(block_bytes), engine)
+                checkpoints.progress("writing the table", 1, 1)
             Stages(source, folder, checkpoints, options, block_bytes).run()
             if not table and [file.state() for file in source.files] != states:
                 raise changed_while_read(source)

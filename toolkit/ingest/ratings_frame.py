@@ -118,7 +118,7 @@ def _kinds_of_first(source: RatingsSource, *, drop: bool) -> tuple[KindOfIds, Ki
         for columns in _checked(unit, source, _SAMPLE_BYTES, drop=drop):
             if len(columns):
                 return columns.users.kind, columns.items.kind
-    raise RatingsError(f"{', '.join(source.paths)} holds no rating")
+    raise RatingsError(f"{source.listed} holds no rating")
 
 
 def _checked(unit: Unit, source: RatingsSource, block_bytes: int, *, drop: bool) -> Iterator[Columns]:
@@ -200,7 +200,7 @@ class _Read:
                 word for word in ids.distinct.to_pylist() if not whole_number(word).lstrip("-").isdigit()
             )
             raise RatingsError(
-                f"{', '.join(self.source.paths)}: the first {role}s are whole numbers, and later there is "
+                f"{self.source.listed}: the first {role}s are whole numbers, and later there is "
                 f'{odd!r:.80}: say ids="text"'
             )
         return ids_for_pandas(ids.distinct, ids.codes)

@@ -40,8 +40,7 @@ from toolkit.tables import DistinctIds
 def changed_while_read(source: RatingsSource) -> RatingsError:
     """Return the error of files that somebody wrote while they were read."""
     return RatingsError(
-        f"{', '.join(source.paths)}: a file was written while it was read; "
-        "ingest it again when it is complete"
+        f"{source.listed}: a file was written while it was read; ingest it again when it is complete"
     )
 
 
@@ -254,7 +253,7 @@ class Stages:
                 f"all of its {rejections.reasons.total():,} rows are bad, such as {first['text']!r} "
                 f"({first['reason']})"
             )
-        return RatingsError(f"{', '.join(self.source.paths)} holds no rating: {why}")
+        return RatingsError(f"{self.source.listed} holds no rating: {why}")
 
     # Numbering and merging
 

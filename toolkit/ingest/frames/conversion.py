@@ -56,6 +56,8 @@ def schema_of_frame(frame: Any) -> pa.Schema:
 
 def rows_as_text(frame: Any) -> list[list[str]]:
     """Return the first rows of a frame as a file would have them."""
+    if like_pandas(frame) and hasattr(frame, "to_arrow"):
+        frame = frame.iloc[:_SAMPLE].to_arrow(preserve_index=False)
     if like_pandas(frame):
         rows = zip(*(frame.iloc[:_SAMPLE, at].tolist() for at in range(len(frame.columns))), strict=True)
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from typing import Any
 
-from toolkit.engines import Cluster, Engine, Words
+from toolkit.engines import Cluster, Engine
+from toolkit.ingest.engine_choice import WORDS
 from toolkit.ingest.frames.chosen import Chosen, check_index, chosen_columns
 from toolkit.ingest.frames.conversion import plain_schema, ratings_of, rows_as_text, schema_of_frame
 from toolkit.ingest.frames.written import WrittenTable, write_file
@@ -21,12 +23,15 @@ def is_dask_frame(table: object) -> bool:
     return all(hasattr(table, name) for name in ("npartitions", "to_delayed", "_meta", "columns"))
 
 
-def active_cluster(words: Words) -> Cluster | None:
+def active_cluster() -> Cluster | None:
     """Return the cluster whose client is the active one of this process, or None where there is none."""
+    if "distributed" not in sys.modules:
+        # Nobody has a client. To ask Dask would import distributed, which takes half a second.
+        return None
     from dask.base import get_scheduler
 
     client: Any = getattr(get_scheduler(), "__self__", None)
-    return Cluster(client, words) if hasattr(client, "scheduler_info") else None
+    return Cluster(client, WORDS) if hasattr(client, "scheduler_info") else None
 
 
 def open_dask_frame(frame: Any, asked: Asked) -> WrittenTable:
@@ -52,13 +57,13 @@ def open_dask_frame(frame: Any, asked: Asked) -> WrittenTable:
 
 def _write(frame: Any, chosen: Chosen, folder: Path, rows: int, engine: Engine) -> list[RatingsFile]:
     """Write the partitions that are not there, and return the file of each."""
+    from dask import config, threaded
     from dask.base import compute
     from dask.delayed import delayed
 
-    # Dask fuses small partitions of Parquet files, and the number of a partition would be another.
-    lean = frame.optimize(fuse=False)
-    if lean.npartitions != frame.npartitions:
-        lean = frame
+    # Where Dask reads small partitions of Parquet as one, errors would give a partition another number.
+    plans = (frame.optimize(), frame.optimize(fuse=False), frame)
+    lean = next(plan for plan in plans if plan.npartitions == frame.npartitions)
     files = [
         RatingsFile(str(folder / f"table-{at:06d}.arrow"), "arrow", title=f"partition {at}")
         for at in range(frame.npartitions)
@@ -69,10 +74,14 @@ def _write(frame: Any, chosen: Chosen, folder: Path, rows: int, engine: Engine) 
         for file, part in parts
         if not Path(file.path).exists()
     ]
-    if isinstance(engine, Cluster):
-        engine.compute(tasks)
+    cluster = engine if isinstance(engine, Cluster) else active_cluster()
+    if cluster is None:
+        # Threads are what Dask takes for a DataFrame where nothing else is configured. To find them by their
+        # name, it would import distributed, too.
+        compute(*tasks, scheduler=config.get("scheduler", threaded.get))
     else:
-        compute(*tasks)
+        cluster.check(folder, [])
+        cluster.compute(tasks)
     return files
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.engines import Cluster, Engine, Words
+from toolkit.engines import Cluster, Engine
 from toolkit.errors import RatingsError
 from toolkit.ingest.frames.chosen import Chosen
 from toolkit.ingest.frames.conversion import batches_of, plain_schema
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def _no_cluster(_: Words) -> Cluster | None:
+def _no_cluster() -> Cluster | None:
     return None
 
 
@@ -46,7 +46,7 @@ class WrittenTable:
     chosen: Chosen
     identity: dict[str, Any]
     write: Callable[[Path, int, Engine], list[RatingsFile]]
-    cluster: Callable[[Words], Cluster | None] = _no_cluster
+    cluster: Callable[[], Cluster | None] = _no_cluster
 
     def written(self, folder: Path, rows: int, engine: Engine) -> RatingsSource:
         """Write the table, and return how to read its files.

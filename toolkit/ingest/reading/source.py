@@ -14,6 +14,8 @@ from toolkit.tables import split_line
 
 __all__ = ["ID_KINDS", "IdKind", "RatingsSource"]
 
+_LISTED = 12
+
 
 @dataclass(frozen=True, kw_only=True)
 class RatingsSource:
@@ -98,6 +100,13 @@ class RatingsSource:
     def paths(self) -> tuple[str, ...]:
         """The files as people write them."""
         return tuple(map(str, self.files))
+
+    @property
+    def listed(self) -> str:
+        """The files as a message lists them, a few of them where there are many."""
+        names = [*dict.fromkeys(self.paths)]
+        more = f", … ({len(names)} of them)" if len(names) > _LISTED else ""
+        return ", ".join(names[:_LISTED]) + more
 
     @property
     def typed(self) -> bool:
