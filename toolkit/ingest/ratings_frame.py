@@ -91,7 +91,7 @@ def read_ratings(
     drop = checked_word("bad_rows", bad_rows, BAD_ROWS) == "drop"
     if not isinstance(paths, RatingsSource):
         paths = RatingsSource.detect(paths, columns=columns, ids=ids)
-    source = paths if paths.spare_time is None else paths.with_times()
+    source = paths if paths.spare_time is None else dataclasses.replace(paths.with_times(), spare_time=None)
     if block_bytes is None:
         # Read from its beginning, so that quoted fields may hold line ends.
         source = dataclasses.replace(source, folded=source.quoted)

@@ -16,6 +16,7 @@ from toolkit.errors import RatingsError
 from toolkit.ingest.frames.chosen import Chosen
 from toolkit.ingest.frames.conversion import batches_of, plain_schema
 from toolkit.ingest.reading import RatingsSource, times
+from toolkit.ingest.reading.arrow_columns import check_types
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.typed_files import schema_of
 
@@ -63,9 +64,12 @@ class WrittenTable:
         Raises
         ------
         RatingsError
-            When the times of its parts are of several kinds, and they are read.
+            When a column is of a type that its role does not allow, or the times of its parts are of several
+            kinds, and they are read.
         """
         source, files = self.chosen.source, self.write(folder, rows, engine)
+        for file in files:
+            check_types(schema_of(file), source, file)
         at = source.timestamp if source.spare_time is None else source.spare_time
         if at is not None:
             odd = next((one for one in files if _kind(one, at) != source.time_kind), None)
