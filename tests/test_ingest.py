@@ -351,7 +351,10 @@ def test_options_out_of_range(tmp_path, options):
         ({"engine": 2}, "engine must be an engine"),
         ({"progress": True}, "progress must be a function"),
         ({"overwrite": "yes"}, "overwrite must be True or False, but got 'yes'"),
-        ({"source": ["r.csv"]}, r"source must be a RatingsSource, but got .*: give RatingsSource.detect\(\["),
+        (
+            {"source": ["r.csv"]},
+            r"source must be a RatingsSource, such as .*, or a table: .* but got 'r.csv'",
+        ),
         ({"out": 3}, "out must be a path, but got 3"),
     ],
 )
