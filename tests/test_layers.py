@@ -28,7 +28,7 @@ FILES = [path for package in PACKAGES for path in files_of(package)]
 # The rooms of the toolkit, the lowest first: a room imports from those before it, and from no other.
 LEVELS = {
     "toolkit": [
-        ("errors", "config", "arrays", "predictor", "processors"),
+        ("errors", "config", "arrays", "predictor", "processors", "figure_text"),
         ("inputs",),
         ("files",),
         ("tables",),

@@ -17,7 +17,7 @@ from cluster.cli import main
 from toolkit import WALS, RunOptions, WALSConfig
 from toolkit.config import PRESETS
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 
 UNITS = [(20.0, 0.0), (5.0, -15.0), (0.2, 0.0), (1.0, 95.0), (-1.0, 6.0), (1e-4, 3.0), (1e5, -1e6)]
 CONFIGS = st.builds(

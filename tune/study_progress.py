@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from tune.study import TrialResult, value
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def train(
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
     """
     from toolkit.datasets import RatingsDataset
-    from toolkit.evaluation import shown
+    from toolkit.figure_text import shown
     from toolkit.models import WALS, baseline_errors, check_target
 
     check_target(out, overwrite=overwrite)
@@ -96,7 +96,7 @@ def _print(
     screen: Console, figures: Mapping[str, Any], baselines: Mapping[str, BaselineErrors | None]
 ) -> None:
     """Print the errors of the model, those of its baselines, and what to try where it is no better."""
-    from toolkit.evaluation import shown
+    from toolkit.figure_text import shown
     from toolkit.solver import shortfall
 
     screen.print(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.evaluation.figure_text import shown
 from toolkit.evaluation.ranking import Ranking, rank
 from toolkit.evaluation.rating_errors import Pairs, pairs_on, rmse
 
-__all__ = ["Pairs", "Ranking", "pairs_on", "rank", "rmse", "shown"]
+__all__ = ["Pairs", "Ranking", "pairs_on", "rank", "rmse"]

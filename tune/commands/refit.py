@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from toolkit.commands import console, emit, json_option
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from tune.commands.options import dataset_of
 
 if TYPE_CHECKING:

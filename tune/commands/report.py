@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from tune.record.run_writing import create_run, log, log_dataset
 from tune.record.runs import children, client_of, tracking_of
 from tune.record.tracking import Tracking

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ModelError
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from toolkit.models import Model
 from toolkit.serving import open_model, write_mlflow_model
 from tune.refit.comparison import Comparison, compare

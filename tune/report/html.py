@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from toolkit.files import mask, size_text
 from tune.report import assets, drawing
 from tune.report.pictures import Picture, pictures

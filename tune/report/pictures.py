@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from toolkit.solver import BaselineErrors
 from tune.report import drawing, plots, space_plots
 from tune.report.curves import curves

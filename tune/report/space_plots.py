@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from tune.report import drawing
 from tune.report.drawing import BEST, FAINT, INK, PAPER, STEPS
 from tune.report.plots import NOTHING_FINISHED, direction, dots, finite

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from toolkit.evaluation import shown
+from toolkit.figure_text import shown
 from tune.report.scales import searched
 from tune.report.summary import failed, is_number
 from tune.spec import SearchSpec
