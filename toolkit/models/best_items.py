@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +15,38 @@ from toolkit.inputs import checked_number
 from toolkit.predictor import Predictor, Side
 
 
+class Candidates(NamedTuple):
+    """The rows that a list is chosen from; as it is made, all of them.
+
+    Attributes
+    ----------
+    only : array of int64, shape (m,), or None
+        Row numbers to choose from, ascending; None for all.
+    without : array of int64, or None
+        Row numbers among all that are left out; only where `only` is None. What is left out is passed over,
+        so that the factors of all others are not copied.
+    """
+
+    only: IntArray | None = None
+    without: IntArray | None = None
+
+    def of(self, side: Side) -> Side:
+        """Return the rows to choose from; one that is left out has a bias of minus infinity."""
+        if self.only is not None:
+            return side.at(self.only)
+        if self.without is None:
+            return side
+        bias = np.array(side.bias)
+        bias[self.without] = -np.inf
+        return Side(side.factors, bias)
+
+    def of_all(self, best: Best) -> Best:
+        """Return the same lists with row numbers among all, not among the rows to choose from."""
+        if self.only is None or not len(self.only):
+            return best
+        return best._replace(items=np.where(best.items >= 0, self.only[best.items], -1))
+
+
 def best_items(
     factors: Predictor,
     users: Side,
@@ -21,7 +54,7 @@ def best_items(
     *,
     hidden: Sequence[Ratings],
     backend: Backend,
-    candidates: IntArray | None = None,
+    candidates: Candidates = Candidates(),  # noqa: B008 - a tuple does not change
 ) -> Best:
     """Return the n best items of users by their factors.
 
@@ -37,8 +70,8 @@ def best_items(
         Items that are stored in a user's row are left out for this user.
     backend : Backend
         Where it is computed.
-    candidates : array of int64, shape (m,), optional
-        Row numbers of the items to choose from, ascending; by default all.
+    candidates : Candidates, optional
+        The items to choose from; by default all.
 
     Returns
     -------
@@ -55,15 +88,20 @@ def best_items(
     for matrix in hidden:
         if matrix.shape != shape:
             raise ConfigError(f"hidden items must have the shape {shape}, but have {matrix.shape}")
-    items = factors.items
-    if candidates is not None:
-        items, hidden = items.at(candidates), [matrix[:, candidates] for matrix in hidden]
-    best = backend.top_n(backend.side(users), backend.side(items), n, mean=factors.mean, hidden=hidden)
-    return _of_all(best, candidates)
+    if candidates.only is not None:
+        hidden = [matrix[:, candidates.only] for matrix in hidden]
+    items = backend.side(candidates.of(factors.items))
+    best = backend.top_n(backend.side(users), items, n, mean=factors.mean, hidden=hidden)
+    return candidates.of_all(best)
 
 
 def most_similar(
-    factors: FloatArray, rows: IntArray, n: int, *, backend: Backend, candidates: IntArray | None = None
+    factors: FloatArray,
+    rows: IntArray,
+    n: int,
+    *,
+    backend: Backend,
+    candidates: Candidates = Candidates(),  # noqa: B008 - a tuple does not change
 ) -> Best:
     """Return the rows whose factors point the same way as those of some rows, most similar first.
 
@@ -77,8 +115,8 @@ def most_similar(
         How many rows for each.
     backend : Backend
         Where it is computed.
-    candidates : array of int64, optional
-        Row numbers to choose from, ascending; by default all.
+    candidates : Candidates, optional
+        The rows to choose from; by default all.
 
     Returns
     -------
@@ -96,22 +134,26 @@ def most_similar(
             "with factors"
         )
     n = checked_number("n", n, 1)
-    length = np.linalg.norm(factors, axis=1, keepdims=True)
-    unit = factors / np.maximum(length, np.finfo(factors.dtype).tiny)
-    if candidates is None:
-        candidates = np.arange(len(factors))
-    others = unit[candidates]
-    # Where a row is among the candidates, it lies at its place in their order.
-    columns = np.searchsorted(candidates, rows)
-    itself = np.flatnonzero(np.isin(rows, candidates))
-    own = sp.csr_matrix((np.ones(len(itself)), (itself, columns[itself])), shape=(len(rows), len(others)))
-    sides = (Side(part, np.zeros(len(part), part.dtype)) for part in (unit[rows], others))
-    asking, offered = map(backend.side, sides)
-    return _of_all(backend.top_n(asking, offered, n, hidden=[own]), candidates)
+    asking = _of_length_one(factors[rows])
+    others = candidates.of(Side(factors, np.zeros(len(factors), factors.dtype)))
+    others = others._replace(factors=_of_length_one(others.factors))
+    own = _itself(rows, candidates.only, len(others.factors))
+    zeros = np.zeros(len(rows), factors.dtype)
+    best = backend.top_n(backend.side(Side(asking, zeros)), backend.side(others), n, hidden=[own])
+    return candidates.of_all(best)
 
 
-def _of_all(best: Best, candidates: IntArray | None) -> Best:
-    """Return the same with row numbers among all where they are among the candidates."""
-    if candidates is None or not len(candidates):
-        return best
-    return best._replace(items=np.where(best.items >= 0, candidates[best.items], -1))
+def _of_length_one(factors: FloatArray) -> FloatArray:
+    """Return rows of factors over their lengths; a row of zeros stays one."""
+    length = np.sqrt(np.einsum("nk,nk->n", factors, factors))
+    return factors / np.maximum(length, np.finfo(factors.dtype).tiny)[:, None]  # type: ignore[no-any-return]
+
+
+def _itself(rows: IntArray, only: IntArray | None, n_columns: int) -> Ratings:
+    """Return where each of some rows is among the columns to choose from, as a matrix."""
+    asking, columns = np.arange(len(rows)), rows
+    if only is not None:
+        # Where a row is among them, it lies at its place in their order.
+        asking = np.flatnonzero(np.isin(rows, only))
+        columns = np.searchsorted(only, rows[asking])
+    return sp.csr_matrix((np.ones(len(asking)), (asking, columns)), shape=(len(rows), n_columns))

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from toolkit.arrays import Array, FloatArray, IdLike, IntArray
+from toolkit.arrays import Array, FloatArray, IdLike
 from toolkit.backends import Best
 from toolkit.datasets import IdTable
+from toolkit.models.best_items import Candidates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,8 @@ def is_one(ids: IdLike) -> bool:
     return np.ndim(np.asarray(ids, object)) == 0
 
 
-def candidates(table: IdTable, only: IdLike | None, without: IdLike | None) -> IntArray | None:
-    """Return the row numbers that a list is chosen from, ascending, or None where that is all.
+def candidates(table: IdTable, only: IdLike | None, without: IdLike | None) -> Candidates:
+    """Return the rows that a list is chosen from.
 
     Parameters
     ----------
@@ -39,10 +40,11 @@ def candidates(table: IdTable, only: IdLike | None, without: IdLike | None) -> I
     UnknownIdError
         When the table lacks an id of `only`.
     """
-    if only is None and without is None:
-        return None
-    rows: IntArray = np.arange(len(table)) if only is None else np.unique(table.rows(only))
-    return rows if without is None else np.setdiff1d(rows, table.find(without))
+    left_out = None if without is None else table.find(without)
+    if only is None:
+        return Candidates(without=None if left_out is None else left_out[left_out >= 0])
+    rows = np.unique(table.rows(only))
+    return Candidates(rows if left_out is None else np.setdiff1d(rows, left_out))
 
 
 def as_arrays(best: Best, table: IdTable, *, one: bool) -> Lists:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from toolkit.arrays import IdLike, IntArray, SideName
-from toolkit.models.best_items import most_similar
+from toolkit.arrays import IdLike, SideName
+from toolkit.models.best_items import Candidates, most_similar
 from toolkit.models.lists import Lists, as_arrays, as_table, candidates, is_one
 from toolkit.models.recommending import RecommendingModel
 
@@ -141,7 +141,7 @@ class SimilarityModel(RecommendingModel):
         return self._similar("user", user, n, candidates(self.users, users, exclude_users), as_frame=as_frame)
 
     def _similar(
-        self, side: SideName, ids: IdLike, n: int, among: IntArray | None, *, as_frame: bool
+        self, side: SideName, ids: IdLike, n: int, among: Candidates, *, as_frame: bool
     ) -> Lists | pd.DataFrame:
         table, factors = (
             (self.items, self.factors.items) if side == "item" else (self.users, self.factors.users)
