@@ -349,7 +349,7 @@ def test_options_out_of_range(tmp_path, options):
         ({"duplicates": ["last"]}, "--duplicates must be one of"),
         ({"bad_rows": True}, "--bad-rows must be one of error, drop, but got True"),
         ({"engine": 2}, "engine must be an engine"),
-        ({"progress": True}, "progress must be a function"),
+        ({"progress": "yes"}, "progress must be True, False, or None"),
         ({"overwrite": "yes"}, "overwrite must be True or False, but got 'yes'"),
         (
             {"source": ["r.csv"]},

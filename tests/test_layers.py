@@ -30,6 +30,7 @@ FILES = [path for package in PACKAGES for path in files_of(package)]
 LEVELS = {
     "toolkit": [
         ("errors", "config", "arrays", "predictor", "processors", "figure_text"),
+        ("notebook_html", "progress_bars"),
         ("inputs",),
         ("files",),
         ("tables",),

@@ -292,7 +292,7 @@ def test_no_more_candidates_than_fit_in_memory(study, data, tmp_path, monkeypatc
 
 def test_progress_is_told_to_the_end(study, data, tmp_path):
     told = []
-    refit_best(study, data, tmp_path / "model", ensemble=3, tell=lambda *step: told.append(step))
+    refit_best(study, data, tmp_path / "model", ensemble=3, progress=lambda *step: told.append(step))
     for stage in ("validation", "training"):
         steps = [(done, total) for name, done, total in told if name == stage]
         assert [done for done, _ in steps] == list(range(steps[-1][1] + 1))

@@ -7,13 +7,12 @@ import click
 from toolkit.commands.command_group import LazyGroup
 from toolkit.commands.machine_checks import Check, versions
 from toolkit.commands.output import console, emit, json_option
-from toolkit.commands.step_progress import StepProgress, progress
+from toolkit.commands.step_progress import progress
 
 __all__ = [
     "COMMANDS",
     "Check",
     "LazyGroup",
-    "StepProgress",
     "console",
     "emit",
     "json_option",

@@ -63,7 +63,7 @@ def train(
             train, valid = shown(progress["train_rmse"]), shown(progress["valid_rmse"])
             status.update(f"{done}  train RMSE {train}  valid RMSE {valid}")
 
-        model.fit(data, patience=patience, on_iteration=show)
+        model.fit(data, patience=patience, on_iteration=show, progress=False)
         seconds = time.perf_counter() - began
         status.update("measuring the baselines")
         held_out = {"valid": data.valid, "test": data.test}

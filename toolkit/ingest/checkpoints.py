@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 from toolkit.engines import Engine
 from toolkit.ingest.notes import read_note, write_note
+from toolkit.progress_bars import StepProgress
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, the number of its tasks that have ended, and the number of all."""
 _Value = TypeVar("_Value")
 FOLDER = ".work"
 _PLAN = "plan.sha256"
@@ -36,7 +35,7 @@ class Checkpoints:
         Called as each task ends.
     """
 
-    def __init__(self, folder: Path, plan: dict[str, Any], engine: Engine, progress: Progress) -> None:
+    def __init__(self, folder: Path, plan: dict[str, Any], engine: Engine, progress: StepProgress) -> None:
         self.folder = folder
         self.engine = engine
         self.progress = progress

@@ -12,7 +12,7 @@ from toolkit.datasets import RatingsDataset
 from toolkit.engines import Engine, Threads
 from toolkit.errors import ConfigError, DatasetError
 from toolkit.files import atomic
-from toolkit.ingest.checkpoints import FOLDER, Checkpoints, Progress, can_resume
+from toolkit.ingest.checkpoints import FOLDER, Checkpoints, can_resume
 from toolkit.ingest.frames import WrittenTable, open_table
 from toolkit.ingest.memory import capacity, default_budget
 from toolkit.ingest.options import BadRows, Options, check_columns
@@ -23,8 +23,9 @@ from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
-from toolkit.inputs import checked_number, checked_path, require_callable
+from toolkit.inputs import checked_number, checked_path
 from toolkit.processors import usable_processors
+from toolkit.progress_bars import ShownSteps, shown_steps
 
 
 def ingest_ratings(
@@ -43,7 +44,7 @@ def ingest_ratings(
     overwrite: bool = False,
     block_bytes: int | None = None,
     shard_ratings: int = SHARD_RATINGS,
-    progress: Progress | None = None,
+    progress: ShownSteps = None,
 ) -> RatingsDataset:
     """Make a dataset directory from ratings files, or from a table of ratings.
 
@@ -90,8 +91,10 @@ def ingest_ratings(
         Bytes of input that a task reads at once; by default as many as `memory_bytes` allows.
     shard_ratings : int
         Ratings of a shard, about.
-    progress : callable, optional
-        Called with the name of the stage, the number of its tasks that have ended, and the number of all.
+    progress : bool or callable, optional
+        Whether a bar shows the stages; by default where somebody sees it: in a notebook, or on a terminal.
+        A function is called instead with the name of the stage, the number of its tasks that have ended, and
+        the number of all.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def ingest_ratings(
         block_bytes = checked_number("block_bytes", block_bytes, 1)
     if engine is not None and not all(callable(getattr(engine, name, None)) for name in ("map", "check")):
         raise ConfigError(f"engine must be an engine such as toolkit.engines.Threads(2), but got {engine!r}")
-    require_callable("progress", progress)
+    steps = shown_steps(progress)
     asked = Asked(columns=columns, split_column=split_column, ids=ids, timestamp=options.split.needs_times)
     source, table = _opened(source, asked)
     check_columns(source, options.split)
@@ -155,8 +158,11 @@ def ingest_ratings(
 
     engine = engine or (table and table.cluster()) or Threads(allowed.workers)
     try:
-        with atomic.directory(out, overwrite=overwrite, resume=resumable) as folder:
-            checkpoints = Checkpoints(folder / FOLDER, plan, engine, progress or _no_progress)
+        with (
+            steps as show,
+            atomic.directory(out, overwrite=overwrite, resume=resumable) as folder,
+        ):
+            checkpoints = Checkpoints(folder / FOLDER, plan, engine, show)
             local = [] if table else [file.path for file in source.files if not file.remote]
             engine.check(checkpoints.folder, local)
             if table:
@@ -198,10 +204,6 @@ def _check_out(out: str | Path, *, overwrite: bool) -> Path:
             f"{path} exists and is not a dataset, so it is not overwritten: give another --out"
         )
     return path
-
-
-def _no_progress(stage: str, done: int, total: int) -> None:
-    """Do nothing."""
 
 
 def _boot() -> str:

@@ -12,15 +12,15 @@ import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IdLike, IntArray, Ratings, SideName
 from toolkit.backends import Backend
-from toolkit.config import RunOptions
 from toolkit.errors import ConfigError, ModelError
 from toolkit.inputs import checked_type, checked_weights
 from toolkit.models import files
 from toolkit.models.base import Model
 from toolkit.models.fitted import Fitted
+from toolkit.models.model_html import ensemble_html
 from toolkit.models.training import Progress
 from toolkit.models.updating import padded_titles, updated
-from toolkit.models.wals import WALS, run_words
+from toolkit.models.wals import WALS, run_of, run_words
 from toolkit.predictor import Predictor, Side
 from toolkit.solver import Factors
 
@@ -98,6 +98,13 @@ class Ensemble(Model, header_words=(_MEMBERS, "weights", "trainings")):
         """Return how many members there are, and what they were fitted on."""
         return self._with_sizes(f"Ensemble of {len(self.members)} WALS")
 
+    def _repr_html_(self) -> str:
+        """Return the ensemble for a notebook: its members, with weights and RMSE."""
+        members = zip(self.members, self.weights, strict=True)
+        return ensemble_html(
+            repr(self), [(member.parameters, weight, member.ended_with) for member, weight in members]
+        )
+
     @property
     def history(self) -> list[Sequence[Progress]]:
         """Figures of every iteration of each member's training."""
@@ -127,7 +134,7 @@ class Ensemble(Model, header_words=(_MEMBERS, "weights", "trainings")):
     def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
         trainings = updated([member.state for member in self.members], ratings, ids, side, backend)
         members = [
-            WALS.holding(training, options=member.options, history=member.history)
+            WALS.holding(training, options=member.options, history=member.history, baselines=member.baselines)
             for member, training in zip(self.members, trainings, strict=True)
         ]
         titles = padded_titles(self.titles, len(trainings[0].items))
@@ -164,7 +171,7 @@ class Ensemble(Model, header_words=(_MEMBERS, "weights", "trainings")):
         shared = files.read_training(path, header, factors[0])
         trainings = [shared.with_changes(factors=own) for own in factors]
         members = [
-            WALS.holding(training, options=RunOptions(**run["options"]), history=run["history"])
+            WALS.holding(training, **run_of(run))
             for training, run in zip(trainings, header["trainings"], strict=True)
         ]
         return cls(members, list(header["weights"]))

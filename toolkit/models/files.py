@@ -20,9 +20,12 @@ from toolkit.predictor import Predictor
 from toolkit.solver import Factors, read_array, read_meta
 
 HEADER = "model.json"
-# Words of the header that every kind of model has.
+# Words of the header that are not for the facts of a caller, beside those that tell the kinds.
 WORDS = frozenset(
-    ("format", "format_version", "dataset_digest", "n_users", "n_items", "titles", "weight_counts")
+    (
+        *("format", "format_version", "dataset_digest", "n_users", "n_items", "titles", "weight_counts"),
+        "baselines",
+    )
 )
 _FORMAT = "walslab-model"
 _VERSION = 4

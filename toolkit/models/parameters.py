@@ -29,8 +29,9 @@ class Parameters:
     config: WALSConfig
     options: RunOptions
 
-    def __repr__(self) -> str:
-        """Return what makes it, without what is as the defaults are."""
+    @property
+    def parameters(self) -> str:
+        """What makes it, without what is as the defaults are, as it would be written in Python."""
         given = [
             f"{field.name}={getattr(of, field.name)!r}"
             for of in (self.config, self.options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import scipy.sparse as sp
 
@@ -12,10 +12,12 @@ from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.evaluation import pairs_on, rmse
+from toolkit.figure_text import shown
 from toolkit.inputs import checked_number, require_callable
 from toolkit.models.fitted import Training
 from toolkit.models.training_input import TrainingInput
-from toolkit.solver import Trainer, TrainingData, stopping
+from toolkit.progress_bars import shown_iterations
+from toolkit.solver import BaselineErrors, Baselines, Trainer, TrainingData, stopping
 
 
 class Progress(TypedDict):
@@ -27,6 +29,26 @@ class Progress(TypedDict):
     seconds: float
 
 
+class Trained(NamedTuple):
+    """What a training leaves.
+
+    Attributes
+    ----------
+    training : Training
+    history : list of Progress
+        The figures of each iteration.
+    backend_name : str
+        The backend that it ran on.
+    baselines : BaselineErrors or None
+        The RMSE of the mean, and of mean and biases, on the validation ratings; None where there are none.
+    """
+
+    training: Training
+    history: list[Progress]
+    backend_name: str
+    baselines: BaselineErrors | None
+
+
 def train(
     given: TrainingInput,
     config: WALSConfig,
@@ -34,22 +56,15 @@ def train(
     *,
     patience: int,
     on_iteration: Callable[[Progress], None] | None,
-) -> tuple[Training, list[Progress], str]:
-    """Run one training.
-
-    Returns
-    -------
-    training : Training
-    history : list of Progress
-        The figures of each iteration.
-    backend_name : str
-        The backend that it ran on.
+    progress: bool | None,
+) -> Trained:
+    """Run one training, and train its baselines where there are validation ratings.
 
     Raises
     ------
     ConfigError
-        When `patience` is not a whole number from 0, there is `patience` and no validation rating, or
-        `on_iteration` is not a function.
+        When `patience` is not a whole number from 0, there is `patience` and no validation rating,
+        `on_iteration` is not a function, or `progress` is neither True, False nor None.
     RatingsError
         When there is no rating.
     SolverError
@@ -68,27 +83,30 @@ def train(
     history: list[Progress] = []
     errors: list[float] = []
     best = trainer.factors
-    for _ in range(config.iterations):
-        began = time.perf_counter()
-        trainer.step()
-        seconds = time.perf_counter() - began
-        valid_rmse = None if held_out is None else rmse(trainer.factors, *held_out, backend)
-        history.append(
-            {
-                "iteration": trainer.iterations,
-                "train_rmse": trainer.train_rmse(),
-                "valid_rmse": valid_rmse,
-                "seconds": seconds,
-            }
-        )
-        if on_iteration:
-            on_iteration(history[-1])
-        if patience and valid_rmse is not None:
-            errors.append(valid_rmse)
-            if stopping.best(errors) == len(errors) - 1:
-                best = trainer.factors
-            if stopping.stalled(errors, patience):
-                break
+    with shown_iterations(progress, config.iterations) as advance:
+        for _ in range(config.iterations):
+            began = time.perf_counter()
+            trainer.step()
+            seconds = time.perf_counter() - began
+            valid_rmse = None if held_out is None else rmse(trainer.factors, *held_out, backend)
+            history.append(
+                {
+                    "iteration": trainer.iterations,
+                    "train_rmse": trainer.train_rmse(),
+                    "valid_rmse": valid_rmse,
+                    "seconds": seconds,
+                }
+            )
+            if advance:
+                advance(_figures(history[-1]))
+            if on_iteration:
+                on_iteration(history[-1])
+            if patience and valid_rmse is not None:
+                errors.append(valid_rmse)
+                if stopping.best(errors) == len(errors) - 1:
+                    best = trainer.factors
+                if stopping.stalled(errors, patience):
+                    break
     counts = data.item_counts
     training = Training(
         trainer.host_factors(best if patience else None),
@@ -100,4 +118,10 @@ def train(
         counts,
         dataset_digest=given.dataset_digest,
     )
-    return training, history, backend.name
+    baselines = None if held_out is None else Baselines(data, held_out).errors(held_out)
+    return Trained(training, history, backend.name, baselines)
+
+
+def _figures(last: Progress) -> str:
+    valid = last["valid_rmse"]
+    return f"train RMSE {shown(last['train_rmse'])}" if valid is None else f"valid RMSE {shown(valid)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -18,12 +18,13 @@ from toolkit.inputs import checked_ratings, checked_type
 from toolkit.models import files
 from toolkit.models.base import Model
 from toolkit.models.fitted import Training
+from toolkit.models.model_html import model_html
 from toolkit.models.parameters import Parameters, merged, shows_parameters
 from toolkit.models.training import Progress, train
 from toolkit.models.training_input import checked_input
 from toolkit.models.updating import updated
 from toolkit.predictor import Side
-from toolkit.solver import Factors
+from toolkit.solver import BaselineErrors, Factors
 
 
 class WALS(Parameters, Model, header_words=("config", "options", "history")):
@@ -47,6 +48,9 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         Figures of every iteration of the last `fit`; empty before.
     backend_name : str or None
         The array backend that the last `fit` ran on.
+    baselines : BaselineErrors or None
+        What the model has to beat: ``mean_rmse`` of the mean rating, and ``bias_rmse`` of mean and biases
+        without factors, on the validation ratings of the last `fit`; None where it had none.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
 
     history: Sequence[Progress] = ()
     backend_name: str | None = None
+    baselines: BaselineErrors | None = None
 
     @shows_parameters
     def __init__(
@@ -83,7 +88,11 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
 
     def __repr__(self) -> str:
         """Return what makes the model, and what it was fitted on."""
-        return self._with_sizes(super().__repr__())
+        return self._with_sizes(self.parameters)
+
+    def _repr_html_(self) -> str:
+        """Return the model for a notebook: hyperparameters, and the RMSE beside that of its baselines."""
+        return model_html(repr(self), self.config, self.history, self.ended_with, self.baselines)
 
     @classmethod
     def from_factors(
@@ -129,7 +138,12 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
 
     @classmethod
     def holding(
-        cls, training: Training, *, options: RunOptions | None = None, history: Sequence[Progress] = ()
+        cls,
+        training: Training,
+        *,
+        options: RunOptions | None = None,
+        history: Sequence[Progress] = (),
+        baselines: BaselineErrors | None = None,
     ) -> Self:
         """Return a fitted model of what a training left.
 
@@ -140,9 +154,11 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
             Where and how the model runs.
         history : sequence of Progress
             Figures of the training's iterations.
+        baselines : BaselineErrors, optional
+            What the model has to beat on the validation ratings.
         """
         model = cls(training.factors.config, options)
-        model._fitted, model.history = training, list(history)
+        model._fitted, model.history, model.baselines = training, list(history), baselines
         return model
 
     @property
@@ -155,6 +171,11 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         """The fitted numbers, in host memory."""
         return self.state.factors
 
+    @property
+    def ended_with(self) -> Progress | None:
+        """The figures of the iteration whose factors the model has; None where there was no training."""
+        return self.history[self.factors.iterations - 1] if self.history else None
+
     def fit(
         self,
         ratings: RatingsDataset | AnySparse | Table,
@@ -165,6 +186,7 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         item_ids: IdLike | IdTable | None = None,
         patience: int = 0,
         on_iteration: Callable[[Progress], None] | None = None,
+        progress: bool | None = None,
     ) -> Self:
         """Train on a table, a sparse matrix, or a dataset's training ratings; forget what was fitted before.
 
@@ -188,6 +210,9 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
             iteration that was best; 0 does all iterations.
         on_iteration : callable, optional
             Called with each iteration's `Progress`.
+        progress : bool, optional
+            Whether a bar shows the iterations of a training that takes longer than a second; by default where
+            somebody sees it: in a notebook, or on a terminal.
 
         Returns
         -------
@@ -211,8 +236,13 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         given = checked_input(
             ratings, self.options.dtype, valid=valid, ids=(user_ids, item_ids), columns=columns
         )
-        self._fitted, self.history, self.backend_name = train(
-            given, self.config, self.options, patience=patience, on_iteration=on_iteration
+        self._fitted, self.history, self.backend_name, self.baselines = train(
+            given,
+            self.config,
+            self.options,
+            patience=patience,
+            on_iteration=on_iteration,
+            progress=progress,
         )
         return self
 
@@ -234,9 +264,22 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
     @classmethod
     def _read(cls, path: Path, header: dict[str, Any]) -> Self:
         training = files.read_training(path, header, Factors.load(path))
-        return cls.holding(training, options=RunOptions(**header["options"]), history=header["history"])
+        return cls.holding(training, **run_of(header))
 
 
 def run_words(model: WALS) -> dict[str, object]:
     """Return what a header says of how a training ran."""
-    return {"options": dataclasses.asdict(model.options), "history": model.history}
+    return {
+        "options": dataclasses.asdict(model.options),
+        "history": model.history,
+        "baselines": model.baselines,
+    }
+
+
+def run_of(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `WALS.holding` that `run_words` wrote."""
+    return {
+        "options": RunOptions(**words["options"]),
+        "history": words["history"],
+        "baselines": words.get("baselines"),
+    }

@@ -19,6 +19,7 @@ from toolkit.errors import ConfigError
 from toolkit.files import atomic
 from toolkit.inputs import checked_word
 from toolkit.processors import usable_processors
+from toolkit.progress_bars import ShownSteps, StepProgress, shown_steps
 from toolkit.synth.chunk import Chunk, make_chunk
 from toolkit.synth.counts import movielens_counts
 from toolkit.synth.plan import SCATTER, SHUFFLE, Plan
@@ -27,8 +28,6 @@ from toolkit.synth.text import HEADER, Lines
 
 Order = Literal["user", "random"]
 ORDERS: tuple[Order, ...] = ("user", "random")
-# Takes the name of a stage, how many steps of it have ended, and how many there are.
-StepProgress = Callable[[str, int, int], None]
 _T = TypeVar("_T")
 _INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 _VALID = {
@@ -85,7 +84,7 @@ def write_ratings(
     order: Order = "user",
     overwrite: bool = False,
     workers: int | None = None,
-    progress: StepProgress | None = None,
+    progress: ShownSteps = None,
 ) -> Synthesis:
     """Make up ratings and write them in the form of MovieLens 20M: ``userId,movieId,rating,timestamp``.
 
@@ -113,8 +112,9 @@ def write_ratings(
         Whether an existing file is replaced.
     workers : int, optional
         Number of threads; by default one for each processor.
-    progress : callable, optional
-        Receives the stage, how many of its steps have ended, and how many there are.
+    progress : bool or callable, optional
+        Whether a bar shows the stages; by default where somebody sees it: in a notebook, or on a terminal.
+        A function is called instead with the stage, how many of its steps have ended, and how many there are.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def write_like(
     order: Order = "user",
     overwrite: bool = False,
     workers: int | None = None,
-    progress: StepProgress | None = None,
+    progress: ShownSteps = None,
 ) -> Synthesis:
     """Make up ratings by a recipe of `RECIPES`, and write them as `write_ratings` does.
 
@@ -193,12 +193,12 @@ def _write(
     order: Order,
     overwrite: bool,
     workers: int | None,
-    progress: StepProgress | None,
+    progress: ShownSteps,
 ) -> Synthesis:
     workers = workers or usable_processors()
-    with atomic.file(out, overwrite=overwrite) as file:
+    with shown_steps(progress) as show, atomic.file(out, overwrite=overwrite) as file:
         plan = Plan(recipe, seed=seed)
-        job = _Job(plan, workers, progress or (lambda *_: None))
+        job = _Job(plan, workers, show)
         if order == "user":
             job.write_by_user(file)
         else:

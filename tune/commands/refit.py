@@ -87,7 +87,7 @@ def refit(
         from toolkit.datasets import read_titles
 
         names = read_titles(titles, data.items)
-    with progress() as tell:
+    with progress() as show:
         done = refit_best(
             found,
             data,
@@ -96,7 +96,7 @@ def refit(
             ensemble=ensemble or 0,
             titles=names,
             register=target,
-            tell=tell,
+            progress=show,
         )
     screen = console(as_json=as_json)
     _print(screen, done)

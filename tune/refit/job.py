@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from toolkit.arrays import Array, Ratings
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
-from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type, require_callable
+from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type
 from toolkit.models import WALS, Ensemble, Model, Progress, baseline_errors, check_target
+from toolkit.progress_bars import ShownSteps, StepProgress, shown_steps
 from toolkit.solver import BaselineErrors
 from tune.refit.members import ChosenMembers, choose_members, model_of
 from tune.refit.refit_record import record_refit
@@ -20,7 +21,6 @@ from tune.refit.target import Target
 from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:
-    from toolkit.commands import StepProgress
     from toolkit.datasets import RatingsDataset
 
 
@@ -94,7 +94,7 @@ def refit_best(
     ensemble: int = 0,
     titles: Array | None = None,
     register: Target | None = None,
-    tell: StepProgress = lambda *_: None,
+    progress: ShownSteps = None,
 ) -> Refit:
     """Retrain the best trial's configuration, or several, on training and validation ratings, and test it.
 
@@ -118,8 +118,10 @@ def refit_best(
         Titles of the items in the order of the dataset's rows; kept with the model.
     register : Target, optional
         Make a version of the model in the registry of the study's MLflow store.
-    tell : callable, optional
-        Called with the stage, the steps of it that are done, and the number of its steps.
+    progress : bool or callable, optional
+        Whether a bar shows the stages; by default where somebody sees it: in a notebook, or on a terminal.
+        A function is called instead with the stage, the steps of it that are done, and the number of its
+        steps.
 
     Returns
     -------
@@ -144,7 +146,6 @@ def refit_best(
     titles = checked_titles(titles, data.n_items)
     if register is not None:
         checked_type("register", register, Target, 'Target("films", alias="champion")')
-    require_callable("tell", tell)
     check_target(out, overwrite=overwrite)
     _require_suitable(study, data, ensemble)
     client = client_of(study)
@@ -152,14 +153,15 @@ def refit_best(
     if registry:
         registry.require_champion()
     best = study.best()
-    members, valid_rmse, retrained = (
-        choose_members(study, data, ensemble, tell)
-        if ensemble > 1
-        else ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
-    )
-    others = [trial for trial, _ in members if trial["trial"] != best["trial"]]
-    ratings = data.train_and_valid()
-    models = _fit([best, *others], ratings, study, data, tell)
+    with shown_steps(progress) as tell:
+        members, valid_rmse, retrained = (
+            choose_members(study, data, ensemble, tell)
+            if ensemble > 1
+            else ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
+        )
+        others = [trial for trial, _ in members if trial["trial"] != best["trial"]]
+        ratings = data.train_and_valid()
+        models = _fit([best, *others], ratings, study, data, tell)
     single, kept = models[best["trial"]], len(members) > 1
     model: Model = (
         Ensemble([models[trial["trial"]] for trial, _ in members], [weight for _, weight in members])
@@ -187,8 +189,9 @@ def refit_best(
         metrics |= {"single_test_rmse": single_test_rmse, "ensemble_members": len(members)}
     record_refit(study, client, out, best=best, members=refit.members, metrics=metrics)
     if registry:
-        tell("registering", 0, 1)
-        refit = replace(refit, registered=registry.register(out, model, study, data, facts))
+        with shown_steps(progress) as tell:
+            tell("registering", 0, 1)
+            refit = replace(refit, registered=registry.register(out, model, study, data, facts))
     return refit
 
 
@@ -221,7 +224,7 @@ def _fit(
     tell("training", 0, total)
     return {
         trial["trial"]: model_of(trial, study).fit(
-            ratings, user_ids=data.users, item_ids=data.items, on_iteration=count
+            ratings, user_ids=data.users, item_ids=data.items, on_iteration=count, progress=False
         )
         for trial in trials
     }

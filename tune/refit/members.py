@@ -10,11 +10,11 @@ import numpy as np
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.models import WALS, common_scale
 from toolkit.predictor import predict_pairs
+from toolkit.progress_bars import StepProgress
 from tune.refit.selection import greedy
 from tune.study import Study, TrialResult, loss
 
 if TYPE_CHECKING:
-    from toolkit.commands import StepProgress
     from toolkit.datasets import RatingsDataset
 
 _CANDIDATES = 25  # trials whose predictions are in memory at once
@@ -72,7 +72,7 @@ def choose_members(study: Study, data: RatingsDataset, n: int, tell: StepProgres
         factors = trial_factors(study, trial)
         if factors is None:
             retrained.append(trial["trial"])
-            factors = model_of(trial, study).fit(data.train).factors
+            factors = model_of(trial, study).fit(data.train, progress=False).factors
         predictions[at] = predict_pairs(factors, valid.row, valid.col, np, clip=False)
         scales.append(factors.scale)
     tell("validation", len(candidates), len(candidates))
