@@ -53,7 +53,7 @@ LEVELS = {
         ("executors",),
         ("report",),
         ("record",),
-        ("study_progress", "lifecycle", "study_checks"),
+        ("study_progress", "lifecycle", "study_checks", "plots"),
         ("refit",),
         ("doctor", "conformance"),
         ("commands", "__main__"),
@@ -258,6 +258,7 @@ OFFERED_MODULES = {
     "toolkit.datasets": {"statistics"},
     "toolkit.files": {"atomic"},
     "toolkit.solver": {"stopping"},
+    "tune": {"plots"},
 }
 
 

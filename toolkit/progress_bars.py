@@ -67,9 +67,11 @@ def new_bar(name: str, total: int, **options: Any) -> Any:
         # Without ipywidgets the bar is a line of text, which needs no warning.
         warnings.filterwarnings("ignore", message="IProgress not found")
         from tqdm.auto import tqdm
-    # tqdm itself shows nothing on a terminal that does not tell its width.
-    width = None if in_notebook() else shutil.get_terminal_size().columns
-    return tqdm(total=total, desc=name, ncols=width, **options)
+    if in_notebook():
+        return tqdm(total=total, desc=name, **options)
+    # tqdm itself shows nothing on a terminal that does not tell its size.
+    size = shutil.get_terminal_size()
+    return tqdm(total=total, desc=name, ncols=size.columns, nrows=size.lines, **options)
 
 
 def shown_steps(progress: ShownSteps) -> AbstractContextManager[StepProgress]:

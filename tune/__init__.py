@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune import plots
     from tune.executors import WALSTrainable
     from tune.lifecycle import create_study, run_study
     from tune.refit import refit_best
@@ -21,10 +22,12 @@ _EXPORTS = {
     "refit_best": "tune.refit",
     "run_study": "tune.lifecycle",
 }
-__all__ = ["SearchSpec", "Study", "WALSTrainable", "create_study", "refit_best", "run_study"]
+__all__ = ["SearchSpec", "Study", "WALSTrainable", "create_study", "plots", "refit_best", "run_study"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return importlib.import_module("tune.plots")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -20,6 +20,7 @@ from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_path, checked_type, checked_word
+from toolkit.progress_bars import bars_are_wanted
 from tune.executors import ratings_for_ray, require_valid, trial_ratings
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
@@ -132,7 +133,7 @@ def run_study(
     data: RatingsDataset,
     *,
     executor: Executor = "ray",
-    progress: StudyProgress | None = None,
+    progress: bool | StudyProgress | None = None,
 ) -> None:
     """Run the trials that a study still has to run, and close its record.
 
@@ -146,8 +147,9 @@ def run_study(
         The dataset of the study.
     executor : {"ray", "in-process"}, default "ray"
         Ray Tune, many trials at once; or one trial after another in this process, without Ray.
-    progress : StudyProgress, optional
-        Shows how the study goes.
+    progress : bool or StudyProgress, optional
+        Whether how the study goes is shown: by a bar in a notebook, by a table on a terminal, else by a line
+        for each trial. By default it is, where somebody sees it: in a notebook, or on a terminal.
 
     Raises
     ------
@@ -164,8 +166,8 @@ def run_study(
     checked_type("study", study, Study, "what create_study or Study.open returns")
     checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
     checked_word("executor", executor, get_args(Executor))
-    if progress is not None:
-        checked_type("progress", progress, StudyProgress, "one of tune.study_progress")
+    if not isinstance(progress, StudyProgress):
+        progress = StudyProgress() if bars_are_wanted(progress) else None
     if data.digest != study.facts["digest"]:
         raise StudyError(
             f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "

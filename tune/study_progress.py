@@ -1,10 +1,10 @@
-"""Progress of a running study on standard error: a table on a terminal, else one line for each trial."""
+"""Progress of a running study: a table on a terminal, a bar in a notebook, else one line for each trial."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.figure_text import shown
+from toolkit.progress_bars import in_notebook, new_bar
 from tune.study import TrialResult, value
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class StudyProgress:
         self._last_problem: str | None = None
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._bar: Any = None
 
     def watch(self, record: MlflowRecord) -> None:
         """Report the problems of a record from now on."""
@@ -57,18 +59,26 @@ class StudyProgress:
     def begin(self, run: StudyRun) -> None:
         """Show a run of a study from now on."""
         self._run, self._before, self._began = run, len(run.results), time.monotonic()
-        if self._console.is_terminal:
+        if in_notebook():
+            self._bar = new_bar("trials", run.spec.trials, initial=self._before)
+            self._bar.set_postfix_str(_best(run))
+        elif self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True
             )
             self._live.start()
 
     def end(self) -> None:
-        """Remove the table, and say which budget ended the study before all its trials."""
+        """Remove the table or close the bar, and say which budget ended the study before all its trials."""
+        run = self._run
+        if self._bar is not None:
+            if run and run.outcome == "finished":
+                self._bar.total = self._bar.n  # a bar that is not full is marked as that of an error
+            self._bar.close()
+            self._bar = None
         if self._live:
             self._live.stop()
             self._live = None
-        run = self._run
         if run and run.exhausted and run.outcome != "interrupted" and len(run.results) < run.spec.trials:
             self._console.print(f"the study ends here: {run.exhausted}", soft_wrap=True, markup=False)
 
@@ -77,10 +87,13 @@ class StudyProgress:
         self._print_problem()
 
     def ended(self, run: StudyRun, result: TrialResult) -> None:
-        """Write a line for a trial that ended, where there is no table."""
+        """Write a line for a trial that ended, or move the bar, where there is no table."""
         self._print_problem()
-        if not self._live:
-            with self._lock:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.set_postfix_str(_best(run), refresh=False)
+                self._bar.update()
+            elif not self._live:
                 self._console.print(line(run, result), soft_wrap=True)
 
     def _print_problem(self) -> None:
@@ -106,8 +119,8 @@ def line(run: StudyRun, result: TrialResult) -> str:
     """Return a trial that ended as a line of a log."""
     metric = run.spec.metric
     done = f"{result['trial']} ({len(run.results)}/{run.spec.trials})"
-    best = value(run.best, metric) if run.best else None
-    so_far = "" if best is None else f", best {shown(best)} ({run.best['trial']})" if run.best else ""
+    best = _best(run)
+    so_far = f", {best}" if best else ""
     if result["status"] == "FAILED":
         return f"{done} failed: {result['reason']}{so_far}"
     stopped = f", stopped by {result['stopped']}" if result["stopped"] else ""
@@ -116,6 +129,11 @@ def line(run: StudyRun, result: TrialResult) -> str:
         f"{done}: {metric.label} {shown(figure)} after {result['iterations']} iterations, "
         f"{result['seconds']:.2f} s{stopped}{so_far}"
     )
+
+
+def _best(run: StudyRun) -> str:
+    best = value(run.best, run.spec.metric) if run.best else None
+    return f"best {shown(best)} ({run.best['trial']})" if run.best and best is not None else ""
 
 
 def heading(run: StudyRun, seconds: float, done_now: int) -> Text:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 _HEADING = 8  # characters
-_EARLY = "*"
 _REASONS = 3
 _LINE = 40  # characters of the line of the best so far
 
@@ -69,6 +68,7 @@ def _failure_advice(study: Study) -> str:
 def print_summary(screen: Console, study: Study) -> None:
     """Print how many trials ended how, how far apart they are, what they had to beat, and what failed."""
     from tune.report import baselines_of, failed, failures, remarks, stops
+    from tune.study import EARLY
 
     trials, metric = study.trials(), study.spec.metric
     stopped, n_failed = stops(trials), sum(map(failed, trials))
@@ -78,7 +78,7 @@ def print_summary(screen: Console, study: Study) -> None:
         f"in {study.facts['seconds']:.0f} s",
         soft_wrap=True,
     )
-    screen.print(f"{sum(stopped.values())} stopped early{_EARLY}{by}; {n_failed} failed", soft_wrap=True)
+    screen.print(f"{sum(stopped.values())} stopped early{EARLY}{by}; {n_failed} failed", soft_wrap=True)
     _print_spread(screen, trials, metric)
     if baselines := baselines_of(study.facts):
         bias, mean = shown(baselines["bias_rmse"]), shown(baselines["mean_rmse"])
@@ -123,10 +123,9 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    from tune.report import searched
+    from tune.study import cells, headings
 
     spec = study.spec
-    names = list(searched(spec.space))
     table = Table(
         title=f"study {study.name}",
         title_justify="left",
@@ -134,36 +133,18 @@ def trial_table(study: Study, limit: int | None = None) -> Table:
         pad_edge=False,
         padding=(0, 0, 0, 0),
     )
-    table.add_column("trial", no_wrap=True)
-    metric = spec.metric
-    figures = (metric.label, "valid RMSE") if metric.k else ("valid RMSE", "train RMSE")
-    for column in (*figures, "iter", "seconds", *names):
+    first, *others = headings(spec)
+    table.add_column(first, no_wrap=True)
+    for column in others:
         # Numbers must not be cut on a terminal of 80 columns, so headings are narrow.
         heading = textwrap.fill(column.replace("regularization", "regul.").replace("_", " "), _HEADING)
         table.add_column(heading, justify="right", no_wrap=True)
     trials = study.trials()
     for trial in trials[:limit]:
-        table.add_row(
-            trial["trial"],
-            *_cells(trial, metric),
-            *(_number(trial["config"].get(name, "")) for name in names),
-        )
+        table.add_row(*cells(trial, spec))
     if limit is not None and len(trials) > limit:
         table.caption, table.caption_justify = f"the best {limit} of {len(trials)}", "left"
     return table
-
-
-def _cells(trial: TrialResult, metric: SearchMetric) -> tuple[str, ...]:
-    done = f"{trial['iterations']}{_EARLY if trial['stopped'] else ''}", f"{trial['seconds']:.1f}"
-    if trial["status"] != "FINISHED":
-        return trial["status"].lower(), "", *done
-    valid = trial["valid_rmse"]
-    figures = (metric.value(trial["ranking"]), valid) if metric.k else (valid, trial["train_rmse"])
-    return *("" if figure is None else shown(figure) for figure in figures), *done
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def standing(study: Study) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tune.report import drawing
 from tune.report.drawing import BEST, FAILED, PAPER, TRIAL
-from tune.report.plots import bias_only, direction, finite
+from tune.report.search_plots import bias_only, direction, finite
 from tune.spec import SearchMetric
 from tune.study import TrialResult, best_first, loss
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from toolkit.figure_text import shown
 from toolkit.solver import BaselineErrors
-from tune.report import drawing, plots, space_plots
+from tune.report import drawing, search_plots, space_plots
 from tune.report.curves import curves
 from tune.report.importance import importances
+from tune.report.study_remarks import to_beat
 from tune.spec import SearchSpec
 from tune.study import TrialResult, best_so_far
 
@@ -67,7 +68,7 @@ def pictures(
         ``history``, ``curves``, ``importances``, ``slices`` and ``parallel``.
     """
     metric, space = spec.metric, spec.space
-    to_beat = None if metric.k or baselines is None else baselines["bias_rmse"]
+    least = to_beat(metric, baselines)
     parts = importances(trials, space, metric)
     reached = [figure for figure in best_so_far(trials, metric) if figure is not None]
     went = (
@@ -81,20 +82,20 @@ def pictures(
             "Trials, and the best so far",
             "Hollow: stopped early. A triangle is far worse than the axis reaches.",
             f"{metric.label} of {len(trials)} trials in the order they ended. {went}.",
-            plots.history(trials, metric, to_beat),
+            search_plots.history(trials, metric, least),
         ),
         "curves": Picture(
             f"{metric.label[0].upper()}{metric.label[1:]} by iteration",
             "One line for each trial; a circle where it was stopped early.",
             f"{metric.label} after each iteration, one line for each of {len(trials)} trials.",
-            curves(trials, metric, to_beat),
+            curves(trials, metric, least),
         ),
         "importances": Picture(
             "Importances",
             "fANOVA: part of the differences between finished trials, in this space. It says nothing of the "
             "direction, and little with few trials.",
             f"Importances: {shares}.",
-            plots.importance_bars(parts),
+            search_plots.importance_bars(parts),
         ),
         "slices": Picture(
             "Each hyperparameter by itself",

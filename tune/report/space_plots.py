@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from toolkit.figure_text import shown
 from tune.report import drawing
 from tune.report.drawing import BEST, FAINT, INK, PAPER, STEPS
-from tune.report.plots import NOTHING_FINISHED, direction, dots, finite
 from tune.report.scales import Scale, searched, title
+from tune.report.search_plots import NOTHING_FINISHED, direction, dots, finite
 from tune.spec import Domain, Interval, SearchMetric
 from tune.study import TrialResult, best_first, loss, value
 

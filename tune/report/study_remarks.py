@@ -27,6 +27,11 @@ def baselines_of(facts: Mapping[str, Any]) -> BaselineErrors | None:
     return {"mean_rmse": float(known["mean_rmse"]), "bias_rmse": float(known["bias_rmse"])}
 
 
+def to_beat(metric: SearchMetric, baselines: BaselineErrors | None) -> float | None:
+    """Return the RMSE of biases alone, where it is known and an RMSE is what trials are compared by."""
+    return None if metric.k or baselines is None else baselines["bias_rmse"]
+
+
 def at_edge(config: Mapping[str, Any], space: Mapping[str, Domain]) -> dict[str, End]:
     """Return the hyperparameters whose value is at an end of the range that was searched, and which end.
 

@@ -9,45 +9,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from tune.spec import SearchMetric
-from tune.study import TrialResult
-
-_FIRST = ("trial", "number", "run_id", "status", "stopped", "source")
-_LAST = ("iterations", "seconds", "started", "ended", "attempts", "reason")
-_SYSTEM = ("backend", "device", "host", "peak_bytes")
+from tune.study import TrialResult, flat_rows
 
 
 def to_csv(trials: Sequence[TrialResult], metric: SearchMetric) -> str:
-    """Return one row a trial, in the order given.
+    """Return one row a trial, in the order given; a missing or non-finite figure is an empty cell.
 
-    Columns of hyperparameters are ``config.NAME``, those of where it ran ``system.NAME``; a missing or
-    non-finite figure is an empty cell. Histories are in the JSON only.
+    The columns are those of `tune.study.flat_rows`. Histories are in the JSON only.
     """
-    names = dict.fromkeys(name for trial in trials for name in trial["config"])
-    figures = ("valid_rmse", "train_rmse")
+    columns, rows = flat_rows(trials, metric)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        [
-            *_FIRST,
-            *figures,
-            *metric.keys,
-            *_LAST,
-            *(f"config.{name}" for name in names),
-            *(f"system.{name}" for name in _SYSTEM),
-        ]
-    )
-    for trial in trials:
-        plain: Mapping[str, object] = trial
-        system: Mapping[str, object] = trial["system"] or {}
-        cells = [
-            *(plain[key] for key in _FIRST),
-            *(plain[key] for key in figures),
-            *(trial["ranking"].get(key) for key in metric.keys),
-            *(plain[key] for key in _LAST),
-            *(trial["config"].get(name) for name in names),
-            *(system.get(name) for name in _SYSTEM),
-        ]
-        writer.writerow("" if cell is None else cell for cell in map(finite, cells))
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow("" if cell is None else cell for cell in map(finite, row))
     return file.getvalue()
 
 

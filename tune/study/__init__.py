@@ -7,9 +7,11 @@ from tune.study.kept import STUDIES, kept_in
 from tune.study.location import Location, location_of
 from tune.study.study import Study
 from tune.study.trial import System, TrialResult, best_first, best_so_far, loss, value
+from tune.study.trial_table import EARLY, cells, flat_rows, headings
 
 __all__ = [
     "CHANGEABLE",
+    "EARLY",
     "STUDIES",
     "DatasetFacts",
     "Journal",
@@ -19,6 +21,9 @@ __all__ = [
     "TrialResult",
     "best_first",
     "best_so_far",
+    "cells",
+    "flat_rows",
+    "headings",
     "kept_in",
     "location_of",
     "loss",

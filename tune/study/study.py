@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import shutil
 import time
 import uuid
@@ -30,10 +29,10 @@ from tune.study.facts import FORMAT, VERSION, Facts
 from tune.study.journal import Journal
 from tune.study.kept import hint_of, kept_in
 from tune.study.location import Location, location_of
-from tune.study.trial import TrialResult, best_first, loss
+from tune.study.study_trials import StudyTrials
 
 
-class Study:
+class Study(StudyTrials):
     """A study in a directory or at an address.
 
     Parameters
@@ -184,6 +183,10 @@ class Study:
         """What the three files of facts say, as they were read or written last."""
         return self._files.joined
 
+    def __repr__(self) -> str:
+        """Return what it is, and where."""
+        return f"<Study {self.where}>"
+
     @property
     def path(self) -> Path:
         """The directory, absolute; of a study at an address, the copy on this machine."""
@@ -225,22 +228,6 @@ class Study:
     def journal(self) -> Journal:
         """The events of this study, as ``docs/journal.md`` describes them."""
         return Journal(self.path / "journal.jsonl", f"{self.where}/journal.jsonl")
-
-    def trials(self) -> list[TrialResult]:
-        """Return the trials that ended, best first, failed ones last, each with its MLflow run."""
-        return best_first(self.journal.ended(), self.spec.metric)
-
-    def proposed(self) -> dict[str, dict[str, Any]]:
-        """Return the proposals by trial, in their order."""
-        return self.journal.proposed()
-
-    def runs(self) -> dict[str, str]:
-        """Return the MLflow run of each trial that has one."""
-        return self.journal.runs()
-
-    def recorded(self) -> set[str]:
-        """Return the trials that MLflow has everything of."""
-        return self.journal.recorded()
 
     def factors_folder(self, trial: str) -> Path:
         """Return the folder that keeps a trial's factors until MLflow has them."""
@@ -289,17 +276,3 @@ class Study:
         # The run may have ended between the two looks; then it wrote how.
         status = self._files.status(now=True)
         return "interrupted" if status == "running" else status
-
-    def best(self) -> TrialResult:
-        """Return the trial that is best by the metric of the search.
-
-        Raises
-        ------
-        StudyError
-            When no trial finished.
-        """
-        trials = self.trials()
-        if not trials or loss(trials[0], self.spec.metric) == math.inf:
-            reason = next((trial["reason"] for trial in trials if trial["reason"]), "none has finished")
-            raise StudyError(f"study {self.name} has no finished trial: {reason}")
-        return trials[0]
