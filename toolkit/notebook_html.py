@@ -12,7 +12,7 @@ from toolkit.figure_text import shown
 # is dark is not known here.
 _STYLE = """
 .walslab { max-width: 60em; line-height: 1.4; }
-.walslab code { background: none; padding: 0; color: inherit; overflow-wrap: anywhere; white-space: normal; }
+.walslab .name { font-family: monospace; overflow-wrap: anywhere; }
 .walslab .soft { opacity: .75; }
 .walslab table { border-collapse: collapse; color: inherit; font-size: inherit; margin: .5em 0;
   font-variant-numeric: tabular-nums; }
@@ -39,7 +39,7 @@ def card(title: str, soft: str, *parts: str) -> str:
     """
     line = f'<div class="soft">{escape(soft)}</div>' if soft else ""
     return (
-        f'<div class="walslab"><style>{_STYLE}</style><div><code>{escape(title)}</code></div>{line}'
+        f'<div class="walslab"><style>{_STYLE}</style><div class="name">{escape(title)}</div>{line}'
         f"{''.join(parts)}</div>"
     )
 
