@@ -118,7 +118,9 @@ def train(
         counts,
         dataset_digest=given.dataset_digest,
     )
-    baselines = None if held_out is None else Baselines(data, held_out).errors(held_out)
+    baselines = None
+    if held_out is not None and len(held_out[2]) > 0:
+        baselines = Baselines(data, held_out).errors(held_out)
     return Trained(training, history, backend.name, baselines)
 
 

@@ -174,7 +174,8 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
     @property
     def ended_with(self) -> Progress | None:
         """The figures of the iteration whose factors the model has; None where there was no training."""
-        return self.history[self.factors.iterations - 1] if self.history else None
+        done = self.factors.iterations if self.history else 0
+        return self.history[done - 1] if 0 < done <= len(self.history) else None
 
     def fit(
         self,
