@@ -51,7 +51,7 @@ def test_a_specification_is_read_from_a_path():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"study": "first"}, {"data": "data"}, {"executor": "thread"}, {"executor": None}, {"progress": True}],
+    [{"study": "first"}, {"data": "data"}, {"executor": "thread"}, {"executor": None}, {"progress": "yes"}],
     ids=repr,
 )
 def test_run_study(study, changed):
