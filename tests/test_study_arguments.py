@@ -64,7 +64,7 @@ def test_run_study(study, changed):
     "changed",
     [
         *({"study": "first"}, {"data": "data"}, {"out": None}, {"out": 3}, {"register": "films"}),
-        *({"ensemble": "3"}, {"ensemble": 2.5}, {"ensemble": -1}, {"ensemble": True}, {"tell": True}),
+        *({"ensemble": "3"}, {"ensemble": 2.5}, {"ensemble": -1}, {"ensemble": True}, {"progress": "yes"}),
     ],
     ids=repr,
 )

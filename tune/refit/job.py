@@ -146,6 +146,7 @@ def refit_best(
     titles = checked_titles(titles, data.n_items)
     if register is not None:
         checked_type("register", register, Target, 'Target("films", alias="champion")')
+    steps = shown_steps(progress)
     check_target(out, overwrite=overwrite)
     _require_suitable(study, data, ensemble)
     client = client_of(study)
@@ -153,7 +154,7 @@ def refit_best(
     if registry:
         registry.require_champion()
     best = study.best()
-    with shown_steps(progress) as tell:
+    with steps as tell:
         members, valid_rmse, retrained = (
             choose_members(study, data, ensemble, tell)
             if ensemble > 1
