@@ -12,9 +12,10 @@ COMMANDS = {
     "results": "tune.commands.results:results",
     "refit": "tune.commands.refit:refit",
     "prune": "tune.commands.prune:prune",
+    "ui": "tune.commands.ui:ui",
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def main() -> None:
-    """Many trainings at once: search, resume, compare, refit, prune."""
+    """Many trainings at once: search, resume, compare, refit, prune, look."""

@@ -42,14 +42,24 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
         screen.print(f"\nNext:  walslab resume {shlex.quote(study.reference)}", soft_wrap=True)
     else:
         screen.print(f"\n{_failure_advice(study)}", soft_wrap=True)
-    store = study.facts["tracking_uri"]
-    is_server = store.startswith(("http://", "https://"))
-    look = f"look at {store}" if is_server else f"mlflow ui --backend-store-uri {shlex.quote(store)}"
-    screen.print(f"       {look}", soft_wrap=True)
+    print_page(screen, study, indent=7)
     if as_json:
         emit(summary(study))
     if status != "finished":
         click.get_current_context().exit(1)
+
+
+def print_page(screen: Console, study: Study, indent: int = 0) -> None:
+    """Print where MLflow shows the study: links to a server, or the command that starts one."""
+    from tune.record import links_of
+
+    if "parent_run_id" not in study.facts:
+        return
+    links = links_of(study)
+    look = f"walslab ui {shlex.quote(study.reference)}"
+    lines = [f"trials: {links.trials}", f"charts: {links.charts}"] if links else [look]
+    for line in lines:
+        screen.print(" " * indent + line, soft_wrap=True)
 
 
 def _failure_advice(study: Study) -> str:

@@ -46,7 +46,7 @@ def results(
       walslab results first -n 20
       walslab results first --report first.html
     """
-    from tune.commands.report import print_summary, standing, trial_table
+    from tune.commands.report import print_page, print_summary, standing, trial_table
     from tune.study import Study
 
     if everything and limit is not None:
@@ -60,6 +60,7 @@ def results(
     if report:
         _write(report, opened, overwrite=overwrite)
         screen.print(f"report: {report}", soft_wrap=True)
+    print_page(screen, opened)
     if as_json:
         trials = [{key: trial[key] for key in _KEYS} for trial in opened.trials()[:limit]]  # type: ignore[literal-required]
         emit({"study": opened.where, "status": opened.status(), **standing(opened), "trials": trials})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from toolkit.figure_text import shown
 from tune.record.run_writing import create_run, log, log_dataset
 from tune.record.runs import children, client_of, tracking_of
+from tune.record.study_view import note_of_links, write_view
 from tune.record.tracking import Tracking
 from tune.study import Study, TrialResult, best_so_far, value
 
@@ -48,7 +49,7 @@ def start_parent(study: Study, tracking: Tracking) -> None:
 
 
 def reopen_parent(study: Study) -> None:
-    """Mark the parent run as running, and write to it what was changed since the study was made.
+    """Mark the parent run as running, and write what was changed since the study was made, and its view.
 
     The run is created where the study's first process was killed before it did.
 
@@ -64,6 +65,8 @@ def reopen_parent(study: Study) -> None:
     with tracking.errors():
         client.update_run(study.facts["parent_run_id"], status="RUNNING")
         _log_changes(client, study)
+    if "view" not in study.facts:
+        write_view(client, study)
     if tracking.shown != study.facts["tracking_uri"]:
         # The user moved the store, and said so by MLFLOW_TRACKING_URI.
         study.update(tracking_uri=tracking.shown)
@@ -155,7 +158,7 @@ def _note(study: Study, trials: Sequence[TrialResult]) -> str:
     best = value(trials[0], metric) if trials else None
     sentence = "" if best is None else f" Best {metric.label} **{shown(best)}** ({trials[0]['trial']})."
     return (
-        f"{len(trials)} of {study.spec.trials} trials of a walslab study.{sentence} "
+        f"{len(trials)} of {study.spec.trials} trials of a walslab study.{sentence} {note_of_links(study)} "
         "The comparison of its trials is `report.html` among the artifacts."
     )
 

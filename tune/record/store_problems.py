@@ -59,6 +59,11 @@ def _restore(uri: str, command: str) -> str:
     return f"run `mlflow {command}` with MLFLOW_TRACKING_URI={mask(uri)}"
 
 
+def is_server(uri: str) -> bool:
+    """Return whether a store is an MLflow server, which is asked over HTTP and has a page."""
+    return uri.startswith(("http://", "https://"))
+
+
 def require_answer(uri: str) -> None:
     """Ask a server for its health first: MLflow's client would retry for minutes before it gives up.
 
@@ -67,7 +72,7 @@ def require_answer(uri: str) -> None:
     StudyError
         When `uri` is the address of a server, and nothing answers there within seconds.
     """
-    if not uri.startswith(("http://", "https://")):
+    if not is_server(uri):
         return
     try:
         parts = urlsplit(uri)

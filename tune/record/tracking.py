@@ -146,6 +146,26 @@ class Tracking:
                 )
         return str(experiment.experiment_id)
 
+    def find_experiment(self) -> str | None:
+        """Return the experiment's id, or None where the store has none of that name or it was deleted.
+
+        Raises
+        ------
+        StudyError
+            When there is no such store, or it does not answer.
+        """
+        require_answer(self.uri)
+        if self._file is not None and not self._file.exists():
+            raise StudyError(
+                f"there is no MLflow store {self._file} yet: `walslab tune` makes it here; of a study that "
+                "was made elsewhere, give the name, or set MLFLOW_TRACKING_URI"
+            )
+        client = self.client()
+        with self.errors():
+            experiment = client.get_experiment_by_name(self.experiment)
+        gone = experiment is None or experiment.lifecycle_stage == "deleted"
+        return None if gone else str(experiment.experiment_id)
+
     def require_run(self, client: MlflowClient, run_id: str) -> Run:
         """Return the parent run of a study.
 

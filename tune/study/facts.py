@@ -40,6 +40,7 @@ _STATE = {
     "seconds": Key("number", "how long the study has run", required=False),
     "experiment_id": Key("text", "identity of the MLflow experiment", required=False),
     "parent_run_id": Key("text", "identity of the parent run", required=False),
+    "view": Key("text", "key of the view of the trials that MLflow's page shares", required=False),
     "tracking_uri": Key("text", "MLflow store, where it has moved since", required=False),
     "baselines": Key(
         "object of numbers", "mean_rmse and bias_rmse on the validation ratings, and damping", required=False
