@@ -17,7 +17,7 @@ from tune.record.tracking import Tracking
 from tune.spec import SearchSpec
 from tune.study import Study
 
-SPEC = SearchSpec.from_dict({"space": {"factors": {"low": 2, "high": 8}}, "trials": 3})
+SPEC = {"space": {"factors": {"low": 2, "high": 8}}, "trials": 3}
 CONFIG = WALSConfig(factors=2)
 FACTS = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
 
@@ -30,10 +30,11 @@ def make_store(folder, empty_store):
     return made
 
 
-def make_study(store, folder):
-    """Return a study with its parent run."""
+def make_study(store, folder, **keys):
+    """Return a study with its parent run; `keys` are of its specification."""
     name = f"study-{time.monotonic_ns()}"
-    facts = {"spec": SPEC.to_dict(), "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
+    spec = SearchSpec.from_dict({**SPEC, **keys}).to_dict()
+    facts = {"spec": spec, "tracking_uri": store.uri, "experiment": "first", "seconds": 0.0}
     made = Study.create(f"{folder}/{name}", name=name, **FACTS, **facts)
     start_parent(made, store)
     return made

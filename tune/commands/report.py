@@ -55,10 +55,8 @@ def print_page(screen: Console, study: Study, indent: int = 0) -> None:
 
     if "parent_run_id" not in study.facts:
         return
-    links = links_of(study)
-    look = f"walslab ui {shlex.quote(study.reference)}"
-    lines = [f"trials: {links.trials}", f"charts: {links.charts}"] if links else [look]
-    for line in lines:
+    links = [f"{name}: {link}" for name, link in links_of(study).items()]
+    for line in links or [f"walslab ui {shlex.quote(study.reference)}"]:
         screen.print(" " * indent + line, soft_wrap=True)
 
 

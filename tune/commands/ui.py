@@ -66,8 +66,6 @@ def ui(study: str | None, *, port: int | None, browser: bool, as_json: bool) -> 
 
 def _page_of(study: str | None) -> tuple[Tracking, Callable[[str], dict[str, str]]]:
     """Return the store of a study, or the one at hand, and what gives its links on a server."""
-    from dataclasses import asdict
-
     from tune.record import Tracking, client_of, experiment_link, links_of, tracking_of
     from tune.study import Study
 
@@ -77,7 +75,7 @@ def _page_of(study: str | None) -> tuple[Tracking, Callable[[str], dict[str, str
         return store, lambda server: {"experiment": experiment_link(server, experiment_id)}
     opened = Study.open(study)
     client_of(opened)  # which says in one line what is wrong with the store, where MLflow's server would not
-    return tracking_of(opened), lambda server: asdict(links_of(opened, server))
+    return tracking_of(opened), lambda server: links_of(opened, server)
 
 
 def _has_browser() -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -20,24 +19,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TAG = "mlflow.sharedViewState."
-# Pixels. A column of the table is 100 wide where nothing is said, and cuts the names of hyperparameters off.
-_CHARACTER, _MARGIN, _CHART_HEIGHT = 9, 24, 340
-
-
-@dataclass(frozen=True)
-class Links:
-    """Addresses of MLflow's page.
-
-    Attributes
-    ----------
-    trials : str
-        Opens the trials, best first.
-    charts : str
-        Opens their charts.
-    """
-
-    trials: str
-    charts: str
+# Pixels: a column of the table as wide as its name, and charts of which two fit on a screen.
+_CHARACTER, _MARGIN, _CHART_HEIGHT = 7, 26, 340
 
 
 def write_view(client: MlflowClient, study: Study) -> None:
@@ -69,8 +52,9 @@ def view_state(study: Study) -> dict[str, object]:
     searched = [name for name, domain in study.spec.space.items() if domain.searched]
     by_iteration = dict.fromkeys((metric.key, "valid_rmse"))
     figures = [*by_iteration, "train_rmse", "iterations", "train_seconds"]
-    columns = [*(f"metrics.`{name}`" for name in figures), *(f"params.`{name}`" for name in searched)]
-    widths = {f"params.`{name}`": _CHARACTER * len(name) + _MARGIN for name in searched}
+    columns = {f"metrics.`{name}`": name for name in figures} | {
+        f"params.`{name}`": name for name in searched
+    }
     in_section = {"metricSectionId": "study", "deleted": False, "isGenerated": False}
     parallel = {
         **in_section,
@@ -115,9 +99,9 @@ def view_state(study: Study) -> dict[str, object]:
     ]
     return {
         **_best_first(study),
-        "selectedColumns": columns,
+        "selectedColumns": [*columns],
         "columnOrder": ["tags.`mlflow.runName`", *columns],
-        "columnWidths": widths,
+        "columnWidths": {key: _CHARACTER * len(name) + _MARGIN for key, name in columns.items()},
         "compareRunCharts": [parallel, *lines],
         "compareRunSections": sections,
         "isAccordionReordered": True,
@@ -135,8 +119,8 @@ def _best_first(study: Study) -> dict[str, object]:
     }
 
 
-def links_of(study: Study, server: str | None = None) -> Links | None:
-    """Return the links to a study's trials and charts, without asking the store.
+def links_of(study: Study, server: str | None = None) -> dict[str, str]:
+    """Return the links to a study's trials, best first, and to their charts; the store is not asked.
 
     Parameters
     ----------
@@ -146,14 +130,15 @@ def links_of(study: Study, server: str | None = None) -> Links | None:
 
     Returns
     -------
-    Links or None
-        None where the store is no server, or the study never began. A link has no user and no password.
+    dict of str to str
+        ``trials`` and ``charts``; empty where the store is no server, or the study never began. No link has a
+        user or a password.
     """
     server = server or study.facts["tracking_uri"]
     if not is_server(server) or "parent_run_id" not in study.facts:
-        return None
+        return {}
     page = f"{_page(server)}{_route(study)}"
-    return Links(page, f"{page}&compareRunsMode=CHART")
+    return {"trials": page, "charts": f"{page}&compareRunsMode=CHART"}
 
 
 def note_of_links(study: Study) -> str:
