@@ -25,8 +25,8 @@ cat <<END
 
 Next, from this folder ($PWD):
 
-  compare the trials       $(command -v mlflow) ui --backend-store-uri sqlite:///mlflow.db
-                           and open http://127.0.0.1:5000
+  compare the trials       $(command -v walslab) ui $study
+                           which opens MLflow's page on them, best first, until Ctrl-C
   recommend for all        $(command -v walslab) recommend studies/$study/model --all-users --out recommendations.parquet
   serve the best so far    MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(command -v mlflow) models serve \\
                                -m models:/demo@champion --env-manager local --port 5001

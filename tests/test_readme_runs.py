@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # These lines install something, need a network, or do not end by themselves.
-NOT_RUN = ("pip ", "walslab fetch", "mlflow ui")
+NOT_RUN = ("pip ", "walslab fetch", "walslab ui")
 
 
 def shell_blocks():
