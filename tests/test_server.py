@@ -82,6 +82,11 @@ def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout.splitlines()[-1])
     client = MlflowClient(tracking_uri=server)
+    experiment = client.get_experiment_by_name("shared")
+    page = f"{server}/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey={told['parent_run_id']}"
+    assert f"trials: {page}\n" in result.stderr
+    assert f"charts: {page}&compareRunsMode=CHART\n" in result.stderr
+    assert f"mlflow.sharedViewState.{told['parent_run_id']}" in experiment.tags
     assert client.get_run(told["parent_run_id"]).info.status == "FINISHED"
     children = client.search_runs(
         [client.get_experiment_by_name("shared").experiment_id],

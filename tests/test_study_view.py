@@ -23,7 +23,7 @@ from processes import free_port
 from recorded_studies import make_store, make_study
 
 from tune.commands import main
-from tune.record import links_of, reopen_parent
+from tune.record import finish_parent, links_of, reopen_parent
 from tune.record.sqlite_store import sqlite_file
 from tune.study import Study
 
@@ -103,6 +103,18 @@ def test_links_open_the_view_on_a_server_and_hold_no_secret(study, server, page)
     assert route == f"/experiments/{study.facts['experiment_id']}/runs"
     assert trials == {"viewStateShareKey": study.facts["view"]}
     assert asked(links["charts"]) == (route, {**trials, "compareRunsMode": "CHART"})
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_description_of_the_parent_run_has_the_links(study):
+    reopen_parent(study)
+    finish_parent(study, "FINISHED")
+    client, parent = MlflowClient(tracking_uri=study.facts["tracking_uri"]), study.facts["parent_run_id"]
+    for link in links_of(study, "http://server").values():
+        assert (
+            f"({link.removeprefix('http://server/')})"
+            in client.get_run(parent).data.tags["mlflow.note.content"]
+        )
 
 
 def test_a_store_that_takes_no_view_costs_the_columns_alone(study, monkeypatch, caplog):
