@@ -95,11 +95,6 @@ def test_what_cannot_propose_is_refused_before_the_start(sampler, text):
     assert text in str(caught.value)
 
 
-def test_a_scheduler_of_rays_is_referred_to_the_trainable():
-    with pytest.raises(SpecError, match=r"early_stopping\.class 'ray\.tune\.schedulers\.ASHA.*WALSTrainable"):
-        spec_of("tpe", early_stopping={"class": "ray.tune.schedulers.ASHAScheduler", "max_t": 9})
-
-
 def test_a_stored_specification_is_read_where_the_sampler_is_not_installed():
     sampler = {"class": "somewhere_else.Sampler", "depth": 3}
     document = {**spec_of("tpe").to_dict(), "sampler": sampler}

@@ -140,6 +140,44 @@ def test_a_population_exchanges_checkpoints(on_ray, ratings, tmp_path):
         assert model.rmse(ratings[1]) == pytest.approx(result.metrics["valid_rmse"], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"class": "ray.tune.schedulers.ASHAScheduler", "grace_period": 2, "reduction_factor": 2},
+        {"class": "ray.tune.schedulers.MedianStoppingRule", "grace_period": 1, "min_samples_required": 2},
+    ],
+    ids=["asha", "median"],
+)
+def test_a_study_stops_the_trials_that_rays_own_tuner_stops(on_ray, ratings, tmp_path, scheduler):
+    import ray.tune as ray_tune
+
+    from tune import SearchSpec
+    from tune.executors import UnsavedStudy, run_on_ray
+    from tune.search import StudyRun
+
+    space = {**CONFIG, "regularization": {"low": 0.001, "high": 100.0, "scale": "log"}}
+    spec = SearchSpec.from_dict(
+        {"space": space, "trials": 10, "sampler": "random", "start": [], "early_stopping": scheduler}
+    )
+    run = StudyRun(UnsavedStudy(spec), 1)
+    train, valid = ratings
+    run_on_ray(run, {"train": train, "train_by_item": train.T.tocsr(), "valid": valid.tocoo()})
+    run.close()
+    assert {trial["stopped"] for trial in run.results} == {None, "scheduler"}
+    trials = {t["config"]["regularization"]: t["history"]["valid_rmse"] for t in run.results}
+    results = ray_tune.Tuner(
+        ray_tune.with_parameters(WALSTrainable, data=train, valid=valid),
+        param_space={**CONFIG, "regularization": ray_tune.grid_search(list(trials))},
+        tune_config=ray_tune.TuneConfig(
+            scheduler=spec.early_stopping.make(spec.metric, spec.max_iterations),
+            max_concurrent_trials=1,
+            reuse_actors=True,
+        ),
+        run_config=ray_tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    assert {r.config["regularization"]: r.metrics_dataframe.valid_rmse.tolist() for r in results} == trials
+
+
 def test_a_killed_driver_is_restored(ratings, tmp_path):
     for name, matrix in zip(("train", "valid"), ratings, strict=True):
         sp.save_npz(tmp_path / f"{name}.npz", matrix)

@@ -105,6 +105,16 @@ class ExecutorConformance:
         rest = [trial for trial in results if trial not in halved]
         assert {len(trial["history"]["seconds"]) for trial in rest} == {8}
 
+    def test_what_a_scheduler_stops_ends_at_once(self) -> None:
+        """A scheduler of Ray's has its verdict after each iteration, and a trial that it stops ends there."""
+        stopping = {"class": "ray.tune.schedulers.ASHAScheduler", "grace_period": 3, "reduction_factor": 2}
+        results = self._run(self._study(trials=12, early_stopping=stopping)).results
+        ended = {trial["trial"]: len(trial["history"]["seconds"]) for trial in results}
+        stopped = {trial["trial"] for trial in results if trial["stopped"] == "scheduler"}
+        assert stopped
+        assert {ended[name] for name in stopped} <= {3, 6}
+        assert {ended[name] for name in ended if name not in stopped} == {8}
+
     def test_a_trial_with_patience_ends_with_its_best_iteration(self) -> None:
         """With patience, a trial has the figures of its best iteration, whatever came after it."""
         stopping = {"patience": 2, "reduction_factor": "none"}

@@ -28,8 +28,7 @@ class TrialLosses:
 
     def __init__(self, settings: TrialSettings, iterations: int, history: History | None = None) -> None:
         self._settings, self._iterations = settings, iterations
-        metric = settings.metric
-        self._losses = [metric.loss(figure) for figure in (history or {}).get(metric.key, [])]
+        self._losses = settings.metric.losses(history or {})
 
     def add(self, figures: Mapping[str, float | None]) -> None:
         """Take the figures of the next iteration.
@@ -65,5 +64,5 @@ class TrialLosses:
 
     @property
     def at_rung(self) -> bool:
-        """Tell whether the verdict of successive halving is due."""
+        """Tell whether the verdict of other trials is due."""
         return len(self._losses) in self._settings.rungs

@@ -6,8 +6,12 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from tune.spec import EarlyStopping
+
+if TYPE_CHECKING:
+    from tune.study import TrialResult
 
 
 def rungs(grace: int, factor: float, max_iterations: int) -> tuple[int, ...]:
@@ -66,6 +70,8 @@ class Halving:
         Iterations after which a verdict is due; empty where the study halves nothing.
     """
 
+    name = "halving"
+
     def __init__(self, stopping: EarlyStopping | None, max_iterations: int) -> None:
         factor = stopping.reduction_factor if stopping else None
         self._factor = factor or math.inf
@@ -73,7 +79,7 @@ class Halving:
         self.rungs = rungs(stopping.grace_iterations, factor, max_iterations) if stopping and factor else ()
         self._rungs = {rung: _Rung() for rung in self.rungs}
 
-    def note(self, trial: str, losses: Sequence[float]) -> None:
+    def recall(self, trial: str, losses: Sequence[float], result: TrialResult | None = None) -> None:
         """Remember a trial of an earlier run by its loss after each iteration."""
         for iterations, rung in self._rungs.items():
             if len(losses) >= iterations:
@@ -89,6 +95,11 @@ class Halving:
         stopped = rung.stops(loss, self._factor)
         rung.note(trial, loss)
         return stopped
+
+    def end(self, trial: str, iterations: int, loss: float | None) -> None:
+        """Remember the loss of a trial that ended after so many iterations; None: it failed."""
+        if loss is not None:
+            self.verdict(trial, iterations, loss)
 
 
 class _Rung:

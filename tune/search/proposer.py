@@ -60,7 +60,7 @@ class Proposer:
             )
         self._own = spec.sampler if isinstance(spec.sampler, OwnSampler) else None
         self._made: BaseSampler | None = None
-        if self._own and (problems := list(self._own.problems())):
+        if self._own and (problems := list(self._own.problems(spec.seed))):
             raise StudyError("; ".join(f"sampler{problem}" for problem in problems))
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._spec = spec

@@ -67,7 +67,9 @@ class RunningTrial:
         for key, figures in segment.history.items():
             self.history.setdefault(key, []).extend(figures)
 
-    def result(self, segment: Segment, now: float, metric: SearchMetric, *, halved: bool) -> TrialResult:
+    def result(
+        self, segment: Segment, now: float, metric: SearchMetric, *, stopped: str | None
+    ) -> TrialResult:
         """Return what the study keeps of the trial, which ended with this segment.
 
         Parameters
@@ -78,15 +80,14 @@ class RunningTrial:
             Seconds since the epoch.
         metric : SearchMetric
             The figure that the study is judged by.
-        halved : bool
-            Whether successive halving stopped it.
+        stopped : {None, "halving", "scheduler"}
+            The rule by which other trials stopped it.
         """
         failed = segment.reason is not None
         figures = segment.figures
-        stopped = "plateau" if segment.stalled else "halving" if halved and not segment.done else None
-        if segment.stalled and self.iterations >= self.config.iterations:
-            # A trial that is through at the same moment was not stopped.
-            stopped = None
+        # A trial that is through at the same moment was not stopped.
+        if segment.stalled and self.iterations < self.config.iterations:
+            stopped = "plateau"
         return TrialResult(
             trial=self.trial,
             number=self.number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,8 +28,8 @@ class TrialSettings:
         The share of a GPU that a trial has.
     seed : int
         Seed of every trial's random start.
-    rungs : tuple of int
-        Iterations after which a trial waits for the verdict of successive halving.
+    rungs : sequence of int
+        Iterations after which a trial waits for the verdict of other trials.
     patience : int
         Iterations without progress after which a trial stops itself; 0 is never.
     keep_factors : {"all", "best", "none"}
@@ -43,7 +44,7 @@ class TrialSettings:
     threads: int
     gpu: float
     seed: int
-    rungs: tuple[int, ...] = ()
+    rungs: Sequence[int] = ()
     patience: int = 0
     keep_factors: str = "all"
     checkpoint_seconds: float = 60.0

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.errors import StudyError
 from tune.search.budget import Budget, covered_seconds
-from tune.search.checkpoint import History
 from tune.search.clock import Clock
-from tune.search.halving import Halving
 from tune.search.keeper import Keeper
 from tune.search.proposer import Proposer, Sampler
 from tune.search.running_trial import RunningTrial
 from tune.search.segment import Segment, TrialSettings
+from tune.search.stopping_rule import stopping_rule
 from tune.search.study_store import StudyStore
 from tune.study import TrialResult, loss
 
@@ -104,7 +104,7 @@ class StudyRun:
         self._sampler: Sampler = sampler or Proposer(self.spec, concurrency)
         for number, point in enumerate(start.get("known", [])):
             self._sampler.restore(-number, point["sampled"], point["loss"])
-        self._halving = Halving(self.spec.early_stopping, self.spec.max_iterations)
+        self._rule = stopping_rule(self.spec)
         self._waiting: deque[RunningTrial] = deque()
         self._proposed = 0
         self._restore()
@@ -116,7 +116,7 @@ class StudyRun:
         """Take up the journal: trials that ended teach the sampler, those cut off are handed out first."""
         for result in sorted(self.study.trials(), key=lambda result: result["ended"]):
             self._add(result)
-            self._halving.note(result["trial"], self._losses(result["history"]))
+            self._rule.recall(result["trial"], self.spec.metric.losses(result["history"]), result)
         ended = {result["trial"]: result for result in self.results}
         self._keeper.forget(ended)
         for trial, event in self.study.proposed().items():
@@ -127,13 +127,9 @@ class StudyRun:
             self._sampler.restore(number, sampled, end_loss, running=end is None)
             if end is None:
                 if checkpoint := self._keeper.checkpoint(trial):
-                    self._halving.note(trial, self._losses(checkpoint.history))
+                    self._rule.recall(trial, self.spec.metric.losses(checkpoint.history))
                 config = self.spec.config(sampled)
                 self._waiting.append(RunningTrial(trial, number, sampled, event["source"], config))
-
-    def _losses(self, history: History) -> list[float]:
-        metric = self.spec.metric
-        return [metric.loss(figure) for figure in history.get(metric.key, [])]
 
     def _add(self, result: TrialResult) -> None:
         self.results.append(result)
@@ -146,9 +142,9 @@ class StudyRun:
         return loss(self.best, self.spec.metric) if self.best else math.inf
 
     @property
-    def rungs(self) -> tuple[int, ...]:
-        """Return the iterations after which successive halving decides."""
-        return self._halving.rungs
+    def rungs(self) -> Sequence[int]:
+        """Return the iterations after which other trials may stop a trial."""
+        return self._rule.rungs
 
     @property
     def settings(self) -> TrialSettings:
@@ -161,7 +157,7 @@ class StudyRun:
             gpu=spec.gpu,
             seed=spec.seed,
             rungs=self.rungs,
-            patience=spec.early_stopping.patience if spec.early_stopping else 0,
+            patience=getattr(spec.early_stopping, "patience", 0),
             keep_factors=spec.keep_factors,
         )
 
@@ -228,25 +224,27 @@ class StudyRun:
         trial = self.running[name]
         try:
             self.study.location.require_lock()
+            return self._report(trial, segment)
         except StudyError as error:
             self._stop_for(error)
             return False
+
+    def _report(self, trial: RunningTrial, segment: Segment) -> bool:
         if segment.fatal:
-            self._stop_for(StudyError(f"no trial can be run: {segment.reason}"))
-            return False
+            raise StudyError(f"no trial can be run: {segment.reason}")
         trial.add(segment)
         if segment.baselines and self.baselines is None:
             self.baselines = segment.baselines
             self.study.update(baselines=segment.baselines)
         metric = self.spec.metric
-        halved = segment.reason is None and self._halving.verdict(
-            name, trial.iterations, metric.loss(metric.value(segment.figures))
-        )
-        if segment.done or halved:
-            self._end(trial, segment, halved=halved)
+        if segment.done:
+            self._end(trial, segment)
+            return False
+        if self._rule.verdict(trial.trial, trial.iterations, metric.loss(metric.value(segment.figures))):
+            self._end(trial, segment, stopped=self._rule.name)
             return False
         if segment.checkpoint:
-            self._keeper.save(name, segment.checkpoint, trial.history)
+            self._keeper.save(trial.trial, segment.checkpoint, trial.history)
         for listener in self._listeners:
             listener.advanced(self, trial)
         return True
@@ -266,15 +264,16 @@ class StudyRun:
         )
         self._end(trial, Segment({}, done=True, reason=why, trace=reason))
 
-    def _end(self, trial: RunningTrial, segment: Segment, *, halved: bool = False) -> None:
+    def _end(self, trial: RunningTrial, segment: Segment, *, stopped: str | None = None) -> None:
         metric = self.spec.metric
-        result = trial.result(segment, self._clock.time(), metric, halved=halved)
-        failed = result["status"] == "FAILED"
-        self._sampler.tell(trial.number, None if failed else loss(result, metric))
+        result = trial.result(segment, self._clock.time(), metric, stopped=stopped)
+        end_loss = None if result["status"] == "FAILED" else loss(result, metric)
+        self._sampler.tell(trial.number, end_loss)
         self._add(result)
         del self.running[trial.trial]
         keep = self.spec.keep_factors == "all" or (self.spec.keep_factors == "best" and self.best is result)
         self._keeper.keep(result, segment.factors if keep else None)
+        self._rule.end(trial.trial, trial.iterations, end_loss)
 
     def _heard(self, result: TrialResult) -> None:
         for listener in self._listeners:

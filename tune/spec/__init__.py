@@ -12,12 +12,14 @@ from tune.spec.space import SCALES, Choices, Domain, Fixed, Interval
 if TYPE_CHECKING:
     from tune.spec.early_stopping import EarlyStopping
     from tune.spec.own_sampler import OwnSampler
+    from tune.spec.own_scheduler import OwnScheduler
     from tune.spec.search_spec import SearchSpec
 
 # Resolved on first use: they load pydantic, which takes 0.3 s.
 _LAZY = {
     "EarlyStopping": "tune.spec.early_stopping",
     "OwnSampler": "tune.spec.own_sampler",
+    "OwnScheduler": "tune.spec.own_scheduler",
     "SearchSpec": "tune.spec.search_spec",
 }
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Fixed",
     "Interval",
     "OwnSampler",
+    "OwnScheduler",
     "SearchMetric",
     "SearchSpec",
     "default_text",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from toolkit.config import Range
-from tune.spec.checks import MistakesError, Part, checked, read
+from tune.spec.checks import Part, checked, read
+from tune.spec.own_scheduler import OwnScheduler
 
 _ITERATIONS = 1_000_000
 
@@ -35,8 +36,8 @@ class EarlyStopping(Part):
     patience: Annotated[int, checked(Range(0, _ITERATIONS, integer=True))] = 0
 
     @classmethod
-    def read(cls, document: object) -> EarlyStopping | None:
-        """Return the rules that a document states, or None for ``none`` and null.
+    def read(cls, document: object) -> EarlyStopping | OwnScheduler | None:
+        """Return the rules that a document states, a scheduler for a ``class``, None for ``none`` and null.
 
         Raises
         ------
@@ -46,11 +47,7 @@ class EarlyStopping(Part):
         if document is None or document == "none":
             return None
         if isinstance(document, Mapping) and "class" in document:
-            problem = (
-                f".class {document['class']!r:.80} cannot be used, since the rules here are walslab's own: "
-            )
-            problem += "for a scheduler of Ray's, run tune.WALSTrainable in a Tuner of your own"
-            raise MistakesError([problem])
+            return OwnScheduler.read(document)
         return read(cls, document)
 
     def contradictions(self) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,3 +67,7 @@ class SearchMetric:
         if value is None or math.isnan(value):
             return math.inf
         return -value if self.mode == "max" else value
+
+    def losses(self, history: Mapping[str, Sequence[float]]) -> list[float]:
+        """Return the loss after each iteration of a trial."""
+        return [self.loss(figure) for figure in history.get(self.key, ())]

@@ -22,6 +22,7 @@ from tune.spec.document import parse, read_document, require_small
 from tune.spec.early_stopping import EarlyStopping
 from tune.spec.metric import SearchMetric
 from tune.spec.own_sampler import OwnSampler, read_sampler
+from tune.spec.own_scheduler import OwnScheduler
 from tune.spec.resources import Resources
 from tune.spec.space import Domain, Fixed
 from tune.spec.space_parser import parse_space, parse_start
@@ -67,7 +68,7 @@ class SearchSpec(Part):
         How many trials are random, before the sampler has enough to model.
     start : tuple of str or dict
         The presets, studies and values that are tried first, or known from the start.
-    early_stopping : EarlyStopping or None
+    early_stopping : EarlyStopping, OwnScheduler or None
     max_seconds : float or None
         No trial starts after so many seconds of running; None: no limit.
     max_failures : int or None
@@ -88,7 +89,7 @@ class SearchSpec(Part):
     sampler: Annotated[str | OwnSampler, PlainValidator(read_sampler)]
     startup_trials: Annotated[int, checked(COUNT)]
     start: Annotated[tuple[str | dict[str, Any], ...], PlainValidator(_start)]
-    early_stopping: Annotated[EarlyStopping | None, PlainValidator(EarlyStopping.read)]
+    early_stopping: Annotated[EarlyStopping | OwnScheduler | None, PlainValidator(EarlyStopping.read)]
     max_seconds: Annotated[float | None, checked(Range(0.01, 1e9), "none")]
     max_failures: Annotated[int | None, checked(COUNT, "none")]
     keep_factors: Annotated[Literal["all", "best", "none"], checked(Choice(("all", "best", "none")))]
@@ -152,7 +153,7 @@ class SearchSpec(Part):
         defaults = _defaults()
         values = {**defaults, **document}
         for section in ("early_stopping", "resources"):
-            if isinstance(values[section], Mapping):
+            if isinstance(values[section], Mapping) and "class" not in values[section]:
                 values[section] = {**defaults[section], **values[section]}
         try:
             return read(cls, values, stored=stored)
@@ -165,11 +166,15 @@ class SearchSpec(Part):
         if all(self._domain(name).bounds[0] == 0 for name in names):
             yield f".space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
         if isinstance(self.sampler, OwnSampler):
-            yield from (f".sampler{line}" for line in self.sampler.problems())
+            yield from (f".sampler{line}" for line in self.sampler.problems(self.seed))
         yield from (f".resources{line}" for line in self.resources.problems())
+        rules = self.early_stopping
+        if isinstance(rules, OwnScheduler):
+            problems = rules.problems(self.metric, self.max_iterations)
+            yield from (f".early_stopping{line}" for line in problems)
+            return
         # The default is written into every study; the trials of some have fewer iterations.
         most = max(self.max_iterations, _defaults()["early_stopping"]["grace_iterations"])
-        rules = self.early_stopping
         if rules and rules.reduction_factor and rules.grace_iterations > most:
             yield (
                 f".early_stopping.grace_iterations must not be above the {self.max_iterations} iterations of "

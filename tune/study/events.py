@@ -25,7 +25,9 @@ EVENTS: dict[str, dict[str, Key]] = {
         "trial": _TRIAL,
         "number": _NUMBER,
         "status": Key("text", "`FINISHED` or `FAILED`, as in MLflow"),
-        "stopped": Key("text or null", "what stopped the trial early: `halving`, `plateau`, or null"),
+        "stopped": Key(
+            "text or null", "what stopped the trial early: `halving`, `scheduler`, `plateau`, or null"
+        ),
         "valid_rmse": Key("number or null", "validation RMSE of the kept factors, in rating units"),
         "train_rmse": Key("number or null", "training RMSE of the kept factors, in rating units"),
         "ranking": Key("object of numbers", "ranking figures on the validation ratings, empty for RMSE"),

@@ -42,7 +42,7 @@ class TrialResult(TypedDict):
         Its MLflow run; None while the store has not taken it.
     status : {"FINISHED", "FAILED"}
         The status in MLflow's words.
-    stopped : {None, "halving", "plateau"}
+    stopped : {None, "halving", "scheduler", "plateau"}
         What stopped it early.
     valid_rmse, train_rmse : float or None
         RMSE in rating units, of the factors that the trial ended with.
