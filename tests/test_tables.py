@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from frames_of_ratings import OnGpu
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, OPTIONS, USER_IDS, dense, named
 
 from toolkit import RatingsSource, ingest_ratings
@@ -56,6 +59,8 @@ FORMS = {
     "Arrow": lambda f: (pa.Table.from_pandas(f), None),
     "views of text": lambda f: (with_views(f), None),
     "Arrow in pieces": lambda f: (pa.concat_tables([pa.table(f[:9]), pa.table(f[9:])]), None),
+    "a batch of Arrow": lambda f: (pa.RecordBatch.from_pandas(f), None),
+    "cuDF": lambda f: (OnGpu(f), None),
     "arrays": lambda f: ((f["userId"].to_numpy(), f["movieId"].tolist(), f["rating"]), None),
 }
 
@@ -67,6 +72,17 @@ def test_every_form_of_a_table_trains_the_same_model(model, frame, form):
     assert other.users.ids.tolist() == sorted(USER_IDS)
     assert other.items.ids.tolist() == ITEM_IDS.tolist()
     np.testing.assert_allclose(by_id(other), by_id(model), rtol=1e-6)
+
+
+def test_ids_of_several_types_and_uuids_are_texts(frame):
+    known = uuid.UUID(int=5)
+    users = frame["userId"].map({"user 3": known, "user 4": 4}.get).fillna(frame["userId"])
+    mixed = WALS(CONFIG, OPTIONS).fit(frame.assign(userId=users))
+    assert {str(known), "4", "user 5"} < {*mixed.users.ids}
+    typed = pa.table(frame.assign(userId="x")).drop_columns("userId")
+    ids = pa.array([uuid.UUID(int=hash(user) % 2**64).bytes for user in frame["userId"]], pa.binary(16))
+    typed = typed.append_column("userId", pa.ExtensionArray.from_storage(pa.uuid(), ids))
+    assert len(WALS(CONFIG, OPTIONS).fit(typed).users.ids[0]) == 36
 
 
 def test_a_table_of_polars_is_a_table(model, frame):
@@ -113,7 +129,7 @@ def test_validation_ratings_of_a_table_may_be_of_others(frame):
             ConfigError,
             'named as a rating, such as .*columns=."u", "i", "r".',
         ),
-        (lambda f: f["rating"], ConfigError, "are one column"),
+        (lambda f: f["rating"], ConfigError, "must be a table .* but got Series"),
         (
             lambda f: pd.concat([f, f[3:4]]),
             RatingsError,
@@ -140,9 +156,9 @@ def test_validation_ratings_of_a_table_may_be_of_others(frame):
         (lambda f: f.assign(movieId=f["rating"] > 3), RatingsError, "whole numbers or text, but is bool"),
         (lambda f: f.assign(userId=""), RatingsError, "has an empty text in row 0"),
         (
-            lambda f: f.assign(userId=[1, *f["userId"][1:]]),
+            lambda f: f.assign(userId=[f["userId"][0], ("a", 1), *f["userId"][2:]]),
             RatingsError,
-            r"must be of one type.*\.astype\(str\)",
+            r"ratings, row 1: the user must be a whole number, a text or a UUID, but is \('a', 1\)",
         ),
         (lambda f: f[:0], RatingsError, "at least one rating"),
         (lambda f: (f["userId"], f["movieId"]), ConfigError, "three arrays of the same length"),

@@ -11,11 +11,20 @@ from toolkit.tables.arrow import DistinctIds, array_of, can_be_read_as, flags, n
 from toolkit.tables.column_names import ALIASES, Role, bare_name, find_column
 from toolkit.tables.delimiters import delimiters_in_question
 from toolkit.tables.float_ids import is_rounded, whole_number, whole_numbers
+from toolkit.tables.frames import (
+    columns_of_frame,
+    is_text,
+    is_uuid,
+    like_pandas,
+    names_of,
+    plain,
+    rows_as_text,
+    schema_of_frame,
+)
 from toolkit.tables.pandas_columns import TEXT_DTYPE, ids_for_pandas
 from toolkit.tables.ratings_table import RatingColumns, distinct_ids, is_table, rating_columns
 from toolkit.tables.roles import Doubt, doubt_of_roles, looks_wide, unit_of_times
 from toolkit.tables.text import DELIMITERS, find_delimiter, is_number, lines_of, split_line, split_plainly
-from toolkit.tables.uuids import uuid_texts
 
 __all__ = [
     "ALIASES",
@@ -28,6 +37,7 @@ __all__ = [
     "array_of",
     "bare_name",
     "can_be_read_as",
+    "columns_of_frame",
     "delimiters_in_question",
     "distinct_ids",
     "doubt_of_roles",
@@ -38,15 +48,21 @@ __all__ = [
     "is_number",
     "is_rounded",
     "is_table",
+    "is_text",
+    "is_uuid",
+    "like_pandas",
     "lines_of",
     "looks_wide",
+    "names_of",
     "numbers",
     "of_texts",
+    "plain",
     "rating_columns",
+    "rows_as_text",
+    "schema_of_frame",
     "split_line",
     "split_plainly",
     "unit_of_times",
-    "uuid_texts",
     "whole_number",
     "whole_numbers",
 ]

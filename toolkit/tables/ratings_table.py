@@ -1,4 +1,4 @@
-"""The columns of user, item and rating of a table in memory: pandas, Polars, Arrow, or three arrays."""
+"""Ratings from a table in memory, whole and each of them good, for a training in this process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from toolkit.arrays import FloatArray, IntArray
 from toolkit.errors import ConfigError, RatingsError, did_you_mean
 from toolkit.tables.arrow import DistinctIds, array_of, numbers
 from toolkit.tables.column_names import ALIASES, Role, find_column
+from toolkit.tables.frames import column_of, columns_of_frame, like_pandas, names_of, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,8 @@ class RatingColumns(NamedTuple):
 
 def is_table(ratings: object) -> bool:
     """Tell whether an argument is a table, or a tuple of three columns, rather than a matrix or dataset."""
-    return isinstance(ratings, tuple) or hasattr(ratings, "__arrow_c_stream__")
+    in_arrow = any(hasattr(ratings, f"__arrow_c_{form}__") for form in ("stream", "array"))
+    return isinstance(ratings, tuple) or like_pandas(ratings) or in_arrow
 
 
 def rating_columns(table: object, columns: Sequence[object] | None, name: str = "ratings") -> RatingColumns:
@@ -47,8 +49,8 @@ def rating_columns(table: object, columns: Sequence[object] | None, name: str = 
     Parameters
     ----------
     table : table, or tuple of array-like
-        A pandas DataFrame, or what offers Arrow's C stream: tables of Polars, Arrow, DuckDB and others. Or
-        users, items and ratings of the same length, as a tuple.
+        A DataFrame of pandas or cuDF, or what offers Arrow's C stream: tables of Polars, Arrow, DuckDB and
+        others. Or users, items and ratings of the same length, as a tuple.
     columns : sequence, length 3, optional
         The names of the columns of users, items and ratings; by default they are found by `ALIASES`.
     name : str
@@ -63,8 +65,8 @@ def rating_columns(table: object, columns: Sequence[object] | None, name: str = 
     """
     names, arrays = _chosen(table, columns, name)
     where = [f"the column {shown} of {name}" for shown in names]
-    users, items = (_ids(array, at) for array, at in zip(arrays[:2], where, strict=False))
-    return RatingColumns(users, items, _ratings(arrays[2], where[2]))
+    users, items, ratings = (_complete(array, at) for array, at in zip(arrays, where, strict=True))
+    return RatingColumns(_ids(users, where[0]), _ids(items, where[1]), _ratings(ratings, where[2]))
 
 
 def distinct_ids(arrays: Sequence[pa.Array]) -> tuple[DistinctIds, list[IntArray]]:
@@ -99,25 +101,18 @@ def _chosen(table: Any, columns: Sequence[object] | None, name: str) -> tuple[li
                 f"{name} as a tuple must be users, items and ratings, three arrays of the same length: "
                 "give a table to choose columns of"
             )
-        return list(_ROLES), [_as_arrow(part, f"{role}s") for part, role in zip(table, _ROLES, strict=True)]
-    if type(table).__module__.partition(".")[0] == "pandas":
-        if not hasattr(table, "columns"):
-            raise ConfigError(f"{name} must be a table of users, items and ratings, but are one column")
-        names = [str(column) for column in table.columns]
-        positions = _positions(names, columns, name)
-        names, parts = [names[at] for at in positions], [table.iloc[:, at] for at in positions]
-    else:
+        parts = zip(table, _ROLES, strict=True)
+        return list(_ROLES), [column_of(part, role, name, 0) for part, role in parts]
+    if not like_pandas(table):
         try:
-            arrow = pa.table(table)
+            table = pa.table(table)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise ConfigError(
                 f"{name} must be a table of users, items and ratings, but got {type(table).__name__}: {error}"
             ) from error
-        positions = _positions(arrow.column_names, columns, name)
-        names, parts = [arrow.column_names[at] for at in positions], [arrow.column(at) for at in positions]
-    return names, [
-        _as_arrow(part, f"the column {shown} of {name}") for shown, part in zip(names, parts, strict=True)
-    ]
+    names = names_of(table)
+    positions = _positions(names, columns, name)
+    return [names[at] for at in positions], columns_of_frame(table, positions, _ROLES, name, 0)
 
 
 def _positions(names: list[str], columns: Sequence[object] | None, name: str) -> list[int]:
@@ -150,21 +145,12 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
 
 
-def _as_arrow(part: Any, where: str) -> pa.Array:
+def _complete(column: Any, where: str) -> pa.Array:
+    """Return a column as one array without nulls."""
     import pyarrow as pa
 
-    try:
-        array = part if isinstance(part, pa.ChunkedArray | pa.Array) else pa.array(part)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise RatingsError(
-            f"{where} must be of one type, but {error}: convert it, as with .astype(str)"
-        ) from error
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    if pa.types.is_string(array.type) or pa.types.is_string_view(array.type):
-        # Positions of 64 bits, as all ids together may be longer than 2 GiB.
-        array = array.cast(pa.large_string())
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    # Positions of 64 bits, as all ids together may be longer than 2 GiB.
+    array = plain(column, pa.large_string())
     if array.null_count:
         row = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
         raise RatingsError(f"{where} has nothing in row {row}: drop such rows, as table.dropna() does")

@@ -10,10 +10,10 @@ from typing import Any
 from toolkit.engines import Cluster, Engine
 from toolkit.ingest.engine_choice import WORDS
 from toolkit.ingest.frames.chosen import Chosen, check_index, chosen_columns
-from toolkit.ingest.frames.conversion import plain_schema, ratings_of, rows_as_text, schema_of_frame
-from toolkit.ingest.frames.written import WrittenTable, write_file
+from toolkit.ingest.frames.written import WrittenTable, plain_schema, ratings_of, write_file
 from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.tables import rows_as_text, schema_of_frame
 
 TITLE = "the Dask DataFrame"
 

@@ -12,17 +12,11 @@ from typing import Any
 from toolkit.engines import Engine
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest.frames.chosen import Chosen, check_index, chosen_columns
-from toolkit.ingest.frames.conversion import (
-    like_pandas,
-    names_of,
-    ratings_of,
-    rows_as_text,
-    schema_of_frame,
-)
 from toolkit.ingest.frames.dask_frames import is_dask_frame, open_dask_frame
-from toolkit.ingest.frames.written import WrittenTable, write_stream
+from toolkit.ingest.frames.written import WrittenTable, ratings_of, write_stream
 from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.ratings_file import RatingsFile
+from toolkit.tables import like_pandas, names_of, rows_as_text, schema_of_frame
 
 TITLE = "the table"
 # Rows of a frame in memory that are converted at once.

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from toolkit.engines import Cluster, Engine
 from toolkit.errors import RatingsError
 from toolkit.ingest.frames.chosen import Chosen
-from toolkit.ingest.frames.conversion import batches_of, plain_schema
 from toolkit.ingest.reading import RatingsSource, times
 from toolkit.ingest.reading.arrow_columns import check_types
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.typed_files import schema_of
+from toolkit.tables import columns_of_frame, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,6 +84,25 @@ class WrittenTable:
         return dataclasses.replace(source, files=tuple(files))
 
 
+def ratings_of(frame: Any, chosen: Chosen, title: str, before: int = 0) -> pa.Table:
+    """Return the columns of a frame that are read, which has so many rows of the table before it.
+
+    Raises
+    ------
+    RatingsError
+        As of `columns_of_frame`.
+    """
+    import pyarrow as pa
+
+    columns = columns_of_frame(frame, chosen.positions, chosen.roles, title, before + 1)
+    # A column in which nothing is has the type of its role.
+    kinds = {"rating": pa.float64(), "timestamp": times.arrow_type(chosen.source.time_kind)}
+    for at, role in enumerate(chosen.roles):
+        if pa.types.is_null(columns[at].type):
+            columns[at] = columns[at].cast(kinds.get(role, pa.string()))
+    return pa.table(columns, names=list(chosen.names))
+
+
 def write_stream(
     tables: Iterable[pa.Table], path_of: Callable[[int], Path], rows: int, title: str
 ) -> list[RatingsFile]:
@@ -121,6 +140,13 @@ def write_stream(
     return files
 
 
+def plain_schema(table: pa.Table) -> pa.Schema:
+    """Return the schema of the batches that are written of a table."""
+    import pyarrow as pa
+
+    return pa.schema([(field.name, plain(pa.nulls(0, field.type)).type) for field in table.schema])
+
+
 def write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], rows: int) -> int:
     """Write tables to one file of Arrow, which is complete or not there, and return the number of rows.
 
@@ -141,11 +167,20 @@ def write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], rows: 
     total = 0
     with pa.OSFile(str(part), "wb") as raw, pa.ipc.new_file(raw, schema) as out:
         for table in tables:
-            for batch in batches_of(table, rows):
+            for batch in _batches_of(table, rows):
                 out.write_batch(batch)
                 total += len(batch)
     part.replace(path)
     return total
+
+
+def _batches_of(table: pa.Table, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield a table in record batches of some rows."""
+    import pyarrow as pa
+
+    for begin in range(0, len(table), rows):
+        columns = [plain(column) for column in table.slice(begin, rows).columns]
+        yield pa.record_batch(columns, names=table.column_names)
 
 
 def _at_least(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
@@ -154,7 +189,7 @@ def _at_least(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
     held: list[pa.RecordBatch] = []
     for table in tables:
-        for batch in batches_of(table, rows):
+        for batch in _batches_of(table, rows):
             held.append(batch)
             if sum(map(len, held)) >= rows:
                 yield pa.Table.from_batches(held)

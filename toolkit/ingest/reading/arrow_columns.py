@@ -17,7 +17,7 @@ from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_column,
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import array_of, flags, is_rounded, numbers, uuid_texts, whole_number
+from toolkit.tables import array_of, flags, is_rounded, is_text, is_uuid, numbers, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,29 +36,6 @@ def positions_of(source: RatingsSource) -> list[int]:
     return [*source.columns, *(position for position in others if position is not None)]
 
 
-def plain(column: pa.Array) -> pa.Array:
-    """Return a column without its dictionary; text of any layout, and UUIDs, as `pyarrow.string`."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = plain(column.dictionary).take(column.indices)
-    if isinstance(column.type, pa.UuidType):
-        return uuid_texts(column.storage)
-    return column.cast(pa.string()) if _is_text(column.type) else column
-
-
-def _is_text(arrow_type: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return any(arrow_type == text for text in (pa.string(), pa.large_string(), pa.string_view()))
-
-
-def _is_uuid(arrow_type: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return isinstance(arrow_type, pa.UuidType)
-
-
 def check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> None:
     """Refuse columns of a type that their role does not allow.
 
@@ -69,12 +46,12 @@ def check_types(schema: pa.Schema, source: RatingsSource, file: RatingsFile) -> 
     """
     from pyarrow import types
 
-    id_types = (types.is_integer, types.is_floating, _is_text, _is_uuid)
+    id_types = (types.is_integer, types.is_floating, is_text, is_uuid)
     rules: list[tuple[str, int | None, tuple[Any, ...], str]] = [
         ("user", source.columns[0], id_types, "whole numbers or text"),
         ("item", source.columns[1], id_types, "whole numbers or text"),
         ("rating", source.columns[2], (types.is_integer, types.is_floating, types.is_decimal), "numbers"),
-        ("split", source.split_column, (_is_text,), "text"),
+        ("split", source.split_column, (is_text,), "text"),
     ]
     for role, position, allowed, rule in rules:
         if position is None:
@@ -139,7 +116,7 @@ def _problems(
         if pa.types.is_floating(batch[position].type):
             yield from _not_whole(role, batch[position])
             continue
-        if kind != "text" and _is_text(batch[position].type):
+        if kind != "text" and is_text(batch[position].type):
             yield from _rounded(role, batch[position])
         if kind == "integer":
             yield from _not_integer(role, batch[position])
@@ -165,7 +142,7 @@ def _missing(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow.compute as pc
 
     wrong = column.is_null()
-    if _is_text(column.type):
+    if is_text(column.type):
         wrong = pc.or_(wrong, pc.equal(pc.utf8_trim_whitespace(column.fill_null("")), ""))
     elif not column.null_count:
         return
@@ -175,7 +152,7 @@ def _missing(role: str, column: pa.Array) -> Iterator[_Problem]:
 def _too_long(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow.compute as pc
 
-    if _is_text(column.type):
+    if is_text(column.type):
         sizes = pc.binary_length(pc.utf8_trim_whitespace(column.fill_null("")))
         rule = (
             f"the {role} must have at most {LONGEST_ID:,} bytes, but the row is {{}}; mend or remove the row"

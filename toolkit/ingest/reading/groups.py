@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from toolkit.ingest.reading.arrow_columns import Batch, check_types, columns_of, plain, positions_of
+from toolkit.ingest.reading.arrow_columns import Batch, check_types, columns_of, positions_of
 from toolkit.ingest.reading.blocks import Unit
 from toolkit.ingest.reading.columns import Columns, as_text
 from toolkit.ingest.reading.rejections import Rejections
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.ingest.reading.typed_files import batches
+from toolkit.tables import plain
 
 BYTES_PER_ROW = 24
 
