@@ -4,7 +4,8 @@
 
 The ratings are made by `walslab synth`, as CSV and as Parquet of 16 files. Every contestant is a fresh
 process, in turn within each round: `csv` and `parquet` ingest by path, `dask` a `dask.dataframe.read_parquet`
-of the same Parquet files in threads. All make the same dataset.
+of the same Parquet files in threads. All make the same dataset. `to the dataset` is from the DataFrame or path
+on; `in all` has the start of Python and its imports, too, among them Dask and pandas.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import json
 import shutil
 import statistics
 import sys
+import time
 from pathlib import Path
 
 from ingest import Run, count, given, heading, measure, progress, sized, warm
 
 PARTS = 16
 CONTESTANTS = ("csv", "parquet", "dask")
+# What a contestant leaves in its dataset: the seconds of its call.
+CALL = "call.json"
+FIGURES = ("call_wall", "call_cpu", "wall", "cpu")
 
 
 def main() -> None:
@@ -54,6 +59,7 @@ def main() -> None:
             start = functools.partial(command, name, options.memory)
             run = measure(start, csv if name == "csv" else parquet, out)
             digests.add(json.loads((out / "manifest.json").read_text(encoding="utf-8"))["digest"])
+            run |= json.loads((out / CALL).read_text(encoding="utf-8"))
             runs[name].append(run)
             progress({"contestant": name, "round": number, **run})
     for name in CONTESTANTS:
@@ -75,14 +81,13 @@ def ingest(name: str, path: str, out: str, memory: str) -> None:
     from toolkit.ingest import keep_freed_memory, parse_size
 
     keep_freed_memory()
-    source: object
     if name == "dask":
         import dask.dataframe as dd
-
-        source = dd.read_parquet(path)
-    else:
-        source = RatingsSource.detect([path])
+    wall, cpu = time.perf_counter(), time.process_time()
+    source: object = dd.read_parquet(path) if name == "dask" else RatingsSource.detect([path])
     ingest_ratings(source, out, memory_bytes=parse_size(memory))
+    seconds = {"call_wall": time.perf_counter() - wall, "call_cpu": time.process_time() - cpu}
+    Path(out, CALL).write_text(json.dumps(seconds), encoding="utf-8")
 
 
 def as_parquet(csv: Path) -> Path:
@@ -104,18 +109,25 @@ def as_parquet(csv: Path) -> Path:
 
 def table(runs: dict[str, list[Run]]) -> str:
     """Return medians as Markdown; a ratio is the median of the rounds' own ratios."""
-    lines = [
-        "| input | wall s | CPU s | peak MiB | dask ÷ it, wall | dask ÷ it, CPU |",
-        "|---|---|---|---|---|---|",
+    heads = ["wall s", "CPU s", "dask ÷ it, wall", "dask ÷ it, CPU"]
+    heads = [
+        "input",
+        *(f"{part}: {head}" for part in ("to the dataset", "in all") for head in heads),
+        "peak MiB",
     ]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, of_name in runs.items():
-        medians = [statistics.median(run[key] for run in of_name) for key in ("wall", "cpu", "peak")]
-        ratios = [
-            statistics.median(dask[key] / run[key] for dask, run in zip(runs["dask"], of_name, strict=True))
-            for key in ("wall", "cpu")
-        ]
-        wall, cpu, peak = medians
-        lines.append(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+        median = {key: statistics.median(run[key] for run in of_name) for key in (*FIGURES, "peak")}
+        ratio = {
+            key: statistics.median(
+                dask[key] / run[key] for dask, run in zip(runs["dask"], of_name, strict=True)
+            )
+            for key in FIGURES
+        }
+        cells = [name]
+        for wall, cpu in (FIGURES[:2], FIGURES[2:]):
+            cells += [f"{numbers[key]:.2f}" for numbers in (median, ratio) for key in (wall, cpu)]
+        lines.append(f"| {' | '.join(cells)} | {median['peak']:.0f} |")
     return "\n".join(lines) + "\n"
 
 

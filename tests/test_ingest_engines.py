@@ -19,6 +19,8 @@ import dask.dataframe as dd
 import frames_of_ratings
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
 from ingesting import contents, names, walslab
@@ -199,9 +201,12 @@ from toolkit import RatingsSource, ingest_ratings
 ingest_ratings(RatingsSource.detect([sys.argv[1]]), sys.argv[2])
 print(*sorted({name.partition(".")[0] for name in sys.modules} & {"dask", "distributed", "pandas"}))
 """
-    command = [sys.executable, "-c", program, str(ratings), str(tmp_path / "out")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout == "\n"
+    table = pa.table({"user": ["a", "b"], "item": [1, 2], "rating": [1.5, 2.0], "timestamp": [1, 2]})
+    pq.write_table(table, tmp_path / "r.parquet")
+    for number, path in enumerate((ratings, tmp_path / "r.parquet")):
+        command = [sys.executable, "-c", program, str(path), str(tmp_path / f"out-{number}")]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout == "\n"
 
 
 @pytest.mark.parametrize(

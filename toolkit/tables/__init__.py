@@ -7,7 +7,7 @@ four, and knows none of them.
 
 from __future__ import annotations
 
-from toolkit.tables.arrow import DistinctIds, array_of, can_be_read_as, flags, numbers, of_texts
+from toolkit.tables.arrow import DistinctIds, array_of, can_be_read_as, filled, flags, numbers, of_texts
 from toolkit.tables.column_names import ALIASES, Role, bare_name, find_column
 from toolkit.tables.delimiters import delimiters_in_question
 from toolkit.tables.float_ids import is_rounded, whole_number, whole_numbers
@@ -41,6 +41,7 @@ __all__ = [
     "delimiters_in_question",
     "distinct_ids",
     "doubt_of_roles",
+    "filled",
     "find_column",
     "find_delimiter",
     "flags",

@@ -44,6 +44,12 @@ def flags(array: pa.BooleanArray) -> Array:
     return numbers(array.cast(pa.uint8())).astype(np.bool_)
 
 
+def filled(array: pa.Array, value: object) -> pa.Array:
+    """Return an Arrow array with a value in place of nulls."""
+    # Arrow imports pandas to look at the value.
+    return array.fill_null(value) if array.null_count else array
+
+
 def array_of(values: Array) -> pa.Array:
     """Return numbers of NumPy as an Arrow array of the same type."""
     import pyarrow as pa

@@ -17,7 +17,7 @@ from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_column,
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.rejections import SAMPLES, BadRow, Rejections
 from toolkit.ingest.reading.source import RatingsSource
-from toolkit.tables import array_of, flags, is_rounded, is_text, is_uuid, numbers, whole_number
+from toolkit.tables import array_of, filled, flags, is_rounded, is_text, is_uuid, numbers, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,19 +141,20 @@ def _field(column: pa.Array, row: int) -> str:
 def _missing(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow.compute as pc
 
-    wrong = column.is_null()
     if is_text(column.type):
-        wrong = pc.or_(wrong, pc.equal(pc.utf8_trim_whitespace(column.fill_null("")), ""))
-    elif not column.null_count:
+        wrong = numbers(pc.binary_length(pc.utf8_trim_whitespace(filled(column, "")))) == 0
+    elif column.null_count:
+        wrong = flags(column.is_null())
+    else:
         return
-    yield f"{role} missing", f"the {role} is missing; mend or remove the row", flags(wrong)
+    yield f"{role} missing", f"the {role} is missing; mend or remove the row", wrong
 
 
 def _too_long(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow.compute as pc
 
     if is_text(column.type):
-        sizes = pc.binary_length(pc.utf8_trim_whitespace(column.fill_null("")))
+        sizes = pc.binary_length(pc.utf8_trim_whitespace(filled(column, "")))
         rule = (
             f"the {role} must have at most {LONGEST_ID:,} bytes, but the row is {{}}; mend or remove the row"
         )
@@ -165,7 +166,7 @@ def _ratings(column: pa.Array) -> FloatArray:
     import pyarrow as pa
 
     # Rounding is allowed: any number is rounded when it becomes float32.
-    values = numbers(column.cast(pa.float64(), safe=False).fill_null(0.0))
+    values = numbers(filled(column.cast(pa.float64(), safe=False), 0.0))
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
@@ -176,7 +177,7 @@ def _not_integer(role: str, column: pa.Array) -> Iterator[_Problem]:
 
     if pa.types.is_signed_integer(column.type):
         return
-    coded = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null("0")).dictionary_encode()
+    coded = pc.utf8_trim_whitespace(filled(column.cast(pa.string()), "0")).dictionary_encode()
     if as_integers(coded.dictionary) is None:
         odd = np.array(
             [not _is_integer(whole_number(word)) for word in coded.dictionary.to_pylist()], np.bool_
@@ -188,7 +189,7 @@ def _not_integer(role: str, column: pa.Array) -> Iterator[_Problem]:
 def _rounded(role: str, column: pa.Array) -> Iterator[_Problem]:
     import pyarrow.compute as pc
 
-    coded = pc.utf8_trim_whitespace(column.fill_null("0")).dictionary_encode()
+    coded = pc.utf8_trim_whitespace(filled(column, "0")).dictionary_encode()
     if not pc.any(pc.match_substring_regex(coded.dictionary, "[eE][+]")).as_py():
         return
     odd = np.array([is_rounded(word) for word in coded.dictionary.to_pylist()], np.bool_)
@@ -204,7 +205,7 @@ def _not_whole(role: str, column: pa.Array) -> Iterator[_Problem]:
 
     # Above this, the type leaves out whole numbers: two ids may have become one.
     most = 2.0 ** (np.finfo(numbers(column.slice(0, 0)).dtype).nmant + 1)
-    values = numbers(column.cast(pa.float64()).fill_null(0.0))
+    values = numbers(filled(column.cast(pa.float64()), 0.0))
     rounded = np.isfinite(values) & (np.abs(values) > most)
     rule = (
         f"the {role} must be at most {most:,.0f} in a column of the type {column.type}, which rounds larger "
@@ -223,7 +224,7 @@ def _not_a_time(column: pa.Array) -> Iterator[_Problem]:
     import pyarrow as pa
 
     if pa.types.is_floating(column.type):
-        wrong = ~np.isfinite(numbers(column.cast(pa.float64()).fill_null(0.0)))
+        wrong = ~np.isfinite(numbers(filled(column.cast(pa.float64()), 0.0)))
         yield "bad timestamp", "the timestamp must be a finite number, but the row is {}", wrong
 
 
@@ -232,7 +233,7 @@ def _splits(column: pa.Array) -> IntArray:
     coded = column.dictionary_encode()
     splits = [split_number(word) for word in coded.dictionary.to_pylist()]
     table = np.array([_NO_SPLIT if split is None else split for split in [*splits, None]], np.uint8)
-    return table[numbers(coded.indices.fill_null(len(splits)))]
+    return table[numbers(filled(coded.indices, len(splits)))]
 
 
 def _ids(column: pa.Array, kind: str) -> Ids:

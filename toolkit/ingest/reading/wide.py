@@ -11,7 +11,7 @@ from toolkit.arrays import Array, FloatArray
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_column, of_integers, of_words
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.ingest.reading.wide_form import NO_RATING
-from toolkit.tables import array_of, is_number, numbers, of_texts
+from toolkit.tables import array_of, flags, is_number, numbers, of_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,7 +111,9 @@ def _table(data: bytes, source: RatingsSource) -> pa.Table:
 
 def _ratings(column: pa.ChunkedArray, no_rating: str | None) -> FloatArray:
     """Return a column of ratings, NaN where there is none."""
-    values = np.array(numbers(column.combine_chunks().fill_null(float("nan"))))
+    array = column.combine_chunks()
+    values = np.array(numbers(array))
+    values[flags(array.is_null())] = np.nan
     if no_rating is not None and is_number(no_rating):
         values[values == np.float32(no_rating)] = np.nan
     return values
