@@ -4,8 +4,8 @@
 
 The ratings are made by `walslab synth`, as CSV and as Parquet of 16 files. Every contestant is a fresh
 process, in turn within each round: `csv` and `parquet` ingest by path, `dask` a `dask.dataframe.read_parquet`
-of the same Parquet files in threads. All make the same dataset. `to the dataset` is from the DataFrame or path
-on; `in all` has the start of Python and its imports, too, among them Dask and pandas.
+of the same Parquet files in threads. All make the same dataset. `to the dataset` is from the DataFrame or
+path on; `in all` has the start of Python and its imports, too, among them Dask and pandas.
 """
 
 from __future__ import annotations
@@ -109,12 +109,9 @@ def as_parquet(csv: Path) -> Path:
 
 def table(runs: dict[str, list[Run]]) -> str:
     """Return medians as Markdown; a ratio is the median of the rounds' own ratios."""
-    heads = ["wall s", "CPU s", "dask ÷ it, wall", "dask ÷ it, CPU"]
-    heads = [
-        "input",
-        *(f"{part}: {head}" for part in ("to the dataset", "in all") for head in heads),
-        "peak MiB",
-    ]
+    figures = ("wall s", "CPU s", "dask ÷ it, wall", "dask ÷ it, CPU")
+    parts = ("to the dataset", "in all")
+    heads = ["input", *(f"{part}: {figure}" for part in parts for figure in figures), "peak MiB"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, of_name in runs.items():
         median = {key: statistics.median(run[key] for run in of_name) for key in (*FIGURES, "peak")}
