@@ -147,13 +147,20 @@ def test_the_median_rule_stops_what_is_behind_the_mean_of_most():
 @pytest.mark.parametrize("scheduler", [ASHA, MEDIAN], ids=["asha", "median"])
 @pytest.mark.parametrize("after", [1, 7, 15])
 def test_a_study_that_was_cut_off_stops_the_same_trials(scheduler, after):
+    def diverging(config):
+        recording = surface(config)
+        if config.regularization < 0.05:
+            recording.history["valid_rmse"][1] = math.inf
+        return recording
+
     spec = spec_of(scheduler)
-    whole = simulate(spec, surface)
+    whole = simulate(spec, diverging)
+    assert {trial["status"] for trial in whole.results[:15]} == {"FINISHED", "FAILED"}
     study, clock = UnsavedStudy(spec), VirtualClock()
     names = {f"trial-{number:03d}" for number in range(1, after + 1)}
     study.lines = [line for line in whole.study.lines if line["trial"] in names]
     run = StudyRun(study, 1, clock=clock, in_background=False)
-    run_simulated(run, surface, clock)
+    run_simulated(run, diverging, clock)
     assert len(run.results) == 20
     assert decisions(run) == decisions(whole)
 

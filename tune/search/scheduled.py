@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,8 @@ class Scheduled:
         # Nobody judged the last iteration of a trial that came to its end.
         through = result and result["status"] == "FINISHED" and result["stopped"] != self.name
         for iteration, loss in enumerate(losses[:-1] if through else losses, 1):
-            self.verdict(trial, iteration, loss)
+            if math.isfinite(loss):  # a trial fails with another loss, and has no verdict on it
+                self.verdict(trial, iteration, loss)
         if result:
             failed = result["status"] == "FAILED" or not losses
             self.end(trial, len(losses), None if failed else losses[-1])
