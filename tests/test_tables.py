@@ -79,10 +79,9 @@ def test_ids_of_several_types_and_uuids_are_texts(frame):
     users = frame["userId"].map({"user 3": known, "user 4": 4}.get).fillna(frame["userId"])
     mixed = WALS(CONFIG, OPTIONS).fit(frame.assign(userId=users))
     assert {str(known), "4", "user 5"} < {*mixed.users.ids}
-    typed = pa.table(frame.assign(userId="x")).drop_columns("userId")
-    ids = pa.array([uuid.UUID(int=hash(user) % 2**64).bytes for user in frame["userId"]], pa.binary(16))
-    typed = typed.append_column("userId", pa.ExtensionArray.from_storage(pa.uuid(), ids))
-    assert len(WALS(CONFIG, OPTIONS).fit(typed).users.ids[0]) == 36
+    keys = pa.array([uuid.UUID(int=number).bytes for number in range(len(frame))], pa.binary(16))
+    typed = pa.table(frame).set_column(3, "userId", pa.ExtensionArray.from_storage(pa.uuid(), keys))
+    assert WALS(CONFIG, OPTIONS).fit(typed).users.ids[5] == str(known)
 
 
 def test_a_table_of_polars_is_a_table(model, frame):
@@ -148,11 +147,7 @@ def test_validation_ratings_of_a_table_may_be_of_others(frame):
         (lambda f: f.assign(rating=np.inf), RatingsError, "must be finite numbers, but row 0 has inf"),
         (lambda f: f.assign(rating=1e300), RatingsError, "must be finite in float32"),
         (lambda f: f.assign(rating="good"), RatingsError, "must be numbers"),
-        (
-            lambda f: f.assign(movieId=f["movieId"] + 0.5),
-            RatingsError,
-            r"whole numbers or text, but row 0 has",
-        ),
+        (lambda f: f.assign(movieId=f["movieId"] + 0.5), RatingsError, "or text, but row 0 has"),
         (lambda f: f.assign(movieId=f["rating"] > 3), RatingsError, "whole numbers or text, but is bool"),
         (lambda f: f.assign(userId=""), RatingsError, "has an empty text in row 0"),
         (
