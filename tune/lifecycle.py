@@ -21,7 +21,7 @@ from toolkit.errors import StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_path, checked_type, checked_word
 from toolkit.progress_bars import bars_are_wanted
-from tune.executors import ratings_for_ray, require_valid, trial_ratings
+from tune.executors import choose_executor, ratings_for_ray, require_valid, started_ahead, trial_ratings
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
 from tune.spec import SearchSpec
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
     from tune.study_progress import StudyProgress
 
-Executor = Literal["ray", "in-process"]
+Executor = Literal["auto", "ray", "in-process"]
 
 # MLflow's word for each status of a study.
 _RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -145,8 +145,10 @@ def run_study(
         A study that `create_study` made, or that an earlier run left.
     data : RatingsDataset
         The dataset of the study.
-    executor : {"ray", "in-process"}, default "ray"
-        Ray Tune, many trials at once; or one trial after another in this process, without Ray.
+    executor : {"auto", "ray", "in-process"}, default "auto"
+        Ray Tune, many trials at once; or one trial after another in this process, without Ray. ``auto``
+        takes Ray where RAY_ADDRESS is set, or the specification asks for trials at once, resources or GPUs,
+        and otherwise what ends sooner.
     progress : bool or StudyProgress, optional
         Whether how the study goes is shown: by a bar in a notebook, by a table on a terminal, else by a line
         for each trial. By default it is, where somebody sees it: in a notebook, or on a terminal.
@@ -188,11 +190,11 @@ def _run_locked(
         progress.watch(record)
     study.update(status="running")
     listeners = (record, progress) if progress else (record,)
-    status, unrecorded = "interrupted", 0
+    status, unrecorded, ended = "interrupted", 0, False
     try:
         run = StudyRun(study, 1, listeners)
         # A study that has nothing left to run only completes its record: Ray takes seconds to start.
-        if executor == "ray" and not run.over:
+        if not run.over and _chosen(executor, study, data, progress) == "ray":
             from tune.executors import concurrency, connected
 
             if progress:
@@ -212,6 +214,7 @@ def _run_locked(
                     run_in_process(run, trial_ratings(data))
 
             status = _execute(study, run, execute, progress)
+        ended = True
     finally:
         if study.location.taken_over:
             # The process that took the study over writes to the same runs.
@@ -219,7 +222,37 @@ def _run_locked(
         unrecorded = record.close()
         if not study.location.taken_over:
             study.update(status=status)
+            if progress and ended:
+                progress.closing()
             _close(study, _RUN_STATUS[status], unrecorded, record.problem)
+
+
+def _chosen(
+    executor: Executor, study: Study, data: RatingsDataset, progress: StudyProgress | None
+) -> Executor:
+    """Return where the trials of a study run that it still has to run."""
+    if executor != "auto":
+        return executor
+    choice = choose_executor(study.spec, data.counts, study.spec.trials - len(study.trials()))
+    if progress and choice.reason:
+        progress.note(choice.reason)
+    return choice.executor
+
+
+@contextlib.contextmanager
+def ray_started_ahead(executor: Executor, data: RatingsDataset, spec: SearchSpec) -> Iterator[None]:
+    """Start Ray beside the making of a new study, where the study's trials will run on it.
+
+    Parameters
+    ----------
+    executor, data : as for `run_study`
+    spec : SearchSpec
+        What will be searched.
+    """
+    if executor == "auto":
+        executor = choose_executor(spec, data.counts, spec.trials).executor
+    with process_settings(), started_ahead() if executor == "ray" else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -31,9 +32,14 @@ class StudyProgress:
     ----------
     console : rich.console.Console, optional
         Console to write to; standard error where not given.
+    before_report : callable, optional
+        Called when all trials have ended and before the report is drawn, which takes seconds.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, *, before_report: Callable[[], None] | None = None
+    ) -> None:
+        self._before_report = before_report
         self._console = console or Console(stderr=True, highlight=False)
         self._record: MlflowRecord | None = None
         self._run: StudyRun | None = None
@@ -55,6 +61,15 @@ class StudyProgress:
             else "starting Ray on this machine"
         )
         self._console.print(text, soft_wrap=True, markup=False)
+
+    def note(self, text: str) -> None:
+        """Say something that a person should know of how the study runs."""
+        self._console.print(text, soft_wrap=True, markup=False)
+
+    def closing(self) -> None:
+        """Call what is to be shown before the report is drawn."""
+        if self._before_report:
+            self._before_report()
 
     def begin(self, run: StudyRun) -> None:
         """Show a run of a study from now on."""

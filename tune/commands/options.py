@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,22 @@ if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
     from tune.study import Study
 
-executor_option = click.option(
-    "--in-process",
-    is_flag=True,
-    help="One trial after another in this process, each on all processors, without Ray.",
-)
+
+def executor_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where trials run; it gets them as one argument ``executor``."""
+    names = click.option(
+        "--executor",
+        type=click.Choice(["auto", "ray", "in-process"]),
+        default="auto",
+        show_default=True,
+        help="Many trials at once on Ray, or one after the other in this process, each on all processors. "
+        "auto: Ray where RAY_ADDRESS is set, or the study asks for trials at once, resources or GPUs; "
+        "otherwise what ends sooner.",
+    )
+    short = click.option(
+        "--in-process", "executor", flag_value="in-process", help="The same as --executor in-process."
+    )
+    return names(short(command))
 
 
 class NumberOr(click.ParamType):  # type: ignore[type-arg]

@@ -31,10 +31,13 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
     from tune.lifecycle import run_study
     from tune.study_progress import StudyProgress
 
-    run_study(study, data, executor=executor, progress=StudyProgress())
     screen = console(as_json=as_json)
-    screen.print(trial_table(study, limit=10))
-    print_summary(screen, study)
+
+    def show() -> None:
+        screen.print(trial_table(study, limit=10))
+        print_summary(screen, study)
+
+    run_study(study, data, executor=executor, progress=StudyProgress(before_report=show))
     status = study.status()
     if status == "finished":
         screen.print(f"\nNext:  walslab refit {shlex.quote(study.reference)}", soft_wrap=True)

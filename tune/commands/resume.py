@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from toolkit.commands import json_option
 from tune.commands.options import NumberOr, dataset_of, executor_option
+
+if TYPE_CHECKING:
+    from tune.lifecycle import Executor
 
 
 @click.command()
@@ -27,7 +32,7 @@ def resume(
     gpu: float | None,
     max_seconds: float | str | None,
     max_failures: float | str | None,
-    in_process: bool,
+    executor: Executor,
     as_json: bool,
 ) -> None:
     """Run the trials that STUDY has not finished, in the same MLflow runs.
@@ -52,4 +57,4 @@ def resume(
     if changed or resources:
         more = {"resources": {**opened.facts["spec"]["resources"], **resources}} if resources else {}
         opened.change(**changed, **more)
-    run_and_report(opened, data, executor="in-process" if in_process else "ray", as_json=as_json)
+    run_and_report(opened, data, executor=executor, as_json=as_json)

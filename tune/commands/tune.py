@@ -14,6 +14,7 @@ from tune.commands.options import dataset_of, executor_option
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
+    from tune.lifecycle import Executor
     from tune.study import Study
 
 
@@ -61,17 +62,17 @@ def tune(
     studies: str,
     start: tuple[str, ...],
     *,
-    in_process: bool,
+    executor: Executor,
     print_spec: bool,
     as_json: bool,
 ) -> None:
     """Search the hyperparameters that do best on the validation ratings of the dataset in DIR.
 
-    Trials run on the Ray cluster of RAY_ADDRESS, or on this machine. Each is recorded in the MLflow store of
-    MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in ./studies/NAME: asked for once more in the
-    same words, it goes on where it was, and more --trials add the rest. Options given here replace keys of
-    the specification. DIR may be an address; then every node of the cluster reads it. A study that is there
-    already needs neither DIR nor --spec. Test ratings are not read.
+    Trials run on the Ray cluster of RAY_ADDRESS, on a Ray of this machine, or in this process. Each is
+    recorded in the MLflow store of MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in
+    ./studies/NAME: asked for once more in the same words, it goes on where it was, and more --trials add the
+    rest. Options given here replace keys of the specification. DIR may be an address; then every node of the
+    cluster reads it. A study that is there already needs neither DIR nor --spec. Test ratings are not read.
 
     \b
     Examples:
@@ -88,7 +89,7 @@ def tune(
 
     from toolkit.datasets import RatingsDataset
     from tune.commands.report import run_and_report
-    from tune.lifecycle import create_study
+    from tune.lifecycle import create_study, ray_started_ahead
     from tune.spec import SearchSpec
     from tune.study import Study
 
@@ -105,8 +106,11 @@ def tune(
         search = SearchSpec.load(spec, trials=trials, **changed)
         data = RatingsDataset.open(cast("str", dataset))
         name = name or f"{data.where.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
-        study = create_study(f"{studies.rstrip('/')}/{name}", data, search)
-    run_and_report(study, data, executor="in-process" if in_process else "ray", as_json=as_json)
+        with ray_started_ahead(executor, data, search):
+            study = create_study(f"{studies.rstrip('/')}/{name}", data, search)
+            run_and_report(study, data, executor=executor, as_json=as_json)
+        return
+    run_and_report(study, data, executor=executor, as_json=as_json)
 
 
 def _go_on(

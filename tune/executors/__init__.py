@@ -6,11 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune.executors.executor_choice import ExecutorChoice, choose_executor
     from tune.executors.in_process import run_in_process
     from tune.executors.laid_out import TrialRatings
     from tune.executors.node_ratings import RatingsAt, ratings_for_ray, require_valid, trial_ratings
     from tune.executors.on_ray import run_on_ray
-    from tune.executors.ray_session import concurrency, connected, require_ray
+    from tune.executors.ray_session import concurrency, connected, require_ray, started_ahead
     from tune.executors.recorded_trials import RecordedTrials, Recording
     from tune.executors.simulator import VirtualClock, run_simulated, simulate
     from tune.executors.trial_worker import TrialWorker, explain
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Resolved on first use: Ray reads its environment when it is imported, and takes a second.
 _EXPORTS = {
+    "ExecutorChoice": "executor_choice",
     "RatingsAt": "node_ratings",
     "RecordedTrials": "recorded_trials",
     "Recording": "recorded_trials",
@@ -27,6 +29,7 @@ _EXPORTS = {
     "UnsavedStudy": "unsaved_study",
     "VirtualClock": "simulator",
     "WALSTrainable": "wals_trainable",
+    "choose_executor": "executor_choice",
     "concurrency": "ray_session",
     "connected": "ray_session",
     "explain": "trial_worker",
@@ -37,9 +40,11 @@ _EXPORTS = {
     "run_on_ray": "on_ray",
     "run_simulated": "simulator",
     "simulate": "simulator",
+    "started_ahead": "ray_session",
     "trial_ratings": "node_ratings",
 }
 __all__ = [
+    "ExecutorChoice",
     "RatingsAt",
     "RecordedTrials",
     "Recording",
@@ -48,6 +53,7 @@ __all__ = [
     "UnsavedStudy",
     "VirtualClock",
     "WALSTrainable",
+    "choose_executor",
     "concurrency",
     "connected",
     "explain",
@@ -58,6 +64,7 @@ __all__ = [
     "run_on_ray",
     "run_simulated",
     "simulate",
+    "started_ahead",
     "trial_ratings",
 ]
 

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from toolkit.errors import StudyError
@@ -29,6 +30,33 @@ _ENVIRONMENT = {
 }
 
 
+# A Ray of this machine that a thread starts, until a study takes it.
+_ahead: list[Future[None]] = []
+
+
+@contextlib.contextmanager
+def started_ahead() -> Iterator[None]:
+    """Start Ray on this machine in a thread, so that the next `connected` of the context finds it started.
+
+    What else a study needs before its first trial, such as MLflow and its store, is made meanwhile. Where
+    RAY_ADDRESS is set or Ray runs already, nothing is started.
+    """
+    _prepare_environment()
+    import ray  # here, because two threads that import share one processor
+
+    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+        yield
+        return
+    with ThreadPoolExecutor(1, "ray-start") as thread:
+        _ahead.append(thread.submit(_start, None))
+        try:
+            yield
+        finally:
+            if _ahead:  # the study did not come to its trials
+                _ahead.pop().exception()
+                ray.shutdown()
+
+
 @contextlib.contextmanager
 def connected() -> Iterator[None]:
     """Connect to Ray, starting one on this machine where RAY_ADDRESS is not set, which is stopped at the end.
@@ -38,29 +66,18 @@ def connected() -> Iterator[None]:
     StudyError
         When the cluster of RAY_ADDRESS does not answer within 20 seconds, or Ray does not start.
     """
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
+    _prepare_environment()
     import ray
 
-    if ray.is_initialized():
+    address = os.environ.get("RAY_ADDRESS")
+    if not _ahead and ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        # The processes of a local Ray must find our packages in a checkout that is not installed.
-        root, paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")
-        if root not in paths.split(os.pathsep):
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, paths]))
     try:
-        if address:
-            _wait_for(address)
-        # Without an address Ray would join whatever Ray happens to run on this machine.
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        if _ahead:
+            _ahead.pop().result()
+        else:
+            _start(address)
     except Exception as error:  # Ray raises a bare Exception where a node does not start
         reason = next(iter(str(error).strip().splitlines()), repr(error))
         if address:
@@ -70,12 +87,36 @@ def connected() -> Iterator[None]:
             ) from error
         raise StudyError(
             f"cannot start Ray on this machine: {reason}; see that memory and disk are free, or run without "
-            "Ray by --in-process"
+            "Ray by --executor in-process"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _prepare_environment() -> None:
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    if not os.environ.get("RAY_ADDRESS"):
+        # The processes of a local Ray must find our packages in a checkout that is not installed.
+        root, paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")
+        if root not in paths.split(os.pathsep):
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, paths]))
+
+
+def _start(address: str | None) -> None:
+    import ray
+
+    if address:
+        _wait_for(address)
+    # Without an address Ray would join whatever Ray happens to run on this machine.
+    ray.init(
+        address=address or "local",
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
 
 
 def _wait_for(address: str) -> None:

@@ -163,7 +163,7 @@ class SearchSpec(Part):
     def contradictions(self) -> Iterator[str]:
         """Yield the mistakes that no single key shows."""
         names = ("unobserved_weight", "observed_weight")
-        if all(self._domain(name).bounds[0] == 0 for name in names):
+        if all(self.domain(name).bounds[0] == 0 for name in names):
             yield f".space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
         if isinstance(self.sampler, OwnSampler):
             yield from (f".sampler{line}" for line in self.sampler.problems(self.seed))
@@ -191,7 +191,8 @@ class SearchSpec(Part):
         """The GPUs of each trial."""
         return self.resources.gpu
 
-    def _domain(self, name: str) -> Domain:
+    def domain(self, name: str) -> Domain:
+        """Return the domain of a hyperparameter, also of one that the space leaves to the preset."""
         return self.space.get(name, Fixed(getattr(PRESETS[self.preset], name)))
 
     @property
@@ -238,7 +239,7 @@ class SearchSpec(Part):
     @property
     def max_iterations(self) -> int:
         """The most iterations that a trial can do."""
-        return int(self._domain("iterations").bounds[1])
+        return int(self.domain("iterations").bounds[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that `from_dict` reads back."""
