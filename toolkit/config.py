@@ -134,12 +134,12 @@ class WALSConfig(_Checked):
         32, Range(0, 1024, integer=True), "k, number of latent factors; 0: mean and biases alone"
     )
     iterations: int = _parameter(20, Range(1, 10_000, integer=True), "number of solves of both sides")
-    regularization: float = _parameter(0.04, Range(0, 1e6), "λ, weight of the L2 penalty")
+    regularization: float = _parameter(0.05, Range(0, 1e6), "λ, weight of the L2 penalty")
     regularization_exponent: float = _parameter(
         1.0, Range(0, 2), "ν, the penalty of a row grows with its number of ratings to this power"
     )
     regularization_offset: float = _parameter(
-        300.0, Range(0, 1e9), "n0, is added to the number of ratings of each row in its penalty, λ (n + n0)^ν"
+        240.0, Range(0, 1e9), "n0, is added to the number of ratings of each row in its penalty, λ (n + n0)^ν"
     )
     bias_regularization: float | None = _parameter(
         5.0,
@@ -159,7 +159,7 @@ class WALSConfig(_Checked):
         "none, mean (global), or full (global, user and item, fitted jointly)",
     )
 
-    pattern_weight: float = _parameter(0.3, Range(0, 1e6), "how much the factors also explain who rated what")
+    pattern_weight: float = _parameter(0.5, Range(0, 1e6), "how much the factors also explain who rated what")
     momentum: float = _parameter(
         0.0, Range(0, 0.99), "heavy-ball acceleration: each side repeats this share of its last change"
     )

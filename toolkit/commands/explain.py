@@ -89,17 +89,18 @@ def explain(model: str, user: str, item: str, n: int, titles: Path | None, *, as
 def _table(explanation: Explanation, items: Items, most: IntArray, rest: float) -> Table:
     from rich.table import Table
 
+    score, base = explanation.score, explanation.base
     table = Table("because of", show_footer=True)
     table.columns[0].footer = "predicted rating"
     table.add_column("rated", justify="right")
-    table.add_column("adds", justify="right", footer=shown_rating(explanation.score))
-    table.add_row("the mean, and how the item is rated by everybody", "", shown_rating(explanation.base))
+    table.add_column("adds", justify="right", footer=shown_rating(score))
+    table.add_row("the mean, and how the item is rated by everybody", "", shown_rating(base, beside=score))
     for at, row in zip(most, items.rows(explanation.items[most]), strict=True):
         table.add_row(
             items.name(int(row)),
             f"{explanation.ratings[at]:g}",
-            shown_rating(explanation.contributions[at], sign="+"),
+            shown_rating(explanation.contributions[at], "+", beside=score),
         )
     if others := len(explanation.items) - len(most):
-        table.add_row(f"{others:,} other rating{'s' * (others > 1)}", "", shown_rating(rest, sign="+"))
+        table.add_row(f"{others:,} other rating{'s' * (others > 1)}", "", shown_rating(rest, "+", beside=score))
     return table

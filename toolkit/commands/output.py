@@ -34,7 +34,7 @@ def emit(result: Mapping[str, object]) -> None:
     click.echo(json.dumps(_finite(result), allow_nan=False))
 
 
-def shown_rating(rating: float, sign: str = "") -> str:
+def shown_rating(rating: float, sign: str = "", *, beside: float | None = None) -> str:
     """Return a predicted rating for people: two decimals, or three digits of what is very small or large.
 
     Parameters
@@ -43,8 +43,11 @@ def shown_rating(rating: float, sign: str = "") -> str:
         In the unit of the ratings.
     sign : {"", "+"}
         ``+`` for a rating that others are added to.
+    beside : float, optional
+        The rating that this one is a part of, and has as many decimals as.
     """
-    usual = rating == 0 or 0.01 <= abs(rating) < 1e6
+    size = abs(rating if beside is None else beside)
+    usual = size == 0 or 0.01 <= size < 1e6
     return format(rating, f"{sign}.2f" if usual else f"{sign}.3g")
 
 
