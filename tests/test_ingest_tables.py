@@ -70,7 +70,7 @@ def from_table(folder, table, rule=RULES["random"], **options):
 
 
 def polars_of(frame):
-    polars = pytest.importorskip("polars")
+    import polars
     return polars.from_pandas(frame.astype({"userId": str}))
 
 
