@@ -69,7 +69,7 @@ def train(path: Path, n_items: int, rank: int) -> None:
     ratings = rng.integers(1, 6, len(pairs)).astype(np.float64)
     matrix = sp.csr_matrix((ratings, (pairs // n_items, pairs % n_items)), shape=(USERS, n_items))
     ids = [f"item-{item}" for item in range(n_items)]
-    WALS(options=RunOptions(threads=1), factors=rank, iterations=1).fit(matrix, item_ids=ids).save(path)
+    WALS(options=RunOptions(threads=1), factors=rank, iterations=2).fit(matrix, item_ids=ids).save(path)
 
 
 def seconds(call: Callable[[], object]) -> float:
