@@ -223,6 +223,16 @@ def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_afte
     assert set(before) <= {2}
 
 
+@pytest.mark.parametrize("n", [0, 5, 8192, 20_000])
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_a_gram_matrix_has_the_same_bits_on_any_number_of_threads(n, dtype):
+    table = np.random.default_rng(n).standard_normal((n, 7), dtype=np.float32)
+    one, two = (Backend(threads).gram(table, dtype) for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert one.dtype == (dtype or "float32")
+    np.testing.assert_allclose(one, table.astype("f8").T @ table.astype("f8"), rtol=1e-4, atol=0.01)
+
+
 def test_work_is_done_without_threadpoolctl(monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     seen = []

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from cuda_on_cpu.build import needs_compiler
 from cuda_on_cpu.launcher import ProcessorLauncher
 
-from toolkit.backends import HalfStep, RatingRows
+from toolkit.backends import Backend, HalfStep, RatingRows
 from toolkit.backends.cuda.arena import Arena
 from toolkit.backends.cuda.row_solver import RowSolver
 from toolkit.backends.cuda.shape import Shape
@@ -82,7 +82,7 @@ def half_step(matrix, config, by, *, order=0, column=np.int32, seed=1, **cuts):
     wave_bytes = 6 * 4 * Shape.of(k, biased=biased).triangle
     cuts = {"part": PART, "short": SHORT, "wave_bytes": wave_bytes, **cuts}
     solver = solver_of(matrix, ProcessorLauncher(order), column=column, **cuts)
-    gram = shared_gram(fixed.factors, pattern, config, 1.0)
+    gram = shared_gram(fixed.factors, pattern, config, 1.0, backend=Backend(threads=1))
     pull = None if pattern is None else np.float32(config.pattern_weight) * solver.sum_rated(pattern)
     given = {f"{by}_weight": weight, "gram": gram, "pull": pull}
     step = step_of(matrix, fixed, config, **given)

@@ -17,6 +17,8 @@ from toolkit.predictor import Side
 from toolkit.processors import usable_processors
 
 _T = TypeVar("_T")
+# Rows of a table whose products with themselves are summed at once, at least, and parts at most.
+_GRAM_ROWS, _GRAM_PARTS = 1 << 13, 64
 
 
 class Device:
@@ -89,6 +91,35 @@ class Device:
             with ThreadPoolExecutor(min(self.threads, len(batches))) as pool:
                 for _ in pool.map(work, batches):
                     pass
+
+    def gram(self, table: DeviceArray, dtype: DType | None = None) -> DeviceArray:
+        """Return tableᵀ table, summed in parts on the threads of this backend.
+
+        The parts depend on the table alone, so that any number of threads gives the same bits.
+
+        Parameters
+        ----------
+        table : array of float, shape (n, k)
+        dtype : dtype, optional
+            Precision of the sums; by default that of the table.
+
+        Returns
+        -------
+        array of float, shape (k, k)
+        """
+        size = max(_GRAM_ROWS, -(-len(table) // _GRAM_PARTS))
+        parts: list[DeviceArray] = [table[begin : begin + size] for begin in range(0, len(table), size)]
+        grams: list[DeviceArray] = [self.xp.zeros((table.shape[1],) * 2, dtype or table.dtype)] * len(parts)
+
+        def multiply(at: int) -> None:
+            part = parts[at] if dtype is None else parts[at].astype(dtype, copy=False)
+            grams[at] = part.T @ part
+
+        self.each(multiply, range(len(parts)))
+        total = grams[0] if grams else self.xp.zeros((table.shape[1],) * 2, dtype or table.dtype)
+        for gram in grams[1:]:
+            total += gram
+        return total
 
     def one_blas_thread(self) -> AbstractContextManager[None]:
         """Return a context in which BLAS does not start threads of its own."""

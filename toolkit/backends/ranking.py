@@ -73,8 +73,8 @@ class RankingDevice(Device):
             values = values + self.to_numpy(users.bias[part])[:, None] + mean
             scores[part] = np.where(real, values, np.nan)
 
-        # A single batch may use all threads of BLAS.
-        self.each(rank, batches, blas_threads=len(batches) <= 1)
+        # A single batch may use all threads of BLAS, unless this run was given but one.
+        self.each(rank, batches, blas_threads=len(batches) <= 1 < self.threads)
         return Best(best, scores)
 
     def _best_columns(self, rows: int, n: int, dtype: DType) -> BestColumns:

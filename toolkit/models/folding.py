@@ -22,9 +22,6 @@ from toolkit.solver import (
     solve_pattern,
 )
 
-# Rows of a table that are summed at once.
-_CHUNK = 1 << 12
-
 
 def item_gram(factors: Factors) -> FloatArray | None:
     """Return the sums over all items that the normal equations of every user hold.
@@ -39,16 +36,14 @@ def item_gram(factors: Factors) -> FloatArray | None:
     array of float64, shape (k, k), or None
         w0 YᵀY + σ² w_p QᵀQ of the item factors Y and the pattern factors Q; None where neither is asked for.
     """
-    total: FloatArray | None = None
-    for begin in range(0, len(factors.items.bias), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        y = np.asarray(factors.items.factors[part], np.float64)
-        q = None if factors.item_pattern is None else np.asarray(factors.item_pattern[part], np.float64)
-        gram = shared_gram(y, q, factors.config, factors.spread)
-        if gram is None:
-            return None
-        total = gram if total is None else total + gram
-    return total
+    return shared_gram(
+        factors.items.factors,
+        factors.item_pattern,
+        factors.config,
+        factors.spread,
+        backend=Backend(threads=1),
+        dtype="float64",
+    )
 
 
 def user_half_step(

@@ -59,7 +59,7 @@ def half_step(
         When a row has fewer ratings than unknowns and nothing else determines it.
     """
     if gram is None:
-        gram = shared_gram(fixed.factors, pattern, config, spread)
+        gram = shared_gram(fixed.factors, pattern, config, spread, backend=backend)
     pull = None if pattern is None else pattern_weight(config, spread) * backend.sum_rated(rows, pattern)
     step = HalfStep(
         rows=rows,
@@ -110,7 +110,13 @@ def solve(step: HalfStep, *, backend: Backend, wait: bool = True) -> Side:
 
 
 def shared_gram(
-    factors: DeviceArray, pattern: DeviceArray | None, config: WALSConfig, spread: float
+    factors: DeviceArray,
+    pattern: DeviceArray | None,
+    config: WALSConfig,
+    spread: float,
+    *,
+    backend: Backend,
+    dtype: str | None = None,
 ) -> DeviceArray | None:
     """Return what the fixed side adds to the matrix of every row: w0 YᵀY + σ² w_p QᵀQ; None for nothing.
 
@@ -124,16 +130,20 @@ def shared_gram(
         Gives the weights w0 (``unobserved_weight``) and w_p (``pattern_weight``).
     spread : float
         σ, the unit in which the objective measures ratings.
+    backend : Backend
+        Where the arrays are.
+    dtype : str, optional
+        Precision of the sums; by default that of the arrays.
 
     Returns
     -------
     array of float, shape (k, k), or None
     """
     w0 = config.unobserved_weight
-    gram: DeviceArray | None = w0 * (factors.T @ factors) if w0 else None
+    gram: DeviceArray | None = w0 * backend.gram(factors, dtype) if w0 else None
     if pattern is None:
         return gram
-    explained: DeviceArray = pattern_weight(config, spread) * (pattern.T @ pattern)
+    explained: DeviceArray = pattern_weight(config, spread) * backend.gram(pattern, dtype)
     return explained if gram is None else gram + explained
 
 

@@ -27,7 +27,7 @@ def objective(factors: Factors, data: TrainingData) -> float:
     fit = float((w0 + weight[items]) @ error**2)
     # Σ over all pairs of (x·y)² is a trace; the observed pairs are taken off it.
     dot = xp.einsum("nk,nk->n", x[users], y[items])
-    unobserved = w0 * (float(xp.sum((x.T @ x) * (y.T @ y))) - float(dot @ dot))
+    unobserved = w0 * (float(xp.sum(backend.gram(x) * backend.gram(y))) - float(dot @ dot))
     penalty = pattern = 0.0
     for rows, side, own, other in (
         (data.users, factors.users, factors.user_pattern, y),
@@ -43,7 +43,7 @@ def objective(factors: Factors, data: TrainingData) -> float:
             explains = own.astype("float64")
             square += factors.spread**2 * xp.sum(explains**2, axis=1)
             seen = xp.einsum("nk,nk->n", backend.sum_rated(rows, other), explains)
-            pattern += float(xp.sum((explains.T @ explains) * (other.T @ other))) - 2 * float(xp.sum(seen))
+            pattern += float(xp.sum(backend.gram(explains) * backend.gram(other))) - 2 * float(xp.sum(seen))
         penalty += float(scale @ square)
         penalty += float((bias_penalties(rows.counts, config) * rated) @ side.bias.astype("float64") ** 2)
     return fit + unobserved + penalty + pattern_weight(config, factors.spread) * pattern

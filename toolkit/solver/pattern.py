@@ -14,14 +14,25 @@ factorization of the pattern.
 
 from __future__ import annotations
 
-from toolkit.arrays import DeviceArray
+import numpy as np
+
+from toolkit.arrays import DeviceArray, DType
 from toolkit.backends import Backend, RatingRows
 from toolkit.config import WALSConfig
 from toolkit.solver.weights import penalties
 
+# Single precision solves the rows up to this ratio of the largest to the smallest eigenvalue.
+_SINGLE = 1e3
+
 
 def solve_pattern(
-    rows: RatingRows, fixed: DeviceArray, config: WALSConfig, *, spread: float, backend: Backend
+    rows: RatingRows,
+    fixed: DeviceArray,
+    config: WALSConfig,
+    *,
+    spread: float,
+    backend: Backend,
+    sums: DeviceArray | None = None,
 ) -> DeviceArray:
     """Return the pattern factors of rows that minimise the objective, the other side's factors being fixed.
 
@@ -39,6 +50,8 @@ def solve_pattern(
         σ, the unit in which the objective measures ratings.
     backend : Backend
         Where the arrays are.
+    sums : array of float, shape (n_rows, k), optional
+        `toolkit.backends.Backend.sum_rated` of `fixed`, where it is at hand; it is overwritten.
 
     Returns
     -------
@@ -46,10 +59,30 @@ def solve_pattern(
         Zero for a row without ratings.
     """
     xp, w = backend.xp, config.pattern_weight
-    values, vectors = xp.linalg.eigh(fixed.T.astype("float64") @ fixed.astype("float64"))
-    scale = w * values.clip(min=0) + penalties(rows.counts, config, spread)[:, None]
-    # A direction that nothing determines is left at zero.
-    least = xp.finfo(xp.float64).eps * len(values) * max(float(w * values[-1]), 0.0)
-    inverse = xp.where(scale > least, 1 / xp.where(scale > least, scale, 1), 0)
-    turned = backend.sum_rated(rows, fixed).astype("float64") @ vectors
-    return ((w * turned * inverse) @ vectors.T).astype(fixed.dtype)  # type: ignore[no-any-return]
+    pattern = backend.sum_rated(rows, fixed) if sums is None else sums
+    if not rows.n_rows:
+        return pattern
+    with backend.one_blas_thread():
+        values, vectors = xp.linalg.eigh(backend.gram(fixed, "float64"))
+        values = w * values.clip(min=0)
+        penalty = penalties(rows.counts, config, spread)
+        # A direction that nothing determines is left at zero.
+        least = float(xp.finfo(xp.float64).eps * len(values) * values[-1])
+        precision = _precision(fixed, float(values[0]), float(values[-1]), float(penalty.min()))
+        values, vectors = values.astype(precision), vectors.astype(precision)
+
+        def solve(begin: int) -> None:
+            part = slice(begin, begin + backend.batch_rows)
+            scale = values + penalty[part, None].astype(precision)
+            turned = pattern[part].astype(precision, copy=False) @ vectors
+            turned *= xp.where(scale > least, w / xp.where(scale > least, scale, 1), 0)
+            pattern[part] = turned @ vectors.T
+
+        backend.each(solve, range(0, rows.n_rows, backend.batch_rows))
+    return pattern
+
+
+def _precision(fixed: DeviceArray, low: float, high: float, penalty: float) -> DType:
+    """Return the precision that solves the rows: the error grows with the ratio of their eigenvalues."""
+    single = fixed.dtype == np.float32 and high + penalty <= _SINGLE * (low + penalty)
+    return np.dtype("float32" if single else "float64")
