@@ -116,9 +116,6 @@ def test_need_is_a_lower_bound_of_what_a_training_takes(pool, shape, changes, pa
     taken = pool.peak - before
     need = device_bytes(config, data.n_users, data.n_items, patience=patience)
     assert need <= taken
-    if "pattern_weight" in changes and config.iterations > 2:
-        # There it is no batch that fills the device.
-        assert need > 0.8 * taken
     assert best is None or best.iterations == config.iterations
 
 

@@ -178,6 +178,17 @@ class Backend(RankingDevice):
         self.each(solve, self._within(step.rows, lambda width: size * (width + 2 * step.unknowns)))
         return step.side(solution)
 
+    def solve_and_sum(self, step: HalfStep) -> tuple[Side, DeviceArray | None]:
+        """Return what `solve_rows` does, and `sum_rated` of the fixed factors.
+
+        Returns
+        -------
+        solution : Side
+        sums : array of float, shape (n_rows, k), or None
+            None where they are no cheaper beside the solution.
+        """
+        return self.solve_rows(step), None
+
     def require_solved(self, rows: RatingRows, config: WALSConfig) -> None:
         """Make sure that the last `solve_rows` of these rows found a solution for each of them.
 

@@ -50,6 +50,10 @@ class EquationBuilder:
         if step.column_weight is not None:
             self._column_weight = xp.zeros(n + 1, step.dtype)
             self._column_weight[:-1] = step.column_weight
+        self._pattern = None
+        if step.pattern is not None:
+            self._pattern = xp.zeros((n + 1, k), step.dtype)
+            self._pattern[:-1] = step.pattern
         self._diagonal = xp.arange(k)
 
     def build(self, batch: Batch, precision: DType) -> Equations:
@@ -84,6 +88,8 @@ class EquationBuilder:
             left[:, :k, k] += border[:, :k]
         if step.pull is not None:
             right[:, :k] += step.pull[batch.rows]
+        if self._pattern is not None:
+            right[:, :k] += step.pattern_weight * self._pattern[columns].sum(axis=1, dtype=precision)
         penalty = step.penalty[batch.rows].astype(precision, copy=False)
         left[:, self._diagonal, self._diagonal] += penalty[:, None]
         if step.biased:

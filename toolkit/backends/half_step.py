@@ -63,6 +63,11 @@ class HalfStep:
     n_fixed : int
         Rows of the fixed side that stand behind `gram`: n_columns, or more where `rows` and `fixed` hold the
         rated ones alone.
+    pattern : array of float, shape (n_columns, k), or None
+        Pattern factors of the other side. Their sum over the rated columns, times `pattern_weight`, is added
+        to the right-hand side of each row; None for nothing.
+    pattern_weight : float
+        σ² w_p.
     """
 
     rows: RatingRows
@@ -76,6 +81,8 @@ class HalfStep:
     gram: DeviceArray | None
     pull: DeviceArray | None
     n_fixed: int
+    pattern: DeviceArray | None = None
+    pattern_weight: float = 0.0
 
     @property
     def biased(self) -> bool:

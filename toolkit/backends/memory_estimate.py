@@ -10,7 +10,7 @@ def device_bytes(
 ) -> int:
     """Return a lower bound of the device memory that a training takes beside its ratings, in bytes.
 
-    The bound is the size of the arrays that exist together at the fullest of four moments of an iteration.
+    The bound is the size of the arrays that exist together at the fuller of two moments of an iteration.
     U and I are the numbers of users and items, k is the number of factors, s is `itemsize`, and m is k + 1
     with ``bias="full"`` and k otherwise.
 
@@ -25,15 +25,13 @@ def device_bytes(
     ====================================  =====================  ========================
 
     While the users are solved, three more exist (for the items, U and I change places): the solution, U m s;
-    the pattern factors that pull the users, U k s; and the larger one of
+    the pattern factors that pull the users, min(U, I + 1) k s; and the larger one of
 
     - the padded table of the other side, (I + 1)(m + 1 or m + 2) s, which holds its offsets and for the users
       also its weights, with the matrix of one row and the solver's copy of it, 2 m² s;
     - the factors and biases that are cut out of the solution, U (k + 1) s, or U s without a bias column.
 
     From iteration 3 on, momentum makes another copy of the users, U (k + 1) s, before the items are solved.
-    Pattern factors are solved in double precision: five arrays for the users, 40 U k, and as many for the
-    items; before the items, two arrays for the users, 16 U k.
 
     What depends on the ratings is left out: batches of more than a row, the 65,536 pairs at a time whose
     predictions are compared, all users' scores of a ranking. They are made to fit into the rest.
@@ -67,16 +65,11 @@ def device_bytes(
     def solving(n: int, n_others: int, columns: int) -> int:
         table = itemsize * ((n_others + 1) * columns + 2 * m * m)
         cut = itemsize * n * (k + 1 if fits_bias else 1)
-        return itemsize * n * (m + k * pattern) + max(table, cut)
+        pull = itemsize * min(n, n_others + 1) * k * pattern
+        return itemsize * n * m + pull + max(table, cut)
 
     both = user_pattern + item_pattern
-    moments = [
+    return max(
         held + best + both + solving(n_users, n_items, m + 2),
         held + users * momentum + user_pattern + item_pattern * third + solving(n_items, n_users, m + 1),
-    ]
-    if pattern:
-        moments += [
-            held + both * third + 40 * n_users * k,
-            held + best + user_pattern + item_pattern * third + max(16 * n_users, 40 * n_items) * k,
-        ]
-    return max(moments)
+    )

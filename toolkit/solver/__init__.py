@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.solver import stopping
 from toolkit.solver.baselines import BaselineErrors, Baselines, shortfall
 from toolkit.solver.factors import Factors, read_array, read_meta
-from toolkit.solver.normal import half_step, row_equations, shared_gram, solve
+from toolkit.solver.normal import half_step, row_equations, shared_gram, solve, solve_and_sum
 from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.trainer import Trainer
@@ -30,6 +30,7 @@ __all__ = [
     "shared_gram",
     "shortfall",
     "solve",
+    "solve_and_sum",
     "solve_pattern",
     "stopping",
 ]

@@ -60,7 +60,6 @@ def half_step(
     """
     if gram is None:
         gram = shared_gram(fixed.factors, pattern, config, spread, backend=backend)
-    pull = None if pattern is None else pattern_weight(config, spread) * backend.sum_rated(rows, pattern)
     step = HalfStep(
         rows=rows,
         fixed=fixed,
@@ -71,8 +70,10 @@ def half_step(
         row_weight=row_weight,
         column_weight=column_weight,
         gram=gram,
-        pull=pull,
+        pull=None,
         n_fixed=rows.n_columns if n_fixed is None else n_fixed,
+        pattern=pattern,
+        pattern_weight=pattern_weight(config, spread),
     )
     step.require_determined()
     return step
@@ -101,12 +102,38 @@ def solve(step: HalfStep, *, backend: Backend, wait: bool = True) -> Side:
     SolverError
         When the solution of a row is not finite.
     """
+    return solve_and_sum(step, backend=backend, wait=wait, summed=False)[0]
+
+
+def solve_and_sum(
+    step: HalfStep, *, backend: Backend, wait: bool = True, summed: bool = True
+) -> tuple[Side, DeviceArray | None]:
+    """Return what `solve` does, and the sum of the fixed factors over the columns that each row has rated.
+
+    Parameters
+    ----------
+    step, backend, wait
+        As for `solve`.
+    summed : bool, default True
+        Whether to sum at all.
+
+    Returns
+    -------
+    solution : Side
+    sums : array of float, shape (n_rows, k), or None
+        None where the sums are no cheaper beside the solution than by `toolkit.backends.Backend.sum_rated`.
+
+    Raises
+    ------
+    SolverError
+        When the solution of a row is not finite.
+    """
     if not step.unknowns:
-        return step.side(step.new_solution())
-    solved = backend.solve_rows(step)
+        return step.side(step.new_solution()), None
+    solved, sums = backend.solve_and_sum(step) if summed else (backend.solve_rows(step), None)
     if wait:
         backend.require_solved(step.rows, step.config)
-    return solved
+    return solved, sums
 
 
 def shared_gram(

@@ -15,7 +15,7 @@ from toolkit.evaluation import rmse
 from toolkit.inputs import checked_number, checked_type
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
-from toolkit.solver.normal import half_step, solve
+from toolkit.solver.normal import half_step, solve, solve_and_sum
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.training_data import TrainingData
 from toolkit.solver.weights import observation_weights, pattern_weight
@@ -85,6 +85,8 @@ class Trainer:
         # Half-steps done. The random users of the start give no direction to go on in, and no pattern.
         self._half_steps = 0
         self._patterned = pattern_weight(config, spread) > 0
+        # Factors, and their sums over what each row of the other side has rated: from a solve to the pattern.
+        self._summed: tuple[DeviceArray, DeviceArray] | None = None
 
     @property
     def iterations(self) -> int:
@@ -207,12 +209,25 @@ class Trainer:
             column_weight=self._item_weight if by_column else None,
             pattern=pattern,
         )
-        return solve(step, backend=backend, wait=wait)
+        # The first iteration has no pattern, and the last users are followed by none.
+        summed = self._patterned and 0 < self._half_steps < 2 * self.config.iterations - 1
+        if not summed or fixed is not (self.factors.items if side == "user" else self.factors.users):
+            return solve(step, backend=backend, wait=wait)
+        solved, sums = solve_and_sum(step, backend=backend, wait=wait)
+        self._summed = None if sums is None else (fixed.factors, sums)
+        return solved
 
     def _pattern(self, side: SideName, other: Side) -> DeviceArray:
         """Return the pattern factors of a side, the factors of the other side being fixed."""
-        spread, backend = self.factors.spread, self.data.backend
-        return solve_pattern(self._rows(side), other.factors, self.config, spread=spread, backend=backend)
+        summed, self._summed = self._summed, None
+        return solve_pattern(
+            self._rows(side),
+            other.factors,
+            self.config,
+            spread=self.factors.spread,
+            backend=self.data.backend,
+            sums=summed[1] if summed and summed[0] is other.factors else None,
+        )
 
     def _rows(self, side: SideName) -> RatingRows:
         return self.data.users if side == "user" else self.data.items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -90,6 +91,9 @@ class CudaBackend(CupyBackend):
         rows = step.rows
         if isinstance(rows, SolvableRows) and self._divides(step.column_weight):
             self._fit_waves(rows)
+            if step.pattern is not None:
+                pull = step.pattern_weight * self.sum_rated(rows, step.pattern)
+                step = replace(step, pull=pull, pattern=None)
             solution = rows.solver.solve(step)
             if solution is not None:
                 return solution

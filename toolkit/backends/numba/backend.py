@@ -37,15 +37,22 @@ class NumbaBackend(Backend):
 
     def solve_rows(self, step: HalfStep) -> Side:
         """Return the factors and biases that minimise the objective; see `Backend.solve_rows`."""
+        return self._solve(step, summed=False)[0]
+
+    def solve_and_sum(self, step: HalfStep) -> tuple[Side, DeviceArray | None]:
+        """Return the solution and the sums in one pass over the ratings; see `Backend.solve_and_sum`."""
+        return self._solve(step, summed=True)
+
+    def _solve(self, step: HalfStep, *, summed: bool) -> tuple[Side, DeviceArray | None]:
         from toolkit.backends.numba.solving import RowSolver
 
         # The loops divide by the root of a column's weight.
         weight = step.column_weight
         if weight is not None and not bool((weight >= np.finfo(step.dtype).tiny).all()):
-            return super().solve_rows(step)
-        solver = RowSolver(step)
+            return super().solve_rows(step), None
+        solver = RowSolver(step, summed=summed)
         self.each(solver.solve, step.rows.batches)
-        return step.side(solver.solution)
+        return step.side(solver.solution), solver.sums if summed else None
 
     def sum_rated(self, rows: RatingRows, table: DeviceArray) -> DeviceArray:
         """Return for each row the sum of the lines of a table; see `Backend.sum_rated`."""

@@ -20,8 +20,11 @@ from toolkit.backends.numba.tiles import (
     add_1,
     add_2,
     add_3,
+    add_row,
     dot_rows,
     eliminate,
+    prefetch,
+    put_row,
     subtract_1,
     subtract_2,
     subtract_3,
@@ -29,6 +32,8 @@ from toolkit.backends.numba.tiles import (
 
 # Ratings gathered at once: they stay in the first cache up to a rank of 64, in the second beyond.
 _CHUNK = 128
+# Ratings ahead whose factors are asked for: a row of them is at no address that a processor could foresee.
+_AHEAD = 8
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -131,6 +136,46 @@ def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # t
 
 
 @compiled
+def gather(  # type: ignore[no-untyped-def]
+    columns, values, table, root, scale, offset, border, pattern, n, unknowns, gathered, summed, pulled
+):
+    """Gather the first n ratings: their columns' factors, and behind these their weighted residuals.
+
+    The other arrays are those of `solve_batch`. The factors are added to `summed`, and the pattern factors to
+    `pulled`, where these have room.
+    """
+    wide, pattern_wide, ld = table.shape[1], pattern.shape[1], gathered.shape[1]
+    one = table.dtype.type(1)
+    for p in range(n):
+        if p + _AHEAD < len(columns):
+            prefetch(table, columns[p + _AHEAD] * wide, wide)
+            if pattern_wide:
+                prefetch(pattern, columns[p + _AHEAD] * pattern_wide, pattern_wide)
+        column = columns[p]
+        put_row(gathered, p * ld, table, column * wide, root[column], wide)
+        if len(summed):
+            add_row(summed, 0, table, column * wide, one, wide)
+        if pattern_wide:
+            add_row(pulled, 0, pattern, column * pattern_wide, one, pattern_wide)
+        gathered[p, unknowns] = scale[column] * (values[p] - offset[column])
+        if len(border):
+            gathered[p, unknowns + 1] = border[column]
+
+
+@compiled
+def _weigh(matrix, unknowns, biased, c, w0):  # type: ignore[no-untyped-def]
+    """Weigh the sums over a row whose ratings all have the weight c."""
+    bias = unknowns - 1
+    for i in range(unknowns):
+        edge = w0 * matrix[i, bias]
+        for j in range(i, unknowns):
+            matrix[i, j] *= c
+        if biased:
+            matrix[i, bias] += edge
+        matrix[i, unknowns] *= w0 + c
+
+
+@compiled
 def solve_batch(  # type: ignore[no-untyped-def]
     rows,
     starts,
@@ -138,18 +183,22 @@ def solve_batch(  # type: ignore[no-untyped-def]
     columns,
     values,
     table,
+    root,
     scale,
     offset,
     border,
     row_weight,
     gram,
     pull,
+    pattern,
     penalty,
     bias_penalty,
     unobserved,
+    pattern_weight,
     biased,
     floor,
     visible,
+    sums,
     out,
     failed,
 ):
@@ -162,11 +211,13 @@ def solve_batch(  # type: ignore[no-untyped-def]
     columns, values : array, shape (nnz,)
         All ratings.
     table : array, shape (n_columns, ≥ unknowns)
-        √c z of each column; z where the weight is a property of the row.
+        z of each column, and zeros up to a whole vector.
+    root : array, shape (n_columns,)
+        √c of each column; ones where the weight is a property of the row.
     scale, offset : array, shape (n_columns,)
         The weighted residual of a rating is (value − offset) · scale.
     border : array, shape (n_columns,) or (0,)
-        Times a line of the table it is w0 z; given where biases are fitted, w0 is not 0, and the weight is a
+        Times √c z it is w0 z; given where biases are fitted, w0 is not 0, and the weight is a
         property of the column.
     row_weight : array, shape (n_rows,) or (0,)
         c, where it is a property of the row.
@@ -174,14 +225,21 @@ def solve_batch(  # type: ignore[no-untyped-def]
         Is added to the matrix of every row.
     pull : array, shape (n_rows, k) or (0, 0)
         Is added to the right-hand side of each row.
+    pattern : array, shape (n_columns, ≥ k) or (0, 0)
+        Its sum over the columns of a row, times the pattern weight, is added to the row's right-hand side;
+        zeros up to a whole vector.
     penalty, bias_penalty : array, shape (n_rows,)
         Of the factors and of the bias.
     unobserved : float
         w0.
+    pattern_weight : float
+        Of `pattern`.
     biased : bool
         Whether the last unknown is a bias.
     floor, visible : float
         A row with fewer ratings than unknowns fails when penalty + floor < visible · trace over the factors.
+    sums : array, shape (n_rows, k) or (0, 0)
+        Receives the sum of the factors of the columns of each row.
     out : array, shape (n, unknowns)
         Receives the solutions of the rows that do not fail.
     failed : array of bool, shape (n,)
@@ -197,31 +255,24 @@ def solve_batch(  # type: ignore[no-untyped-def]
     block = np.zeros((ROWS, ROWS), table.dtype)
     inverse, padded = np.empty(ld, table.dtype), np.empty(ld, table.dtype)
     dots = np.empty(ROWS, table.dtype)
+    summed, pulled = np.empty(ld * (len(sums) > 0), table.dtype), np.empty(pattern.shape[1], table.dtype)
     real = table.dtype.type
-    w0 = real(unobserved)
+    w0, wp = real(unobserved), real(pattern_weight)
     bias = unknowns - 1
     for at in range(len(rows)):
         row, start, count = rows[at], starts[at], counts[at]
         matrix[:] = 0
+        summed[:] = 0
+        pulled[:] = 0
         for begin in range(start, start + count, _CHUNK):
             n = min(_CHUNK, start + count - begin)
-            for p in range(n):
-                column = columns[begin + p]
-                for j in range(unknowns):
-                    gathered[p, j] = table[column, j]
-                gathered[p, unknowns] = scale[column] * (values[begin + p] - offset[column])
-                if len(border):
-                    gathered[p, unknowns + 1] = border[column]
+            own, rated = columns[begin : start + count], values[begin:]
+            gather(
+                own, rated, table, root, scale, offset, border, pattern, n, unknowns, gathered, summed, pulled
+            )
             _add_products(matrix, gathered, n, unknowns, ld, width)
         if len(row_weight):
-            c = row_weight[row]
-            for i in range(unknowns):
-                edge = w0 * matrix[i, bias]
-                for j in range(i, unknowns):
-                    matrix[i, j] *= c
-                if biased:
-                    matrix[i, bias] += edge
-                matrix[i, unknowns] *= w0 + c
+            _weigh(matrix, unknowns, biased, row_weight[row], w0)
         elif len(border):
             for i in range(unknowns):
                 matrix[i, bias] += matrix[i, unknowns + 1]
@@ -230,6 +281,11 @@ def solve_batch(  # type: ignore[no-untyped-def]
                 matrix[i, j] += gram[i, j]
         for i in range(pull.shape[1]):
             matrix[i, unknowns] += pull[row, i]
+        if len(pulled):
+            for i in range(unknowns - biased):
+                matrix[i, unknowns] += wp * pulled[i]
+        for i in range(sums.shape[1]):
+            sums[row, i] = summed[i]
         trace = real(0)
         for i in range(unknowns - biased):
             matrix[i, i] += penalty[row]

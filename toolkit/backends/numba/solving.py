@@ -10,10 +10,8 @@ import numpy as np
 from toolkit.arrays import Array, DeviceArray, FloatArray, IntArray
 from toolkit.backends.half_step import HalfStep
 from toolkit.backends.numba.rows import solve_batch
+from toolkit.backends.numba.tiles import VECTOR_BYTES
 from toolkit.backends.rows import Batch
-
-# Rows of a table begin at multiples of this many numbers.
-_ALIGNED = 8
 
 
 class _Tables(NamedTuple):
@@ -21,12 +19,14 @@ class _Tables(NamedTuple):
 
     values: FloatArray
     table: FloatArray
+    root: FloatArray
     scale: FloatArray
     offset: FloatArray
     border: FloatArray
     row_weight: FloatArray
     gram: FloatArray
     pull: FloatArray
+    pattern: FloatArray
     penalty: FloatArray
     bias_penalty: FloatArray
 
@@ -38,34 +38,41 @@ class RowSolver:
     ----------
     step : HalfStep
         What to solve. The weights of columns are no smaller than the smallest normal number.
+    summed : bool, default False
+        Whether to sum the fixed factors over the columns of each row.
 
     Attributes
     ----------
     solution : array of float, shape (n_rows, unknowns)
         The unknowns of the rows that were solved; NaN for a row that has no solution.
+    sums : array of float, shape (n_rows, k) or (0, 0)
+        The sums over the columns of the rows that were solved.
     """
 
-    def __init__(self, step: HalfStep) -> None:
+    def __init__(self, step: HalfStep, *, summed: bool = False) -> None:
         self._step = step
         self.solution: FloatArray = step.new_solution()
+        shape = (step.rows.n_rows, step.config.factors) if summed else (0, 0)
+        self.sums: FloatArray = np.zeros(shape, step.dtype)
         self._tables: dict[np.dtype[Any], _Tables] = {}
         self._making = threading.Lock()
 
     def solve(self, batch: Batch) -> None:
         """Solve the rows of a batch, in double precision those that single precision cannot solve."""
         dtype = self.solution.dtype
-        solved, failed = self._run(dtype, self._step.visible, batch.rows, batch.starts, batch.counts)
+        solved, failed = self._run(self.sums, self._step.visible, batch.rows, batch.starts, batch.counts)
         self.solution[batch.rows] = solved
         if failed.any() and dtype != np.float64:
             rows = batch.rows[failed]
-            again, _ = self._run(np.dtype("float64"), 0.0, rows, batch.starts[failed], batch.counts[failed])
+            # Their sums are taken already.
+            again, _ = self._run(np.zeros((0, 0)), 0.0, rows, batch.starts[failed], batch.counts[failed])
             self.solution[rows] = again
 
     def _run(
-        self, dtype: np.dtype[Any], visible: float, rows: IntArray, starts: IntArray, counts: IntArray
+        self, sums: FloatArray, visible: float, rows: IntArray, starts: IntArray, counts: IntArray
     ) -> tuple[FloatArray, Array]:
-        """Return the solutions of some rows in a precision, and which of them failed."""
-        step = self._step
+        """Return the solutions of some rows in the precision of the sums, and which of them failed."""
+        step, dtype = self._step, sums.dtype
         solved, failed = np.empty((len(rows), step.unknowns), dtype), np.zeros(len(rows), np.bool_)
         solve_batch(
             rows,
@@ -74,9 +81,11 @@ class RowSolver:
             step.rows.columns,
             *self._tables_of(dtype),
             float(step.config.unobserved_weight),
+            step.pattern_weight,
             step.biased,
             step.floor,
             visible,
+            sums,
             solved,
             failed,
         )
@@ -97,27 +106,34 @@ def _tables(step: HalfStep, dtype: np.dtype[Any]) -> _Tables:
     def given(array: DeviceArray | None, ndim: int) -> FloatArray:
         return np.zeros((0,) * ndim, dtype) if array is None else np.asarray(array, dtype)
 
-    scale, border = np.ones(n, dtype), np.zeros(0, dtype)
-    table = np.zeros((n, -(-step.unknowns // _ALIGNED) * _ALIGNED), dtype)
-    table[:, :k] = step.fixed.factors
+    def padded(array: DeviceArray, columns: int) -> FloatArray:
+        # Rows are read by whole vectors.
+        width = VECTOR_BYTES // dtype.itemsize
+        table = np.zeros((n, -(-columns // width) * width), dtype)
+        table[:, :k] = array
+        return table
+
+    root, scale, border = np.ones(n, dtype), np.ones(n, dtype), np.zeros(0, dtype)
+    table = padded(step.fixed.factors, step.unknowns)
     if step.biased:
         table[:, k] = 1
     if step.column_weight is not None:
         c = np.asarray(step.column_weight, dtype)
         root = np.sqrt(c)
-        table *= root[:, None]
         scale = (c + dtype.type(w0)) / root
         if w0 and step.biased:
             border = dtype.type(w0) / root
     return _Tables(
         values=step.rows.values.astype(dtype, copy=False),
         table=table,
+        root=root,
         scale=scale,
         offset=(step.fixed.bias + step.mean).astype(dtype),
         border=border,
         row_weight=given(step.row_weight, 1),
         gram=given(step.gram, 2),
         pull=given(step.pull, 2),
+        pattern=np.zeros((0, 0), dtype) if step.pattern is None else padded(step.pattern, k),
         penalty=step.penalty.astype(dtype),
         bias_penalty=step.bias_penalty.astype(dtype),
     )

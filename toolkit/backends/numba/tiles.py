@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 # What Numba and llvmlite hand over has no annotations.
@@ -51,8 +52,12 @@ class _Vectors:
 
     def spread(self, pointer: _Llvm) -> _Llvm:
         """Load one number into all elements of a vector."""
+        return self.repeat(self.builder.load(pointer))
+
+    def repeat(self, number: _Llvm) -> _Llvm:
+        """Put one number into all elements of a vector."""
         nothing = ir.Constant(self.type, ir.Undefined)
-        one = self.builder.insert_element(nothing, self.builder.load(pointer), ir.Constant(_I32, 0))
+        one = self.builder.insert_element(nothing, number, ir.Constant(_I32, 0))
         return self.builder.shuffle_vector(one, nothing, self._places(0, self.width, step=0))
 
     def multiply_add(self, a: _Llvm, b: _Llvm, total: _Llvm) -> _Llvm:
@@ -192,3 +197,68 @@ def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-
         return context.get_dummy_value()
 
     return types.void(matrix, vector, out, *[types.intp] * 3), code
+
+
+def _row(*, add: bool) -> Callable[..., Any]:
+    """Return a function that puts a multiple of a row of numbers into another row, or adds it to one."""
+
+    @intrinsic
+    def row(typing_context, out, to, source, start, scale, n):  # type: ignore[no-untyped-def]
+        """out[to : to + n] (+)= scale · source[start : start + n] of flat arrays; n > 0, by whole vectors."""
+
+        def code(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm) -> _Llvm:
+            v = _Vectors(context, builder, signature.args[0])
+            target, data = (
+                builder.gep(_data(context, builder, signature, values, at), [values[at + 1]]) for at in (0, 2)
+            )
+            scale, n = v.repeat(values[4]), values[5]
+            before = builder.block
+            loop, after = (builder.append_basic_block(f"row.{name}") for name in ("loop", "after"))
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            column = builder.phi(_I64)
+            column.add_incoming(_number(0), before)
+            pointer, found = builder.gep(target, [column]), v.load(builder.gep(data, [column]))
+            v.store(
+                v.multiply_add(scale, found, v.load(pointer)) if add else builder.fmul(scale, found), pointer
+            )
+            column_next = builder.add(column, _number(v.width))
+            column.add_incoming(column_next, loop)
+            builder.cbranch(builder.icmp_signed("<", column_next, n), loop, after)
+            builder.position_at_end(after)
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, source, types.intp, out.dtype, types.intp), code
+
+    return row  # type: ignore[no-any-return]
+
+
+put_row, add_row = _row(add=False), _row(add=True)
+
+
+@intrinsic
+def prefetch(typing_context, source, start, n):  # type: ignore[no-untyped-def]
+    """Ask for the cache lines of source[start : start + n], a flat array."""
+
+    def code(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm) -> _Llvm:
+        v = _Vectors(context, builder, signature.args[0])
+        data = _data(context, builder, signature, values, 0)
+        start, n = values[1:]
+        byte = ir.IntType(8).as_pointer()
+        function = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        ask = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0i8")
+        before = builder.block
+        loop, after = (builder.append_basic_block(f"ask.{name}") for name in ("loop", "after"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        at = builder.phi(_I64)
+        at.add_incoming(_number(0), before)
+        pointer = builder.bitcast(builder.gep(data, [builder.add(start, at)]), byte)
+        builder.call(ask, [pointer, *(ir.Constant(_I32, value) for value in (0, 3, 1))])
+        at_next = builder.add(at, _number(64 // v.size))
+        at.add_incoming(at_next, loop)
+        builder.cbranch(builder.icmp_signed("<", at_next, n), loop, after)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp), code
