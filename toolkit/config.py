@@ -7,7 +7,7 @@ import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from toolkit.errors import ConfigError, did_you_mean
 
@@ -228,6 +228,7 @@ class WALSConfig(_Checked):
 
 BACKENDS = ("auto", "numpy", "numba", "cupy", "cuda")
 GPU_BACKENDS = ("cupy", "cuda")
+SolverName: TypeAlias = Literal["auto", "exact", "cg"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +246,7 @@ class RunOptions(_Checked):
     --------
     >>> from toolkit import RunOptions
     >>> RunOptions(seed=1, backend="numpy")
-    RunOptions(seed=1, backend='numpy', threads=0, dtype='float32')
+    RunOptions(seed=1, backend='numpy', threads=0, dtype='float32', solver='auto')
     """
 
     seed: int = _parameter(0, Range(0, 2**63 - 1, integer=True), "seed of the random start")
@@ -260,6 +261,12 @@ class RunOptions(_Checked):
     )
     dtype: Literal["float32", "float64"] = _parameter(
         "float32", Choice(("float32", "float64")), "precision of factors and solves"
+    )
+    solver: Literal["auto", "exact", "cg"] = _parameter(
+        "auto",
+        Choice(("auto", "exact", "cg")),
+        "how rows are solved: exact; cg, a few steps of conjugate gradients, and exactly at the end (numba "
+        "alone); auto takes cg where it is faster",
     )
 
 

@@ -48,6 +48,8 @@ class Backend(RankingDevice):
         The array module: ``numpy`` or ``cupy``.
     threads : int
         CPU threads that work side by side.
+    steps_from : tuple of int, or None
+        Ranks from which `toolkit.solver` has rows solved by steps; None where this backend takes none.
     batch_entries, batch_rows : int
         Padded ratings, and rows, that one batch of rows holds at most; a single row is never cut.
     batch_bytes : int
@@ -68,6 +70,7 @@ class Backend(RankingDevice):
     """
 
     name: ClassVar[str] = "numpy"
+    steps_from: ClassVar[tuple[int, int] | None] = None
     _kinds: ClassVar[dict[str, type[Backend]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -181,11 +184,7 @@ class Backend(RankingDevice):
     def solve_and_sum(self, step: HalfStep) -> tuple[Side, DeviceArray | None]:
         """Return what `solve_rows` does, and `sum_rated` of the fixed factors.
 
-        Returns
-        -------
-        solution : Side
-        sums : array of float, shape (n_rows, k), or None
-            None where they are no cheaper beside the solution.
+        The sums are None where they are no cheaper beside the solution.
         """
         return self.solve_rows(step), None
 

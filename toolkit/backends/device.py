@@ -92,6 +92,27 @@ class Device:
                 for _ in pool.map(work, batches):
                     pass
 
+    def multiply(self, table: DeviceArray, matrix: DeviceArray) -> DeviceArray:
+        """Return the product of a table and a small matrix, in parts on the threads of this backend.
+
+        Parameters
+        ----------
+        table : array of float, shape (n, k)
+        matrix : array of float, shape (k, m)
+
+        Returns
+        -------
+        array of float, shape (n, m)
+        """
+        out: DeviceArray = self.xp.empty((len(table), matrix.shape[1]), table.dtype)
+
+        def multiply(begin: int) -> None:
+            part = slice(begin, begin + self.batch_rows)
+            out[part] = table[part] @ matrix
+
+        self.each(multiply, range(0, len(table), self.batch_rows))
+        return out
+
     def gram(self, table: DeviceArray, dtype: DType | None = None) -> DeviceArray:
         """Return tableᵀ table, summed in parts on the threads of this backend.
 

@@ -68,6 +68,9 @@ class HalfStep:
         to the right-hand side of each row; None for nothing.
     pattern_weight : float
         σ² w_p.
+    start : Side or None
+        Factors and biases of the rows from which a solution by steps begins; None where each row is solved
+        exactly. A backend that has no such solution solves exactly.
     """
 
     rows: RatingRows
@@ -83,6 +86,7 @@ class HalfStep:
     n_fixed: int
     pattern: DeviceArray | None = None
     pattern_weight: float = 0.0
+    start: Side | None = None
 
     @property
     def biased(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -109,6 +110,12 @@ class RatingRows:
                 width=int(counts[end - 1]),
             )
             begin = end
+
+    @cached_property
+    def column_counts(self) -> DeviceArray:
+        """Ratings of each column, shape (n_columns,), on the device."""
+        counts: DeviceArray = self.xp.bincount(self.columns, minlength=self.n_columns)
+        return counts
 
     def batches_within(self, bytes_per_row: Callable[[int], int], limit: int) -> list[Batch]:
         """Return the batches, cut so that each takes at most `limit` bytes; a single row is never cut.

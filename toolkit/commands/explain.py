@@ -102,5 +102,7 @@ def _table(explanation: Explanation, items: Items, most: IntArray, rest: float) 
             shown_rating(explanation.contributions[at], "+", beside=score),
         )
     if others := len(explanation.items) - len(most):
-        table.add_row(f"{others:,} other rating{'s' * (others > 1)}", "", shown_rating(rest, "+", beside=score))
+        table.add_row(
+            f"{others:,} other rating{'s' * (others > 1)}", "", shown_rating(rest, "+", beside=score)
+        )
     return table

@@ -81,6 +81,7 @@ def train(
         "seconds": seconds,
         "seconds_per_iteration": sum(p["seconds"] for p in model.history) / len(model.history),
         "backend": model.backend_name,
+        "solver": model.solver_name,
         "config": model.config.to_dict(),
     }
     model.save(out, overwrite=overwrite, **rmses)
@@ -102,7 +103,7 @@ def _print(
     screen.print(
         f"train RMSE {shown(figures['train_rmse'])}   valid RMSE {shown(figures['valid_rmse'])}   "
         f"test RMSE {shown(figures['test_rmse'])}   ({figures['iterations']} iterations on "
-        f"{figures['backend']}, {figures['seconds_per_iteration']:.3f} s each)",
+        f"{figures['backend']}, {figures['solver']} solver, {figures['seconds_per_iteration']:.3f} s each)",
         soft_wrap=True,
     )
     of = {name: errors for name, errors in baselines.items() if errors}

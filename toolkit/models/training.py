@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import scipy.sparse as sp
 
 from toolkit.backends import Backend
-from toolkit.config import RunOptions, WALSConfig
+from toolkit.config import RunOptions, SolverName, WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.evaluation import pairs_on, rmse
 from toolkit.figure_text import shown
@@ -41,12 +41,15 @@ class Trained(NamedTuple):
         The backend that it ran on.
     baselines : BaselineErrors or None
         The RMSE of the mean, and of mean and biases, on the validation ratings; None where there are none.
+    solver_name : {"exact", "cg"}
+        How rows were solved.
     """
 
     training: Training
     history: list[Progress]
     backend_name: str
     baselines: BaselineErrors | None
+    solver_name: SolverName
 
 
 def train(
@@ -79,7 +82,7 @@ def train(
     backend = Backend.require(options.backend, options.threads)
     data = TrainingData(given.ratings, given.by_item, backend=backend, dtype=options.dtype)
     held_out = None if given.valid is None else pairs_on(backend, given.valid)
-    trainer = Trainer(data, config, seed=options.seed)
+    trainer = Trainer(data, config, seed=options.seed, solver=options.solver)
     history: list[Progress] = []
     errors: list[float] = []
     best = trainer.factors
@@ -109,7 +112,7 @@ def train(
                     break
     counts = data.item_counts
     training = Training(
-        trainer.host_factors(best if patience else None),
+        trainer.host_factors(trainer.finished(best if patience else None)),
         given.users,
         given.items,
         # A copy of what the caller may change, in the type of what is computed with it.
@@ -121,7 +124,7 @@ def train(
     baselines = None
     if held_out is not None and len(held_out[2]) > 0:
         baselines = Baselines(data, held_out).errors(held_out)
-    return Trained(training, history, backend.name, baselines)
+    return Trained(training, history, backend.name, baselines, trainer.solver)
 
 
 def _figures(last: Progress) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName, Table
 from toolkit.backends import Backend
-from toolkit.config import RunOptions, WALSConfig
+from toolkit.config import RunOptions, SolverName, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError
 from toolkit.inputs import checked_ratings, checked_type
@@ -51,6 +51,8 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
     baselines : BaselineErrors or None
         What the model has to beat: ``mean_rmse`` of the mean rating, and ``bias_rmse`` of mean and biases
         without factors, on the validation ratings of the last `fit`; None where it had none.
+    solver_name : {"exact", "cg"} or None
+        How the last `fit` solved the rows, where the option ``solver`` is ``"auto"``.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
     history: Sequence[Progress] = ()
     backend_name: str | None = None
     baselines: BaselineErrors | None = None
+    solver_name: SolverName | None = None
 
     @shows_parameters
     def __init__(
@@ -237,7 +240,7 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         given = checked_input(
             ratings, self.options.dtype, valid=valid, ids=(user_ids, item_ids), columns=columns
         )
-        self._fitted, self.history, self.backend_name, self.baselines = train(
+        self._fitted, self.history, self.backend_name, self.baselines, self.solver_name = train(
             given,
             self.config,
             self.options,

@@ -22,6 +22,7 @@ def half_step(
     pattern: DeviceArray | None = None,
     gram: DeviceArray | None = None,
     n_fixed: int | None = None,
+    start: Side | None = None,
 ) -> HalfStep:
     """Return what a backend needs to solve the rows of one side, the other side being fixed.
 
@@ -48,6 +49,8 @@ def half_step(
         are rated; without it, it is computed from `fixed` and `pattern`.
     n_fixed : int, optional
         Rows of the other side that `gram` stands for; by default n_columns.
+    start : Side, optional
+        Factors and biases of the rows, from which a solution by steps begins; without them it is exact.
 
     Returns
     -------
@@ -74,6 +77,7 @@ def half_step(
         n_fixed=rows.n_columns if n_fixed is None else n_fixed,
         pattern=pattern,
         pattern_weight=pattern_weight(config, spread),
+        start=start,
     )
     step.require_determined()
     return step

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.arrays import DeviceArray, SideName
 from toolkit.backends import RatingRows
-from toolkit.config import WALSConfig
+from toolkit.config import SolverName, WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.evaluation import rmse
 from toolkit.inputs import checked_number, checked_type
@@ -17,6 +17,7 @@ from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
 from toolkit.solver.normal import half_step, solve, solve_and_sum
 from toolkit.solver.pattern import solve_pattern
+from toolkit.solver.solver_choice import chosen_solver
 from toolkit.solver.training_data import TrainingData
 from toolkit.solver.weights import observation_weights, pattern_weight
 
@@ -35,16 +36,23 @@ class Trainer:
         The hyperparameters.
     seed : int, default 0
         Seed of the random user factors that the first solve of the items starts from.
+    solver : {"auto", "exact", "cg"}, default "auto"
+        How rows are solved. ``"cg"`` goes on from the last solution of each row by a few steps of conjugate
+        gradients, and solves the last users exactly; ``"auto"`` does so where it is faster.
 
     Attributes
     ----------
     factors : Factors
         The current factors, on the device of `data`.
+    solver : {"exact", "cg"}
+        How rows are solved.
 
     Raises
     ------
     ConfigError
         When an argument is of another kind, or `seed` is below 0.
+    BackendError
+        When `solver` is ``"cg"``, and the backend of `data` takes no steps.
 
     Examples
     --------
@@ -58,11 +66,14 @@ class Trainer:
     1
     """
 
-    def __init__(self, data: TrainingData, config: WALSConfig, *, seed: int = 0) -> None:
+    def __init__(
+        self, data: TrainingData, config: WALSConfig, *, seed: int = 0, solver: SolverName = "auto"
+    ) -> None:
         self.data = checked_type("data", data, TrainingData, "TrainingData(ratings, backend=backend)")
         self.config = checked_type("config", config, WALSConfig, "WALSConfig(factors=32)")
         seed = checked_number("seed", seed, 0)
         backend, k = data.backend, config.factors
+        self.solver = chosen_solver(solver, config, backend)
         # Drawn by NumPy for every backend, so that the same seed starts from the same numbers everywhere. The
         # squared length of a row is 1 on average for standardised ratings, whatever k is.
         spread = data.spread if config.scale == "standard" else 1.0
@@ -125,7 +136,11 @@ class Trainer:
         """
         if self._patterned and self._half_steps >= 2:
             self._set(item_pattern=self._pattern("item", self.factors.users))
-        users = self._solve("user", self.factors.items, pattern=self.factors.item_pattern, wait=wait)
+        # The last users are solved exactly, so that folding in stays what training does.
+        last = self._half_steps >= 2 * self.config.iterations - 1
+        users = self._solve(
+            "user", self.factors.items, pattern=self.factors.item_pattern, wait=wait, exact=last
+        )
         self._users_before = self.factors.users if self.config.momentum and self._half_steps >= 2 else None
         self._half_steps += 1
         self._set(users=users)
@@ -147,6 +162,17 @@ class Trainer:
             for rows in (self.data.items, self.data.users):
                 backend.require_solved(rows, self.config)
         self._set(iterations=self.iterations + 1)
+
+    def finished(self, factors: Factors | None = None) -> Factors:
+        """Return the current factors, or earlier ones of this training, with every user solved exactly.
+
+        With ``solver="exact"``, and after the last iteration, they are so already.
+        """
+        factors = factors or self.factors
+        if self.solver == "exact" or not 0 < factors.iterations < self.config.iterations:
+            return factors
+        users = self._solve("user", factors.items, pattern=factors.item_pattern, wait=True, exact=True)
+        return replace(factors, users=users)
 
     def train_rmse(self) -> float:
         """Return the RMSE on the training ratings."""
@@ -193,7 +219,15 @@ class Trainer:
         own = self.factors
         self.factors = replace(on_device, mean=own.mean, scale=own.scale, spread=own.spread)
 
-    def _solve(self, side: SideName, fixed: Side, *, pattern: DeviceArray | None, wait: bool) -> Side:
+    def _solve(
+        self,
+        side: SideName,
+        fixed: Side,
+        *,
+        pattern: DeviceArray | None,
+        wait: bool,
+        exact: bool = False,
+    ) -> Side:
         """Return the solved rows of a side."""
         backend = self.data.backend
         # The weight of a rating is its item's: that of the column where users are solved.
@@ -208,14 +242,23 @@ class Trainer:
             row_weight=None if by_column else self._item_weight,
             column_weight=self._item_weight if by_column else None,
             pattern=pattern,
+            start=None if exact or self.solver == "exact" else self._start(side),
         )
         # The first iteration has no pattern, and the last users are followed by none.
         summed = self._patterned and 0 < self._half_steps < 2 * self.config.iterations - 1
+        # Steps sum in a basis of their own, whose rounding a restored training would not have.
+        summed = summed and (side == "item" or step.start is None)
         if not summed or fixed is not (self.factors.items if side == "user" else self.factors.users):
             return solve(step, backend=backend, wait=wait)
         solved, sums = solve_and_sum(step, backend=backend, wait=wait)
         self._summed = None if sums is None else (fixed.factors, sums)
         return solved
+
+    def _start(self, side: SideName) -> Side:
+        """Return what the rows of a side begin their steps from: their last solution."""
+        own = self.factors.users if side == "user" else self.factors.items
+        # The random users of the start are not a solution.
+        return own if self._half_steps >= 2 else Side(0 * own.factors, 0 * own.bias)
 
     def _pattern(self, side: SideName, other: Side) -> DeviceArray:
         """Return the pattern factors of a side, the factors of the other side being fixed."""

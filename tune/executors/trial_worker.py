@@ -107,6 +107,8 @@ class TrialWorker:
         except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's, and the next may go well
             self._fail(segment, error)
         segment.system = self._system()
+        if self._trainer:
+            segment.system["solver"] = self._trainer.solver
         return segment
 
     def _baselines(self) -> dict[str, float] | None:
@@ -155,7 +157,7 @@ class TrialWorker:
         segment.figures = dict(figures)
         segment.iterations = factors.iterations
         if (segment.done or self._losses.at_rung) and self._may_be_kept(figures):
-            segment.factors = trainer.host_factors(factors)
+            segment.factors = trainer.host_factors(trainer.finished(factors))
         if not segment.done and time.perf_counter() - self._saved_at >= self._settings.checkpoint_seconds:
             segment.checkpoint = checkpoint_of(trainer, factors, figures)
             self._saved_at = time.perf_counter()

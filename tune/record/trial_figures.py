@@ -83,6 +83,7 @@ def trial_tags(result: TrialResult) -> list[RunTag]:
         tags |= {
             "walslab.backend": system["backend"],
             "walslab.device": system["device"],
+            "walslab.solver": system.get("solver", "exact"),
             "walslab.host": system["host"],
         }
     if result["stopped"]:

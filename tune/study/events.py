@@ -41,7 +41,7 @@ EVENTS: dict[str, dict[str, Key]] = {
         "started": Key("number", "begin of the last attempt, in seconds since 1970"),
         "ended": Key("number", "end of the trial, in seconds since 1970"),
         "attempts": Key("whole number", "how often the trial was begun"),
-        "system": Key("object or null", "backend, device, host and peak memory; null if unknown"),
+        "system": Key("object or null", "backend, solver, device, host and peak memory; null if unknown"),
         "trace": Key("text or null", "traceback of a failure", required=False),
     },
     "recorded": {"trial": _TRIAL},

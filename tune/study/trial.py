@@ -16,6 +16,8 @@ class System(TypedDict):
     ----------
     backend, device, host : str
         Their names.
+    solver : str
+        How rows were solved, exact or cg.
     peak_bytes : int
         The most memory that the process held, in bytes.
     device_peak_bytes : int or None
@@ -27,6 +29,7 @@ class System(TypedDict):
     host: str
     peak_bytes: int
     device_peak_bytes: NotRequired[int | None]
+    solver: NotRequired[str]
 
 
 class TrialResult(TypedDict):

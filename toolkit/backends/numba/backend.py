@@ -25,6 +25,8 @@ class NumbaBackend(Backend):
     """
 
     name: ClassVar[str] = "numba"
+    # docs/solver-speed.md has what was measured.
+    steps_from: ClassVar[tuple[int, int] | None] = (32, 48)
 
     @classmethod
     def problem(cls) -> str | None:
@@ -50,13 +52,18 @@ class NumbaBackend(Backend):
         weight = step.column_weight
         if weight is not None and not bool((weight >= np.finfo(step.dtype).tiny).all()):
             return super().solve_rows(step), None
-        solver = RowSolver(step, summed=summed)
+        if step.start is None:
+            solver = RowSolver(step, summed=summed)
+        else:
+            from toolkit.backends.numba.stepping import SteppingSolver
+
+            solver = SteppingSolver(step, summed=summed, multiply=self.multiply)
         self.each(solver.solve, step.rows.batches)
         return step.side(solver.solution), solver.sums if summed else None
 
     def sum_rated(self, rows: RatingRows, table: DeviceArray) -> DeviceArray:
         """Return for each row the sum of the lines of a table; see `Backend.sum_rated`."""
-        from toolkit.backends.numba.rows import sum_rows
+        from toolkit.backends.numba.gathering import sum_rows
 
         out = np.zeros((rows.n_rows, table.shape[1]), table.dtype)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.arrays import DType, FloatArray, IntArray
-from toolkit.backends.numba.rows import compiled
+from toolkit.backends.numba.gathering import compiled
 
 # Scores looked at together: few of them hold one of the n best, and the others are passed over by vectors.
 _BLOCK = 64

@@ -14,8 +14,8 @@ from toolkit.backends.numba.tiles import VECTOR_BYTES
 from toolkit.backends.rows import Batch
 
 
-class _Tables(NamedTuple):
-    """The arrays that `solve_batch` reads, of one precision, in the order of its parameters."""
+class Tables(NamedTuple):
+    """The arrays that the loops over rows read, of one precision, in the order of their parameters."""
 
     values: FloatArray
     table: FloatArray
@@ -54,7 +54,7 @@ class RowSolver:
         self.solution: FloatArray = step.new_solution()
         shape = (step.rows.n_rows, step.config.factors) if summed else (0, 0)
         self.sums: FloatArray = np.zeros(shape, step.dtype)
-        self._tables: dict[np.dtype[Any], _Tables] = {}
+        self._tables: dict[np.dtype[Any], Tables] = {}
         self._making = threading.Lock()
 
     def solve(self, batch: Batch) -> None:
@@ -92,15 +92,16 @@ class RowSolver:
         solved[failed] = np.nan
         return solved, failed
 
-    def _tables_of(self, dtype: np.dtype[Any]) -> _Tables:
+    def _tables_of(self, dtype: np.dtype[Any]) -> Tables:
         # All threads ask at once, and each table takes as much memory as the factors.
         with self._making:
             if dtype not in self._tables:
-                self._tables[dtype] = _tables(self._step, dtype)
+                self._tables[dtype] = tables(self._step, dtype)
             return self._tables[dtype]
 
 
-def _tables(step: HalfStep, dtype: np.dtype[Any]) -> _Tables:
+def tables(step: HalfStep, dtype: np.dtype[Any]) -> Tables:
+    """Return the arrays of a half-step that the loops read, in a precision."""
     n, k, w0 = step.rows.n_columns, step.config.factors, step.config.unobserved_weight
 
     def given(array: DeviceArray | None, ndim: int) -> FloatArray:
@@ -123,7 +124,7 @@ def _tables(step: HalfStep, dtype: np.dtype[Any]) -> _Tables:
         scale = (c + dtype.type(w0)) / root
         if w0 and step.biased:
             border = dtype.type(w0) / root
-    return _Tables(
+    return Tables(
         values=step.rows.values.astype(dtype, copy=False),
         table=table,
         root=root,

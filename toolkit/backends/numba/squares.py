@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from toolkit.arrays import FloatArray, IntArray
-from toolkit.backends.numba.rows import compiled
+from toolkit.backends.numba.gathering import compiled
 from toolkit.predictor import Predictor
 
 

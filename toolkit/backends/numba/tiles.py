@@ -3,7 +3,7 @@
 Each function here becomes a few dozen vector instructions where it is called. Matrices are row-major. Their
 rows have `ld` numbers, a multiple of the width of a vector. Only the upper triangle of a matrix is used.
 
-The cache of Numba does not notice a change of this file: touch ``rows.py`` after one.
+The cache of Numba does not notice a change of this file: touch the files that import it after one.
 """
 
 from __future__ import annotations
@@ -197,6 +197,36 @@ def dot_rows(typing_context, matrix, vector, out, i, j, ld):  # type: ignore[no-
         return context.get_dummy_value()
 
     return types.void(matrix, vector, out, *[types.intp] * 3), code
+
+
+@intrinsic
+def add_rows(typing_context, out, matrix, weights, i, ld):  # type: ignore[no-untyped-def]
+    """out[:ld] += Σ_r weights[r] · matrix[i + r, :ld], for `ROWS` rows; ld > 0."""
+
+    def code(context: _Llvm, builder: _Llvm, signature: _Llvm, values: _Llvm) -> _Llvm:
+        v = _Vectors(context, builder, signature.args[0])
+        to, source, times = (_data(context, builder, signature, values, at) for at in range(3))
+        _, _, _, i, ld = values
+        weights = [v.spread(builder.gep(times, [_number(r)])) for r in range(ROWS)]
+        starts = [builder.gep(source, [builder.mul(builder.add(i, _number(r)), ld)]) for r in range(ROWS)]
+        before = builder.block
+        loop, after = (builder.append_basic_block(f"rows.{name}") for name in ("loop", "after"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        column = builder.phi(_I64)
+        column.add_incoming(_number(0), before)
+        pointer = builder.gep(to, [column])
+        total = v.load(pointer)
+        for weight, start in zip(weights, starts, strict=True):
+            total = v.multiply_add(weight, v.load(builder.gep(start, [column])), total)
+        v.store(total, pointer)
+        column_next = builder.add(column, _number(v.width))
+        column.add_incoming(column_next, loop)
+        builder.cbranch(builder.icmp_signed("<", column_next, ld), loop, after)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return types.void(out, matrix, weights, *[types.intp] * 2), code
 
 
 def _row(*, add: bool) -> Callable[..., Any]:

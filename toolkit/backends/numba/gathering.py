@@ -1,0 +1,66 @@
+"""The factors of the columns that a row has rated, gathered or summed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+from toolkit.backends.numba.tiles import add_row, prefetch, put_row
+
+# Ratings ahead whose factors are asked for: a row of them is at no address that a processor could foresee.
+_AHEAD = 8
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Return a function that Numba compiles when it is first called, and keeps on disk where it can write."""
+    # Sums may be reordered, so that vectors can take them; NaN and infinity keep their meaning.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "fastmath": {"contract", "reassoc", "nsz"},
+        "error_model": "numpy",
+        "boundscheck": False,
+    }
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError:  # nowhere to write
+        return numba.njit(function, **options)
+
+
+@compiled
+def gather(  # type: ignore[no-untyped-def]
+    columns, values, table, root, scale, offset, border, pattern, n, unknowns, gathered, summed, pulled
+):
+    """Gather the first n ratings: their columns' factors, and behind these their weighted residuals.
+
+    The other arrays are those of `solve_batch`. The factors are added to `summed`, and the pattern factors to
+    `pulled`, where these have room.
+    """
+    wide, pattern_wide, ld = table.shape[1], pattern.shape[1], gathered.shape[1]
+    one = table.dtype.type(1)
+    for p in range(n):
+        if p + _AHEAD < len(columns):
+            prefetch(table, columns[p + _AHEAD] * wide, wide)
+            if pattern_wide:
+                prefetch(pattern, columns[p + _AHEAD] * pattern_wide, pattern_wide)
+        column = columns[p]
+        put_row(gathered, p * ld, table, column * wide, root[column], wide)
+        if len(summed):
+            add_row(summed, 0, table, column * wide, one, wide)
+        if pattern_wide:
+            add_row(pulled, 0, pattern, column * pattern_wide, one, pattern_wide)
+        gathered[p, unknowns] = scale[column] * (values[p] - offset[column])
+        if len(border):
+            gathered[p, unknowns + 1] = border[column]
+
+
+@compiled
+def sum_rows(rows, starts, counts, columns, table, out):  # type: ignore[no-untyped-def]
+    """Add to out[row] the lines of the table that stand for the columns a row has rated, for some rows."""
+    for at in range(len(rows)):
+        row = rows[at]
+        for p in range(starts[at], starts[at] + counts[at]):
+            column = columns[p]
+            for j in range(table.shape[1]):
+                out[row, j] += table[column, j]
