@@ -102,7 +102,7 @@ def descend_batch(  # type: ignore[no-untyped-def]
     offset,
     border,
     row_weight,
-    gram,
+    shared,
     pull,
     pattern,
     penalty,
@@ -114,7 +114,8 @@ def descend_batch(  # type: ignore[no-untyped-def]
     tolerance,
     least,
     most,
-    ratio,
+    most_data,
+    longest,
     sums,
     out,
     failed,
@@ -123,16 +124,18 @@ def descend_batch(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    gram : array, shape (k, k) or (0, 0)
-        Is added to the matrix of every row; nothing beside its diagonal is read.
+    shared : array, shape (unknowns,)
+        Is added to the diagonal of the matrix of every row.
     mean_square : array, shape (unknowns,)
         The mean of c z² over all ratings, without c where it is a property of the row.
     tolerance : float
         The share of a row's ratings, both in the norm of the matrix, that its residual may keep.
     least, most : int
         Steps of a row.
-    ratio : float
-        A row whose data outweigh its penalty by more than this fails without a step.
+    most_data : array, shape (n_rows,)
+        A row with more ratings, times c where it is a property of the row, fails without a step.
+    longest : int
+        The most ratings that a row has.
     out : array, shape (n, unknowns)
         Holds where each row begins, and receives where it ends.
     failed : array of bool, shape (n,)
@@ -142,21 +145,20 @@ def descend_batch(  # type: ignore[no-untyped-def]
     k = unknowns - biased
     step = max(VECTOR_BYTES // table.itemsize, ROWS)
     ld = -(-(unknowns + 1 + (len(border) > 0)) // step) * step
-    gathered = np.zeros((-(-counts.max() // ROWS) * ROWS, ld), table.dtype)
-    x, r, d, z = np.zeros((4, ld), table.dtype)
+    gathered = np.zeros((-(-longest // ROWS) * ROWS, ld), table.dtype)
+    x, r = np.zeros(ld, table.dtype), np.zeros(ld, table.dtype)
+    d, z = np.zeros(ld, table.dtype), np.zeros(ld, table.dtype)
     dots = np.empty(ROWS, table.dtype)
-    diagonal, inverse = np.empty((2, unknowns), table.dtype)
+    diagonal, inverse = np.empty(unknowns, table.dtype), np.empty(unknowns, table.dtype)
     summed, pulled = np.empty(ld * (len(sums) > 0), table.dtype), np.empty(pattern.shape[1], table.dtype)
     real = table.dtype.type
     w0, wp = real(unobserved), real(pattern_weight)
     edge = np.empty(ld * (biased and w0 > 0), table.dtype)
-    shared = np.diag(gram) if len(gram) else np.zeros(k, table.dtype)
-    trace, least_shared = mean_square[:k].sum(), shared.min()
     for at in range(len(rows)):
         row, start, count = rows[at], starts[at], counts[at]
         by_row = len(row_weight) > 0
         c, both = (row_weight[row], w0 + row_weight[row]) if by_row else (real(1), real(1))
-        failed[at] = not c * count * trace <= ratio * (penalty[row] + least_shared)
+        failed[at] = c * count > most_data[row]
         if failed[at]:
             continue
         summed[:] = 0
@@ -166,26 +168,31 @@ def descend_batch(  # type: ignore[no-untyped-def]
             own, rated, table, root, scale, offset, border, pattern, count, unknowns, gathered, summed, pulled
         )
         n = -(-count // ROWS) * ROWS
-        gathered[count:n] = 0
+        for p in range(count, n):
+            for j in range(ld):
+                gathered[p, j] = 0
         if len(edge):
             _sum_edge(gathered, n, unknowns, w0, not by_row, dots, edge)
-        diagonal[:k] = penalty[row] + shared
-        diagonal[k:] = bias_penalty[row]
-        inverse[:] = c * count * mean_square + diagonal
+        for j in range(unknowns):
+            diagonal[j] = shared[j] + (penalty[row] if j < k else bias_penalty[row])
+            inverse[j] = c * count * mean_square[j] + diagonal[j]
+            x[j] = out[at, j]
         if len(edge):
             inverse[k] += edge[k]
-        inverse[:] = 1 / inverse
-        x[:unknowns] = out[at]
+        for j in range(unknowns):
+            inverse[j] = real(1) / inverse[j]
         energy = _residual(gathered, n, unknowns, c, both, x, dots, r)
         _add_rest(diagonal, edge, k, real(-1), x, r)
         for j in range(pull.shape[1]):
             r[j] += pull[row, j]
-        for j in range(min(k, len(pulled))):
-            r[j] += wp * pulled[j]
+        if len(pulled):
+            for j in range(k):
+                r[j] += wp * pulled[j]
         for j in range(sums.shape[1]):
             sums[row, j] = summed[j]
         limit = real(tolerance * tolerance) * energy
         failed[at] = not _descend(
             gathered, n, c, diagonal, edge, k, inverse, x, r, d, z, dots, limit, least, most
         )
-        out[at] = x[:unknowns]
+        for j in range(unknowns):
+            out[at, j] = x[j]

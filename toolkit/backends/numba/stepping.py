@@ -44,7 +44,8 @@ class SteppingSolver(RowSolver):
         assert step.start is not None  # noqa: S101 - the caller looked
         self._start = step.start
         self._basis: FloatArray | None = None
-        turned = step
+        turned, k = step, step.config.factors
+        shared = np.zeros(step.unknowns, step.dtype)
         if step.gram is not None:
             values, vectors = np.linalg.eigh(step.gram.astype("float64"))
             basis = vectors.astype(step.dtype)
@@ -54,11 +55,16 @@ class SteppingSolver(RowSolver):
                 fixed=Side(multiply(step.fixed.factors, basis), step.fixed.bias),
                 pattern=None if step.pattern is None else multiply(step.pattern, basis),
                 pull=None if step.pull is None else multiply(step.pull, basis),
-                gram=np.diag(values.clip(min=0)).astype(step.dtype),
+                gram=None,
             )
-        self._turned = tables(turned, step.dtype)
+            shared[:k] = values.clip(min=0)
+        self._turned = tables(turned, step.dtype)._replace(gram=shared)
         squares = (step.rows.column_counts * self._turned.root**2) @ self._turned.table**2
         self._mean_square = (squares[: step.unknowns] / max(step.rows.nnz, 1)).astype(step.dtype)
+        # Of a row's ratings; factors may all be zero.
+        least_penalty = self._turned.penalty.astype("float64") + float(shared[:k].min())
+        most = _MOST_DATA * least_penalty / max(float(self._mean_square[:k].sum()), 1e-30)
+        self._most_data = np.minimum(most, np.finfo(step.dtype).max).astype(step.dtype)
 
     def solve(self, batch: Batch) -> None:
         """Solve the rows of a batch."""
@@ -71,7 +77,7 @@ class SteppingSolver(RowSolver):
         descend_batch(
             *(batch.rows, batch.starts, batch.counts, step.rows.columns, *self._turned),
             *(float(step.config.unobserved_weight), step.pattern_weight, step.biased, self._mean_square),
-            *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, _MOST_DATA, self.sums, solved, failed),
+            *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, self._most_data, batch.width, self.sums, solved, failed),
         )
         if basis is not None:
             solved[:, :k] = solved[:, :k] @ basis.T
