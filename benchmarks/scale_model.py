@@ -106,7 +106,7 @@ def index_bytes(n: float) -> int:
 
 
 def flops(n: float, rows: float, k: int) -> float:
-    """Return the operations of an exact iteration, as benchmarks/solver_cpu.py counts them.
+    """Return the operations of an exact iteration: half of each symmetric product, and Cholesky.
 
     Each half-step adds n products of k factors with themselves, half of each as it is symmetric, k (k + 1);
     and solves its rows by Cholesky, k³/3 + 2 k² each.

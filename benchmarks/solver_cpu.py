@@ -1,12 +1,17 @@
 """Seconds of one ALS iteration on a CPU, beside implicit and cmfrec, and how they grow.
 
     python benchmarks/solver_cpu.py [--ratings 5M,20M] [--ranks 16,34,64,128] [--rounds 3] [--ml-1m FILE]
+        [--busy]
 
 Made-up ratings of MovieLens's shape, by `walslab synth`. Every contestant solves both sides once, in turn
 within each round, on the same number of threads; a ratio is the median of the rounds' own ratios. All are at
 the same rank: our biases are one unknown more. implicit solves its problem of that size: by
 its exact solver, and by its conjugate gradient with 3 steps. cmfrec does not show iterations: its
 time is that of a fit of 3 less that of a fit of 1, halved. The peers need the dependency group `bench`.
+
+"walslab" is what `solver: auto` takes at that rank. Two more tables say what pattern factors add to an
+iteration, and what threads bring. `--busy` keeps one core busy beside all of it. Processor time is that of
+this process; on a shared machine it is steadier than the clock.
 """
 
 from __future__ import annotations
@@ -17,14 +22,16 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
+import contextlib
 import importlib.util
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp  # noqa: TC002 - read by people, in signatures
@@ -37,12 +44,27 @@ from toolkit.solver import Trainer, TrainingData
 from toolkit.synth import write_ratings
 
 _SCALE = {"k": 1_000, "M": 1_000_000}
-Contestants = dict[str, Callable[[], float]]
+
+
+class Times(NamedTuple):
+    """Seconds by the clock, and of the processors."""
+
+    wall: float
+    processor: float
+
+
+Contestants = dict[str, Callable[[], Times]]
 
 
 def main() -> None:
     """Print a table per set of ratings, and one of threads."""
     options = arguments()
+    with busy_core() if options.busy else contextlib.nullcontext():
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Print all tables."""
     threads = usable_processors()
     print(
         f"{threads} threads; matrix product of this machine: {product_rate(threads):.0f} GFLOP/s in float32\n"
@@ -54,12 +76,25 @@ def main() -> None:
         sets[f"{size} made-up ratings"] = made_up(size)
     for name, matrix in sets.items():
         print(f"### {name}: {matrix.nnz:,} ratings, {matrix.shape[0]:,} × {matrix.shape[1]:,}\n", flush=True)
-        print("| rank | contestant | s / iteration, min | median | walslab ÷ it | GFLOP/s |")
-        print("|---|---|---|---|---|---|")
+        print("| rank | contestant | s, min | median | processor s, min | walslab ÷ it | in processor s |")
+        print("|---|---|---|---|---|---|---|")
         for rank in options.ranks:
             contest(matrix, rank, threads, options.rounds)
         print(flush=True)
-    grow_with_threads(next(iter(sets.values())), threads, options.rounds)
+    first = next(iter(sets.values()))
+    with_pattern(first, threads, options.rounds)
+    grow_with_threads(first, threads, options.rounds)
+
+
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Keep a core busy by a process that ends when this one does."""
+    spin = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(1_000_000))"
+    with subprocess.Popen([sys.executable, "-c", spin]) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def arguments() -> argparse.Namespace:
@@ -67,12 +102,13 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ratings", type=lambda text: text.split(","), default=["5M", "20M"])
+    parser.add_argument("--ratings", type=lambda text: text.split(",") if text else [], default=["5M", "20M"])
     parser.add_argument(
-        "--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[16, 34, 64, 128]
+        "--ranks", type=lambda text: [int(r) for r in text.split(",") if r], default=[16, 34, 64, 128]
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ml-1m", type=Path)
+    parser.add_argument("--busy", action="store_true")
     return parser.parse_args()
 
 
@@ -93,11 +129,13 @@ def made_up(size: str) -> sp.csr_matrix:
         return ingested(made.path)
 
 
-def contest(matrix: sp.csr_matrix, rank: int, threads: int, rounds: int) -> None:
-    """Print the lines of one rank; who takes minutes for an iteration is left out."""
+def contestants_of(matrix: sp.csr_matrix, rank: int, threads: int) -> Contestants:
+    """Return who does an iteration at a rank; who takes minutes for it is left out."""
     small, middling = matrix.nnz <= 2e6, matrix.nnz <= 6e6
     contestants: Contestants = {"walslab": ours(matrix, rank, "numba", threads)}
-    if small or (middling and rank <= 64):
+    if rank <= 128:
+        contestants["walslab, exact"] = ours(matrix, rank, "numba", threads, solver="exact")
+    if middling and rank <= 64:
         contestants["walslab, NumPy alone"] = ours(matrix, rank, "numpy", threads)
     if importlib.util.find_spec("implicit"):
         contestants["implicit, 3 steps of CG"] = implicit(matrix, rank, threads, cg=True)
@@ -107,38 +145,50 @@ def contest(matrix: sp.csr_matrix, rank: int, threads: int, rounds: int) -> None
         contestants["cmfrec, CG"] = cmfrec(matrix, rank, threads, cg=True)
         if rank <= 64:
             contestants["cmfrec, exact"] = cmfrec(matrix, rank, threads, cg=False)
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    return contestants
+
+
+def contest(matrix: sp.csr_matrix, rank: int, threads: int, rounds: int) -> None:
+    """Print the lines of one rank."""
+    contestants = contestants_of(matrix, rank, threads)
+    seconds: dict[str, list[Times]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, run in contestants.items():
             took = run()
             # The first is to load code and fill caches.
             if number:
                 seconds[name].append(took)
-            print(f"rank {rank} round {number}: {name} {took:.3f} s", file=sys.stderr)
-    work = operations(matrix, rank)
+            print(f"rank {rank} round {number}: {name} {took.wall:.3f} s", file=sys.stderr)
     for name, took in seconds.items():
-        pairs = zip(seconds["walslab"], took, strict=True)
-        ratio = "" if name == "walslab" else f"{statistics.median(a / b for a, b in pairs):.2f}"
-        rate = f"{work / min(took) / 1e9:.0f}" if "CG" not in name else ""
-        print(
-            f"| {rank} | {name} | {min(took):.3f} | {statistics.median(took):.3f} | {ratio} | {rate} |",
-            flush=True,
-        )
+        own = name == "walslab"
+        ratios = ("", "") if own else (f"{quotient(seconds['walslab'], took, at):.2f}" for at in (0, 1))
+        walls, processor = ([times[at] for times in took] for at in (0, 1))
+        figures = (f"{figure:.3f}" for figure in (min(walls), statistics.median(walls), min(processor)))
+        print(f"| {rank} | {name} | {' | '.join((*figures, *ratios))} |", flush=True)
 
 
-def operations(matrix: sp.csr_matrix, rank: int) -> float:
-    """Return the floating-point operations of an exact iteration: half of each product, and Cholesky."""
-    return 2.0 * matrix.nnz * rank * (rank + 1) + sum(matrix.shape) * (rank**3 / 3 + 2 * rank**2)
+def quotient(first: list[Times], second: list[Times], at: int) -> float:
+    """Return the median over rounds of one's time by the other's: wall (0) or processor (1)."""
+    return statistics.median(a[at] / b[at] for a, b in zip(first, second, strict=True))
 
 
-def ours(matrix: sp.csr_matrix, rank: int, backend: Any, threads: int) -> Callable[[], float]:
-    """Return what does one of our iterations: exact, with biases."""
+def ours(
+    matrix: sp.csr_matrix,
+    rank: int,
+    backend: Any,
+    threads: int,
+    *,
+    solver: Any = "auto",
+    pattern: float = 0.0,
+) -> Callable[[], Times]:
+    """Return what does one of our iterations, with biases."""
     data = TrainingData(matrix, backend=Backend.require(backend, threads))
-    trainer = Trainer(data, WALSConfig(factors=rank))
-    return timed(trainer.step)
+    # None of them is the last, whose users are solved exactly whatever the solver.
+    config = WALSConfig(factors=rank, iterations=10_000, pattern_weight=pattern)
+    return timed(Trainer(data, config, solver=solver).step)
 
 
-def implicit(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Callable[[], float]:
+def implicit(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Callable[[], Times]:
     """Return what does one iteration of implicit's own loop."""
     from implicit.cpu import _als
 
@@ -158,13 +208,13 @@ def implicit(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Cal
     return timed(step)
 
 
-def cmfrec(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Callable[[], float]:
+def cmfrec(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Callable[[], Times]:
     """Return what measures one iteration of cmfrec's explicit model with biases."""
     from cmfrec import CMF
 
     triples = matrix.tocoo()
 
-    def fit(iterations: int) -> float:
+    def fit(iterations: int) -> Times:
         model = CMF(
             k=rank,
             lambda_=5.0,
@@ -176,18 +226,18 @@ def cmfrec(matrix: sp.csr_matrix, rank: int, threads: int, *, cg: bool) -> Calla
         )
         return timed(lambda: model.fit(triples))()
 
-    return lambda: (fit(3) - fit(1)) / 2
+    return lambda: Times(*((three - one) / 2 for three, one in zip(fit(3), fit(1), strict=True)))
 
 
-def timed(run: Callable[[], Any]) -> Callable[[], float]:
+def timed(run: Callable[[], Any]) -> Callable[[], Times]:
     """Return what runs and says how long it took."""
 
-    def measure() -> float:
-        began = time.perf_counter()
+    def clocked() -> Times:
+        began = time.perf_counter(), time.process_time()
         run()
-        return time.perf_counter() - began
+        return Times(time.perf_counter() - began[0], time.process_time() - began[1])
 
-    return measure
+    return clocked
 
 
 def product_rate(threads: int) -> float:
@@ -196,8 +246,22 @@ def product_rate(threads: int) -> float:
 
     a = np.random.default_rng(0).standard_normal((3000, 3000), dtype=np.float32)
     with threadpool_limits(threads, user_api="blas"):
-        best = min(timed(lambda: a @ a)() for _ in range(4))
+        best = min(timed(lambda: a @ a)().wall for _ in range(4))
     return 2 * 3000**3 / best / 1e9
+
+
+def with_pattern(matrix: sp.csr_matrix, threads: int, rounds: int) -> None:
+    """Print what pattern factors add to an iteration."""
+    print("| rank | solver | s without pattern factors, min | with them | with ÷ without | in processor s |")
+    print("|---|---|---|---|---|---|")
+    for rank, solver in ((42, "exact"), (128, "cg")):
+        steps = [ours(matrix, rank, "numba", threads, solver=solver, pattern=w) for w in (0.0, 0.6)]
+        took = [[step() for step in steps] for _ in range(2 + 3 * rounds)][2:]
+        without, beside = ([times[at] for times in took] for at in (0, 1))
+        walls = (f"{min(times.wall for times in each):.3f}" for each in (without, beside))
+        ratios = (f"{quotient(beside, without, at):.2f}" for at in (0, 1))
+        print(f"| {rank} | {solver} | {' | '.join((*walls, *ratios))} |", flush=True)
+    print()
 
 
 def grow_with_threads(matrix: sp.csr_matrix, threads: int, rounds: int) -> None:
@@ -205,7 +269,7 @@ def grow_with_threads(matrix: sp.csr_matrix, threads: int, rounds: int) -> None:
     print("| threads | s / iteration at rank 64, min |\n|---|---|")
     for n in range(1, threads + 1):
         step = ours(matrix, 64, "numba", n)
-        print(f"| {n} | {min(step() for _ in range(rounds + 1)):.3f} |")
+        print(f"| {n} | {min(step().wall for _ in range(rounds + 1)):.3f} |")
 
 
 if __name__ == "__main__":

@@ -236,14 +236,17 @@ def test_presets_are_the_two_settings_of_the_tutorial_and_the_defaults():
 
 
 def test_run_options_have_their_own_ranges():
-    options = RunOptions(seed=np.int64(2**63 - 1), backend="numpy", threads=2, dtype="float64")
+    options = RunOptions(
+        seed=np.int64(2**63 - 1), backend="numpy", threads=2, dtype="float64", solver="exact"
+    )
     assert dataclasses.asdict(options) == {
         "seed": 2**63 - 1,
         "backend": "numpy",
         "threads": 2,
         "dtype": "float64",
+        "solver": "exact",
     }
-    assert RunOptions() == RunOptions(seed=0, backend="auto", threads=0, dtype="float32")
+    assert RunOptions() == RunOptions(seed=0, backend="auto", threads=0, dtype="float32", solver="auto")
 
 
 def test_run_options_report_all_mistakes_in_one_go():
