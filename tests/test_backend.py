@@ -233,6 +233,23 @@ def test_a_gram_matrix_has_the_same_bits_on_any_number_of_threads(n, dtype):
     np.testing.assert_allclose(one, table.astype("f8").T @ table.astype("f8"), rtol=1e-4, atol=0.01)
 
 
+def test_a_blas_that_is_loaded_later_is_limited_too():
+    program = """
+import threadpoolctl
+from toolkit import Backend
+backend = Backend.require("numpy", 1)
+with backend.one_blas_thread():
+    pass
+import scipy.linalg
+with backend.one_blas_thread():
+    found = [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+raise SystemExit(set(found) != {1})
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=300, env=environment)
+    assert done.returncode == 0
+
+
 def test_work_is_done_without_threadpoolctl(monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     seen = []

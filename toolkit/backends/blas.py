@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,9 +65,14 @@ def _setter() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="walslab-blas")
 
 
-@functools.cache
 def _controller() -> Any:
-    """Return what finds and limits the BLAS of this process, or None; looking for it takes a millisecond."""
+    """Return what finds and limits every BLAS of this process, or None."""
+    return _found(len(sys.modules))
+
+
+@functools.lru_cache(maxsize=1)
+def _found(_modules: int) -> Any:
+    """Look for them anew, in a millisecond, when modules were loaded: one may bring a BLAS of its own."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
