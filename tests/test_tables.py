@@ -85,8 +85,9 @@ def test_ids_of_several_types_and_uuids_are_texts(frame):
 
 
 def test_a_table_of_polars_is_a_table(model, frame):
-    import polars
-    other = WALS(CONFIG, OPTIONS).fit(polars.DataFrame(frame.to_dict("list")))
+    import polars as pl
+
+    other = WALS(CONFIG, OPTIONS).fit(pl.DataFrame(frame.to_dict("list")))
     np.testing.assert_array_equal(by_id(other), by_id(model))
 
 
