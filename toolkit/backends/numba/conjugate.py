@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.backends.numba.gathering import compiled, gather
+from toolkit.backends.numba.compiling import Kernel, compiled
+from toolkit.backends.numba.gathering import gather
 from toolkit.backends.numba.tiles import ROWS, VECTOR_BYTES, add_rows, dot_rows
 
 
@@ -89,7 +90,7 @@ def _descend(  # type: ignore[no-untyped-def]
     return size <= limit
 
 
-@compiled
+@Kernel
 def descend_batch(  # type: ignore[no-untyped-def]
     rows,
     starts,

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
-
+from toolkit.backends.numba.compiling import Kernel, compiled
 from toolkit.backends.numba.tiles import add_row, prefetch, put_row
 
 # Ratings ahead whose factors are asked for: a row of them is at no address that a processor could foresee.
 _AHEAD = 8
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Return a function that Numba compiles when it is first called, and keeps on disk where it can write."""
-    # Sums may be reordered, so that vectors can take them; NaN and infinity keep their meaning.
-    options: dict[str, Any] = {
-        "nogil": True,
-        "fastmath": {"contract", "reassoc", "nsz"},
-        "error_model": "numpy",
-        "boundscheck": False,
-    }
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # nowhere to write
-        return numba.njit(function, **options)
 
 
 @compiled
@@ -55,7 +36,7 @@ def gather(  # type: ignore[no-untyped-def]
             gathered[p, unknowns + 1] = border[column]
 
 
-@compiled
+@Kernel
 def sum_rows(rows, starts, counts, columns, table, out):  # type: ignore[no-untyped-def]
     """Add to out[row] the lines of the table that stand for the columns a row has rated, for some rows."""
     for at in range(len(rows)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.arrays import DType, FloatArray, IntArray
-from toolkit.backends.numba.gathering import compiled
+from toolkit.backends.numba.compiling import Kernel, compiled
 
 # Scores looked at together: few of them hold one of the n best, and the others are passed over by vectors.
 _BLOCK = 64
@@ -66,7 +66,7 @@ def _above(line, bias, worst):  # type: ignore[no-untyped-def]
     return count
 
 
-@compiled
+@Kernel
 def _push(scores, bias, first, columns, values):  # type: ignore[no-untyped-def]
     n = columns.shape[1]
     for row in range(scores.shape[0]):
@@ -85,7 +85,7 @@ def _push(scores, bias, first, columns, values):  # type: ignore[no-untyped-def]
                     worst = best[0]
 
 
-@compiled
+@Kernel
 def _sort(columns, values):  # type: ignore[no-untyped-def]
     for row in range(len(columns)):
         best, at = values[row], columns[row]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.backends.numba.gathering import compiled, gather
+from toolkit.backends.numba.compiling import Kernel, compiled
+from toolkit.backends.numba.gathering import gather
 from toolkit.backends.numba.tiles import (
     ROWS,
     VECTOR_BYTES,
@@ -125,7 +126,7 @@ def _weigh(matrix, unknowns, biased, c, w0):  # type: ignore[no-untyped-def]
         matrix[i, unknowns] *= w0 + c
 
 
-@compiled
+@Kernel
 def solve_batch(  # type: ignore[no-untyped-def]
     rows,
     starts,

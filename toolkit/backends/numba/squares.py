@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from toolkit.arrays import FloatArray, IntArray
-from toolkit.backends.numba.gathering import compiled
+from toolkit.backends.numba.compiling import Kernel
 from toolkit.predictor import Predictor
 
 
@@ -26,7 +26,7 @@ def squared_error(predictor: Predictor, users: IntArray, items: IntArray, rating
     return float(_sum(x, y, user_bias, item_bias, predictor.mean, low, high, users, items, ratings))
 
 
-@compiled
+@Kernel
 def _sum(x, y, user_bias, item_bias, mean, low, high, users, items, ratings):  # type: ignore[no-untyped-def]
     total = 0.0
     for at in range(len(ratings)):

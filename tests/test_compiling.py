@@ -1,0 +1,66 @@
+"""Compiled loops: one process of a machine compiles them, and a change of any file makes them anew."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba")
+
+PROGRAM = """
+import numpy as np
+from toolkit.backends.numba.compiling import Kernel
+
+def double(values):
+    for i in range(len(values)):
+        values[i] *= 2
+
+kernel = Kernel(double)
+values = np.ones(3)
+kernel(values)
+assert values.tolist() == [2, 2, 2]
+"""
+
+
+@pytest.fixture
+def code(tmp_path, repo_root):
+    """A copy of the packages, with a program beside it; returns a function that starts the program."""
+    shutil.copytree(repo_root / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": str(tmp_path)}
+    environment["NUMBA_DEBUG_CACHE"] = "1"
+
+    def start():
+        return subprocess.Popen(
+            [sys.executable, tmp_path / "program.py"], env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    return start
+
+
+def told(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return output
+
+
+def test_of_processes_that_start_at_once_one_compiles(code):
+    outputs = [told(process) for process in (code(), code())]
+    assert sum("data saved to" in output for output in outputs) == 1
+    assert sum("data loaded from" in output for output in outputs) == 1
+
+
+def test_a_change_of_any_file_makes_the_code_anew(code, tmp_path):
+    assert "data saved to" in told(code())
+    with (tmp_path / "toolkit" / "backends" / "numba" / "tiles.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert "data saved to" in told(code())
+
+
+def test_a_folder_that_cannot_be_written_to_costs_the_code_that_is_kept_and_no_more(code, tmp_path):
+    (tmp_path / "kept").write_text("no folder", encoding="utf-8")
+    assert "data saved to" not in told(code())
