@@ -415,3 +415,19 @@ def test_memory_does_not_change_a_byte(folder):
         found.append({path.relative_to(folder / memory): path.read_bytes() for path in paths})
     assert found[0] == found[1]
     assert len(found[0]) == 6
+
+
+@pytest.mark.parametrize(("factor", "apart"), [(1, False), (2, False), (20, True), (0.01, True)], ids=str)
+def test_files_on_different_scales_are_told_apart(folder, factor, apart):
+    for name, first, times in (("a.csv", 0, 1), ("b.csv", 50, factor)):
+        lines = (f"{first + n},{n % 7},{times * (1 + n % 5)}\n" for n in range(50))
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    said = walslab("ingest", "a.csv", "b.csv", "--out", "out").stdout
+    assert ("Ratings of " in said and " are around " in said) == apart
+
+
+def test_files_of_likes_and_of_dislikes_are_on_one_scale(folder):
+    for name, first, rating in (("likes.csv", 0, 1), ("dislikes.csv", 50, 0)):
+        lines = (f"{first + n},{n % 7},{rating}\n" for n in range(50))
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    assert " are around " not in walslab("ingest", "likes.csv", "dislikes.csv", "--out", "out").stdout

@@ -14,7 +14,7 @@ from ray.core.generated import autoscaler_pb2
 
 from toolkit.errors import StudyError
 from tune.executors import ray_session
-from tune.executors.ray_session import concurrency, connected, may_grow_to, room
+from tune.executors.ray_session import concurrency, connected, may_grow_to, room, started_ahead
 from tune.spec import SearchSpec
 
 
@@ -133,5 +133,46 @@ def test_ray_that_does_not_start_is_an_error_with_a_way_on(monkeypatch, error):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # is changed, and put back
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(StudyError, match=r"cannot start Ray on this machine: .*--in-process"), connected():
+    said = r"cannot start Ray on this machine: .*--executor in-process"
+    with pytest.raises(StudyError, match=said), connected():
         pass
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What was asked of Ray, in its order; nothing is started."""
+    made = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # is changed, and put back
+    monkeypatch.setattr(ray, "is_initialized", lambda: made[-1:] == ["init"])
+    monkeypatch.setattr(ray, "init", lambda **_: made.append("init"))
+    monkeypatch.setattr(ray, "shutdown", lambda: made.append("shutdown"))
+    return made
+
+
+def test_a_ray_that_was_started_ahead_is_the_one_a_study_gets_and_ends(calls):
+    with started_ahead():
+        with connected():
+            assert calls == ["init"]
+        assert calls == ["init", "shutdown"]
+    assert calls == ["init", "shutdown"]
+
+
+def test_a_ray_that_was_started_ahead_ends_where_no_study_came(calls):
+    with pytest.raises(RuntimeError, match="no study"), started_ahead():
+        raise RuntimeError("no study")
+    assert calls == ["init", "shutdown"]
+
+
+def test_a_ray_that_did_not_start_ahead_is_told_where_it_is_needed(calls, monkeypatch):
+    def init(**_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(ray, "init", init)
+    with started_ahead(), pytest.raises(StudyError, match="no memory"), connected():
+        pass
+
+
+def test_no_ray_is_started_ahead_of_one_that_runs(calls):
+    with connected(), started_ahead(), connected():
+        assert calls == ["init"]

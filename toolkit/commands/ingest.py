@@ -324,6 +324,7 @@ def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
                 f"  {count:,} × {reason}, such as {example}",
                 soft_wrap=True,
             )
+    _warn_of_scales(manifest, screen)
     for name, facts in manifest["ids"].items():
         if "floats" in facts:
             screen.print(
@@ -338,3 +339,15 @@ def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
                 soft_wrap=True,
             )
     screen.print(f"dataset in {data.path}, digest {data.digest}", soft_wrap=True)
+
+
+def _warn_of_scales(manifest: dict[str, Any], screen: Console) -> None:
+    from toolkit.ingest import different_scales
+
+    if apart := different_scales(manifest["source"]["files"]):
+        one, other = (f"{facts['name']} are around {facts['mean']:.3g}" for facts in apart)
+        screen.print(
+            f"Ratings of {one}, and those of {other}. If these are different scales, put the files on one, "
+            "or ingest them apart: a model takes all ratings for ones of one scale",
+            soft_wrap=True,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.ingest.engine_choice import chosen_engine
+from toolkit.ingest.file_scales import different_scales
 from toolkit.ingest.job import ingest_ratings
 from toolkit.ingest.memory import keep_freed_memory, parse_size
 from toolkit.ingest.ratings_frame import read_ratings
@@ -13,6 +14,7 @@ __all__ = [
     "RatingsSource",
     "SplitRule",
     "chosen_engine",
+    "different_scales",
     "example_ratings",
     "ingest_ratings",
     "keep_freed_memory",

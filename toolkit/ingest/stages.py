@@ -17,6 +17,7 @@ from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import tasks
 from toolkit.ingest.checkpoints import Checkpoints
 from toolkit.ingest.dataset_files import FileEntry, write_id_table
+from toolkit.ingest.file_scales import note_scales
 from toolkit.ingest.manifest_content import manifest_content
 from toolkit.ingest.options import Options
 from toolkit.ingest.pair_check import ReadInput, check_pairs
@@ -171,6 +172,9 @@ class Stages:
         results: list[UnitResult] = done[n_files:]
         for split, facts in zip(source.given, fingerprints, strict=False):
             facts["split"] = SPLITS[split]
+        if n_files > 1:
+            parts = zip((unit.file for unit in self.units), (each.moments for each in results), strict=True)
+            note_scales(fingerprints, parts)
         kinds = [kind_of_all(run.kinds[role] for result in results for run in result.runs) for role in (0, 1)]
         mixed = [
             unit

@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.arrays import IntArray
 from toolkit.errors import RatingsError
+from toolkit.ingest.file_scales import moments
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.reading.blocks import Unit
 from toolkit.ingest.reading.ratings_file import RatingsFile
@@ -39,12 +40,15 @@ class UnitResult:
         Bad rows, their lines counted from the beginning of the unit.
     floats : list of str
         For users and items, an id that was written as a floating-point number; empty for none.
+    moments : list of float
+        `toolkit.ingest.file_scales.moments` of the ratings.
     """
 
     runs: list[Run]
     lines: int
     rejections: Rejections
     floats: list[str]
+    moments: list[float]
 
 
 def fingerprint(file: RatingsFile) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def sort_unit(work: Path, unit: Unit, source: RatingsSource, block_bytes: int, d
     runs: list[Run] = []
     rejections = Rejections()
     lines = 0
-    floats = ["", ""]
+    floats, summed = ["", ""], [0.0, 0.0, 0.0]
     split = source.given[unit.file] if source.given else None
     for piece, (columns, bad, end) in enumerate(read_unit(unit, source, block_bytes)):
         lines = end
@@ -87,8 +91,9 @@ def sort_unit(work: Path, unit: Unit, source: RatingsSource, block_bytes: int, d
         rejections.merge(bad)
         floats = [old or ids.floats for old, ids in zip(floats, (columns.users, columns.items), strict=True)]
         if len(columns):
+            summed = [old + new for old, new in zip(summed, moments(columns.ratings), strict=True)]
             runs.append(write_run(work, unit.number, piece, columns.with_split(split)))
-    return UnitResult(runs, lines, rejections, floats)
+    return UnitResult(runs, lines, rejections, floats, summed)
 
 
 def number(work: Path, run: Run) -> None:
