@@ -16,9 +16,9 @@ from trials import FACTS, end, made_up_trials, spec_of
 
 from cluster.cli import main
 from toolkit.backends import Backend
-from toolkit.config import RunOptions
+from toolkit.config import PRESETS, RunOptions
 from toolkit.evaluation import pairs_on
-from toolkit.models import baseline_errors
+from toolkit.models import Model, baseline_errors
 from toolkit.solver import Baselines, TrainingData, shortfall
 from tune.report import at_edge, remarks
 from tune.study import Study
@@ -195,6 +195,23 @@ def test_train_shows_the_baselines_and_says_what_is_wrong(workshop):
     assert "and no worse" in invoke(*words, "--factors", 0, "--bias-regularization", 3, text=True)
     plain = "--regularization-offset", 0, "--bias-regularization", "none", "--pattern-weight", 0
     assert "no better" not in invoke(*words, "--factors", 2, "--regularization", 0.1, *plain, text=True)
+
+
+def test_train_samples_a_posterior_and_says_how_often_its_intervals_hold(workshop):
+    out = workshop / "sampled"
+    words = "train", workshop / "dataset", "--out", out, "--overwrite", "--posterior", "--backend", "numpy"
+    words += "--samples", 8, "--factors", 3
+    told = invoke(*words, "--keep", 2)
+    facts = told["posterior"]
+    assert (facts["samples"], told["config"]["pattern_weight"]) == (8, PRESETS["posterior"].pattern_weight)
+    assert told["valid_rmse"] == pytest.approx(facts["mean_factors_rmse"], rel=1e-5)
+    assert len(Model.load(out).posterior.samples) == 2
+    assert not [path for path in workshop.iterdir() if path.name.startswith("sampled.")]
+    shown = invoke(*words, text=True)
+    assert f"posterior: 8 samples, noise {facts['noise']:.4f}, worth" in shown
+    assert f"intervals of valid ratings hold, of 50%: {facts['coverage']['0.5']:.1%}" in shown
+    result = CliRunner().invoke(main, [*map(str, words[:4]), "--samples", "3"])
+    assert "--samples and --keep go with --posterior." in result.output
 
 
 def test_a_study_has_its_baselines_without_the_dataset(workshop, monkeypatch):

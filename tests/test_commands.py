@@ -181,6 +181,7 @@ def test_unknown_option_is_answered_with_the_nearest():
         (("train", "nowhere", "--out", "."), "exists already: choose another path, or overwrite it"),
         (("train", "nowhere", "--out", "file", "--overwrite"), "is a file"),
         (("train", "nowhere", "--out", ".", "--overwrite"), "holds other things (it has no model.json)"),
+        (("train", "nowhere", "--out", "model", "--posterior", "--keep", "999"), "nowhere"),
         (("recommend", "nowhere", "--user", "1"), "nowhere is not a walslab-model directory"),
         (("export", "file", "--out", "exported"), "file is not a walslab-model directory"),
         (("tune", "nowhere", "--spec", "gone.yaml"), "cannot read the specification gone.yaml: No such file"),

@@ -77,6 +77,7 @@ def test_signature_example_and_facts(models, written):
     assert {param.name: (param.dtype.name, param.default) for param in model.signature.params.params} == {
         "n": ("long", 10),
         "exclude_seen": ("boolean", True),
+        "interval": ("double", 0.0),
     }
     assert model.signature.inputs.input_names() == ["user", "item", "ratings"]
     assert not model.signature.inputs.required_input_names()

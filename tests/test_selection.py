@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from small_models import PLAIN
 
 from cluster.cli import main
-from toolkit.config import RunOptions, WALSConfig
+from toolkit.config import PRESETS, RunOptions, WALSConfig
 from toolkit.datasets import RatingsDataset
-from toolkit.errors import ModelError, StudyError
+from toolkit.errors import ConfigError, ModelError, StudyError
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.models import WALS, Ensemble, Model
 from tune.refit.job import refit_best
@@ -121,13 +121,16 @@ class Client:
     """Takes what is logged to the parent run."""
 
     def __init__(self):
-        self.metrics, self.artifacts = {}, []
+        self.metrics, self.artifacts, self.texts = {}, [], {}
 
     def log_batch(self, run_id, metrics):
         self.metrics |= {metric.key: metric.value for metric in metrics}
 
     def list_artifacts(self, run_id, name):
         return []
+
+    def log_text(self, run_id, text, name):
+        self.texts[name] = text
 
     def log_artifacts(self, run_id, folder, name):
         self.artifacts.append((folder, name))
@@ -245,6 +248,28 @@ def test_ensemble_is_recorded(study, data, tmp_path):
     assert meta["trained_on"] == "train + valid"
 
 
+def test_a_posterior_takes_the_rank_of_the_best_trial_and_is_measured_first(study, data, tmp_path):
+    told = []
+    refit = refit_best(
+        study, data, tmp_path / "model", posterior=5, keep=2, tell=lambda *step: told.append(step)
+    )
+    model, best = WALS.load(tmp_path / "model"), WALSConfig.from_dict(refit.best["config"])
+    assert (model.config.factors, model.config.pattern_weight) == (best.factors, best.pattern_weight)
+    assert model.config.regularization == PRESETS["posterior"].regularization
+    assert model.rated.nnz == data.train_and_valid().nnz
+    assert len(model.posterior.samples) == 2
+    assert model.rmse(data.test) == pytest.approx(refit.test_rmse)
+    assert model.posterior.facts == refit.posterior
+    assert refit.valid_rmse == refit.posterior["mean_factors_rmse"]
+    assert told[-1] == ("sampling", 70, 70)
+    metrics = study.client.metrics
+    assert metrics["posterior_valid_rmse"] == pytest.approx(refit.posterior["valid_rmse"])
+    assert metrics["posterior_coverage_80"] == refit.posterior["coverage"]["0.8"]
+    assert study.client.texts["calibration.svg"].startswith("<?xml")
+    with pytest.raises(ConfigError, match="an ensemble or a posterior"):
+        refit_best(study, data, tmp_path / "other", posterior=5, ensemble=3)
+
+
 def test_best_trial_alone_is_a_plain_model(study, data, tmp_path):
     refit = refit_best(study, data, tmp_path / "model")
     assert refit.ensemble is None
@@ -360,7 +385,16 @@ def numbers(shown):
 
 def test_command_tells_machines(refit, tmp_path):
     told = json.loads(refit("--ensemble", 4, "--json").stdout.splitlines()[-1])
-    assert set(told) == {"model", "run_id", "valid_rmse", "test_rmse", "baselines", "ensemble", "registered"}
+    assert set(told) == {
+        "model",
+        "run_id",
+        "valid_rmse",
+        "test_rmse",
+        "baselines",
+        "posterior",
+        "ensemble",
+        "registered",
+    }
     mean = told["ensemble"]
     assert set(mean) == {"members", "valid_rmse", "test_rmse", "single_test_rmse", "kept"}
     assert sum(member["weight"] for member in mean["members"]) == pytest.approx(1)

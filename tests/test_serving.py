@@ -194,7 +194,7 @@ REFUSED = {
     "unknown parameter": ({"inputs": USER, "params": {"kk": 1}}, "unknown parameter 'kk'"),
     "word of another library": (
         {"inputs": USER, "params": {"k": 3}},
-        "unknown parameter 'k' .it is called n.; valid are n, exclude_seen",
+        "unknown parameter 'k' .it is called n.; valid are n, exclude_seen, interval",
     ),
     "parameters": ({"inputs": USER, "params": [1]}, "params must be an object"),
     "n 0": ({"inputs": USER, "params": {"n": 0}}, "from 1 to 1,000, but is 0"),

@@ -13,8 +13,17 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from scipy.sparse import csr_matrix
-from served_models import CONFIGS, ITEMS, fitted, models_fixture, ratings_fixture, written_fixture  # noqa: F401 - fixtures
+from served_models import (  # noqa: F401 - fixtures
+    CONFIGS,
+    ITEMS,
+    USERS,
+    fitted,
+    models_fixture,
+    ratings_fixture,
+    written_fixture,
+)
 
+from toolkit import WALS
 from toolkit.errors import ConfigError
 from toolkit.serving import limits
 from toolkit.serving.answers import Answers
@@ -277,3 +286,46 @@ def test_a_scale_of_single_precision_takes_the_ratings_it_comes_from(made_up_rat
     assert model.factors.scale[0] > 0.1
     rows = [[{"item": 100, "rating": 0.1}, {"item": 107, "rating": 0.5}]]
     assert Answers(model)({"ratings": rows}, {})[0]["user_is"] == "new"
+
+
+# Intervals
+
+
+@pytest.fixture(scope="module")
+def sampled(ratings):
+    model = WALS(factors=3, threads=1, backend="numpy")
+    return model.fit_posterior(ratings, user_ids=USERS, item_ids=ITEMS, samples=6, burn_in=4, keep=6)
+
+
+def ends_of(answers):
+    return np.array([[answer[name] for answer in answers] for name in ("rating", "low", "high")])
+
+
+def test_intervals_are_those_of_the_model_for_users_of_every_kind(sampled):
+    answers, given = Answers(sampled), some_ratings(sampled)
+    known, item, new = int(USERS[3]), int(ITEMS[2]), as_row(sampled, given)
+    columns = {"user": [known, None, 10**6, known], "item": [item, item, item, None]}
+    columns["ratings"] = [None, given, None, None]
+    asked = answers(columns, {"interval": 0.8})
+    of_known = sampled.predict(known, item, interval=0.8)
+    of_unknown = sampled.predict(10**6, item, unknown="average", interval=0.8)
+    for answer, interval in zip(
+        asked, (of_known, sampled.predict_new(new, item, interval=0.8), of_unknown), strict=False
+    ):
+        np.testing.assert_allclose(ends_of([answer])[:, 0], np.ravel(interval), rtol=1e-5)
+        low, high = sampled.factors.scale
+        assert answer["clipped"] == (answer["low"] <= low or answer["high"] >= high)
+    assert "low" not in asked[3]
+    assert "low" not in answers({"user": [known], "item": [item]}, {})[0]
+    assert json.loads(json.dumps(asked)) == asked
+
+
+@pytest.mark.parametrize("interval", [1, -0.1, "0.8", True, None])
+def test_an_interval_that_is_no_probability_is_refused(sampled, interval):
+    with pytest.raises(ConfigError, match="interval must be a probability below 1"):
+        Answers(sampled)({"user": [int(USERS[0])]}, {"interval": interval})
+
+
+def test_a_model_without_samples_says_what_intervals_need(models):
+    with pytest.raises(ConfigError, match="keeps no samples of a posterior"):
+        Answers(models["numbers"])({"user": [int(USERS[0])]}, {"interval": 0.8})

@@ -13,6 +13,7 @@ import numpy as np
 from toolkit.arrays import DeviceArray, Ratings
 from toolkit.backends.equations import EquationBuilder
 from toolkit.backends.half_step import HalfStep
+from toolkit.backends.normals import normals
 from toolkit.backends.ranking import RankingDevice
 from toolkit.backends.rows import Batch, RatingRows
 from toolkit.config import RunOptions, WALSConfig
@@ -254,6 +255,25 @@ class Backend(RankingDevice):
 
     def _within(self, rows: RatingRows, bytes_per_row: Callable[[int], int]) -> list[Batch]:
         return rows.batches_within(bytes_per_row, self.batch_bytes)
+
+    # ------------------------------------------------------------------------------------ chance
+
+    def normals(self, key: Sequence[int], shape: tuple[int, ...], dtype: str) -> DeviceArray:
+        """Return independent standard normal numbers on the device of this backend.
+
+        Parameters
+        ----------
+        key : sequence of int
+            What the numbers depend on: whole numbers from 0. Different keys give independent numbers.
+        shape : tuple of int
+        dtype : {"float32", "float64"}
+
+        Returns
+        -------
+        array of float, of that shape
+            The same bits for any number of threads. A GPU draws other numbers than the processors do.
+        """
+        return normals(key, shape, dtype, self)
 
     # ------------------------------------------------------------------------------------ measuring
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
+
+import numpy as np
 
 from toolkit.arrays import Array, DeviceArray
 from toolkit.backends.base import Backend
@@ -78,6 +81,12 @@ class CupyBackend(Backend):
         # A padded rating takes some 40 bytes of numbers and places, so a twentieth at most; a score some 24.
         self.batch_entries = max(1 << 12, min(_ENTRIES, limit // 1024))
         self.batch_scores = max(1 << 12, min(_SCORES, spare // 64))
+
+    def normals(self, key: Sequence[int], shape: tuple[int, ...], dtype: str) -> DeviceArray:
+        """Return independent standard normal numbers, drawn on the device; see `Backend.normals`."""
+        random = self.xp.random
+        seed = int(np.random.SeedSequence([*key]).generate_state(1, np.uint64)[0])
+        return random.Generator(random.Philox4x3210(seed)).standard_normal(shape, dtype)  # type: ignore[no-any-return]
 
     def _solve_stack(self, matrices: DeviceArray, vectors: DeviceArray) -> DeviceArray:
         # linalg.solve of CuPy is a batched LU and only up to 256 unknowns; posv is a batched Cholesky. Unless

@@ -82,12 +82,13 @@ class EquationBuilder:
         z *= xp.sqrt(c)[..., None]
         left = xp.matmul(z.transpose(0, 2, 1), z)  # (rows, unknowns, unknowns)
         if step.gram is not None:
-            left[:, :k, :k] += step.gram
+            g = len(step.gram)  # k, or all unknowns
+            left[:, :g, :g] += step.gram
         if border is not None:
             left[:, k, :] += border
             left[:, :k, k] += border[:, :k]
         if step.pull is not None:
-            right[:, :k] += step.pull[batch.rows]
+            right[:, : step.pull.shape[1]] += step.pull[batch.rows]
         if self._pattern is not None:
             right[:, :k] += step.pattern_weight * self._pattern[columns].sum(axis=1, dtype=precision)
         penalty = step.penalty[batch.rows].astype(precision, copy=False)

@@ -56,9 +56,9 @@ class HalfStep:
         The penalty of each row's bias.
     row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), or None
         The weight c of an observed rating, as a property of its row or of its column: one of the two.
-    gram : array of float, shape (k, k), or None
-        What is added to the matrix of every row: w0 YᵀY, and the pattern's part; None for nothing.
-    pull : array of float, shape (n_rows, k), or None
+    gram : array of float, shape (k, k), or of shape (unknowns, unknowns) with a prior, or None
+        What is added to the matrix of every row: w0 YᵀY, the pattern's part, and a prior's; None for nothing.
+    pull : array of float, shape (n_rows, k), or (n_rows, unknowns) with a prior, or None
         What is added to the right-hand side of each row; None for nothing.
     n_fixed : int
         Rows of the fixed side that stand behind `gram`: n_columns, or more where `rows` and `fixed` hold the
@@ -71,6 +71,8 @@ class HalfStep:
     start : Side or None
         Factors and biases of the rows from which a solution by steps begins; None where each row is solved
         exactly. A backend that has no such solution solves exactly.
+    unrated : array of float, shape (unknowns,), or None
+        What a row without ratings is; None for zeros.
     """
 
     rows: RatingRows
@@ -87,6 +89,7 @@ class HalfStep:
     pattern: DeviceArray | None = None
     pattern_weight: float = 0.0
     start: Side | None = None
+    unrated: DeviceArray | None = None
 
     @property
     def biased(self) -> bool:
@@ -114,8 +117,11 @@ class HalfStep:
         return 0.0 if self.gram is None or not self.unknowns else float(self.gram.trace()) / self.unknowns
 
     def new_solution(self) -> DeviceArray:
-        """Return an array of zeros for the unknowns of every row, shape (n_rows, unknowns)."""
-        return self.rows.xp.zeros((self.rows.n_rows, self.unknowns), self.dtype)  # type: ignore[no-any-return]
+        """Return the unknowns of every row as if none had ratings, shape (n_rows, unknowns)."""
+        solution: DeviceArray = self.rows.xp.zeros((self.rows.n_rows, self.unknowns), self.dtype)
+        if self.unrated is not None:
+            solution += self.unrated
+        return solution
 
     def side(self, solution: DeviceArray) -> Side:
         """Return the factors and biases of solved rows.
@@ -123,7 +129,7 @@ class HalfStep:
         Parameters
         ----------
         solution : array of float, shape (n_rows, unknowns)
-            The unknowns of every row; zero for a row without ratings.
+            The unknowns of every row; `unrated` for a row without ratings.
 
         Raises
         ------

@@ -6,7 +6,7 @@ import click
 
 from toolkit.commands.command_group import LazyGroup
 from toolkit.commands.machine_checks import Check, versions
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option, posterior_text
 from toolkit.commands.step_progress import progress
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "emit",
     "json_option",
     "main",
+    "posterior_text",
     "progress",
     "versions",
 ]

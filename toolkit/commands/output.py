@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toolkit.figure_text import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from toolkit.models import PosteriorFacts
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on the last line of standard output."
@@ -49,6 +53,17 @@ def shown_rating(rating: float, sign: str = "", *, beside: float | None = None) 
     size = abs(rating if beside is None else beside)
     usual = size == 0 or 0.01 <= size < 1e6
     return format(rating, f"{sign}.2f" if usual else f"{sign}.3g")
+
+
+def posterior_text(facts: PosteriorFacts) -> str:
+    """Return for people how a posterior was sampled, and how often its intervals hold."""
+    told = f"posterior: {facts['samples']} samples, noise {shown(facts['noise'])}"
+    if facts["effective_samples"] is not None and facts["r_hat"] is not None:
+        told += f", worth {facts['effective_samples']:.0f} independent ones (R-hat {facts['r_hat']:.2f})"
+    if facts["coverage"]:
+        held = ", ".join(f"{float(level):.0%}: {share:.1%}" for level, share in facts["coverage"].items())
+        told += f"\nintervals of valid ratings hold, of {held}"
+    return told
 
 
 def _finite(value: object) -> object:

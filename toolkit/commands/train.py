@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
-from toolkit.commands.output import console, emit, json_option
+from toolkit.commands.output import console, emit, json_option, posterior_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,10 +35,35 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Stop when so many iterations have not lowered the validation RMSE, and keep the best; 0: never.",
 )
+@click.option(
+    "--posterior",
+    is_flag=True,
+    help="Sample the posterior distribution, and write the mean of the factors: no penalty to choose. The "
+    "preset is posterior, unless you give one.",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), help="Samples of a posterior that count.  [default: 200]"
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    help="Samples that the model keeps for intervals, such as 16; each is as large as its factors.  "
+    "[default: 0]",
+)
 @run_options
 @json_option
 def train(
-    dataset: str, out: Path, *, overwrite: bool, preset: str, patience: int, as_json: bool, **values: Any
+    dataset: str,
+    out: Path,
+    *,
+    overwrite: bool,
+    preset: str,
+    patience: int,
+    posterior: bool,
+    samples: int | None,
+    keep: int | None,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Train one model on the training ratings of the dataset in DIR.
 
@@ -46,24 +73,44 @@ def train(
     \b
     Example:
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
+      walslab train data/ml-100k/dataset --posterior --keep 16 --out models/sampled
     """
     from toolkit.datasets import RatingsDataset
     from toolkit.figure_text import shown
     from toolkit.models import WALS, baseline_errors, check_target
 
+    if not posterior and (samples is not None or keep is not None):
+        raise click.UsageError("--samples and --keep go with --posterior.")
     check_target(out, overwrite=overwrite)
+    source = click.get_current_context().get_parameter_source("preset")
+    if posterior and source is ParameterSource.DEFAULT:
+        preset = "posterior"
     model = WALS(config_from(preset, values), run_options_from(values))
+    # What a killed sampling goes on from.
+    unfinished = out.with_name(f"{out.name}.sampling")
     data = RatingsDataset.open(dataset)
     screen = console(as_json=as_json)
     began = time.perf_counter()
     with screen.status("reading ratings") as status:
 
         def show(progress: Progress) -> None:
-            done = f"iteration {progress['iteration']}/{model.config.iterations}"
+            done = f"{'sweep' if posterior else 'iteration'} {progress['iteration']}"
+            done += "" if posterior else f"/{model.config.iterations}"
             train, valid = shown(progress["train_rmse"]), shown(progress["valid_rmse"])
             status.update(f"{done}  train RMSE {train}  valid RMSE {valid}")
 
-        model.fit(data, patience=patience, on_iteration=show, progress=False)
+        if posterior:
+            model.fit_posterior(
+                data,
+                samples=200 if samples is None else samples,
+                keep=keep or 0,
+                patience=patience,
+                checkpoint=unfinished,
+                on_sample=show,
+                progress=False,
+            )
+        else:
+            model.fit(data, patience=patience, on_iteration=show, progress=False)
         seconds = time.perf_counter() - began
         status.update("measuring the baselines")
         held_out = {"valid": data.valid, "test": data.test}
@@ -74,6 +121,9 @@ def train(
         "valid_rmse": last["valid_rmse"],
         "test_rmse": model.rmse(data.test),
     }
+    if model.posterior is not None:
+        # Those of the last sweep are of a draw.
+        rmses |= {"train_rmse": model.rmse(data.train), "valid_rmse": model.rmse(data.valid)}
     result = {
         **rmses,
         "baselines": baselines,
@@ -83,8 +133,10 @@ def train(
         "backend": model.backend_name,
         "solver": model.solver_name,
         "config": model.config.to_dict(),
+        "posterior": model.posterior and model.posterior.facts,
     }
     model.save(out, overwrite=overwrite, **rmses)
+    shutil.rmtree(unfinished, ignore_errors=True)
     _print(screen, result, baselines)
     screen.print(f"model in {out}", soft_wrap=True)
     user = shlex.quote(str(model.users.id(0)))
@@ -100,12 +152,15 @@ def _print(
     from toolkit.figure_text import shown
     from toolkit.solver import shortfall
 
+    how, solver = ("sweeps", "") if figures["posterior"] else ("iterations", f", {figures['solver']} solver")
     screen.print(
         f"train RMSE {shown(figures['train_rmse'])}   valid RMSE {shown(figures['valid_rmse'])}   "
-        f"test RMSE {shown(figures['test_rmse'])}   ({figures['iterations']} iterations on "
-        f"{figures['backend']}, {figures['solver']} solver, {figures['seconds_per_iteration']:.3f} s each)",
+        f"test RMSE {shown(figures['test_rmse'])}   ({figures['iterations']} {how} on "
+        f"{figures['backend']}{solver}, {figures['seconds_per_iteration']:.3f} s each)",
         soft_wrap=True,
     )
+    if figures["posterior"]:
+        screen.print(posterior_text(figures["posterior"]), soft_wrap=True)
     of = {name: errors for name, errors in baselines.items() if errors}
     biases = "   ".join(f"{name} RMSE {shown(errors['bias_rmse'])}" for name, errors in of.items())
     means = "   ".join(f"{name} RMSE {shown(errors['mean_rmse'])}" for name, errors in of.items())

@@ -8,7 +8,9 @@ from toolkit.models.ensemble import Ensemble, common_scale
 from toolkit.models.explaining import Explanation
 from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
+from toolkit.models.intervals import Interval, interval_of, require_samples
 from toolkit.models.measured import Evaluation
+from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
 from toolkit.models.wals import WALS
@@ -18,11 +20,17 @@ __all__ = [
     "Ensemble",
     "Evaluation",
     "Explanation",
+    "Interval",
     "Model",
+    "Posterior",
+    "PosteriorFacts",
     "Progress",
+    "SampleProgress",
     "baseline_errors",
     "check_target",
     "common_scale",
     "export_tutorial",
+    "interval_of",
+    "require_samples",
     "rows_or_average",
 ]

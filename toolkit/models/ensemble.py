@@ -10,12 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from toolkit.arrays import Array, FloatArray, IdLike, IntArray, Ratings, SideName
+from toolkit.arrays import Array, IdLike, IntArray, Ratings, SideName
 from toolkit.backends import Backend
 from toolkit.errors import ConfigError, ModelError
 from toolkit.inputs import checked_type, checked_weights
 from toolkit.models import files
 from toolkit.models.base import Model
+from toolkit.models.explaining import Contributions
 from toolkit.models.fitted import Fitted
 from toolkit.models.model_html import ensemble_html
 from toolkit.models.training import Progress
@@ -126,10 +127,11 @@ class Ensemble(Model, header_words=(_MEMBERS, "weights", "trainings")):
     def _fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
         return _beside([m.state.fold_in(ratings, side, backend) for m in self.members], self.weights)
 
-    def _contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
+    def _contributions(self, rated: Ratings, items: IntArray) -> Contributions:
         parts = [member.state.contributions(rated, items) for member in self.members]
-        mean: FloatArray = np.average(parts, axis=0, weights=self.weights)
-        return mean
+        return Contributions(
+            *(np.average(of, axis=0, weights=self.weights) for of in zip(*parts, strict=True))
+        )
 
     def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
         trainings = updated([member.state for member in self.members], ratings, ids, side, backend)

@@ -6,10 +6,10 @@ from abc import abstractmethod
 
 import numpy as np
 
-from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings
+from toolkit.arrays import AnySparse, IdLike, IntArray, Ratings
 from toolkit.errors import ConfigError
 from toolkit.inputs import checked_ratings
-from toolkit.models.explaining import Explanation, explanations
+from toolkit.models.explaining import Contributions, Explanation, explanations
 from toolkit.models.stored import StoredModel
 
 
@@ -17,7 +17,7 @@ class ExplainingModel(StoredModel):
     """A model that explains its predictions."""
 
     @abstractmethod
-    def _contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
+    def _contributions(self, rated: Ratings, items: IntArray) -> Contributions:
         """Return what each rating of a user adds to predictions; see `explaining.contributions`."""
 
     def explain(self, user: IdLike, item: IdLike) -> Explanation:

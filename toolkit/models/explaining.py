@@ -7,7 +7,8 @@ here with biases). With A the user's matrix, and z and c as there, rating j adds
     [y_i, 1]ᵀ A⁻¹ ( (w0 + c_j) (r_j − μ − b_j) z_j  +  σ² w_p [q_j, 0] )
 
 The last term, of the pattern factors q, is there with a ``pattern_weight`` w_p: it is what the fact adds that
-j was rated at all.
+j was rated at all. In a posterior, the prior of the users adds [y_i, 1]ᵀ A⁻¹ g beside the ratings, with g
+its pull (`toolkit.solver.Prior`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Explanation(NamedTuple):
     score : float
         The predicted rating, not clipped, that the user's ratings give with the items as they are.
     base : float
-        The part that is the same for every user: the mean and the item's bias.
+        The part that comes from no rating of the user: the mean and the item's bias, and in a posterior what
+        the prior of the users adds.
     items : array of ids, shape (n,)
         The items that the user rated, by contribution, the largest first.
     ratings : array of float, shape (n,)
@@ -48,14 +50,29 @@ class Explanation(NamedTuple):
     contributions: FloatArray
 
 
+class Contributions(NamedTuple):
+    """What predictions of m items come from.
+
+    Attributes
+    ----------
+    of_ratings : array of float64, shape (m, n_rated)
+        What each rating of the user adds, in the order of the row's columns.
+    of_prior : array of float64, shape (m,)
+        What the prior of the users adds; 0 where there is none.
+    """
+
+    of_ratings: FloatArray
+    of_prior: FloatArray
+
+
 def explanations(
-    parts: FloatArray, rated: Ratings, items: IntArray, *, factors: Predictor, ids: IdTable
+    parts: Contributions, rated: Ratings, items: IntArray, *, factors: Predictor, ids: IdTable
 ) -> list[Explanation]:
     """Return an explanation of each prediction, from what each rating adds to it.
 
     Parameters
     ----------
-    parts : array of float64, shape (m, rated.nnz)
+    parts : Contributions
         What `contributions` returns.
     rated : scipy.sparse CSR, shape (1, n_items)
         The user's ratings.
@@ -67,8 +84,8 @@ def explanations(
         The ids of the items.
     """
     explained = []
-    for item, contribution in zip(items, parts, strict=True):
-        base = float(factors.mean + factors.items.bias[item])
+    for item, contribution, prior in zip(items, parts.of_ratings, parts.of_prior, strict=True):
+        base = float(factors.mean + factors.items.bias[item] + prior)
         order = np.argsort(-contribution, kind="stable")
         explained.append(
             Explanation(
@@ -84,7 +101,7 @@ def explanations(
 
 def contributions(
     factors: Factors, rated: Ratings, items: IntArray, weight_counts: IntArray, *, gram: FloatArray | None
-) -> FloatArray:
+) -> Contributions:
     """Return what each rating of a user adds to the predictions of some items.
 
     Parameters
@@ -102,8 +119,8 @@ def contributions(
 
     Returns
     -------
-    array of float64, shape (m, rated.nnz)
-        In the order of the row's columns; with the mean and an item's bias they add up to the prediction.
+    Contributions
+        With the mean and an item's bias they add up to the prediction.
 
     Raises
     ------
@@ -111,7 +128,7 @@ def contributions(
         When the user's equations have no finite solution.
     """
     if not rated.nnz:
-        return np.empty((len(items), 0))
+        return Contributions(np.empty((len(items), 0)), _of_average(factors, items))
     backend, config = Backend(threads=1), factors.config
     # What cannot be folded in cannot be explained.
     fold_in_users(factors, rated, weight_counts, gram=gram, backend=backend)
@@ -129,7 +146,17 @@ def contributions(
     if factors.item_pattern is not None:
         pattern = np.asarray(factors.item_pattern[rated.indices], np.float64)
         parts += pattern_weight(config, factors.spread) * (direction[:, : config.factors] @ pattern.T)
-    return parts
+    prior = factors.user_prior
+    return Contributions(parts, np.zeros(len(items)) if prior is None else direction @ prior.pull)
+
+
+def _of_average(factors: Factors, items: IntArray) -> FloatArray:
+    """Return what the prior adds to the predictions for a user without ratings."""
+    if factors.user_prior is None:
+        return np.zeros(len(items))
+    rows = np.asarray(factors.items.factors[items], np.float64)
+    mean = factors.user_prior.mean
+    return _with_ones(rows, len(mean) - rows.shape[1]) @ mean
 
 
 def _with_ones(factors: FloatArray, columns: int) -> FloatArray:

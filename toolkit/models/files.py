@@ -24,9 +24,11 @@ HEADER = "model.json"
 WORDS = frozenset(
     (
         *("format", "format_version", "dataset_digest", "n_users", "n_items", "titles", "weight_counts"),
-        "baselines",
+        *("baselines", "posterior"),
     )
 )
+# The word of a model that was sampled.
+POSTERIOR = "posterior"
 _FORMAT = "walslab-model"
 _VERSION = 4
 _ARRAYS = ("item_counts", "rated_indptr", "rated_items", "ratings")

@@ -9,8 +9,8 @@ from typing import Any, Generic, Self, TypeVar
 from toolkit.arrays import Array, FloatArray, IntArray, Ratings, SideName
 from toolkit.backends import Backend
 from toolkit.datasets import IdTable
-from toolkit.models.explaining import contributions
-from toolkit.models.folding import fold_in_items, fold_in_users, item_gram
+from toolkit.models.explaining import Contributions, contributions
+from toolkit.models.folding import Draw, fold_in_items, fold_in_users, item_gram
 from toolkit.predictor import Predictor, Side
 from toolkit.solver import Factors
 
@@ -56,7 +56,15 @@ class Fitted(Generic[P_co]):
 
 @dataclass(frozen=True, eq=False)
 class Training(Fitted[Factors]):
-    """What one training leaves."""
+    """What one training leaves.
+
+    Attributes
+    ----------
+    draw : Draw or None
+        Where the factors are a draw from a posterior: what rows that are folded in are drawn with.
+    """
+
+    draw: Draw | None = None
 
     @cached_property
     def item_gram(self) -> FloatArray | None:
@@ -66,10 +74,12 @@ class Training(Fitted[Factors]):
     def fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
         """Return factors and biases of new users or items; see `toolkit.models.folding`."""
         if side == "item":
-            return fold_in_items(self.factors, ratings, self.rated, backend=backend)
-        return fold_in_users(self.factors, ratings, self.weight_counts, gram=self.item_gram, backend=backend)
+            return fold_in_items(self.factors, ratings, self.rated, backend=backend, draw=self.draw)
+        return fold_in_users(
+            self.factors, ratings, self.weight_counts, gram=self.item_gram, backend=backend, draw=self.draw
+        )
 
-    def contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
+    def contributions(self, rated: Ratings, items: IntArray) -> Contributions:
         """Return what each rating of a user adds to predictions; see `toolkit.models.explaining`."""
         return contributions(self.factors, rated, items, self.weight_counts, gram=self.item_gram)
 

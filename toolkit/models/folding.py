@@ -6,6 +6,8 @@ hand, the equations need nothing but the rows of the items that were rated, and 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -17,10 +19,18 @@ from toolkit.solver import (
     half_step,
     observation_weights,
     pattern_weight,
+    perturbed,
     shared_gram,
     solve,
     solve_pattern,
 )
+
+
+class Draw(NamedTuple):
+    """What rows are drawn with, given the other side: the noise of a rating, and a key of chance."""
+
+    noise: float
+    key: tuple[int, ...]
 
 
 def item_gram(factors: Factors) -> FloatArray | None:
@@ -101,6 +111,7 @@ def user_half_step(
         pattern=None if pattern is None else backend.asarray(pattern[chosen], dtype),
         gram=gram,
         n_fixed=len(factors.items.bias),
+        prior=factors.user_prior,
     )
 
 
@@ -111,6 +122,7 @@ def fold_in_users(
     *,
     gram: FloatArray | None,
     backend: Backend,
+    draw: Draw | None = None,
 ) -> Side:
     """Return factors and biases of users from their ratings.
 
@@ -126,11 +138,14 @@ def fold_in_users(
         What `item_gram` returns for these factors.
     backend : Backend
         Where the rows are solved.
+    draw : Draw, optional
+        What the rows are drawn with, in place of their means, where the factors are a draw.
 
     Returns
     -------
     Side
-        Arrays of shape (n, k) and (n,), in host memory; zeros for a user without ratings.
+        Arrays of shape (n, k) and (n,), in host memory. A user without ratings is zero, or the mean of the
+        prior where there is one.
 
     Raises
     ------
@@ -138,10 +153,12 @@ def fold_in_users(
         When the equations of a row have no finite solution.
     """
     step = user_half_step(factors, ratings, weight_counts, gram=gram, backend=backend)
-    return _on_host(solve(step, backend=backend), backend)
+    return _solved(step, draw, backend)
 
 
-def fold_in_items(factors: Factors, ratings: Ratings, rated: Ratings, *, backend: Backend) -> Side:
+def fold_in_items(
+    factors: Factors, ratings: Ratings, rated: Ratings, *, backend: Backend, draw: Draw | None = None
+) -> Side:
     """Return factors and biases of items from the ratings they got; their weights depend on these ratings.
 
     Parameters
@@ -154,11 +171,14 @@ def fold_in_items(factors: Factors, ratings: Ratings, rated: Ratings, *, backend
         The ratings of the model, which pattern factors of the users are computed from.
     backend : Backend
         Where the rows are solved.
+    draw : Draw, optional
+        As `fold_in_users`.
 
     Returns
     -------
     Side
-        Arrays of shape (n, k) and (n,), in host memory; zeros for an item without ratings.
+        Arrays of shape (n, k) and (n,), in host memory. An item without ratings is zero, or the mean of the
+        prior where there is one.
 
     Raises
     ------
@@ -180,8 +200,9 @@ def fold_in_items(factors: Factors, ratings: Ratings, rated: Ratings, *, backend
         spread=factors.spread,
         row_weight=backend.asarray(observation_weights(rows.host_counts, factors.config), dtype),
         pattern=None if pattern is None else backend.asarray(pattern),
+        prior=factors.item_prior,
     )
-    return _on_host(solve(step, backend=backend), backend)
+    return _solved(step, draw, backend)
 
 
 def item_pattern(factors: Factors, ratings: Ratings, *, backend: Backend) -> Array:
@@ -209,5 +230,8 @@ def _pattern(ratings: Ratings, fixed: Side, factors: Factors, backend: Backend) 
     return backend.to_numpy(solve_pattern(rows, other, factors.config, spread=spread, backend=backend))
 
 
-def _on_host(side: Side, backend: Backend) -> Side:
+def _solved(step: HalfStep, draw: Draw | None, backend: Backend) -> Side:
+    if draw is not None:
+        step = perturbed(step, draw.noise, draw.key, backend=backend)
+    side = solve(step, backend=backend)
     return Side(backend.to_numpy(side.factors), backend.to_numpy(side.bias))

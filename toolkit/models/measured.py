@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
-from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Table
+from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, Table
 from toolkit.backends import Backend
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.evaluation import rank
 from toolkit.inputs import checked_ratings, checked_word
+from toolkit.models.fitted import Fitted, Training
+from toolkit.models.intervals import (
+    Interval,
+    checked_probability,
+    deviations,
+    interval_of,
+    require_samples,
+    sampled_trainings,
+)
+from toolkit.models.posterior import Posterior
 from toolkit.models.predicting import predictions
 from toolkit.models.stored import StoredModel
 from toolkit.models.table_ratings import matrix_of, rows_of
+from toolkit.predictor import Predictor, Side
 from toolkit.tables import is_table, rating_columns
 
 Unknown = Literal["refuse", "average"]
@@ -45,6 +56,16 @@ class Evaluation(NamedTuple):
 class MeasuredModel(StoredModel):
     """A model that predicts the ratings of pairs of ids."""
 
+    _sampled: tuple[Fitted[Predictor], Posterior, list[Training]] | None = None
+
+    @overload
+    def predict(
+        self, users: IdLike, items: IdLike, *, clip: bool = ..., unknown: Unknown = ..., interval: None = ...
+    ) -> FloatArray: ...
+    @overload
+    def predict(
+        self, users: IdLike, items: IdLike, *, clip: bool = ..., unknown: Unknown = ..., interval: float
+    ) -> Interval: ...
     def predict(
         self,
         users: IdLike,
@@ -52,7 +73,8 @@ class MeasuredModel(StoredModel):
         *,
         clip: bool = True,
         unknown: Unknown = "refuse",
-    ) -> FloatArray:
+        interval: float | None = None,
+    ) -> FloatArray | Interval:
         """Return predicted ratings of pairs of ids.
 
         Parameters
@@ -63,17 +85,23 @@ class MeasuredModel(StoredModel):
         unknown : {"refuse", "average"}, default "refuse"
             What an id that was not in the ratings gets: an error, or the prediction of the average user,
             item, or both.
+        interval : float, optional
+            The probability with which a rating lies between two ends that come with it, such as 0.8. It takes
+            a model of `WALS.fit_posterior` that keeps samples.
 
         Returns
         -------
         array of float, shape (n,)
+            With an `interval` three of them: predictions, lower ends and upper ends. They are clipped as
+            predictions are, so that an end of the scale may stand for what lies beyond it.
 
         Raises
         ------
         UnknownIdError
             When an id was not in the ratings, and such ids are refused.
         ConfigError
-            When there are not as many users as items, and not one of either.
+            When there are not as many users as items, and not one of either; when an interval is no
+            probability, or the model keeps no samples.
         """
         checked_word("unknown", unknown, _UNKNOWN)
         tables = ((self.users, users), (self.items, items))
@@ -81,7 +109,55 @@ class MeasuredModel(StoredModel):
         if len(rows) != len(columns) and 1 not in (len(rows), len(columns)):
             raise ConfigError(f"users and items must be as many, but got {len(rows)} and {len(columns)}")
         rows, columns = np.broadcast_arrays(rows, columns)
-        return predictions(self.factors, rows, columns, clip=clip)
+        if interval is None:
+            return predictions(self.factors, rows, columns, clip=clip)
+        probability = checked_probability(interval)
+        mean = predictions(self.factors, rows, columns, clip=False)
+        deviation = self.deviations(rows, columns)
+        return interval_of(mean, deviation, probability, self.factors.scale if clip else None)
+
+    def deviations(
+        self, users: IntArray, items: IntArray, *, new: Sequence[Side] | None = None
+    ) -> FloatArray:
+        """Return the standard deviation of a rating around each prediction, by row number.
+
+        Parameters
+        ----------
+        users, items : array of int, shape (n,)
+            Row numbers; below 0 for one that the model lacks.
+        new : sequence of Side, optional
+            What `folded_samples` returns, where `users` are row numbers of new users.
+
+        Raises
+        ------
+        ConfigError
+            When the model keeps no samples.
+        """
+        return deviations(require_samples(self.posterior), users, items, self.state.weight_counts, new=new)
+
+    def folded_samples(self, ratings: Ratings, backend: Backend) -> list[Side]:
+        """Return new users as each sample has them: drawn, given their ratings and the items of the sample.
+
+        Parameters
+        ----------
+        ratings : scipy.sparse CSR, shape (n, n_items)
+            One row for each user, as `toolkit.inputs.checked_ratings` returns it.
+        backend : Backend
+            Where they are computed.
+
+        Raises
+        ------
+        ConfigError
+            When the model keeps no samples.
+        """
+        return [each.fold_in(ratings, "user", backend) for each in self._samples()]
+
+    def _samples(self) -> list[Training]:
+        """Return the samples as trainings; sums over all items, which fold-in needs, are taken once."""
+        state, posterior = self.state, require_samples(self.posterior)
+        if self._sampled is None or self._sampled[:2] != (state, posterior):
+            self._sampled = state, posterior, sampled_trainings(posterior, state)
+        return self._sampled[2]
 
     def rmse(
         self,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, overload
 
+import numpy as np
+
 from toolkit.arrays import AnySparse, IdLike
 from toolkit.backends import Backend, Best
-from toolkit.inputs import checked_ratings, checked_side, checked_type
+from toolkit.inputs import checked_number, checked_ratings, checked_side, checked_type
 from toolkit.models.best_items import best_items
+from toolkit.models.intervals import require_samples
 from toolkit.models.lists import Lists, as_arrays, as_table, candidates, is_one
 from toolkit.models.stored import StoredModel
-from toolkit.predictor import Side
+from toolkit.predictor import Predictor, Side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +40,7 @@ class RecommendingModel(StoredModel):
         exclude_seen: bool = ...,
         items: IdLike | None = ...,
         exclude_items: IdLike | None = ...,
+        explore: int | None = ...,
         as_frame: Literal[False] = ...,
         backend: Backend | None = ...,
     ) -> Lists: ...
@@ -49,6 +53,7 @@ class RecommendingModel(StoredModel):
         exclude_seen: bool = ...,
         items: IdLike | None = ...,
         exclude_items: IdLike | None = ...,
+        explore: int | None = ...,
         as_frame: Literal[True],
         backend: Backend | None = ...,
     ) -> pd.DataFrame: ...
@@ -60,6 +65,7 @@ class RecommendingModel(StoredModel):
         exclude_seen: bool = True,
         items: IdLike | None = None,
         exclude_items: IdLike | None = None,
+        explore: int | None = None,
         as_frame: bool = False,
         backend: Backend | None = None,
     ) -> Lists | pd.DataFrame:
@@ -79,6 +85,10 @@ class RecommendingModel(StoredModel):
             The items to choose from; by default all.
         exclude_items : ids, optional
             Items that nobody is recommended; those that the model lacks are no matter.
+        explore : int, optional
+            A seed that chooses one of the samples that a model of `WALS.fit_posterior` keeps. The lists are
+            those of this sample alone (Thompson sampling): an item that the model knows little of is
+            sometimes at the top, as often as it may well belong there. Give another seed to each request.
         as_frame : bool, default False
             Whether a table of pandas comes back, with the columns user, item, rank (from 1) and score.
         backend : Backend, optional
@@ -97,12 +107,14 @@ class RecommendingModel(StoredModel):
         UnknownIdError
             When a user, or one of `items`, was not in the ratings.
         ConfigError
-            When `n` is not a whole number from 1.
+            When `n` is not a whole number from 1, or `explore` not one from 0; when the model keeps no
+            samples.
         """
         rows = self.users.rows(user)
+        factors = self.factors if explore is None else self._sample(explore)
         best = best_items(
-            self.factors,
-            self.factors.users.at(rows),
+            factors,
+            factors.users.at(rows),
             n,
             hidden=[self.rated[rows]] if exclude_seen else [],
             backend=self._backend(len(rows), backend),
@@ -111,6 +123,11 @@ class RecommendingModel(StoredModel):
         if as_frame:
             return as_table(best, self.users.at(rows), self.items, ("user", "item"))
         return as_arrays(best, self.items, one=is_one(user))
+
+    def _sample(self, seed: int) -> Predictor:
+        """Return the sample that a seed chooses."""
+        seed, samples = checked_number("explore", seed, 0), require_samples(self.posterior).samples
+        return samples[int(np.random.default_rng(seed).integers(len(samples)))]
 
     def best_of(
         self, users: Side, n: int = 10, *, hidden: Sequence[AnySparse] = (), backend: Backend | None = None

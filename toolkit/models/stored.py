@@ -16,6 +16,7 @@ from toolkit.errors import ModelError, NotFittedError
 from toolkit.inputs import checked_facts, checked_path, checked_titles
 from toolkit.models import files
 from toolkit.models.fitted import Fitted
+from toolkit.models.posterior import Posterior
 from toolkit.predictor import Predictor
 
 # Each kind by the words that only it writes into the header: by these, `load` knows the kind.
@@ -26,6 +27,7 @@ class StoredModel(ABC):
     """A model that holds a fitted state, writes it to a directory, and reads it from there."""
 
     options: RunOptions
+    posterior: Posterior | None = None
     _fitted: Fitted[Predictor] | None = None
 
     def __init_subclass__(cls, *, header_words: Sequence[str] = (), **options: Any) -> None:

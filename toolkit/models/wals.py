@@ -5,29 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 
-from toolkit.arrays import AnySparse, FloatArray, IdLike, IntArray, Ratings, SideName, Table
-from toolkit.backends import Backend
-from toolkit.config import RunOptions, SolverName, WALSConfig
+from toolkit.arrays import AnySparse, IdLike, IntArray, Ratings, Table
+from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError
 from toolkit.inputs import checked_ratings, checked_type
 from toolkit.models import files
-from toolkit.models.base import Model
+from toolkit.models.explaining import Contributions
 from toolkit.models.fitted import Training
 from toolkit.models.model_html import model_html
 from toolkit.models.parameters import Parameters, merged, shows_parameters
+from toolkit.models.posterior import Posterior
+from toolkit.models.sampled import SampledModel
 from toolkit.models.training import Progress, train
 from toolkit.models.training_input import checked_input
-from toolkit.models.updating import updated
-from toolkit.predictor import Side
 from toolkit.solver import BaselineErrors, Factors
 
 
-class WALS(Parameters, Model, header_words=("config", "options", "history")):
+class WALS(Parameters, SampledModel, header_words=("config", "options", "history")):
     """Weighted alternating least squares for explicit ratings.
 
     Parameters
@@ -53,6 +52,8 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         without factors, on the validation ratings of the last `fit`; None where it had none.
     solver_name : {"exact", "cg"} or None
         How the last `fit` solved the rows, where the option ``solver`` is ``"auto"``.
+    posterior : Posterior or None
+        What is kept of the posterior distribution after `fit_posterior`.
 
     Raises
     ------
@@ -73,13 +74,6 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
     >>> model.fold_in(ratings[:2]).factors.shape
     (2, 4)
     """
-
-    _fitted: Training | None
-
-    history: Sequence[Progress] = ()
-    backend_name: str | None = None
-    baselines: BaselineErrors | None = None
-    solver_name: SolverName | None = None
 
     @shows_parameters
     def __init__(
@@ -164,22 +158,6 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
         model._fitted, model.history, model.baselines = training, list(history), baselines
         return model
 
-    @property
-    def state(self) -> Training:
-        """All that the model knows, as one object that does not change."""
-        return cast("Training", super().state)
-
-    @property
-    def factors(self) -> Factors:
-        """The fitted numbers, in host memory."""
-        return self.state.factors
-
-    @property
-    def ended_with(self) -> Progress | None:
-        """The figures of the iteration whose factors the model has; None where there was no training."""
-        done = self.factors.iterations if self.history else 0
-        return self.history[done - 1] if 0 < done <= len(self.history) else None
-
     def fit(
         self,
         ratings: RatingsDataset | AnySparse | Table,
@@ -248,27 +226,28 @@ class WALS(Parameters, Model, header_words=("config", "options", "history")):
             on_iteration=on_iteration,
             progress=progress,
         )
+        self.posterior = None
         return self
 
-    def _fold_in(self, ratings: Ratings, side: SideName, backend: Backend) -> Side:
-        return self.state.fold_in(ratings, side, backend)
-
-    def _update(self, ratings: Ratings, ids: IdLike, side: SideName, backend: Backend) -> None:
-        (self._fitted,) = updated([self.state], ratings, ids, side, backend)
-
-    def _contributions(self, rated: Ratings, items: IntArray) -> FloatArray:
+    def _contributions(self, rated: Ratings, items: IntArray) -> Contributions:
         return self.state.contributions(rated, items)
 
     def _header(self) -> dict[str, object]:
-        return {"config": self.config.to_dict(), **run_words(self)}
+        own = {"config": self.config.to_dict(), **run_words(self)}
+        return own if self.posterior is None else {**own, files.POSTERIOR: self.posterior.words()}
 
     def _save_factors(self, folder: Path) -> None:
         self.factors.save(folder)
+        if self.posterior is not None:
+            self.posterior.save_samples(folder)
 
     @classmethod
     def _read(cls, path: Path, header: dict[str, Any]) -> Self:
         training = files.read_training(path, header, Factors.load(path))
-        return cls.holding(training, **run_of(header))
+        model = cls.holding(training, **run_of(header))
+        if files.POSTERIOR in header:
+            model.posterior = Posterior.read(path, header[files.POSTERIOR])
+        return model
 
 
 def run_words(model: WALS) -> dict[str, object]:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from toolkit.arrays import FloatArray, IntArray, Ratings
 from toolkit.backends import Backend
-from toolkit.models import Model, rows_or_average
+from toolkit.models import Model, interval_of, rows_or_average
 from toolkit.predictor import Side, predict_rows
 from toolkit.serving import limits
 from toolkit.serving.requests import Requests, read
@@ -52,8 +52,9 @@ class Answers:
             With ``user``, as it was given; ``user_is``: known, new (folded in from its ratings) or unknown
             (the average user); ``ignored``: for a new user, rated items that the model does not know.
             Where an item was given, ``item``, ``item_is`` (known or unknown: the average item) and
-            ``rating``, clipped to the scale. Otherwise ``items``, best first: each with ``item``, ``score``
-            (a rating, not clipped) and, where the model has titles, ``title``.
+            ``rating``, clipped to the scale; with an interval, ``low`` and ``high``, clipped as well, and
+            ``clipped``: whether one of them is an end of the scale. Otherwise ``items``, best first: each
+            with ``item``, ``score`` (a rating, not clipped) and, where the model has titles, ``title``.
 
         Raises
         ------
@@ -71,7 +72,10 @@ class Answers:
         answers = [self._who(requests, row) for row in range(len(requests.users))]
         for row in requests.new.tolist():
             answers[row]["user_is"] = "new"
-        self._predict(requests, np.setdiff1d(np.arange(len(answers)), wanted), users, answers)
+        pairs = np.setdiff1d(np.arange(len(answers)), wanted)
+        self._predict(requests, pairs, users, answers)
+        if requests.interval:
+            self._add_intervals(requests, pairs, users, answers)
         self._recommend(requests, wanted, users, answers)
         return answers
 
@@ -99,6 +103,24 @@ class Answers:
                 "item_is": "known" if column >= 0 else "unknown",
                 "rating": rating,
             }
+
+    def _add_intervals(self, requests: Requests, rows: IntArray, users: Side, answers: list[Answer]) -> None:
+        """Add the ends of intervals to predicted ratings."""
+        model, f = self.model, self.model.factors
+        columns = requests.item_columns[rows]
+        items = rows_or_average(f.items, columns, f.average_item)
+        mean = predict_rows(users.at(rows), items, f, np, clip=False)
+        deviation = np.empty(len(rows))
+        place = np.searchsorted(requests.new, rows).clip(max=max(len(requests.new) - 1, 0))
+        new = np.isin(rows, requests.new)
+        deviation[~new] = model.deviations(requests.user_rows[rows[~new]], columns[~new])
+        if new.any():
+            folded = model.folded_samples(requests.ratings, Backend(threads=1))
+            deviation[new] = model.deviations(place[new], columns[new], new=folded)
+        _, low, high = interval_of(mean, deviation, requests.interval, f.scale)
+        for row, *ends in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
+            clipped = f.scale is not None and (ends[0] <= f.scale[0] or ends[1] >= f.scale[1])
+            answers[row] |= {"low": ends[0], "high": ends[1], "clipped": clipped}
 
     def _recommend(self, requests: Requests, rows: IntArray, users: Side, answers: list[Answer]) -> None:
         model = self.model

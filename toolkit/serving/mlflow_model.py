@@ -185,7 +185,8 @@ def _signature(model: Model) -> Any:
         (Array(item), "ignored"),
         (item, "item"),
         (DataType.string, "item_is"),
-        (DataType.double, "rating"),
+        *((DataType.double, name) for name in ("rating", "low", "high")),
+        (DataType.boolean, "clipped"),
         (Array(Object(shown)), "items"),
     ]
     return ModelSignature(
@@ -195,6 +196,7 @@ def _signature(model: Model) -> Any:
             [
                 ParamSpec("n", DataType.long, PARAMS["n"]),
                 ParamSpec("exclude_seen", DataType.boolean, PARAMS["exclude_seen"]),
+                ParamSpec("interval", DataType.double, PARAMS["interval"]),
             ]
         ),
     )

@@ -13,12 +13,13 @@ import scipy.sparse as sp
 
 from toolkit.arrays import IntArray, Ratings
 from toolkit.errors import ConfigError
-from toolkit.models import Model
+from toolkit.models import Model, require_samples
 from toolkit.serving import limits
 
 Id = int | str
 COLUMNS = ("user", "item", "ratings")
-PARAMS = {"n": 10, "exclude_seen": True}
+# An interval of 0 asks for none: MLflow knows no parameter without a number.
+PARAMS = {"n": 10, "exclude_seen": True, "interval": 0.0}
 # What other libraries call the same.
 OTHER_WORDS = {"k": "n", "filter_seen": "exclude_seen", "include_seen": "exclude_seen"}
 # The largest rating for models without a rating scale: single precision still holds its square.
@@ -50,6 +51,8 @@ class Requests:
         How many items are recommended.
     exclude_seen : bool
         Whether items that a user rated are left out.
+    interval : float
+        The probability of an interval around each predicted rating; 0 for none.
     """
 
     users: list[Id | None]
@@ -61,6 +64,7 @@ class Requests:
     ignored: dict[int, list[Id]]
     n: int
     exclude_seen: bool
+    interval: float
 
 
 class _Mistakes:
@@ -96,7 +100,9 @@ def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str
         When a value is of the wrong type, out of range, missing, or above a limit of
         `toolkit.serving.limits`. The text names the rows, counted from 0.
     """
-    n, exclude_seen = read_params(params)
+    n, exclude_seen, interval = read_params(params)
+    if interval:
+        require_samples(model.posterior)
     rows = max((len(column) for column in columns.values()), default=0)
     if rows == 0:
         raise ConfigError("the table must have at least one row, with a user or ratings")
@@ -124,23 +130,28 @@ def read(model: Model, columns: Mapping[str, Sequence[Any]], params: Mapping[str
         ignored=pairs.ignored,
         n=n,
         exclude_seen=exclude_seen,
+        interval=interval,
     )
 
 
-def read_params(params: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return ``n`` and ``exclude_seen``, or their defaults.
+def read_params(params: Mapping[str, Any]) -> tuple[int, bool, float]:
+    """Return ``n``, ``exclude_seen`` and ``interval``, or their defaults.
 
     Raises
     ------
     ConfigError
         When one is of the wrong type or out of range.
     """
-    n, exclude_seen = (params.get(name, default) for name, default in PARAMS.items())
+    n, exclude_seen, interval = (params.get(name, default) for name, default in PARAMS.items())
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= limits.N:
         raise ConfigError(f"n must be a whole number from 1 to {limits.N:,}, but is {_short(n)}")
     if not isinstance(exclude_seen, bool | np.bool_):
         raise ConfigError(f"exclude_seen must be true or false, but is {_short(exclude_seen)}")
-    return int(n), bool(exclude_seen)
+    if isinstance(interval, bool) or not isinstance(interval, _NUMBERS) or not 0 <= interval < 1:
+        raise ConfigError(
+            f"interval must be a probability below 1, such as 0.8, or 0 for none, but is {_short(interval)}"
+        )
+    return int(n), bool(exclude_seen), float(interval)
 
 
 class _Ratings:

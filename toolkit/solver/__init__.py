@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from toolkit.solver import stopping
 from toolkit.solver.baselines import BaselineErrors, Baselines, shortfall
+from toolkit.solver.chains import convergence
 from toolkit.solver.factors import Factors, read_array, read_meta
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve, solve_and_sum
 from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
+from toolkit.solver.perturbing import perturbed
+from toolkit.solver.posterior_mean import PosteriorMean
+from toolkit.solver.prior import Prior, draw_prior
+from toolkit.solver.sampler import Sampler, SamplerState, require_posterior
 from toolkit.solver.trainer import Trainer
 from toolkit.solver.training_data import TrainingData
 from toolkit.solver.weights import bias_penalties, observation_weights, pattern_weight, penalties
@@ -16,16 +21,24 @@ __all__ = [
     "BaselineErrors",
     "Baselines",
     "Factors",
+    "PosteriorMean",
+    "Prior",
+    "Sampler",
+    "SamplerState",
     "Trainer",
     "TrainingData",
     "bias_penalties",
+    "convergence",
+    "draw_prior",
     "half_step",
     "objective",
     "observation_weights",
     "pattern_weight",
     "penalties",
+    "perturbed",
     "read_array",
     "read_meta",
+    "require_posterior",
     "row_equations",
     "shared_gram",
     "shortfall",

@@ -14,11 +14,13 @@ from toolkit.arrays import Array, DeviceArray
 from toolkit.config import WALSConfig
 from toolkit.errors import ModelError
 from toolkit.predictor import Predictor, Side
+from toolkit.solver.prior import Prior
 
 _FORMAT = "walslab-factors"
 _VERSION = 3
 _ARRAYS = ("user_factors", "item_factors", "user_bias", "item_bias")
 _PATTERN = "item_pattern"
+_PRIORS = ("user_prior", "item_prior")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Factors(Predictor):
     item_pattern, user_pattern : array of float, shape (n_items, k) and (n_users, k), or None
         Pattern factors (`toolkit.solver.pattern`) that the users, and the items, were last solved with; None
         without a ``pattern_weight``.
+    user_prior, item_prior : Prior or None
+        What the users, and the items, were drawn to in place of the penalties, in a posterior.
     """
 
     config: WALSConfig
@@ -50,6 +54,8 @@ class Factors(Predictor):
     item_pattern: DeviceArray | None = None
     user_pattern: DeviceArray | None = None
     spread: float = field(default=1.0, kw_only=True)
+    user_prior: Prior | None = field(default=None, kw_only=True)
+    item_prior: Prior | None = field(default=None, kw_only=True)
 
     def mapped(self, function: Callable[[DeviceArray], DeviceArray]) -> Factors:
         """Return the same numbers with every array put through a function, such as one that moves it."""
@@ -66,7 +72,7 @@ class Factors(Predictor):
         )
 
     def save(self, path: str | Path, **facts: Any) -> None:
-        """Write ``factors.json`` and four or five ``.npy`` files into the existing directory `path`.
+        """Write ``factors.json`` and four to seven ``.npy`` files into the existing directory `path`.
 
         Parameters
         ----------
@@ -82,6 +88,9 @@ class Factors(Predictor):
         # The users' pattern factors follow from the items' factors, and are not written.
         if self.item_pattern is not None:
             np.save(path / f"{_PATTERN}.npy", np.asarray(self.item_pattern), allow_pickle=False)
+        for name, prior in zip(_PRIORS, (self.user_prior, self.item_prior), strict=True):
+            if prior is not None:
+                np.save(path / f"{name}.npy", prior.to_array(), allow_pickle=False)
         meta = {
             "format": _FORMAT,
             "format_version": _VERSION,
@@ -91,6 +100,7 @@ class Factors(Predictor):
             "iterations": self.iterations,
             "scale": self.scale,
             "pattern": self.item_pattern is not None,
+            "priors": self.user_prior is not None,
             **facts,
         }
         (path / "factors.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -113,6 +123,7 @@ class Factors(Predictor):
             mean, iterations = float(meta["mean"]), int(meta["iterations"])
             scale = None if meta["scale"] is None else (float(meta["scale"][0]), float(meta["scale"][1]))
             pattern = read_array(path / f"{_PATTERN}.npy") if meta["pattern"] else None
+            stored = _PRIORS if meta.get("priors", False) else ()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{path / 'factors.json'} is not as it was written: {error!r}") from error
         k = config.factors
@@ -126,6 +137,8 @@ class Factors(Predictor):
             raise ModelError(
                 f"{path}: {_PATTERN}.npy must have shape {item_factors.shape}, but has {pattern.shape}"
             )
+        priors = [_read_prior(path / f"{name}.npy", k + (config.bias == "full")) for name in stored]
+        user_prior, item_prior = priors or (None, None)
         return cls(
             Side(user_factors, user_bias),
             Side(item_factors, item_bias),
@@ -135,7 +148,16 @@ class Factors(Predictor):
             pattern,
             scale=scale,
             spread=spread,
+            user_prior=user_prior,
+            item_prior=item_prior,
         )
+
+
+def _read_prior(path: Path, m: int) -> Prior:
+    table = np.array(read_array(path), np.float64)
+    if table.shape != (m + 3, m):
+        raise ModelError(f"{path} must have shape {(m + 3, m)}, but has {table.shape}: train the model again")
+    return Prior.from_array(table)
 
 
 def read_array(path: Path) -> Array:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from toolkit.arrays import Array, DeviceArray
 from toolkit.backends import Backend, EquationBuilder, HalfStep, RatingRows
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
+from toolkit.solver.prior import Prior
 from toolkit.solver.weights import bias_penalties, pattern_weight, penalties
 
 
@@ -23,6 +26,7 @@ def half_step(
     gram: DeviceArray | None = None,
     n_fixed: int | None = None,
     start: Side | None = None,
+    prior: Prior | None = None,
 ) -> HalfStep:
     """Return what a backend needs to solve the rows of one side, the other side being fixed.
 
@@ -51,6 +55,8 @@ def half_step(
         Rows of the other side that `gram` stands for; by default n_columns.
     start : Side, optional
         Factors and biases of the rows, from which a solution by steps begins; without them it is exact.
+    prior : Prior, optional
+        What the rows are drawn to, in place of the penalties.
 
     Returns
     -------
@@ -79,8 +85,29 @@ def half_step(
         pattern_weight=pattern_weight(config, spread),
         start=start,
     )
+    if prior is not None:
+        return _with_prior(step, prior, backend)
     step.require_determined()
     return step
+
+
+def _with_prior(step: HalfStep, prior: Prior, backend: Backend) -> HalfStep:
+    """Return a half-step with a prior in place of its penalties."""
+    k, dtype = step.config.factors, step.dtype
+    gram = backend.asarray(prior.precision, "float64")
+    if step.gram is not None:
+        gram = gram.copy()
+        gram[:k, :k] += step.gram
+    pull = backend.xp.zeros((step.rows.n_rows, step.unknowns), dtype)
+    pull += backend.asarray(prior.pull, dtype)
+    return replace(
+        step,
+        penalty=prior.per_rating * step.rows.counts.astype("float64"),
+        bias_penalty=0 * step.bias_penalty,
+        gram=gram.astype(dtype),
+        pull=pull,
+        unrated=backend.asarray(prior.mean, dtype),
+    )
 
 
 def solve(step: HalfStep, *, backend: Backend, wait: bool = True) -> Side:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from toolkit.commands import console, emit, json_option
+from toolkit.commands import console, emit, json_option, posterior_text
 from toolkit.figure_text import shown
 from tune.commands.options import dataset_of
 
@@ -34,6 +34,17 @@ if TYPE_CHECKING:
     metavar="N",
     help="Average the predictions of up to N trials, if that lowers the validation RMSE.",
 )
+@click.option(
+    "--posterior",
+    is_flag=True,
+    help="Sample the posterior of the best trial's rank and pattern weight, in the place of its training.",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), help="Samples of a posterior that count.  [default: 200]"
+)
+@click.option(
+    "--keep", type=click.IntRange(min=0), help="Samples that the model keeps for intervals.  [default: 0]"
+)
 @click.option("--titles", metavar="FILE", help="File with titles of the items; kept with the model.")
 @click.option("--register", metavar="NAME", help="Make a version of it in MLflow's model registry.")
 @click.option("--alias", help="Give the version this alias, such as champion, if it is better.")
@@ -52,6 +63,9 @@ def refit(
     dataset: str | None,
     *,
     ensemble: int | None,
+    posterior: bool,
+    samples: int | None,
+    keep: int | None,
     titles: str | None,
     register: str | None,
     alias: str | None,
@@ -67,6 +81,7 @@ def refit(
     Example:
       walslab refit first --out models/best
       walslab refit first --ensemble 10 --out models/mean
+      walslab refit first --posterior --keep 16 --out models/sampled
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
     from toolkit.commands import progress
@@ -75,6 +90,10 @@ def refit(
 
     if alias and not register:
         raise click.UsageError("--alias is for a registered model: name it with --register")
+    if posterior and ensemble:
+        raise click.UsageError("--posterior and --ensemble exclude each other: give one of them.")
+    if not posterior and (samples is not None or keep is not None):
+        raise click.UsageError("--samples and --keep go with --posterior.")
     target = Target(register, alias, promote) if register else None
     found = Study.open(study)
     if out is None:
@@ -94,6 +113,8 @@ def refit(
             out,
             overwrite=overwrite,
             ensemble=ensemble or 0,
+            posterior=(samples or 200) if posterior else 0,
+            keep=keep or 0,
             titles=names,
             register=target,
             progress=show,
@@ -123,6 +144,7 @@ def refit(
                 "valid_rmse": done.valid_rmse,
                 "test_rmse": done.test_rmse,
                 "baselines": {"test": done.baselines},
+                "posterior": done.posterior,
                 "ensemble": None if done.ensemble is None else _as_json(done.ensemble),
                 "registered": None if known is None else asdict(known),
             }
@@ -131,6 +153,14 @@ def refit(
 
 def _print(screen: Console, done: Refit) -> None:
     mean, best = done.ensemble, done.best
+    if done.posterior is not None:
+        screen.print(
+            f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}, of its posterior "
+            f"{shown(done.valid_rmse)}   refitted, test RMSE {shown(done.test_rmse)}",
+            soft_wrap=True,
+        )
+        screen.print(posterior_text(done.posterior), soft_wrap=True)
+        return
     if mean is None:
         screen.print(
             f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}   refitted, test RMSE "

@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.arrays import Array, Ratings
-from toolkit.errors import StudyError
+from toolkit.errors import ConfigError, StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type
-from toolkit.models import WALS, Ensemble, Model, Progress, baseline_errors, check_target
+from toolkit.models import (
+    WALS,
+    Ensemble,
+    Model,
+    PosteriorFacts,
+    Progress,
+    baseline_errors,
+    check_target,
+)
 from toolkit.progress_bars import ShownSteps, StepProgress, shown_steps
 from toolkit.solver import BaselineErrors
 from tune.refit.members import ChosenMembers, choose_members, model_of
-from tune.refit.refit_record import record_refit
+from tune.refit.refit_record import record_posterior, record_refit
 from tune.refit.registry import Registered, Registry
+from tune.refit.sampling import sample_best
 from tune.refit.target import Target
 from tune.study import Study, TrialResult
 
@@ -66,6 +75,9 @@ class Refit:
         None where no ensemble was asked for.
     registered : Registered or None
         None where no registration was asked for.
+    posterior : PosteriorFacts or None
+        How a posterior was sampled, and how it holds on the validation ratings; None where none was asked
+        for.
     baselines : BaselineErrors or None
         RMSE of the mean and of biases alone on the test ratings, both of train + valid; None where there are
         no test ratings.
@@ -77,6 +89,7 @@ class Refit:
     ensemble: Averaged | None = None
     registered: Registered | None = None
     baselines: BaselineErrors | None = None
+    posterior: PosteriorFacts | None = None
 
     @property
     def members(self) -> list[tuple[TrialResult, float]]:
@@ -92,6 +105,8 @@ def refit_best(
     *,
     overwrite: bool = False,
     ensemble: int = 0,
+    posterior: int = 0,
+    keep: int = 0,
     titles: Array | None = None,
     register: Target | None = None,
     progress: ShownSteps = None,
@@ -114,6 +129,11 @@ def refit_best(
         Whether an existing `out` is replaced.
     ensemble : int, default 0
         Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
+    posterior : int, default 0
+        Sample the posterior of the best trial's rank and pattern weight, with so many samples, in the place
+        of its training; 0 trains it.
+    keep : int, default 0
+        Samples that the model keeps for intervals.
     titles : array of str, shape (n_items,), optional
         Titles of the items in the order of the dataset's rows; kept with the model.
     register : Target, optional
@@ -143,26 +163,30 @@ def refit_best(
     checked_type("study", study, Study, "what Study.open returns")
     checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
     out, ensemble = checked_path("out", out), checked_number("ensemble", ensemble, 0)
+    posterior, keep = checked_number("posterior", posterior, 0), checked_number("keep", keep, 0)
     titles = checked_titles(titles, data.n_items)
     if register is not None:
         checked_type("register", register, Target, 'Target("films", alias="champion")')
     steps = shown_steps(progress)
     check_target(out, overwrite=overwrite)
-    _require_suitable(study, data, ensemble)
+    _require_suitable(study, data, ensemble, posterior)
     client = client_of(study)
     registry = Registry(client, register) if register else None
     if registry:
         registry.require_champion()
     best = study.best()
+    ratings, sampled = data.train_and_valid(), None
     with steps as tell:
-        members, valid_rmse, retrained = (
-            choose_members(study, data, ensemble, tell)
-            if ensemble > 1
-            else ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
-        )
-        others = [trial for trial, _ in members if trial["trial"] != best["trial"]]
-        ratings = data.train_and_valid()
-        models = _fit([best, *others], ratings, study, data, tell)
+        if posterior:
+            sampled = sample_best(best, study, data, samples=posterior, keep=keep, tell=tell)
+            chosen = ChosenMembers([(best, 1.0)], sampled.facts["mean_factors_rmse"], [])
+            models = {best["trial"]: sampled.model}
+        else:
+            alone = ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
+            chosen = choose_members(study, data, ensemble, tell) if ensemble > 1 else alone
+            others = [trial for trial, _ in chosen.members if trial["trial"] != best["trial"]]
+            models = _fit([best, *others], ratings, study, data, tell)
+    members, valid_rmse, retrained = chosen
     single, kept = models[best["trial"]], len(members) > 1
     model: Model = (
         Ensemble([models[trial["trial"]] for trial, _ in members], [weight for _, weight in members])
@@ -177,18 +201,14 @@ def refit_best(
         averaged = Averaged(members, valid_rmse, test_rmse, single_test_rmse, kept, retrained)
     damping = (study.facts.get("baselines") or {}).get("damping")
     of = baseline_errors(ratings, {"test": data.test}, single.options, damping=damping)
-    refit = Refit(best, valid_rmse, test_rmse, averaged, baselines=of["test"])
+    refit = Refit(
+        best, valid_rmse, test_rmse, averaged, baselines=of["test"], posterior=sampled and sampled.facts
+    )
     facts = _facts(refit)
     model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
-    metrics: dict[str, float | None] = {"test_rmse": test_rmse}
-    if to_beat := refit.baselines:
-        metrics |= {
-            "test_baseline_rmse": to_beat["bias_rmse"],
-            "test_mean_rmse": to_beat["mean_rmse"],
-        }
-    if averaged:
-        metrics |= {"single_test_rmse": single_test_rmse, "ensemble_members": len(members)}
-    record_refit(study, client, out, best=best, members=refit.members, metrics=metrics)
+    record_refit(study, client, out, best=best, members=refit.members, metrics=_metrics(refit))
+    if sampled:
+        record_posterior(study, client, sampled)
     if registry:
         with shown_steps(progress) as tell:
             tell("registering", 0, 1)
@@ -196,8 +216,10 @@ def refit_best(
     return refit
 
 
-def _require_suitable(study: Study, data: RatingsDataset, ensemble: int) -> None:
-    """Refuse another dataset, and an ensemble of a search whose metric is not RMSE."""
+def _require_suitable(study: Study, data: RatingsDataset, ensemble: int, posterior: int) -> None:
+    """Refuse another dataset, an ensemble of a search whose metric is not RMSE, or an ensemble of samples."""
+    if posterior and ensemble > 1:
+        raise ConfigError("a refit is an ensemble or a posterior: leave one of them out")
     if data.digest != study.facts["digest"]:
         raise StudyError(
             f"{data.where} has digest {data.digest}, but study {study.name} was run on "
@@ -229,6 +251,16 @@ def _fit(
         )
         for trial in trials
     }
+
+
+def _metrics(refit: Refit) -> dict[str, float | None]:
+    """Return the metrics that the study's run gets."""
+    metrics: dict[str, float | None] = {"test_rmse": refit.test_rmse}
+    if to_beat := refit.baselines:
+        metrics |= {"test_baseline_rmse": to_beat["bias_rmse"], "test_mean_rmse": to_beat["mean_rmse"]}
+    if mean := refit.ensemble:
+        metrics |= {"single_test_rmse": mean.single_test_rmse, "ensemble_members": len(mean.members)}
+    return metrics
 
 
 def _facts(refit: Refit) -> dict[str, Any]:

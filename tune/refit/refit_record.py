@@ -14,6 +14,11 @@ from tune.study import Study, TrialResult
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from tune.refit.sampling import Sampled
+
+# Metrics that MLflow takes at once.
+_BATCH = 1000
+
 
 def record_refit(
     study: Study,
@@ -67,3 +72,48 @@ def record_refit(
     if members:
         facts["members"] = [[trial["trial"], weight] for trial, weight in members]
     study.keep_refit(facts)
+
+
+def record_posterior(study: Study, client: MlflowClient, sampled: Sampled) -> None:
+    """Write to the parent run how a posterior was sampled: RMSE by sample, coverage, and a picture of both.
+
+    Parameters
+    ----------
+    study : Study
+    client : MlflowClient
+        Client of the study's store.
+    sampled : Sampled
+        The posterior, as it holds on the validation ratings.
+
+    Raises
+    ------
+    StudyError
+        When the MLflow store does not take it.
+    """
+    from mlflow.entities import Metric
+
+    from tune.report import calibration_picture
+
+    now, facts = int(time.time() * 1000), sampled.facts
+    metrics = [
+        Metric("posterior_valid_rmse", error, now, at) for at, error in enumerate(sampled.valid_rmse, 1)
+    ]
+    once = {
+        "posterior_noise": facts["noise"],
+        "posterior_r_hat": facts["r_hat"],
+        "posterior_effective_samples": facts["effective_samples"],
+        **{
+            f"posterior_coverage_{float(level):.0%}".rstrip("%"): share
+            for level, share in (facts["coverage"] or {}).items()
+        },
+    }
+    metrics += [Metric(key, value, now, 0) for key, value in once.items() if value is not None]
+    try:
+        for at in range(0, len(metrics), _BATCH):
+            client.log_batch(study.facts["parent_run_id"], metrics=metrics[at : at + _BATCH])
+        client.log_text(study.facts["parent_run_id"], calibration_picture(facts), "calibration.svg")
+    except Exception as error:
+        raise StudyError(
+            "the model is recorded, but the MLflow store did not take how it was sampled: "
+            f"{mask(str(error))}; refit again with --overwrite"
+        ) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.files import atomic
+from toolkit.models import PosteriorFacts
 from tune.spec import SearchSpec
 from tune.study import TrialResult, best_first
 
@@ -52,3 +53,17 @@ def write_report(
         with atomic.file(folder / file, overwrite=True) as opened:
             opened.write(text.encode("utf-8", "backslashreplace"))
     return [folder / file for file in texts]
+
+
+def calibration_picture(facts: PosteriorFacts) -> str:
+    """Return a picture of how the intervals of a posterior hold, as an SVG document.
+
+    Parameters
+    ----------
+    facts : PosteriorFacts
+        Those of the validation ratings.
+    """
+    from tune.report import drawing
+    from tune.report.calibration import calibration
+
+    return drawing.document(calibration(facts))

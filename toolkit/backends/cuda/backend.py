@@ -89,7 +89,8 @@ class CudaBackend(CupyBackend):
     def solve_rows(self, step: HalfStep) -> Side:
         """Return the solution of every row without waiting for it; see `Backend.solve_rows`."""
         rows = step.rows
-        if isinstance(rows, SolvableRows) and self._divides(step.column_weight):
+        # The kernels know no prior of the rows; CuPy's operations solve these.
+        if isinstance(rows, SolvableRows) and step.unrated is None and self._divides(step.column_weight):
             self._fit_waves(rows)
             if step.pattern is not None:
                 pull = step.pattern_weight * self.sum_rated(rows, step.pattern)

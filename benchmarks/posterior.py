@@ -1,0 +1,134 @@
+"""Test RMSE of a sampled posterior, how often its intervals hold, and what a sample costs.
+
+    python benchmarks/posterior.py data/ml-100k/u.data ml-1m/ratings.dat.gz [--seeds 5] [--search]
+
+The splits are those of quality.py: a random tenth is the test, a tenth of the rest is for validation. Nothing
+is tuned: the preset `posterior` is sampled on all but the test, and tested once. With --search, rank and
+pattern weight are chosen on the validation ratings before, from a grid.
+
+A sample is compared with an iteration of training of the same rank and pattern weight, one after the other in
+the same process, by processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from quality import Split, split_of
+
+from toolkit.backends import Backend
+from toolkit.config import PRESETS, RunOptions, WALSConfig
+from toolkit.models import WALS
+from toolkit.solver import Sampler, Trainer, TrainingData
+
+RANKS, WEIGHTS, SEARCH_SAMPLES = (24, 48), (1.0, 2.0, 3.0), 60
+LEVELS = ("0.5", "0.8", "0.9", "0.95")
+
+
+class Outcome(NamedTuple):
+    """What one split showed."""
+
+    mean: float
+    factors: float
+    coverage: dict[str, float]
+    deciles: list[float]
+    seconds: float
+
+
+def main() -> None:
+    """Print a table per ratings file."""
+    options = arguments()
+    for path in options.ratings:
+        found = []
+        for seed in range(options.seeds):
+            split = split_of(path, seed)
+            config = searched(split, seed) if options.search else PRESETS["posterior"]
+            found.append(outcome(split, config, seed, options.samples, options.burn_in))
+            print(f"{path} seed {seed}: {json.dumps(found[-1]._asdict())}", file=sys.stderr, flush=True)
+        print(f"\n### {path.name}\n\n{table(found)}", flush=True)
+        print(f"a sample ÷ an iteration of training: {cost(split, config):.2f}", flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ratings", nargs="+", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--burn-in", type=int, default=30)
+    parser.add_argument("--search", action="store_true", help="choose rank and pattern weight on validation")
+    return parser.parse_args()
+
+
+def searched(split: Split, seed: int) -> WALSConfig:
+    """Return the config of the grid with the least validation RMSE."""
+    errors = {}
+    for rank, weight in itertools.product(RANKS, WEIGHTS):
+        config = PRESETS["posterior"].replace(factors=rank, pattern_weight=weight)
+        model = WALS(config, RunOptions(seed=seed))
+        model.fit_posterior(split.train, valid=split.valid.tocsr(), samples=SEARCH_SAMPLES)
+        errors[config] = model.posterior.facts["mean_factors_rmse"]
+        print(f"rank {rank}, pattern weight {weight}: {errors[config]:.4f}", file=sys.stderr)
+    return min(errors, key=errors.__getitem__)
+
+
+def outcome(split: Split, config: WALSConfig, seed: int, samples: int, burn_in: int) -> Outcome:
+    """Return what a posterior of all but the test ratings shows on them."""
+    began = time.perf_counter()
+    model = WALS(config, RunOptions(seed=seed)).fit_posterior(
+        split.rest, valid=split.test.tocsr(), samples=samples, burn_in=burn_in
+    )
+    facts = model.posterior.facts
+    return Outcome(
+        facts["valid_rmse"],
+        facts["mean_factors_rmse"],
+        facts["coverage"],
+        [decile["rmse"] for decile in facts["deciles"]],
+        time.perf_counter() - began,
+    )
+
+
+def cost(split: Split, config: WALSConfig, pairs: int = 7) -> float:
+    """Return the median processor time of a sample over that of an iteration of training."""
+    data = TrainingData(split.rest, backend=Backend.prefer("numba"))
+    steps = Sampler(data, config).sweep, Trainer(data, config).step
+    for step in steps * 2:
+        step()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(pairs):
+        for taken, step in zip(seconds, steps, strict=True):
+            began = time.process_time()
+            step()
+            taken.append(time.process_time() - began)
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+
+
+def table(found: list[Outcome]) -> str:
+    """Return means over the splits as Markdown."""
+
+    def shown(values: list[float], digits: int) -> str:
+        spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.{digits}f}{spread}"
+
+    coverage = [f"{statistics.mean(f.coverage[level] for f in found):.1%}" for level in LEVELS]
+    deciles = [statistics.mean(values) for values in zip(*(f.deciles for f in found), strict=True)]
+    return (
+        f"| mean of the samples | mean factors | {' | '.join(f'{float(level):.0%}' for level in LEVELS)} "
+        f"| surest tenth | least sure | s |\n|---|---|{'---|' * len(LEVELS)}---|---|---|\n"
+        f"| {shown([f.mean for f in found], 4)} | {shown([f.factors for f in found], 4)} "
+        f"| {' | '.join(coverage)} | {deciles[0]:.2f} | {deciles[-1]:.2f} "
+        f"| {statistics.median(f.seconds for f in found):.0f} |\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

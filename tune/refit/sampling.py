@@ -1,0 +1,91 @@
+"""A posterior in the place of the best trial: sampled twice, to be measured and to be kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple
+
+from toolkit.config import PRESETS, WALSConfig
+from toolkit.models import WALS, PosteriorFacts, SampleProgress
+from toolkit.progress_bars import StepProgress
+from tune.refit.members import model_of
+from tune.study import Study, TrialResult
+
+if TYPE_CHECKING:
+    from toolkit.datasets import RatingsDataset
+
+# What a posterior takes from the best trial. The rest are penalties, which it samples.
+_TAKEN = ("factors", "pattern_weight", "bias", "scale", "clip", "weight_exponent")
+_BURN_IN = 30
+
+
+class Sampled(NamedTuple):
+    """A model of the mean factors, and how the posterior held on the validation ratings.
+
+    Attributes
+    ----------
+    model : WALS
+        Of training and validation ratings. Its facts are those of the validation ratings.
+    facts : PosteriorFacts
+        Of the posterior of the training ratings alone.
+    valid_rmse : list of float
+        RMSE on the validation ratings of the mean of the predictions of all samples, by sample.
+    """
+
+    model: WALS
+    facts: PosteriorFacts
+    valid_rmse: list[float]
+
+
+def sample_best(
+    best: TrialResult, study: Study, data: RatingsDataset, *, samples: int, keep: int, tell: StepProgress
+) -> Sampled:
+    """Sample the posterior of the best trial's rank and pattern weight.
+
+    It is sampled for the training ratings, to be measured on the validation ratings, and then for both.
+
+    Parameters
+    ----------
+    best : TrialResult
+        The best trial of the study.
+    study : Study
+    data : RatingsDataset
+        The dataset of the study; its test ratings are not read.
+    samples, keep : int
+        As those of `toolkit.WALS.fit_posterior`.
+    tell : callable
+        Called with the stage, the sweeps that are done, and the number of all sweeps.
+
+    Raises
+    ------
+    ConfigError
+        When the trial's model has no posterior, or `keep` is above `samples`.
+    """
+    config = WALSConfig.from_dict(best["config"])
+    chosen = PRESETS["posterior"].replace(**{name: getattr(config, name) for name in _TAKEN})
+    options, done, total = model_of(best, study).options, 0, 2 * (samples + _BURN_IN)
+
+    def count(_: SampleProgress) -> None:
+        nonlocal done
+        done += 1
+        tell("sampling", done, total)
+
+    tell("sampling", 0, total)
+    measured, kept = WALS(chosen, options), WALS(chosen, options)
+    measured.fit_posterior(data, samples=samples, burn_in=_BURN_IN, on_sample=count, progress=False)
+    kept.fit_posterior(
+        data.train_and_valid(),
+        user_ids=data.users,
+        item_ids=data.items,
+        samples=samples,
+        burn_in=_BURN_IN,
+        keep=keep,
+        on_sample=count,
+        progress=False,
+    )
+    assert measured.posterior is not None  # noqa: S101 - it was fitted
+    assert kept.posterior is not None  # noqa: S101
+    facts = measured.posterior.facts
+    kept.posterior = dataclasses.replace(kept.posterior, facts=facts)
+    errors = [each["valid_rmse"] for each in measured.history[_BURN_IN:]]
+    return Sampled(kept, facts, [error for error in errors if error is not None])
