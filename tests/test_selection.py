@@ -251,7 +251,7 @@ def test_ensemble_is_recorded(study, data, tmp_path):
 def test_a_posterior_takes_the_rank_of_the_best_trial_and_is_measured_first(study, data, tmp_path):
     told = []
     refit = refit_best(
-        study, data, tmp_path / "model", posterior=5, keep=2, tell=lambda *step: told.append(step)
+        study, data, tmp_path / "model", posterior=5, keep=2, progress=lambda *step: told.append(step)
     )
     model, best = WALS.load(tmp_path / "model"), WALSConfig.from_dict(refit.best["config"])
     assert (model.config.factors, model.config.pattern_weight) == (best.factors, best.pattern_weight)
