@@ -6,6 +6,9 @@ The splits are those of quality.py: a random tenth is the test, a tenth of the r
 is tuned: the preset `posterior` is sampled on all but the test, and tested once. With --search, rank and
 pattern weight are chosen on the validation ratings before, from a grid.
 
+Where myFM is installed (`pip install myfm`), its Bayesian factorization machine of users and items, of the
+preset's rank, samples the same splits as often.
+
 A sample is compared with an iteration of training of the same rank and pattern weight, one after the other in
 the same process, by processor time.
 """
@@ -13,6 +16,7 @@ the same process, by processor time.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import statistics
@@ -21,6 +25,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import scipy.sparse as sp
 from quality import Split, split_of
 
 from toolkit.backends import Backend
@@ -46,13 +52,19 @@ def main() -> None:
     """Print a table per ratings file."""
     options = arguments()
     for path in options.ratings:
-        found = []
+        found, peers = [], []
         for seed in range(options.seeds):
             split = split_of(path, seed)
             config = searched(split, seed) if options.search else PRESETS["posterior"]
             found.append(outcome(split, config, seed, options.samples, options.burn_in))
             print(f"{path} seed {seed}: {json.dumps(found[-1]._asdict())}", file=sys.stderr, flush=True)
+            if importlib.util.find_spec("myfm"):
+                peers.append(peer(split, config.factors, seed, options.samples, options.burn_in))
+                print(f"{path} seed {seed}: myFM {peers[-1]}", file=sys.stderr, flush=True)
         print(f"\n### {path.name}\n\n{table(found)}", flush=True)
+        if peers:
+            errors, seconds = zip(*peers, strict=True)
+            print(f"myFM: {statistics.mean(errors):.4f} in {statistics.median(seconds):.0f} s", flush=True)
         print(f"a sample ÷ an iteration of training: {cost(split, config):.2f}", flush=True)
 
 
@@ -95,6 +107,33 @@ def outcome(split: Split, config: WALSConfig, seed: int, samples: int, burn_in: 
         [decile["rmse"] for decile in facts["deciles"]],
         time.perf_counter() - began,
     )
+
+
+def peer(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tuple[float, float]:
+    """Return the test RMSE of myFM, clipped as ours is, and seconds."""
+    import myfm
+
+    n_users, n_items = split.rest.shape
+
+    def features(matrix: sp.coo_matrix) -> sp.csr_matrix:
+        rows = np.arange(matrix.nnz)
+        places = np.concatenate([matrix.row, n_users + matrix.col])
+        return sp.csr_matrix(
+            (np.ones(2 * matrix.nnz), (np.tile(rows, 2), places)), shape=(matrix.nnz, n_users + n_items)
+        )
+
+    train, began = split.rest.tocoo(), time.perf_counter()
+    model = myfm.MyFMRegressor(rank=rank, random_seed=seed)
+    model.fit(
+        features(train),
+        train.data.astype(float),
+        n_iter=samples + burn_in,
+        n_kept_samples=samples,
+        group_shapes=[n_users, n_items],
+    )
+    predicted = np.clip(model.predict(features(split.test)), train.data.min(), train.data.max())
+    error = float(np.sqrt(np.mean((predicted - split.test.data) ** 2)))
+    return error, time.perf_counter() - began
 
 
 def cost(split: Split, config: WALSConfig, pairs: int = 7) -> float:

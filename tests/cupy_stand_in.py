@@ -125,7 +125,9 @@ def install(monkeypatch, *, total=8 << 30, name=b"Stand-in GPU"):
     cupy.ndarray, cupy.asarray = Array, asarray
     cupy.asnumpy = lambda array: np.array(array, copy=True, subok=False)
     cupy.get_default_memory_pool = lambda: pool
-    cupy.linalg = types.SimpleNamespace(eigh=of_numpy(np.linalg.eigh))
+    cupy.linalg = types.SimpleNamespace(eigh=of_numpy(np.linalg.eigh), cholesky=of_numpy(np.linalg.cholesky))
+
+    cupy.random = random_on(on_device)
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
         Device=lambda: types.SimpleNamespace(id=0),
@@ -143,3 +145,13 @@ def install(monkeypatch, *, total=8 << 30, name=b"Stand-in GPU"):
     for module in (cupy, cupyx, lapack):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return pool
+
+
+def random_on(on_device):
+    """Return the generators that are used, whose arrays are on the device."""
+
+    class Generator(np.random.Generator):
+        def standard_normal(self, size, dtype):
+            return on_device(super().standard_normal(size, dtype))
+
+    return types.SimpleNamespace(Generator=Generator, Philox4x3210=np.random.Philox)

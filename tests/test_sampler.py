@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import cupy_stand_in
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,6 +14,7 @@ from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.predictor import Side
 from toolkit.solver import (
+    PosteriorMean,
     Prior,
     Sampler,
     TrainingData,
@@ -123,6 +127,22 @@ def test_any_number_of_threads_draws_the_same_bits(backend_name, made_up_ratings
     assert one.noise == two.noise
     for a, b in zip(arrays_of(one), arrays_of(two), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_gpu_samples_by_its_own_generator(monkeypatch, made_up_ratings):
+    cupy_stand_in.install(monkeypatch)
+    device = sys.modules["cupy"].ndarray
+    ratings = made_up_ratings(60, 40, empty_users=(3,))
+    sampler = sampled(ratings, Backend.require("cupy"), sweeps=6)
+    mean = PosteriorMean(sampler)
+    mean.add()
+    for array in (*sampler.factors.users, *sampler.factors.items, sampler.factors.item_pattern):
+        assert isinstance(array, device)
+    assert type(mean.factors().users.factors) is type(sampler.kept().users.factors) is np.ndarray
+    again = sampled(ratings, Backend.require("cupy"), sweeps=6)
+    for a, b in zip(arrays_of(sampler), arrays_of(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert 0.2 < sampler.noise < 1.2
 
 
 def test_seeds_and_chains_draw_different_numbers(backend, made_up_ratings):

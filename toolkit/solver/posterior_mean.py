@@ -127,4 +127,4 @@ class PosteriorMean:
 def _squares(factors: DeviceArray, rows: RatingRows) -> DeviceArray:
     """Return the mean over ratings of the squared length of the rated row of a side."""
     lengths: DeviceArray = (factors.astype("float64") ** 2).sum(axis=1)
-    return rows.counts @ lengths / rows.nnz
+    return rows.counts.astype("float64") @ lengths / rows.nnz
