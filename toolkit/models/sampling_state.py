@@ -119,7 +119,7 @@ def read_state(path: Path, identity: dict[str, Any]) -> SamplingState:
         if changed:
             raise ConfigError(
                 f"{path} is the checkpoint of a sampling of another {', '.join(changed)}: go on with the "
-                "same, or choose another path"
+                "same, or remove it"
             )
         with np.load(path / _ARRAYS, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
