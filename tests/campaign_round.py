@@ -136,7 +136,7 @@ class Round:
     def command(self, *arguments, executor=True):
         """Start a command in a session of its own; one that runs trials is told the executor."""
         log = self.campaign.base / "logs" / f"{self.name}-{len(self.logs)}.log"
-        executor = ["--in-process"] if executor and self.executor == "in-process" else []
+        executor = ["--executor", self.executor] if executor else []
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cluster", *arguments, *executor, "--json"],
