@@ -54,6 +54,7 @@ def test_of_processes_that_start_at_once_one_compiles(code):
     assert sum("data loaded from" in output for output in outputs) == 1
 
 
+@pytest.mark.slow
 def test_a_change_of_any_file_makes_the_code_anew(code, tmp_path):
     assert "data saved to" in told(code())
     with (tmp_path / "toolkit" / "backends" / "numba" / "tiles.py").open("a", encoding="utf-8") as file:

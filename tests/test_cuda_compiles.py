@@ -14,8 +14,8 @@ from toolkit.backends.cuda.shape import Shape
 COMPILER = nvrtc.library()
 needs_nvrtc = pytest.mark.skipif(COMPILER is None, reason="nvidia-cuda-nvrtc-cu12 is not installed")
 TABLE = table()
-# In `make test`: the card that is aimed at; the wide tiles, too.
-QUICK = [(90, 34), (90, 128)]
+# In `make test`: the card that is aimed at.
+QUICK = [(90, 34)]
 CASES = [
     pytest.param(a, k, marks=() if (a, k) in QUICK else pytest.mark.slow)
     for a in ARCHITECTURES

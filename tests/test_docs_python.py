@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("python.md", "other-libraries.md", pytest.param("ray-tune.md", marks=pytest.mark.slow))
+SLOW = ("other-libraries.md", "ray-tune.md")
+PAGES = ("python.md", *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW))
 
 
 def cells(page):

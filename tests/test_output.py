@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_commands_end_well_on_a_screen_that_is_not_utf8(folder, encoding):
     def walslab(*arguments):
         done = subprocess.run(

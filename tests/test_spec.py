@@ -200,7 +200,7 @@ def test_all_mistakes_are_listed_in_one_go():
         ({"concurrency": "all"}, "concurrency must be a whole number, but got 'all'; `auto` is valid, too"),
         (
             {"preset": ["default"]},
-            "preset must be one of default, ml-100k, ml-1m, ml-20m, tutorial-default, tutorial-tuned, but",
+            "preset must be one of default, ml-100k, ml-1m, ml-20m, posterior, tutorial-default,",
         ),
         ({"sampler": "TPE"}, "sampler must be one of tpe, gp, random, but got 'TPE'"),
         ({"space": None}, "space must map hyperparameters to domains, but got None"),

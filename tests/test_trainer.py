@@ -201,6 +201,7 @@ def held_out_rmse(ratings, preset, seed):
     return rmse(factors, ratings.row[test], ratings.col[test], ratings.data[test], Backend())
 
 
+@pytest.mark.slow
 def test_tutorial_defaults_on_movielens_1m_one_split(movielens_1m):
     assert held_out_rmse(movielens_1m, "tutorial-default", 0) == pytest.approx(1.10, abs=0.02)
 

@@ -54,7 +54,7 @@ def everything(model, *, clip):
 
 
 @given(config=CONFIGS, unit=st.sampled_from(UNITS), seed=st.integers(0, 1000))
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples)
 def test_predictions_rmse_and_order_follow_the_unit(backend, made_up_ratings, config, unit, seed):
     a, b = unit
     ratings = made_up_ratings(empty_users=(3,), seed=seed)
