@@ -1,7 +1,8 @@
-"""A study that is there already: asked for once more, with more trials, or with what may change."""
+"""A study that is there already: asked for once more, with more trials or other keys, or for its posterior."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 from trials import end
 
 from cluster.cli import main
+from toolkit.config import WALSConfig
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.models import WALS
 from tune.record import client_of
 from tune.study import Study
 
@@ -115,3 +118,89 @@ def test_study_with_too_many_failures_and_a_finished_trial_says_what_can_be_done
     assert "as many trials failed as its max_failures allows (1)" in done.stdout
     assert "walslab resume first --max-failures none" in done.stdout
     assert "walslab refit first" in done.stdout
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Samplings are short; the steps that commands show, and at which of them the process is killed."""
+    told, killed_at = [], []
+
+    def show(stage, done, total):
+        told.append((stage, done, total))
+        if done in killed_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune.refit.SAMPLES", 12)
+    monkeypatch.setattr("toolkit.commands.progress", lambda: contextlib.nullcontext(show))
+    return told, killed_at
+
+
+def test_posterior_is_the_last_step_of_a_study_and_is_sampled_once(folder, dataset, steps):
+    told, killed_at = steps
+    words = ("tune", dataset, "--spec", "search.yaml", "--name", "first")
+    (folder / "search.yaml").write_text(f"{SPEC}posterior: true\n")
+    killed_at.append(70)  # a sampling is 42 sweeps on the training ratings, and 42 on more
+    assert CliRunner().invoke(main, [*words, "--in-process"]).exit_code == 1
+    assert Study.open("first").status() == "finished"
+    killed_at.clear()
+    told.clear()
+    refit = run("resume", "first")["refit"]
+    assert told[:2] == [("sampling", 0, 84), ("sampling", 63, 84)]  # after the last checkpoint
+    assert not Path("studies/first/model.sampling").exists()
+    assert refit["model"] == "studies/first/model"
+    assert refit["posterior"]["samples"] == 12
+    study, model = Study.open("first"), WALS.load(refit["model"])
+    assert model.posterior.facts == refit["posterior"]
+    client, run_id = client_of(study), study.facts["parent_run_id"]
+    metrics = client.get_run(run_id).data.metrics
+    assert metrics["test_rmse"] == refit["test_rmse"]
+    assert metrics["posterior_valid_rmse"] == pytest.approx(refit["posterior"]["valid_rmse"])
+    assert {file.path for file in client.list_artifacts(run_id)} >= {"model", "calibration.svg"}
+
+    told.clear()
+    again = [run(*words)["refit"], run("resume", "first")["refit"]]
+    assert told == []
+    assert again == [refit, refit]
+    # A better trial has another posterior.
+    better = {**study.trials()[0], "trial": "trial-003", "number": 3, "valid_rmse": 0.01}
+    end(study, {**better, "config": WALSConfig(factors=5).to_dict()})
+    assert run("resume", "first")["refit"].keys() == refit.keys()
+    assert WALS.load(refit["model"]).config.factors == 5
+    # One of the user counts as well.
+    refit = run_refit("--posterior", "--keep", 2, "--overwrite")
+    assert run("resume", "first")["refit"] == refit
+
+
+def test_posterior_does_not_replace_what_a_user_made(folder, dataset, steps):
+    _, killed_at = steps
+    (folder / "search.yaml").write_text(f"{SPEC}posterior: true\n")
+    killed_at.append(0)
+    words = ("tune", dataset, "--spec", "search.yaml", "--name", "first", "--in-process")
+    assert CliRunner().invoke(main, words).exit_code == 1
+    killed_at.clear()
+    run_refit()
+    error = run("resume", "first", code=1)
+    assert "study first is finished, but its posterior is not: studies/first/model has a model that" in error
+    assert "`walslab refit first --posterior --overwrite`" in error
+    assert "go on by `walslab resume first`" in error
+    assert WALS.load("studies/first/model").posterior is None
+    assert Study.open("first").status() == "finished"
+
+
+def run_refit(*words):
+    done = CliRunner().invoke(main, ["refit", "first", *map(str, words), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_study_that_is_older_than_a_key_goes_on(folder, dataset):
+    words = ("tune", dataset, "--spec", "search.yaml", "--name", "first")
+    run(*words)
+    path = Path("studies/first/study.json")
+    asked = json.loads(path.read_text())
+    del asked["spec"]["posterior"]
+    path.write_text(json.dumps(asked))
+    for line in (words, ("tune", "--name", "first"), ("resume", "first")):
+        assert run(*line)["refit"] is None
+    (folder / "search.yaml").write_text(f"{SPEC}posterior: true\n")
+    assert "already, with another posterior: " in run(*words, code=1)

@@ -49,7 +49,7 @@ def test_default_specification_is_valid_and_says_what_the_code_does():
         20,
         "all",
     )
-    assert (spec.cpu, spec.gpu, spec.backend) == (1.0, 0.0, "auto")
+    assert (spec.cpu, spec.gpu, spec.backend, spec.posterior) == (1.0, 0.0, "auto", False)
     assert spec.max_iterations == 15
 
 
@@ -62,7 +62,7 @@ def test_keys_that_are_left_out_keep_their_defaults():
 
 def test_document_that_is_older_than_a_key_is_read():
     document = SearchSpec.load().to_dict()
-    for key in ("start", "max_seconds", "max_failures", "keep_factors"):
+    for key in ("start", "max_seconds", "max_failures", "keep_factors", "posterior"):
         del document[key]
     del document["early_stopping"]["patience"]
     assert SearchSpec.from_dict(document) == SearchSpec.load()
@@ -94,7 +94,11 @@ SPECS = [
     },
     {"space": {**SPACE, "observed_weight": 1}, "resources": {"cpu": 0.5, "gpu": 2}},
     {"space": SPACE, "start": ["ml-100k", "../an old study", {"factors": 3}], "sampler": "gp"},
-    {"early_stopping": {"reduction_factor": "none", "patience": 4}, "keep_factors": "none"},
+    {
+        "early_stopping": {"reduction_factor": "none", "patience": 4},
+        "keep_factors": "none",
+        "posterior": True,
+    },
     {"max_seconds": 90.5, "max_failures": 1, "early_stopping": {"patience": 2}, "keep_factors": "best"},
 ]
 
@@ -234,6 +238,8 @@ def test_all_mistakes_are_listed_in_one_go():
             "max_seconds must be between 0.01 and 1e+09, but got inf; `none` is valid, too",
         ),
         ({"max_failures": 2.5}, "max_failures must be a whole number, but got 2.5; `none` is valid, too"),
+        ({"posterior": "yes"}, "posterior must be true or false, but got 'yes'"),
+        ({"posterior": 1}, "posterior must be true or false, but got 1"),
         ({"keep_factors": None}, "keep_factors must be one of all, best, none, but got None"),
         (
             {"early_stopping": {"grace_iterations": 0}},

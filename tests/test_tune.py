@@ -130,7 +130,7 @@ def test_results_are_sorted_and_say_what_the_study_is(workshop):
     assert scores[0] < min(to_beat["mean_rmse"], to_beat["bias_rmse"])
     assert set(told["tune"]) == {
         "study", "parent_run_id", "tracking_uri", "trials", "failed", "best", "baselines", "at_edge",
-        "seconds", "trial_seconds",
+        "seconds", "trial_seconds", "refit",
     }  # fmt: skip
 
 

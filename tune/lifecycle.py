@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 import signal
@@ -102,11 +101,13 @@ def require_same(study: Study, data: RatingsDataset, spec: SearchSpec) -> None:
     StudyError
         When its dataset or its specification is another.
     """
-    first, now, asked = study.asked_spec, study.facts["spec"], json.loads(json.dumps(spec.to_dict()))
+    # A study that is older than a key has its default.
+    first = SearchSpec.from_dict(study.asked_spec, source=study.where, stored=True).to_dict()
+    now, asked = study.spec.to_dict(), spec.to_dict()
     other = sorted(
         key
-        for key in {*now, *asked} - {"trials"}
-        if asked.get(key) not in ([first.get(key), now.get(key)] if key in CHANGEABLE else [now.get(key)])
+        for key in asked.keys() - {"trials"}
+        if asked[key] not in ([first[key], now[key]] if key in CHANGEABLE else [now[key]])
     )
     if data.digest != study.facts["digest"]:
         other.insert(0, "dataset")
@@ -137,7 +138,8 @@ def run_study(
 ) -> None:
     """Run the trials that a study still has to run, and close its record.
 
-    Variables of the environment, log levels and signal handlers are afterwards what they were before.
+    Variables of the environment, log levels and signal handlers are afterwards what they were before. The
+    ``posterior`` of a specification is for the commands; here, it is ``refit_best(..., posterior=200)``.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -75,3 +76,14 @@ def dataset_of(study: Study, given: str | None, option: str = "--dataset DIR") -
         raise DatasetError(
             f"the study's dataset: {error}; if it was moved, name its place by {option}"
         ) from error
+
+
+def model_place(study: Study) -> Path:
+    """Return where the model of a study goes: ``model`` in it; of one at an address, ``models/NAME`` here."""
+    return from_here(study.path / "model" if study.location.is_permanent else Path("models", study.name))
+
+
+def from_here(path: Path) -> Path:
+    """Return a path as the user would write it: relative where it is below the current folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

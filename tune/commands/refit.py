@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from toolkit.commands import console, emit, json_option, posterior_text
-from toolkit.figure_text import shown
-from tune.commands.options import dataset_of
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from tune.refit import Averaged, Refit
+from toolkit.commands import console, emit, json_option
+from tune.commands.options import dataset_of, model_place
 
 
 @click.command()
@@ -85,7 +77,8 @@ def refit(
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
     from toolkit.commands import progress
-    from tune.refit import Target, refit_best
+    from tune.commands.refit_report import print_recommend, print_refit, refit_json
+    from tune.refit import SAMPLES, Target, refit_best
     from tune.study import Study
 
     if alias and not register:
@@ -96,10 +89,7 @@ def refit(
         raise click.UsageError("--samples and --keep go with --posterior.")
     target = Target(register, alias, promote) if register else None
     found = Study.open(study)
-    if out is None:
-        here = Path.cwd()
-        out = found.path / "model" if found.location.is_permanent else here / "models" / found.name
-        out = out.relative_to(here) if out.is_relative_to(here) else out
+    out = out or model_place(found)
     data = dataset_of(found, dataset)
     names = None
     if titles:
@@ -113,113 +103,25 @@ def refit(
             out,
             overwrite=overwrite,
             ensemble=ensemble or 0,
-            posterior=(samples or 200) if posterior else 0,
+            posterior=(samples or SAMPLES) if posterior else 0,
             keep=keep or 0,
             titles=names,
             register=target,
             progress=show,
         )
     screen = console(as_json=as_json)
-    _print(screen, done)
-    _print_baselines(screen, done)
-    screen.print(f"model in {out}", soft_wrap=True)
+    print_refit(screen, done, out)
     known = done.registered
     if known:
         screen.print(f"version {known.version} of {known.name} in the registry", soft_wrap=True)
     if known and alias:
         has = f"it is {alias}" if known.alias else f"it is not {alias}"
         screen.print(f"{has}: {known.reason}", soft_wrap=True)
-    words = shlex.join([str(out), "--user", str(data.users.id(0))])
-    screen.print(f"\nNext:  walslab recommend {words}", soft_wrap=True)
+    print_recommend(screen, out, data)
     if known:
         uri = f"models:/{known.name}" + (f"@{alias}" if alias else f"/{known.version}")
         where = f"MLFLOW_TRACKING_URI={shlex.quote(found.facts['tracking_uri'])}"
         serve = f"mlflow models serve -m {shlex.quote(uri)} --env-manager local --port 5001"
         screen.print(f"       {where} {serve}", soft_wrap=True)
     if as_json:
-        emit(
-            {
-                "model": str(out),
-                "run_id": found.facts["parent_run_id"],
-                "valid_rmse": done.valid_rmse,
-                "test_rmse": done.test_rmse,
-                "baselines": {"test": done.baselines},
-                "posterior": done.posterior,
-                "ensemble": None if done.ensemble is None else _as_json(done.ensemble),
-                "registered": None if known is None else asdict(known),
-            }
-        )
-
-
-def _print(screen: Console, done: Refit) -> None:
-    mean, best = done.ensemble, done.best
-    if done.posterior is not None:
-        screen.print(
-            f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}, of its posterior "
-            f"{shown(done.valid_rmse)}   refitted, test RMSE {shown(done.test_rmse)}",
-            soft_wrap=True,
-        )
-        screen.print(posterior_text(done.posterior), soft_wrap=True)
-        return
-    if mean is None:
-        screen.print(
-            f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}   refitted, test RMSE "
-            f"{shown(done.test_rmse)}"
-        )
-        return
-    if mean.retrained:
-        screen.print(
-            f"factors of {', '.join(mean.retrained)} were not kept: trained on train once more, to choose",
-            soft_wrap=True,
-        )
-    if not mean.kept:
-        screen.print(
-            f"no mean lowers the valid RMSE of {best['trial']}, {shown(best['valid_rmse'])}: refitted alone, "
-            f"test RMSE {shown(done.test_rmse)}",
-            soft_wrap=True,
-        )
-        return
-    screen.print(_members(mean))
-    change = ""
-    if mean.test_rmse is not None and mean.single_test_rmse is not None:
-        change = f" ({mean.test_rmse - mean.single_test_rmse:+.4f})"
-    screen.print(
-        f"valid RMSE {shown(best['valid_rmse'])} best trial, {shown(mean.valid_rmse)} ensemble; "
-        f"test RMSE {shown(mean.single_test_rmse)} single, {shown(mean.test_rmse)} ensemble{change}",
-        soft_wrap=True,
-    )
-
-
-def _print_baselines(screen: Console, done: Refit) -> None:
-    from toolkit.solver import shortfall
-
-    if to_beat := done.baselines:
-        screen.print(
-            f"baselines: bias-only test RMSE {shown(to_beat['bias_rmse'])}, "
-            f"mean test RMSE {shown(to_beat['mean_rmse'])}",
-            soft_wrap=True,
-        )
-    if problem := shortfall(done.test_rmse, done.baselines):
-        screen.print(problem, soft_wrap=True)
-
-
-def _members(mean: Averaged) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table("trial", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("weight", justify="right")
-    table.add_column("valid RMSE", justify="right")
-    for trial, weight in mean.members:
-        table.add_row(trial["trial"], f"{weight:.2f}", shown(trial["valid_rmse"]))
-    return table
-
-
-def _as_json(mean: Averaged) -> dict[str, object]:
-    return {
-        "members": [{"trial": trial["trial"], "weight": weight} for trial, weight in mean.members],
-        "valid_rmse": mean.valid_rmse,
-        "test_rmse": mean.test_rmse,
-        "single_test_rmse": mean.single_test_rmse,
-        "kept": mean.kept,
-    }
+        emit(refit_json(done, found, out))

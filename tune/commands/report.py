@@ -26,7 +26,7 @@ _LINE = 40  # characters of the line of the best so far
 
 
 def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as_json: bool) -> None:
-    """Run a study's outstanding trials, then print its table, its next commands, and its JSON."""
+    """Run what a study still lacks, then print its table, its next commands, and its JSON."""
     from toolkit.commands import console, emit
     from tune.lifecycle import run_study
     from tune.study_progress import StudyProgress
@@ -38,8 +38,12 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
         print_summary(screen, study)
 
     run_study(study, data, executor=executor, progress=StudyProgress(before_report=show))
-    status = study.status()
-    if status == "finished":
+    status, refit = study.status(), None
+    if status == "finished" and study.spec.posterior:
+        from tune.commands.posterior import sample_posterior
+
+        refit = sample_posterior(study, data, screen)
+    elif status == "finished":
         screen.print(f"\nNext:  walslab refit {shlex.quote(study.reference)}", soft_wrap=True)
     elif status == "interrupted":
         screen.print(f"\nNext:  walslab resume {shlex.quote(study.reference)}", soft_wrap=True)
@@ -47,7 +51,7 @@ def run_and_report(study: Study, data: RatingsDataset, *, executor: Executor, as
         screen.print(f"\n{_failure_advice(study)}", soft_wrap=True)
     print_page(screen, study, indent=7)
     if as_json:
-        emit(summary(study))
+        emit({**summary(study), "refit": refit})
     if status != "finished":
         click.get_current_context().exit(1)
 
@@ -170,7 +174,7 @@ def standing(study: Study) -> dict[str, Any]:
 
 
 def summary(study: Study) -> dict[str, Any]:
-    """Return the object that ``tune --json`` prints."""
+    """Return the object that ``tune --json`` prints, without its refit."""
     trials = study.trials()
     done = [t for t in trials if t["status"] == "FINISHED"]
     best = {key: done[0][key] for key in ("trial", "run_id", "valid_rmse", "config")} if done else None

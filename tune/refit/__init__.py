@@ -2,6 +2,7 @@
 
 from tune.refit.job import Averaged, Refit, refit_best
 from tune.refit.registry import Registered
+from tune.refit.sampling import SAMPLES
 from tune.refit.target import Target
 
-__all__ = ["Averaged", "Refit", "Registered", "Target", "refit_best"]
+__all__ = ["SAMPLES", "Averaged", "Refit", "Registered", "Target", "refit_best"]

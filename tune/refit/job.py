@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from toolkit.models import (
 from toolkit.progress_bars import ShownSteps, StepProgress, shown_steps
 from toolkit.solver import BaselineErrors
 from tune.refit.members import ChosenMembers, choose_members, model_of
-from tune.refit.refit_record import record_posterior, record_refit
+from tune.refit.refit_record import record_refit
 from tune.refit.registry import Registered, Registry
 from tune.refit.sampling import sample_best
 from tune.refit.target import Target
@@ -131,7 +132,8 @@ def refit_best(
         Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
     posterior : int, default 0
         Sample the posterior of the best trial's rank and pattern weight, with so many samples, in the place
-        of its training; 0 trains it.
+        of its training; 0 trains it. A directory beside `out`, with ``.sampling`` added to its name, has
+        checkpoints until the model is recorded: the same call goes on from what a killed one left there.
     keep : int, default 0
         Samples that the model keeps for intervals.
     titles : array of str, shape (n_items,), optional
@@ -150,7 +152,7 @@ def refit_best(
     Raises
     ------
     ConfigError
-        When an argument is of another class.
+        When an argument is of another class, or the checkpoints beside `out` are of another sampling.
     StudyError
         When no trial finished, the dataset is another one, the MLflow store does not answer, somebody deleted
         the study's run there, or an ensemble is asked of a search for a ranking.
@@ -174,11 +176,13 @@ def refit_best(
     registry = Registry(client, register) if register else None
     if registry:
         registry.require_champion()
-    best = study.best()
+    best, unfinished = study.best(), out.with_name(f"{out.name}.sampling")
     ratings, sampled = data.train_and_valid(), None
     with steps as tell:
         if posterior:
-            sampled = sample_best(best, study, data, samples=posterior, keep=keep, tell=tell)
+            sampled = sample_best(
+                best, study, data, samples=posterior, keep=keep, unfinished=unfinished, tell=tell
+            )
             chosen = ChosenMembers([(best, 1.0)], sampled.facts["mean_factors_rmse"], [])
             models = {best["trial"]: sampled.model}
         else:
@@ -206,9 +210,18 @@ def refit_best(
     )
     facts = _facts(refit)
     model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
-    record_refit(study, client, out, best=best, members=refit.members, metrics=_metrics(refit))
+    record_refit(
+        study,
+        client,
+        out,
+        best=best,
+        members=refit.members,
+        metrics=_metrics(refit),
+        baselines=refit.baselines,
+        sampled=sampled,
+    )
     if sampled:
-        record_posterior(study, client, sampled)
+        shutil.rmtree(unfinished, ignore_errors=True)
     if registry:
         with shown_steps(progress) as tell:
             tell("registering", 0, 1)

@@ -14,6 +14,7 @@ from tune.study import Study, TrialResult
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from toolkit.solver import BaselineErrors
     from tune.refit.sampling import Sampled
 
 # Metrics that MLflow takes at once.
@@ -28,6 +29,8 @@ def record_refit(
     best: TrialResult,
     members: list[tuple[TrialResult, float]],
     metrics: Mapping[str, float | None],
+    baselines: BaselineErrors | None,
+    sampled: Sampled | None,
 ) -> None:
     """Write to the parent run and to the study which model was saved.
 
@@ -44,6 +47,11 @@ def record_refit(
         Trials and weights of an ensemble; empty where the best trial is alone.
     metrics : mapping of str to float or None
         What the parent run is to have; None is left out. ``test_rmse`` also goes to the study.
+    baselines : BaselineErrors or None
+        On the test ratings; goes to the study with a posterior.
+    sampled : Sampled or None
+        The posterior, as it holds on the validation ratings. The parent run gets its RMSE by sample, its
+        coverage and a picture of both.
 
     Raises
     ------
@@ -54,6 +62,8 @@ def record_refit(
 
     from tune.record import replace_artifacts
 
+    if sampled:
+        _record_posterior(study, client, folder, sampled)
     now, run_id = int(time.time() * 1000), study.facts["parent_run_id"]
     try:
         known = [Metric(key, float(value), now, 0) for key, value in metrics.items() if value is not None]
@@ -71,25 +81,12 @@ def record_refit(
     }
     if members:
         facts["members"] = [[trial["trial"], weight] for trial, weight in members]
+    if sampled:
+        facts |= {"posterior": sampled.facts, "baselines": baselines}
     study.keep_refit(facts)
 
 
-def record_posterior(study: Study, client: MlflowClient, sampled: Sampled) -> None:
-    """Write to the parent run how a posterior was sampled: RMSE by sample, coverage, and a picture of both.
-
-    Parameters
-    ----------
-    study : Study
-    client : MlflowClient
-        Client of the study's store.
-    sampled : Sampled
-        The posterior, as it holds on the validation ratings.
-
-    Raises
-    ------
-    StudyError
-        When the MLflow store does not take it.
-    """
+def _record_posterior(study: Study, client: MlflowClient, folder: Path, sampled: Sampled) -> None:
     from mlflow.entities import Metric
 
     from tune.report import calibration_picture
@@ -114,6 +111,6 @@ def record_posterior(study: Study, client: MlflowClient, sampled: Sampled) -> No
         client.log_text(study.facts["parent_run_id"], calibration_picture(facts), "calibration.svg")
     except Exception as error:
         raise StudyError(
-            "the model is recorded, but the MLflow store did not take how it was sampled: "
+            f"the model is in {folder}, but the MLflow store did not take how it was sampled: "
             f"{mask(str(error))}; refit again with --overwrite"
         ) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.config import PRESETS, WALSConfig
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 # What a posterior takes from the best trial. The rest are penalties, which it samples.
 _TAKEN = ("factors", "pattern_weight", "bias", "scale", "clip", "weight_exponent")
 _BURN_IN = 30
+# Samples that count, unless the user says how many.
+SAMPLES = 200
 
 
 class Sampled(NamedTuple):
@@ -38,7 +42,14 @@ class Sampled(NamedTuple):
 
 
 def sample_best(
-    best: TrialResult, study: Study, data: RatingsDataset, *, samples: int, keep: int, tell: StepProgress
+    best: TrialResult,
+    study: Study,
+    data: RatingsDataset,
+    *,
+    samples: int,
+    keep: int,
+    unfinished: Path,
+    tell: StepProgress,
 ) -> Sampled:
     """Sample the posterior of the best trial's rank and pattern weight.
 
@@ -53,26 +64,37 @@ def sample_best(
         The dataset of the study; its test ratings are not read.
     samples, keep : int
         As those of `toolkit.WALS.fit_posterior`.
+    unfinished : Path
+        A directory for checkpoints, which is not removed. What a killed process left there is gone on with.
     tell : callable
         Called with the stage, the sweeps that are done, and the number of all sweeps.
 
     Raises
     ------
     ConfigError
-        When the trial's model has no posterior, or `keep` is above `samples`.
+        When the trial's model has no posterior, `keep` is above `samples`, or `unfinished` has checkpoints
+        of another sampling.
+    ModelError
+        When a checkpoint cannot be read or written.
     """
     config = WALSConfig.from_dict(best["config"])
     chosen = PRESETS["posterior"].replace(**{name: getattr(config, name) for name in _TAKEN})
-    options, done, total = model_of(best, study).options, 0, 2 * (samples + _BURN_IN)
+    options, sweeps = model_of(best, study).options, samples + _BURN_IN
+    checkpoints = unfinished / best["trial"]
 
-    def count(_: SampleProgress) -> None:
-        nonlocal done
-        done += 1
-        tell("sampling", done, total)
+    def count_from(before: int) -> Callable[[SampleProgress], None]:
+        return lambda sample: tell("sampling", before + sample["iteration"], 2 * sweeps)
 
-    tell("sampling", 0, total)
+    tell("sampling", 0, 2 * sweeps)
     measured, kept = WALS(chosen, options), WALS(chosen, options)
-    measured.fit_posterior(data, samples=samples, burn_in=_BURN_IN, on_sample=count, progress=False)
+    measured.fit_posterior(
+        data,
+        samples=samples,
+        burn_in=_BURN_IN,
+        checkpoint=checkpoints / "train",
+        on_sample=count_from(0),
+        progress=False,
+    )
     kept.fit_posterior(
         data.train_and_valid(),
         user_ids=data.users,
@@ -80,7 +102,8 @@ def sample_best(
         samples=samples,
         burn_in=_BURN_IN,
         keep=keep,
-        on_sample=count,
+        checkpoint=checkpoints / "train-and-valid",
+        on_sample=count_from(sweeps),
         progress=False,
     )
     assert measured.posterior is not None  # noqa: S101 - it was fitted

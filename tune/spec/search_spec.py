@@ -38,6 +38,12 @@ def _metric(text: object) -> SearchMetric:
     return metric
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise MistakesError([f" must be true or false, but got {value!r}"])
+    return value
+
+
 def _start(entries: object, info: ValidationInfo) -> tuple[str | dict[str, Any], ...]:
     """Read `start`; a space with mistakes would be blamed for the names that it lacks."""
     return parse_start(entries, info.data["space"]) if "space" in info.data else ()
@@ -75,6 +81,8 @@ class SearchSpec(Part):
         The study stops when so many trials failed; None: never.
     keep_factors : {"all", "best", "none"}
         The trials whose factors are kept in MLflow; ``best``: those that were the best when they ended.
+    posterior : bool
+        Whether `walslab tune` and `resume` sample the posterior of the best trial, once all have ended.
     resources : Resources
         The processors and GPUs of each trial.
     backend : {"auto", "numpy", "numba", "cupy", "cuda"}
@@ -93,6 +101,7 @@ class SearchSpec(Part):
     max_seconds: Annotated[float | None, checked(Range(0.01, 1e9), "none")]
     max_failures: Annotated[int | None, checked(COUNT, "none")]
     keep_factors: Annotated[Literal["all", "best", "none"], checked(Choice(("all", "best", "none")))]
+    posterior: Annotated[bool, PlainValidator(_flag)]
     resources: Annotated[Resources, PlainValidator(functools.partial(read, Resources))]
     backend: Annotated[Literal["auto", "numpy", "numba", "cupy", "cuda"], checked(Choice(BACKENDS))]
 
@@ -257,6 +266,7 @@ class SearchSpec(Part):
             "max_seconds": self.max_seconds or "none",
             "max_failures": self.max_failures or "none",
             "keep_factors": self.keep_factors,
+            "posterior": self.posterior,
             "resources": dataclasses.asdict(self.resources),
             "backend": self.backend,
         }
