@@ -1,4 +1,4 @@
-"""A study that is there already: asked for once more, with more trials or other keys, or for its posterior."""
+"""A study that is there already: asked for once more, with more trials, other keys, or its posterior."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def resume(
     """Run the trials that STUDY has not finished, in the same MLflow runs.
 
     What ended is not run again, however the study was stopped. Of a finished study, it writes what the MLflow
-    store has not taken yet. What an option changes is kept with the study; `walslab tune --name STUDY
-    --trials N` asks for more trials.
+    store has not taken yet, and samples the posterior that the specification asks for. What an option changes
+    is kept with the study; `walslab tune --name STUDY --trials N` asks for more trials.
 
     \b
     Example:

@@ -72,7 +72,8 @@ def tune(
     recorded in the MLflow store of MLFLOW_TRACKING_URI, or in ./mlflow.db. The study is kept in
     ./studies/NAME: asked for once more in the same words, it goes on where it was, and more --trials add the
     rest. Options given here replace keys of the specification. DIR may be an address; then every node of the
-    cluster reads it. A study that is there already needs neither DIR nor --spec. Test ratings are not read.
+    cluster reads it. A study that is there already needs neither DIR nor --spec. Test ratings are not read,
+    unless the specification says `posterior: true`: then the study ends as `walslab refit --posterior` does.
 
     \b
     Examples:

@@ -169,7 +169,7 @@ class Study(StudyTrials):
                 self.update(changed={**self._files.changed, **{key: written[key] for key in keys}}, **more)
 
     def keep_refit(self, facts: dict[str, Any]) -> None:
-        """Write ``refit.json`` in one step: trial, model, test_rmse, members of the last refit.
+        """Write ``refit.json`` in one step: what `docs/journal.md` says of the last refit.
 
         Raises
         ------
