@@ -81,16 +81,11 @@ def _sampled_before(study: Study) -> Refit | None:
     from tune.refit import Refit
 
     refit, best = study.facts.get("refit") or {}, study.best()
-    if "posterior" not in refit or refit["trial"] != best["trial"]:
+    facts = refit.get("posterior")
+    if not facts or refit["trial"] != best["trial"]:
         return None
-    facts = refit["posterior"]
-    return Refit(
-        best,
-        facts["mean_factors_rmse"],
-        refit["test_rmse"],
-        baselines=refit["baselines"],
-        posterior=facts,
-    )
+    valid_rmse, test_rmse = facts["mean_factors_rmse"], refit["test_rmse"]
+    return Refit(best, valid_rmse, test_rmse, baselines=refit["baselines"], posterior=facts)
 
 
 def _require_own(study: Study, out: Path) -> None:
