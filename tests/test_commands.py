@@ -375,3 +375,13 @@ def test_doctor_says_a_bad_finding_with_its_way_out_to_people(monkeypatch):
     (at,) = [n for n, line in enumerate(lines) if line.startswith("bad ")]
     assert "RAY_ADDRESS=127.0.0.1:1: " in lines[at]
     assert lines[at + 1] == "      → start that cluster, or unset RAY_ADDRESS"
+
+
+def test_a_mean_of_factors_far_from_that_of_the_samples_is_told():
+    from toolkit.commands.output import posterior_text
+
+    facts = dict.fromkeys(("effective_samples", "r_hat", "coverage")) | {"samples": 9, "noise": 0.1}
+    assert "take fewer factors" in posterior_text(facts | {"valid_rmse": 0.5, "mean_factors_rmse": 0.6})
+    for samples, means in ((0.5, 0.505), (None, None)):
+        near = facts | {"valid_rmse": samples, "mean_factors_rmse": means}
+        assert "take fewer factors" not in posterior_text(near)

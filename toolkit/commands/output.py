@@ -22,6 +22,10 @@ json_option = click.option(
 )
 
 
+# Of the RMSE of the samples' mean: that of their factors' mean is usually within 0.2 % of it.
+_FAR = 1.03
+
+
 def console(*, as_json: bool) -> Console:
     """Return the console for people: standard output, or standard error when ``--json`` is given.
 
@@ -63,6 +67,12 @@ def posterior_text(facts: PosteriorFacts) -> str:
     if facts["coverage"]:
         held = ", ".join(f"{float(level):.0%}: {share:.1%}" for level, share in facts["coverage"].items())
         told += f"\nintervals of valid ratings hold, of {held}"
+    samples, means = facts["valid_rmse"], facts["mean_factors_rmse"]
+    if samples is not None and means is not None and means > _FAR * samples:
+        told += (
+            f"\nThe mean of the factors, which is the model, has a valid RMSE of {shown(means)}, the mean of "
+            f"the samples {shown(samples)}: take fewer factors, or a training without --posterior"
+        )
     return told
 
 

@@ -23,6 +23,8 @@ from toolkit.arrays import DeviceArray
 from toolkit.backends import Backend, HalfStep
 
 _RATINGS, _ROWS = 0, 1
+# Roundings of the shared matrix, of its trace, that its root is kept clear of.
+_ROUNDING = 4.0
 
 
 def perturbed(step: HalfStep, noise: float, key: Sequence[int], *, backend: Backend) -> HalfStep:
@@ -49,7 +51,10 @@ def perturbed(step: HalfStep, noise: float, key: Sequence[int], *, backend: Back
     values = backend.normals((*key, _RATINGS), (rows.nnz,), dtype)
     values *= _deviations(step, noise, backend)
     values += rows.values
-    root = xp.linalg.cholesky(step.gram.astype("float64")).astype(dtype)
+    gram = step.gram.astype("float64")
+    # Of ratings almost without noise, rounding can leave an eigenvalue below zero.
+    gram += _ROUNDING * float(xp.finfo(step.gram.dtype).eps) * gram.trace() * xp.eye(len(gram))
+    root = xp.linalg.cholesky(gram).astype(dtype)
     pull = backend.normals((*key, _ROWS), (rows.n_rows, step.unknowns), dtype)
     return replace(step, rows=rows.with_values(values), pull=step.pull + noise * (pull @ root.T))
 
