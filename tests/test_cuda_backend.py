@@ -80,6 +80,8 @@ def assert_equals_oracle(cuda, made_up_ratings, values):
     expected = oracle.iterate(problem, oracle.start(problem, start, config), config, config.iterations)
     actual = oracle.State.of(trainer.host_factors())
     np.testing.assert_allclose(oracle.predictions(actual), oracle.predictions(expected), atol=2e-3)
+    if not config.factors:
+        return  # biases alone need no kernel, and the oracle would have a pattern that nothing explains
     assert trainer.train_rmse() == pytest.approx(
         rmse(trainer.host_factors(), *(np.asarray(a) for a in trainer.data.pairs), Backend(1))
     )
