@@ -173,6 +173,17 @@ def test_a_ray_that_did_not_start_ahead_is_told_where_it_is_needed(calls, monkey
         pass
 
 
+def test_a_ray_that_ctrl_c_comes_before_ends(calls, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), started_ahead():  # noqa: PT012 - what the context does is tested
+        monkeypatch.setattr(ray_session.Future, "result", interrupted)
+        with connected():
+            pass
+    assert calls == ["init", "shutdown"]
+
+
 def test_no_ray_is_started_ahead_of_one_that_runs(calls):
     with connected(), started_ahead(), connected():
         assert calls == ["init"]

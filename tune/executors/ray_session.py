@@ -75,7 +75,9 @@ def connected() -> Iterator[None]:
         return
     try:
         if _ahead:
-            _ahead.pop().result()
+            # Taken when it has started: until then, `started_ahead` ends it, also after Ctrl-C.
+            _ahead[0].result()
+            _ahead.pop()
         else:
             _start(address)
     except Exception as error:  # Ray raises a bare Exception where a node does not start
