@@ -1,9 +1,9 @@
-"""A stand-in for the parts of CuPy that are used, on NumPy: device arrays are counted, the pool has a limit.
+"""A stand-in for the parts of CuPy that are used, on NumPy; `device_arrays` has its arrays.
 
-It behaves as CuPy 14 does (`cupy/cuda/memory.pyx`) in what the tests are about: an allocation above the limit
-frees what is cached, collects garbage, and then raises `OutOfMemoryError`, a `MemoryError`; blocks that are
-let go stay with the pool until `free_all_blocks`; ``CUPY_GPU_MEMORY_LIMIT`` is read when the pool is made. It
-knows no streams, no fragments, no rounding to 512 bytes, and lets NumPy read device arrays, as CuPy does not.
+Memory is as CuPy's (`cupy/cuda/memory.pyx`) in what the tests are about: an allocation above the limit frees
+what is cached, collects garbage, and then raises `OutOfMemoryError`, a `MemoryError`; blocks that are let go
+stay with the pool until `free_all_blocks`; ``CUPY_GPU_MEMORY_LIMIT`` is read when the pool is made. It knows
+no streams, no fragments and no rounding to 512 bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import types
 import weakref
 
 import numpy as np
+from device_arrays import DeviceArray, host_of, refused, to_device, to_host
 
 
 class OutOfMemoryError(MemoryError):
@@ -37,6 +38,8 @@ class Pool:
         self._arrays = {}
         self._blocks = {}
         self._used = self._held = self.peak = 0
+        # How often the host waited for the device to read from it.
+        self.waits = 0
         said = os.environ.get("CUPY_GPU_MEMORY_LIMIT", "0")
         self._limit = int(total * float(said[:-1]) / 100) if said.endswith("%") else int(said)
 
@@ -61,8 +64,8 @@ class Pool:
 
     def take(self, array):
         """Count an array, and refuse it where there is no room."""
-        root = array
-        while root.base is not None:
+        root = host_of(array)
+        while isinstance(root.base, np.ndarray):
             root = root.base
         key, block = id(array), id(root)
         # Of a block: how many arrays are in it, and its bytes.
@@ -91,29 +94,77 @@ class Pool:
             self._used -= size
 
 
+class Linalg:
+    """Factorizations, which report what they cannot factor only where they are told to."""
+
+    def __init__(self):
+        self._raises = False
+
+    @contextlib.contextmanager
+    def errstate(self, *, linalg):
+        """As `cupyx.errstate`, of which the other words do nothing."""
+        before, self._raises = self._raises, linalg == "raise"
+        try:
+            yield
+        finally:
+            self._raises = before
+
+    def cholesky(self, a):
+        return self._attempt(np.linalg.cholesky, a, like=a)
+
+    def eigh(self, a):
+        return tuple(to_device(part) for part in np.linalg.eigh(host_of(a)))
+
+    def posv(self, a, b):
+        def solved(matrices, vectors):
+            np.linalg.cholesky(matrices)
+            return np.linalg.solve(matrices, vectors[..., None])[..., 0]
+
+        return self._attempt(solved, a, b, like=b)
+
+    def _attempt(self, function, *arrays, like):
+        try:
+            return to_device(function(*map(host_of, arrays)))
+        except np.linalg.LinAlgError:
+            if self._raises:
+                raise
+            # What cuSOLVER leaves is finite, and wrong.
+            return to_device(np.full_like(host_of(like), 7))
+
+
+class RawModule:
+    """As `cupy.RawModule`, which compiles when a function is asked for; nothing is compiled here."""
+
+    def __init__(self, code=None, *, path=None, options=(), backend="nvrtc", name_expressions=None):
+        assert isinstance(options, tuple)
+        self.code, self.options = code, options
+
+    def get_function(self, name):
+        assert f" {name}(" in self.code
+        return types.SimpleNamespace(name=name)
+
+
+class Event:
+    """As `cupy.cuda.Event`; the time between two of them is how many were recorded between them."""
+
+    recorded = 0
+
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.at = None
+
+    def record(self, stream=None):
+        Event.recorded += 1
+        self.at = Event.recorded
+
+    def synchronize(self):
+        if self.at is None:
+            raise RuntimeError("an event must be recorded before somebody waits for it")
+
+
 def install(monkeypatch, *, total=8 << 30, name=b"Stand-in GPU"):
     """Put a `cupy` and a `cupyx` into place; return the pool of its device."""
     pool = Pool(total)
-
-    class Array(np.ndarray):
-        def __array_finalize__(self, source):
-            pool.take(self)
-
-    def on_device(result):
-        if isinstance(result, tuple):
-            found = [on_device(each) for each in result]
-            return type(result)(*found) if hasattr(result, "_fields") else tuple(found)
-        if isinstance(result, np.ndarray) and not isinstance(result, Array):
-            return result.view(Array)
-        return result
-
-    def of_numpy(function):
-        return lambda *args, **kwargs: on_device(function(*args, **kwargs))
-
-    def asarray(array, dtype=None):
-        if isinstance(array, Array) and dtype in (None, array.dtype):
-            return array
-        return np.array(array, dtype=dtype).view(Array)
+    monkeypatch.setattr("device_arrays.POOL", [pool])
 
     class CuPy(types.ModuleType):
         def __getattr__(self, attribute):
@@ -122,36 +173,72 @@ def install(monkeypatch, *, total=8 << 30, name=b"Stand-in GPU"):
 
     cupy = CuPy("cupy")
     cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
-    cupy.ndarray, cupy.asarray = Array, asarray
-    cupy.asnumpy = lambda array: np.array(array, copy=True, subok=False)
+    cupy.__version__ = "14.0.0"
+    cupy.ndarray, cupy.asarray, cupy.asnumpy = DeviceArray, asarray, asnumpy
     cupy.get_default_memory_pool = lambda: pool
-    cupy.linalg = types.SimpleNamespace(eigh=of_numpy(np.linalg.eigh), cholesky=of_numpy(np.linalg.cholesky))
-
-    cupy.random = random_on(on_device)
+    cupy.RawModule = RawModule
+    linalg = Linalg()
+    cupy.linalg = types.SimpleNamespace(eigh=linalg.eigh, cholesky=linalg.cholesky)
+    cupy.random = types.SimpleNamespace(Generator=Generator, Philox4x3210=np.random.Philox)
     cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
-        Device=lambda: types.SimpleNamespace(id=0),
+        Device=lambda: types.SimpleNamespace(
+            id=0,
+            compute_capability="90",
+            attributes={"MultiProcessorCount": 2},
+            synchronize=lambda: None,
+        ),
+        Event=Event,
+        set_allocator=lambda _: None,
+        get_elapsed_time=lambda begin, end: float(end.at - begin.at),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=types.SimpleNamespace(
             memGetInfo=lambda: (total - pool.total_bytes(), total),
             getDeviceProperties=lambda _: {"name": name},
             deviceSynchronize=lambda: None,
+            runtimeGetVersion=lambda: 13000,
+            driverGetVersion=lambda: 13000,
         ),
     )
     lapack = types.ModuleType("cupyx.lapack")
-    lapack.posv = lambda a, b: on_device(np.linalg.solve(a, b[..., None])[..., 0])
+    lapack.posv = linalg.posv
     cupyx = types.ModuleType("cupyx")
-    cupyx.errstate, cupyx.lapack = lambda **_: contextlib.nullcontext(), lapack
+    cupyx.errstate, cupyx.lapack = linalg.errstate, lapack
     for module in (cupy, cupyx, lapack):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return pool
 
 
-def random_on(on_device):
-    """Return the generators that are used, whose arrays are on the device."""
+def of_numpy(function):
+    """Return a function of NumPy that takes and returns arrays of the device, and none of the host."""
+    unwritten = function in {np.empty, np.empty_like}
 
-    class Generator(np.random.Generator):
-        def standard_normal(self, size, dtype):
-            return on_device(super().standard_normal(size, dtype))
+    def on_device(*args, **kwargs):
+        found = function(*map(to_host, args), **{key: to_host(arg) for key, arg in kwargs.items()})
+        if unwritten:
+            found.reshape(-1).view(np.uint8)[:] = 0xFF
+        return next((a for a in args if isinstance(a, DeviceArray) and host_of(a) is found), to_device(found))
 
-    return types.SimpleNamespace(Generator=Generator, Philox4x3210=np.random.Philox)
+    return on_device
+
+
+def asarray(array, dtype=None):
+    """As `cupy.asarray`: from the host by a copy."""
+    if isinstance(array, DeviceArray):
+        return array if dtype in {None, array.dtype} else array.astype(dtype)
+    found = np.array(array, dtype=dtype)
+    if found.dtype.kind not in "biufc":
+        raise refused(f"Unsupported dtype {found.dtype}", ValueError)
+    return to_device(found)
+
+
+def asnumpy(array):
+    """As `cupy.asnumpy`."""
+    return array.get() if isinstance(array, DeviceArray) else np.asarray(array)
+
+
+class Generator(np.random.Generator):
+    """As `cupy.random.Generator`, of other numbers."""
+
+    def standard_normal(self, size=None, dtype=np.float64, out=None):
+        return to_device(super().standard_normal(size, dtype))

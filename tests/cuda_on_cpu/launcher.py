@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from cuda_on_cpu.build import module
+from device_arrays import DeviceArray, host_of
 
 from toolkit.backends.cuda.kernels import defines_of
 from toolkit.backends.cuda.shape import SHARED_LIMIT
@@ -25,4 +26,5 @@ class ProcessorLauncher:
         assert shared <= SHARED_LIMIT
         self.launched.append(kernel.name)
         compiled = module(kernel.file, tuple(defines_of(kernel.shape, kernel.column).items()))
-        getattr(compiled, kernel.name)(grid, block, *args, shared=shared, order=self.order)
+        passed = (host_of(arg) if isinstance(arg, DeviceArray) else arg for arg in args)
+        getattr(compiled, kernel.name)(grid, block, *passed, shared=shared, order=self.order)
