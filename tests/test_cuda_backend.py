@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from functools import partial
 
 import cupy_stand_in
 import numpy as np
@@ -11,7 +10,7 @@ import oracle
 import pytest
 import scipy.sparse as sp
 from cuda_on_cpu.build import COMPILER
-from cuda_on_cpu.launcher import ProcessorLauncher
+from on_stand_in import put_in_place
 from test_solver import BACKGROUNDS, CASES
 
 from toolkit.backends import Backend, CudaBackend, DeviceShare
@@ -23,15 +22,6 @@ from toolkit.errors import SolverError
 from toolkit.evaluation import rmse
 from toolkit.predictor import Side
 from toolkit.solver import Trainer, TrainingData, half_step, objective, solve
-
-GIB = 1 << 30
-
-
-def put_in_place(monkeypatch):
-    """Have a stand-in for CuPy whose kernels run on this processor."""
-    cupy_stand_in.install(monkeypatch, total=8 * GIB)
-    launcher = partial(ProcessorLauncher, xp=importlib.import_module("cupy"))
-    monkeypatch.setattr("toolkit.backends.cuda.backend.CuPyLauncher", launcher)
 
 
 @pytest.fixture
