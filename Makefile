@@ -16,7 +16,7 @@ test: lint types unit  ## style, types, and every test but the slow ones
 
 test-all: env-all lint types  ## also the slow tests, coverage, the wheel on every Python found here, the oldest dependencies
 	@$(IN_VENV) pytest --cov --cov-report=term --hypothesis-profile=many
-	@$(IN_VENV) tox run -q -e py311,py312,py313,lowest
+	@$(IN_VENV) tox run -q -e py311,py312,py313,lowest,cupy
 
 lint: env-dev  ## ruff: style and format
 	@$(IN_VENV) ruff check --quiet --output-format concise .
