@@ -1,6 +1,7 @@
 """Milliseconds of one ALS iteration on a GPU: kernels of our own beside array operations, by rank and kernel.
 
     python benchmarks/gpu_solver.py [--ratings 20000263] [--ranks 16,34,64,128,256] [--rounds 5] [--implicit]
+    python benchmarks/gpu_solver.py --crossover 100000,1000000,20000263 --ranks 16,64,128
     python benchmarks/gpu_solver.py --dry-run
 
 The ratings are made up, of MovieLens 20M's shape. `cuda` are our kernels; `cupy` is the portable way. Both
@@ -8,6 +9,9 @@ train the same model, with biases. The device is warm; a time is the least of th
 device. Beside it stand operations and bytes of the kernels a second, counted by `gpu_model.py`, as shares of
 what a large matrix product and a large copy reach on the same card, measured here; and the time of each
 kernel, alone. `--implicit` adds implicit's solver for GPUs, if its wheel runs.
+
+`--crossover` takes numbers of ratings, and says who is fastest at each rank: Numba on all processors, arrays
+of CuPy, or our kernels, as a table for docs/cuda.md.
 
 `--dry-run` needs no device: it lays the ratings out, plans the launches and prints what they are predicted to
 take. NumPy, SciPy and CuPy are all that this needs.
@@ -29,7 +33,8 @@ import scipy.sparse as sp
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from gpu_model import H200, iteration, least_seconds  # noqa: E402 - found by the line above
+from gpu_card import device_name, installed, measured_limits, timed  # noqa: E402 - found by the line above
+from gpu_model import H200, iteration, least_seconds  # noqa: E402 - as above
 
 from toolkit.backends import Backend, BackendName, CudaBackend  # noqa: E402 - as above
 from toolkit.backends.cuda.shape import Shape  # noqa: E402 - as above
@@ -44,6 +49,9 @@ from toolkit.synth.plan import Plan  # noqa: E402 - as above
 def main() -> None:
     """Print the tables."""
     options = arguments()
+    if options.crossover:
+        crossover(options)
+        return
     by_user = made_up(options.ratings)
     by_item = by_user.T.tocsr()
     print(f"{by_user.nnz:,} made-up ratings, {by_user.shape[0]:,} × {by_user.shape[1]:,}\n")
@@ -62,8 +70,10 @@ def main() -> None:
             if by_kernel:
                 splits[rank, contestant] = by_kernel
         if options.implicit:
-            milliseconds = 1e3 * implicit_seconds(by_user, rank)
-            print(f"| {rank} | implicit, conjugate gradient | {milliseconds:.1f} |||||||")
+            print(
+                f"| {rank} | implicit, conjugate gradient | {implicit_milliseconds(by_user, rank)} ||||||",
+                flush=True,
+            )
     print()
     print("| rank | contestant | kernel | launches | ms / iteration | share |")
     print("|---:|---|---|---:|---:|---:|")
@@ -83,6 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[16, 34, 64, 128, 256]
     )
+    parser.add_argument("--crossover", type=lambda text: [int(n) for n in text.split(",")])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--implicit", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
@@ -117,6 +128,21 @@ def predicted(by_user: sp.csr_matrix, by_item: sp.csr_matrix, ranks: list[int]) 
         print(f"| {rank} | **all** |||||| **{1e3 * whole:.1f}**, at least {1e3 * least:.1f} |")
 
 
+def crossover(options: argparse.Namespace) -> None:
+    """Print who is fastest, by number of ratings and rank."""
+    print("| ratings | rank | numba, ms | cupy, ms | cuda, ms | fastest |\n|---:|---:|---:|---:|---:|---|")
+    for ratings in options.crossover:
+        by_user = made_up(ratings)
+        by_item = by_user.T.tocsr()
+        for rank in options.ranks:
+            names: list[BackendName] = ["numba", *reversed(contestants(rank))]
+            found = {name: measure(by_user, by_item, rank, name, options.rounds)[0] for name in names}
+            figures = " | ".join(
+                f"{1e3 * found[n]:.2f}" if n in found else "" for n in ("numba", "cupy", "cuda")
+            )
+            print(f"| {ratings:,} | {rank} | {figures} | {min(found, key=found.__getitem__)} |", flush=True)
+
+
 def contestants(rank: int) -> list[BackendName]:
     """Return who runs at a rank on this card."""
     return ["cuda", "cupy"] if Shape.of(rank, biased=True) else ["cupy"]
@@ -130,7 +156,7 @@ def measure(
     data = TrainingData(by_user, by_item, backend=backend)
     trainer = Trainer(data, WALSConfig(factors=rank, iterations=1000))
     trainer.step()
-    seconds = min(timed(trainer.step) for _ in range(rounds))
+    seconds = min((timed_here if contestant == "numba" else timed)(trainer.step) for _ in range(rounds))
     if not isinstance(backend, CudaBackend):
         return seconds, {}
     watch = Stopwatch(backend.launch)
@@ -141,15 +167,11 @@ def measure(
     return seconds, watch.read()
 
 
-def timed(run: Any) -> float:
-    """Return the seconds between events on the device before and after a run."""
-    cupy = importlib.import_module("cupy")
-    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-    begin.record()
+def timed_here(run: Any) -> float:
+    """Return the seconds of a run on the processor."""
+    began = time.perf_counter()
     run()
-    end.record()
-    end.synchronize()
-    return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
+    return time.perf_counter() - began
 
 
 class Stopwatch:
@@ -179,23 +201,6 @@ class Stopwatch:
         return dict(found)
 
 
-def measured_limits() -> tuple[float, float]:
-    """Return operations a second of a large float32 product, and bytes a second of a large copy."""
-    cupy = importlib.import_module("cupy")
-    a = cupy.ones((8192, 8192), cupy.float32)
-    source = cupy.ones(1 << 29, cupy.float32)
-    target = cupy.empty_like(source)
-    product = min(timed(lambda: a @ a) for _ in range(5))
-    copy = min(timed(lambda: cupy.copyto(target, source)) for _ in range(5))
-    return 2 * 8192**3 / product, 2 * source.nbytes / copy
-
-
-def device_name() -> str:
-    """Return the name of the device."""
-    cupy = importlib.import_module("cupy")
-    return str(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode())
-
-
 def tell(
     rank: int,
     contestant: str,
@@ -216,23 +221,28 @@ def tell(
     print(f"| {rank} | {contestant} | {' | '.join(figures)} |", flush=True)
 
 
-def implicit_seconds(by_user: sp.csr_matrix, rank: int) -> float:
-    """Return the seconds of an iteration of implicit's solver, by the difference of two fits.
+def implicit_milliseconds(by_user: sp.csr_matrix, rank: int) -> str:
+    """Return the time of an iteration of implicit's solver, by the difference of two fits, or an excuse.
 
-    Its GPU solver does not apply alpha: the ratings are multiplied beforehand, here by 1.
+    Its GPU solver does not apply alpha: ratings are multiplied beforehand, here by 1.
     """
-    als = importlib.import_module("implicit.gpu.als")
+    if not installed("implicit"):
+        return "not installed"
+    try:
+        als = importlib.import_module("implicit.gpu.als")
 
-    def fit(iterations: int) -> float:
-        model = als.AlternatingLeastSquares(
-            factors=rank, iterations=iterations, calculate_training_loss=False
-        )
-        began = time.perf_counter()
-        model.fit(by_user, show_progress=False)
-        return time.perf_counter() - began
+        def fit(iterations: int) -> float:
+            model = als.AlternatingLeastSquares(
+                factors=rank, iterations=iterations, calculate_training_loss=False
+            )
+            began = time.perf_counter()
+            model.fit(by_user, show_progress=False)
+            return time.perf_counter() - began
 
-    fit(1)
-    return (fit(11) - fit(1)) / 10
+        fit(1)
+        return f"{100 * (fit(11) - fit(1)):.1f}"
+    except Exception as error:  # noqa: BLE001 - a wheel for another CUDA raises anything, and ours go on
+        return f"{type(error).__name__}: {error}".replace("\n", " ").replace("|", "/")[:80]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def put_in_place(patch):
     pool = cupy_stand_in.install(patch)
     of_device = partial(launcher.ProcessorLauncher, xp=importlib.import_module("cupy"))
     patch.setattr("toolkit.backends.cuda.backend.CuPyLauncher", of_device)
+    # A fiber for each thread of a thousand blocks takes seconds.
+    patch.setattr("toolkit.backends.cuda.pairs.BLOCKS", 3)
     return pool
 
 

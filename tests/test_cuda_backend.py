@@ -30,7 +30,6 @@ def cuda(monkeypatch):
     if COMPILER is None:
         pytest.skip("g++ is not installed, or this is not Linux: CUDA sources cannot be run on the CPU")
     put_in_place(monkeypatch)
-    monkeypatch.setattr("toolkit.backends.cuda.pairs.BLOCKS", 3)
     # Short rows, whole ones and parts in fifteen by eleven ratings.
     monkeypatch.setattr("toolkit.backends.cuda.plan.plan_rows.__kwdefaults__", {"part": 6, "short": 3})
     return CudaBackend()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 import textwrap
-import types
-from functools import partial
 from pathlib import Path
 
-import cupy_stand_in
 import numpy as np
 import pytest
 from cuda_on_cpu.build import needs_compiler
-from cuda_on_cpu.launcher import ProcessorLauncher
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a machine with a GPU need not have, and CuPy, which needs one.
@@ -79,50 +77,28 @@ def test_a_rank_without_kernels_has_no_prediction(model):
 
 
 @needs_compiler
-def test_all_but_the_device_runs_without_one(monkeypatch, capsys):
-    """The kernels run on the processor, and events of the device tell a time of their own."""
-    cupy_stand_in.install(monkeypatch)
-    cupy = importlib.import_module("cupy")
-    clock = iter(range(1 << 20))
-
-    class Event:
-        def record(self):
-            self.at = next(clock)
-
-        def synchronize(self):
-            pass
-
-    cupy.cuda.Event = Event
-    cupy.cuda.get_elapsed_time = lambda begin, end: float(end.at - begin.at)
-    cupy.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability="90", synchronize=lambda: None)
-    monkeypatch.setattr("toolkit.backends.cuda.backend.CuPyLauncher", partial(ProcessorLauncher, xp=cupy))
-    monkeypatch.setattr("toolkit.backends.cupy.cupy_problem", lambda: None)
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    solver = importlib.import_module("gpu_solver")
-    monkeypatch.setattr(solver, "measured_limits", lambda: (60e12, 4e12))
-    assert solver.contestants(5) == ["cuda", "cupy"]
-    assert solver.contestants(300) == ["cupy"]
-    monkeypatch.setattr(sys, "argv", ["gpu_solver.py", "--ratings", "3000", "--ranks", "5", "--rounds", "1"])
-    solver.main()
-    out = capsys.readouterr().out
-    assert "Stand-in GPU: product 60.0 TFLOP/s, copy 4.00 TB/s" in out
-    for contestant in solver.contestants(5):
-        assert f"| 5 | {contestant} | " in out
-    for kernel in ("make_table", "whole_rows", "short_rows", "mend_rows"):
-        assert f"| 5 | cuda | {kernel} | " in out
-
-
 @pytest.mark.slow
-@pytest.mark.integration
-def test_the_dry_run_of_the_search_runs_on_the_processor():
+def test_the_script_for_a_device_runs_every_step_without_one(tmp_path):
+    environment = {**os.environ, "OUT": str(tmp_path), "PYTHON": sys.executable, "PATH": os.environ["PATH"]}
+    script = ROOT / "benchmarks" / "gpu_once.sh"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "gpu_search.py"), "--dry-run"],
-        capture_output=True,
-        text=True,
-        check=False,
+        ["sh", str(script), "--dry-run"], capture_output=True, text=True, check=False, env=environment
     )
-    assert done.returncode == 0, done.stderr
-    assert "| numba | in-process | 1 | 4 |" in done.stdout
+    summary = done.stdout
+    assert re.findall(r"-- exit (.*) after", summary) == ["0"] * summary.count("\n== "), summary
+    assert "left out" not in summary
+    assert "Stand-in GPU" in summary
+    assert "kernels launched: 11 of 11" in summary
+    for contestant in ("cuda", "cupy", "implicit, conjugate gradient"):
+        assert f"| 5 | {contestant} | " in summary
+    for kernel in ("make_table", "whole_rows", "short_rows", "mend_rows"):
+        assert f"| 5 | cuda | {kernel} | " in summary
+    for backend in ("cuda", "cupy"):
+        assert f"| {backend} | trainers | 1 | 2 |" in summary
+    assert "| numba | in-process | 1 | 4 |" in summary
+    assert len(summary) <= 12_000
+    # What comes back from such a machine is at most eight files.
+    assert len(list(tmp_path.iterdir())) <= 8
 
 
 def test_the_search_wants_a_dataset():
