@@ -95,7 +95,7 @@ fi
 # ---------------------------------------------------------------------------- how fast is it
 
 step solver 120 60 $run benchmarks/gpu_solver.py --ratings $ratings --ranks $ranks --rounds $rounds --implicit
-step search 90 5 $run benchmarks/gpu_search.py --made-up $ratings --trials $trials --executors trainers --seconds 30 \
+step search 90 5 $run benchmarks/gpu_search.py --made-up $ratings --trials $trials --executors trainers --seconds $((30 * limit_of)) \
     --factors $factors
 if has ray mlflow optuna pydantic; then
     step studies 90 8 $PYTHON benchmarks/gpu_search.py $studies
