@@ -11,6 +11,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -90,6 +91,10 @@ def pytest_collection_finish():
     """Spare the garbage collector the million objects of all that is imported by now."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish():
+    forks.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import sys
 import threading
 
 import pytest
+from forks import Forked
 
 from toolkit.files import atomic, on_local_disk, work_folder
 
@@ -155,6 +156,8 @@ with atomic.directory(path, overwrite=True) as part:
 
 def start(path, ending, repo_root, *, before=()):
     """Make a directory in a process of its own, which is killed or stays at work."""
+    if not before:
+        return Forked(WORK, path, ending)
     command = [*before, sys.executable, "-c", WORK, str(path), ending]
     environment = {**os.environ, "PYTHONPATH": str(repo_root)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

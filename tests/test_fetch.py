@@ -12,15 +12,14 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -204,11 +203,7 @@ def test_killed_at_any_time_leaves_no_final_file_and_the_next_one_cleans_up(mome
         "setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))\n"
         "fetch('tiny', out)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, repr(vars(tiny)), moment, str(tmp_path)],
-        check=False,
-        cwd=Path(__file__).parent.parent,
-    )
+    done = forks.run(script, repr(vars(tiny)), moment, tmp_path, imports=["toolkit.fetching", "pooch"])
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "tiny" / "u.data").exists()
     assert files(tmp_path) != []

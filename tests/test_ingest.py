@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from forks import Forked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from import_graph import graph_of
@@ -452,7 +449,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["0r.csv"]
 
 
-def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path, repo_root):
+def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
     (tmp_path / "r.csv").write_bytes(GOOD)
     program = """
 import sys, time, toolkit.ingest as ingest, toolkit.ingest.dataset_files as writing
@@ -465,11 +462,9 @@ def slow(path, *args, **options):
 writing.sp.save_npz = slow
 ingest.ingest_ratings(RatingsSource.detect([sys.argv[1]]), sys.argv[2])
 """
-    command = [sys.executable, "-c", program, str(tmp_path / "r.csv"), str(tmp_path / "out")]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdout.readline() == b"writing\n"
-        process.send_signal(signal.SIGKILL)
+    with Forked(program, tmp_path / "r.csv", tmp_path / "out") as process:
+        assert process.stdout.readline() == "writing\n"
+        process.kill()
     assert not (tmp_path / "out").exists()
     assert len(list(tmp_path.glob(".out.partial-*"))) == 1
     read(tmp_path, b"1,2,3\n4,5,6\n")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import pickle
-import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import Forked
 from ingesting import names, walslab
 
 from toolkit.datasets import RatingsDataset
@@ -29,10 +27,9 @@ SMALL = {"block_bytes": 2000, "shard_ratings": 400}
 KILLS = 5
 STAGES = ("reading", "numbering", "sorting", "writing by user", "writing by item")
 
-# Forks an ingest for each line it is told, so that the imports, which take longest, are done once.
-INGESTS = """
-import os, sys, time, traceback
-import pyarrow.csv, pyarrow.parquet
+# An ingest whose tasks take their time.
+SLOW_INGEST = """
+import sys, time
 from toolkit.ingest import RatingsSource, ingest_ratings, checkpoints
 
 once = checkpoints._once
@@ -42,20 +39,9 @@ def slow(task):
     return once(task)
 
 checkpoints._once = slow
-for line in sys.stdin:
-    ratings, out, overwrite = line.rstrip().split("|")
-    child = os.fork()
-    if not child:
-        try:
-            source = RatingsSource.detect([ratings])
-            ingest_ratings(source, out, overwrite=overwrite == "True", block_bytes=2000, shard_ratings=400)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    print(child, flush=True)
-    os.waitpid(child, 0)
-    print("ended", flush=True)
+ratings, out, overwrite = sys.argv[1:]
+source = RatingsSource.detect([ratings])
+ingest_ratings(source, out, overwrite=overwrite == "True", block_bytes=2000, shard_ratings=400)
 """
 
 # The command, with tasks that take their time and are told.
@@ -122,27 +108,12 @@ def ran(monkeypatch):
 # Killed
 
 
-@pytest.fixture(scope="module")
-def ingests(repo_root):
+def killed_ingest(ratings, out, *, overwrite=False, after, seconds=0.0):
     """Run an ingest in a process of its own, and kill it some seconds after some of its tasks have ended."""
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    command = [sys.executable, "-c", INGESTS]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
-    ) as process:
-
-        def run(ratings, out, *, overwrite=False, after, seconds=0.0):
-            process.stdin.write(f"{ratings}|{out}|{overwrite}\n")
-            child = int(process.stdout.readline())
-            while len(notes(out.parent)) < after and not select.select([process.stdout], [], [], 0.001)[0]:
-                pass
-            time.sleep(seconds)
-            with contextlib.suppress(ProcessLookupError):  # it was done before
-                os.kill(child, signal.SIGKILL)
-            assert process.stdout.readline() == "ended\n"
-
-        yield run
-        process.stdin.close()
+    with Forked(SLOW_INGEST, ratings, out, overwrite) as process:
+        while len(notes(out.parent)) < after and process.poll(0.001) is None:
+            pass
+        time.sleep(seconds)
 
 
 def work_folders(folder):
@@ -162,9 +133,7 @@ def kept_notes(folder):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_whenever_it_is_killed_the_next_one_goes_on(
-    ingests, ratings, undisturbed, *, ran, tmp_path, overwrite
-):
+def test_whenever_it_is_killed_the_next_one_goes_on(ratings, undisturbed, *, ran, tmp_path, overwrite):
     source = RatingsSource.detect([ratings])
     before = ingest_ratings(source, tmp_path / "before", split=SplitRule(seed=1), **SMALL)
     every = set(ran)
@@ -178,7 +147,7 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
         if overwrite:
             shutil.copytree(before.path, out)
         after = min(int(share * len(every)), len(every))
-        ingests(ratings, out, overwrite=overwrite, after=after, seconds=0.02 * rng.random())
+        killed_ingest(ratings, out, overwrite=overwrite, after=after, seconds=0.02 * rng.random())
         left = [path for path in folder.iterdir() if path != out]
         kept = kept_notes(folder)
         digest = RatingsDataset.open(out, verify=True).digest if out.exists() else None
@@ -199,10 +168,10 @@ def test_whenever_it_is_killed_the_next_one_goes_on(
 
 
 @pytest.fixture(scope="module")
-def killed(ingests, ratings, tmp_path_factory):
+def killed(ratings, tmp_path_factory):
     """What an ingest leaves that is killed half-way."""
     folder = tmp_path_factory.mktemp("killed")
-    ingests(ratings, folder / "out", after=30)
+    killed_ingest(ratings, folder / "out", after=30)
     (left,) = folder.iterdir()
     return left
 
@@ -347,24 +316,18 @@ def until_task(process, prefix):
     for line in process.stdout:
         if line.startswith(prefix):
             return
-    pytest.fail(f"no {prefix} came: {process.stderr.read()}")
+    pytest.fail(f"no {prefix} came: {process.communicate()[1]}")
 
 
 @pytest.mark.parametrize(("stage", "overwrite"), [("read-", False), ("merge-", True), ("columns-", False)])
-def test_ctrl_c_ends_it_soon_and_leaves_nothing(
-    ratings, undisturbed, repo_root, *, tmp_path, stage, overwrite
-):
+def test_ctrl_c_ends_it_soon_and_leaves_nothing(ratings, undisturbed, *, tmp_path, stage, overwrite):
     out = tmp_path / "out"
     if overwrite:
         shutil.copytree(undisturbed.path, out)
-    command = [sys.executable, "-c", COMMAND, "ingest", str(ratings), "--out", str(out), "--overwrite"]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with Forked(COMMAND, "ingest", ratings, "--out", out, "--overwrite") as process:
         until_task(process, stage)
         process.send_signal(signal.SIGINT)
-        printed, told = process.communicate(timeout=300)
+        printed, told = process.communicate()
     assert len(printed.splitlines()) < 8  # of some eighty tasks
     assert process.returncode == 1
     assert told.strip() == "Aborted!"
@@ -374,16 +337,12 @@ def test_ctrl_c_ends_it_soon_and_leaves_nothing(
         assert contents(out) == contents(undisturbed.path)
 
 
-def test_a_terminated_one_leaves_no_dataset_and_the_next_one_cleans_up(ratings, repo_root, tmp_path):
+def test_a_terminated_one_leaves_no_dataset_and_the_next_one_cleans_up(ratings, tmp_path):
     arguments = ["ingest", str(ratings), "--out", str(tmp_path / "out")]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    command = [sys.executable, "-c", COMMAND, *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with Forked(COMMAND, *arguments) as process:
         until_task(process, "merge-")
-        process.terminate()
-        told = process.communicate(timeout=300)[1]
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate()[1]
     assert process.returncode != 0
     assert "Traceback" not in told
     assert not (tmp_path / "out").exists()

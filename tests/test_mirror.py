@@ -16,6 +16,7 @@ import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from forks import Forked
 from fsspec.implementations.memory import MemoryFileSystem
 from processes import wait_for
 from trials import end, result
@@ -310,33 +311,24 @@ def test_lock_that_another_client_took_since_is_seen(s3):
 
 
 RACING = """
-import sys, time
+import pathlib, sys, time
 from tune.study.store import ObjectStore
 from tune.study.store_lock import StoreLock
 for turn in range(8):
-    sys.stdin.readline()
+    while not pathlib.Path(sys.argv[1], str(turn)).exists():
+        time.sleep(0.001)
     lock = StoreLock(ObjectStore(f"s3://bucket/races/{turn}"), "study")
     print("made" if lock._create(1) else "refused", flush=True)
 """
 
 
 @pytest.mark.integration
-def test_of_two_processes_the_store_lets_one_through(s3, repo_root):
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    racers = [subprocess.Popen([sys.executable, "-c", RACING], **pipes) for _ in range(2)]
-    try:
-        for _ in range(8):
-            for racer in racers:
-                racer.stdin.write("go\n")
-                racer.stdin.flush()
-            assert sorted(racer.stdout.readline() for racer in racers) == ["made\n", "refused\n"]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.wait()
-            racer.stdin.close()
-            racer.stdout.close()
+def test_of_two_processes_the_store_lets_one_through(s3, tmp_path):
+    imports = ["s3fs", "tune.study.store", "tune.study.store_lock"]
+    with Forked(RACING, tmp_path, imports=imports) as one, Forked(RACING, tmp_path, imports=imports) as other:
+        for turn in range(8):
+            (tmp_path / str(turn)).touch()
+            assert sorted([one.stdout.readline(), other.stdout.readline()]) == ["made\n", "refused\n"]
 
 
 def test_lock_says_who_holds_it(address, store, monkeypatch):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
+import forks
 import pytest
+
+COMMAND = "from cluster.cli import main; main(prog_name='walslab')"
+IMPORTS = ("cluster.cli", "toolkit.backends.numba")
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +24,10 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_commands_end_well_on_a_screen_that_is_not_utf8(folder, encoding):
     def walslab(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "cluster", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONIOENCODING": encoding},
-            capture_output=True,
-            check=False,
-        )
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = forks.run(COMMAND, *arguments, cwd=folder, env=env, imports=IMPORTS)
         assert done.returncode == 0, done.stderr
-        return done.stdout.decode(encoding)
+        return done.stdout
 
     out = f"ds-{encoding}"
     walslab("ingest", "u.csv", "--out", out)

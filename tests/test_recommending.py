@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from forks import Forked
 from recommending_models import (  # noqa: F401 - fixtures
     N_ITEMS,
     N_USERS,
@@ -238,20 +237,14 @@ main(prog_name="walslab")
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_ended_half_way_it_leaves_no_file_and_the_next_one_cleans_up(saved, repo_root, tmp_path, blow):
+def test_ended_half_way_it_leaves_no_file_and_the_next_one_cleans_up(saved, tmp_path, blow):
     arguments = ["recommend", saved, "--all-users", "--out", tmp_path / "out.parquet", "--backend", "numpy"]
     arguments = [*map(str, arguments)]
-    with subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(repo_root)},
-    ) as process:
+    with Forked(COMMAND, *arguments) as process:
         for _ in range(3):
             assert process.stdout.readline() == "part\n"
         process.send_signal(blow)
-        printed, told = process.communicate(timeout=300)
+        printed, told = process.communicate()
     assert printed.count("part") < 20  # of forty
     assert "Traceback" not in told
     assert not (tmp_path / "out.parquet").exists()

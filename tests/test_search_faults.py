@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 
+import forks
 import numpy as np
 import pytest
 from campaign import plan, run, table, write_ratings
 from campaign_kinds import HERE, KINDS, RAY
-from campaign_round import ROOT
 from mlflow import MlflowClient
 from trials import end, result
 
@@ -27,6 +25,8 @@ from tune.spec import SearchSpec
 from tune.study import Study
 
 TRIALS = 3
+# What a process imports that opens a store, for forks.
+MLFLOW = ("alembic", "mlflow.store.tracking.sqlalchemy_store", "tune.record.tracking")
 SPEC = SearchSpec.from_dict(
     {
         "space": {"factors": {"low": 2, "high": 8}, "iterations": 2},
@@ -215,8 +215,7 @@ def test_a_kill_while_the_facts_are_written_leaves_nothing_behind(half_done):
         "pathlib.Path.replace = lambda *_: os._exit(1)\n"
         "Study.open(sys.argv[1]).update(status='finished')"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code, str(half_done.path)], check=False, env=environment)
+    assert forks.run(code, half_done.path).returncode == 1
     assert half_done.status() == "interrupted"
     before = sorted(path.name for path in half_done.path.iterdir())
     assert len(before) == 5, before
@@ -241,8 +240,7 @@ def test_a_kill_while_mlflow_makes_its_store_does_not_spoil_it(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 3
+    assert forks.run(code, imports=MLFLOW).returncode == 3
     tracking = Tracking.from_environment()
     assert tracking.experiment_id(tracking.client()) == "1"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -252,10 +250,7 @@ def test_a_store_that_is_gone_is_not_made_anew(begun, data, tmp_path):
     (tmp_path / "mlflow.db").rename(tmp_path / "elsewhere.db")
     code = "import sys, tune\nfrom tune.record import runs\nruns.client_of(tune.Study.open(sys.argv[1]))"
     # In a process of its own, where MLflow does not hold the store open.
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(begun.path)],
-        check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    done = forks.run(code, begun.path, imports=MLFLOW)
     assert "which is gone: put it back where it was" in done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "elsewhere.db").rename(tmp_path / "mlflow.db")

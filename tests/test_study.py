@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
 import pytest
+from forks import Forked
 from trials import end, result
 
 from toolkit.errors import SpecError, StudyError
@@ -244,17 +244,12 @@ while True:
 """
 
 
-def test_look_never_refuses_a_start(study, repo_root):
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    command = [sys.executable, "-c", LOOKING, str(study.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+def test_look_never_refuses_a_start(study):
+    with Forked(LOOKING, study.path) as process:
         assert process.stdout.readline() == "looking\n"
-        try:
-            for _ in range(300):
-                with study.locked():
-                    pass
-        finally:
-            process.kill()
+        for _ in range(300):
+            with study.locked():
+                pass
 
 
 def test_status_tells_a_run_from_a_kill_without_the_lock(study):
@@ -405,9 +400,8 @@ def test_event_outside_the_contract_is_not_written(study):
 
 
 ADDING = """
-import itertools, sys
+import itertools
 from tune.study import Study
-sys.path.insert(0, sys.argv[1])
 from trials import end, result
 study = Study.open("first")
 for n in itertools.count():
@@ -416,13 +410,11 @@ for n in itertools.count():
 """
 
 
-def test_killed_process_loses_no_trial_that_it_told_of(study, repo_root):
-    command = [sys.executable, "-c", ADDING, str(repo_root / "tests")]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+def test_killed_process_loses_no_trial_that_it_told_of(study):
+    with Forked(ADDING) as process:
         for told in process.stdout:
             if int(told) == 20:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
     assert set(order(study)) >= {f"trial-{n}" for n in range(int(told) + 1)}
     end(study, result("trial-after", 0.5))
     assert study.best()["trial"] == "trial-after"

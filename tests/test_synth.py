@@ -6,11 +6,10 @@ import json
 import math
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -160,7 +159,7 @@ def make_and_die(plan, number):
 job.make_chunk = make_and_die
 job.write_ratings({str(tmp_path / "r.csv")!r}, ratings=3 * {CHUNK}, order={order!r}, workers=1)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    done = forks.run(program, imports=["toolkit.synth.job"])
     assert done.returncode == -signal.SIGKILL
     left = [path.name for path in tmp_path.iterdir()]
     assert left
