@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+from forks import Forked
 from processes import end, wait_for
 
 from toolkit.errors import BackendError
@@ -14,6 +15,15 @@ from toolkit.ingest import chosen_engine
 
 # By default Dask spends half a minute on a worker that is gone.
 QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
+# `python -m dask`, at the head of a group of processes.
+DASK = """
+import os
+import dask
+from dask.cli import run_cli
+os.setsid()
+dask.config.refresh()
+run_cli()
+"""
 # What a process is given with --preload.
 WITHOUT_WALSLAB = """
 import sys
@@ -46,16 +56,16 @@ class DaskProcesses:
 
     def start(self, *arguments, before=()):
         """Start one; it works in a folder that is not ours."""
-        command = [*before, sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+        arguments = [*arguments, "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self.file)]
         with (self.folder / f"{len(self.started)}.log").open("w") as out:
-            process = subprocess.Popen(
-                [*command, "--scheduler-file", str(self.file)],
-                stdout=out,
-                stderr=out,
-                cwd=self.folder,
-                env=self.environment,
-                start_new_session=True,
-            )
+            options = {"stdout": out, "stderr": out, "cwd": self.folder, "env": self.environment}
+            if before or "--preload" in arguments:  # a fork has toolkit already
+                command = [*before, sys.executable, "-m", "dask", *arguments]
+                process = subprocess.Popen(command, start_new_session=True, **options)
+            else:
+                process = Forked(
+                    DASK, *arguments, imports=("distributed", "distributed.cli.utils"), **options
+                )
         self.started.append(process)
         return process
 

@@ -62,10 +62,11 @@ def close():
 class Forked:
     """A process that runs a program, as ``subprocess.Popen([sys.executable, "-c", program, *arguments])``.
 
-    Standard output and error are pipes of text, unless `stderr` is a file; standard input is empty.
+    Standard output is a pipe of text unless `stdout` is a file, and standard error is kept for `communicate`
+    unless `stderr` is one. Standard input is empty.
     """
 
-    def __init__(self, program, *arguments, cwd=None, env=None, stderr=None, imports=()):
+    def __init__(self, program, *arguments, cwd=None, env=None, stdout=None, stderr=None, imports=()):
         if not _servers:
             _servers.append(_Server())
         request = {
@@ -77,10 +78,10 @@ class Forked:
         }
         self.returncode = None
         self._status, status = os.pipe()
-        out, out_there = os.pipe()
+        out, out_there = (None, os.dup(stdout.fileno())) if stdout else os.pipe()
         # A file, not a pipe: nobody needs to read it meanwhile.
         self._told = tempfile.TemporaryFile("w+") if stderr is None else None  # noqa: SIM115 - closed with this
-        self.stdout = os.fdopen(out, encoding="utf-8", errors="backslashreplace")
+        self.stdout = None if stdout else os.fdopen(out, encoding="utf-8", errors="backslashreplace")
         with Path(os.devnull).open() as nothing:
             _servers[0].fork(request, [nothing.fileno(), out_there, (stderr or self._told).fileno(), status])
         os.close(out_there)
@@ -128,9 +129,9 @@ class Forked:
     def __exit__(self, *_):
         self.kill()
         self.wait()
-        self.stdout.close()
-        if self._told is not None:
-            self._told.close()
+        for file in (self.stdout, self._told):
+            if file:
+                file.close()
         os.close(self._status)
 
 

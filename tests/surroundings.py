@@ -11,6 +11,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # An MLflow server starts eight processes for the jobs of its language-model pages: a minute of a processor.
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
+# Each worker that a nanny of Dask starts would import Dask anew. Processes of Dask that have nothing to do
+# measure themselves a hundred times a second.
+for key, value in {
+    "WORKER__MULTIPROCESSING_METHOD": "forkserver",
+    "WORKER__PROFILE__ENABLED": "false",
+    "ADMIN__TICK__INTERVAL": "500ms",
+}.items():
+    os.environ.setdefault(f"DASK_DISTRIBUTED__{key}", value)
+
 # Where PYTHONDONTWRITEBYTECODE is set and packages were installed without bytecode, each of a hundred
 # processes would compile MLflow, pandas and Ray anew: four seconds instead of one and a half. Pytest's own
 # folder keeps it.

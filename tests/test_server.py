@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from forks import Forked
 from mlflow import MlflowClient
+from processes import free_port, wait_for
 
 from cluster.cli import main
 from toolkit.backends import Backend
@@ -27,12 +24,26 @@ from toolkit.solver import Factors
 pytestmark = pytest.mark.integration
 
 
+# `mlflow server`, whose uvicorn would import MLflow once more in a process of its own.
+SERVER = """
+import os, runpy, sys
+from mlflow import server
+from mlflow.cli import cli
+
+def here(command, *, extra_env, **_):
+    os.environ.update(extra_env)
+    sys.argv = command[2:]
+    runpy.run_module("uvicorn", run_name="__main__")
+
+server._exec_cmd = here
+cli(sys.argv[1:])
+"""
+
+
 @pytest.fixture
 def server(tmp_path, empty_store):
     """The address of an MLflow server of our own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     store = ["--backend-store-uri", f"sqlite:///{shutil.copyfile(empty_store, tmp_path / 'server.db')}"]
     place = [
@@ -43,27 +54,21 @@ def server(tmp_path, empty_store):
         "--port",
         str(port),
     ]
-    command = [sys.executable, "-m", "mlflow", "server", *store, *place, "--workers", "1"]
-    log = (tmp_path / "server.log").open("w")
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 300
-        while True:
+    command = ["server", *store, *place, "--workers", "1"]
+    imports = ("mlflow.cli", "mlflow.store.tracking.sqlalchemy_store", "uvicorn")
+    with (tmp_path / "server.log").open("w") as log:
+
+        def answers():
             assert process.poll() is None, (tmp_path / "server.log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        yield address
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait()
-        log.close()
+            with contextlib.suppress(OSError):
+                return urllib.request.urlopen(f"{address}/health", timeout=60).status == 200
+
+        with Forked(SERVER, *command, stdout=log, stderr=log, imports=imports) as process:
+            wait_for(answers)
+            yield address
 
 
-def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch):
+def test_study_is_recorded_by_a_server(server, tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "shared")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import forks
 import numpy as np
+import pyarrow.csv
 import pytest
 from click.testing import CliRunner
 from small_models import PLAIN
@@ -21,16 +22,23 @@ from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.models import WALS
 from toolkit.synth import RECIPES, Recipe, movielens_counts, write_like, write_ratings
 from toolkit.synth.counts import item_counts, user_counts
-from toolkit.synth.plan import CHUNK, Plan
+from toolkit.synth.plan import Plan
 from toolkit.synth.popularity import alias_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def read(path):
-    header, *lines = path.read_text(encoding="ascii").splitlines()
-    assert header == "userId,movieId,rating,timestamp"
-    return np.loadtxt(lines, delimiter=",", ndmin=2)
+    table = pyarrow.csv.read_csv(path)
+    assert table.column_names == ["userId", "movieId", "rating", "timestamp"]
+    return np.column_stack([column.to_numpy().astype(np.float64) for column in table.columns])
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of so many ratings."""
+    monkeypatch.setattr("toolkit.synth.plan.CHUNK", 10_000)
+    return 10_000
 
 
 @pytest.mark.parametrize("order", ["user", "random"])
@@ -70,8 +78,8 @@ def test_the_shape_is_that_of_movielens(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["user", "random"])
-def test_neither_threads_nor_chunks_decide_anything(tmp_path, order):
-    wanted = {"ratings": CHUNK + 1000, "items": 2000, "seed": 3, "order": order}
+def test_neither_threads_nor_chunks_decide_anything(tmp_path, order, small_chunks):
+    wanted = {"ratings": small_chunks + 1000, "items": 2000, "seed": 3, "order": order}
     one = write_ratings(tmp_path / "one.csv", **wanted, workers=1)
     three = write_ratings(tmp_path / "three.csv", **wanted, workers=3)
     assert one.path.read_bytes() == three.path.read_bytes()
@@ -150,14 +158,15 @@ def test_a_file_is_replaced_on_request_only(tmp_path):
 @pytest.mark.parametrize("order", ["user", "random"])
 def test_what_a_killed_process_left_is_cleared_away(tmp_path, order):
     program = f"""
-import os, signal, toolkit.synth.job as job
+import os, signal, toolkit.synth.job as job, toolkit.synth.plan as plan
+plan.CHUNK = 10_000
 make = job.make_chunk
 def make_and_die(plan, number):
     if number:
         os.kill(os.getpid(), signal.SIGKILL)
     return make(plan, number)
 job.make_chunk = make_and_die
-job.write_ratings({str(tmp_path / "r.csv")!r}, ratings=3 * {CHUNK}, order={order!r}, workers=1)
+job.write_ratings({str(tmp_path / "r.csv")!r}, ratings=30_000, order={order!r}, workers=1)
 """
     done = forks.run(program, imports=["toolkit.synth.job"])
     assert done.returncode == -signal.SIGKILL
