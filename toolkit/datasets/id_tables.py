@@ -45,7 +45,7 @@ def parse_column(content: bytes, file: Path, name: str, *, rows: int, text: bool
     import pyarrow.parquet as pq
 
     try:
-        column = pq.read_table(pa.BufferReader(content), columns=[name]).column(name)
+        column = pq.ParquetFile(pa.BufferReader(content)).read([name]).column(name)
         column.validate(full=True)  # text must be UTF-8
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DatasetError(f"{file} cannot be read: {error}; {AGAIN}") from error
@@ -55,7 +55,8 @@ def parse_column(content: bytes, file: Path, name: str, *, rows: int, text: bool
             f"lack {name}: {AGAIN}"
         )
     if pa.types.is_integer(column.type):
-        numbers: Array = column.to_numpy()
+        # As `to_numpy` would give them, which imports pandas.
+        numbers: Array = np.from_dlpack(column.combine_chunks())
         return numbers
     if text and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return _texts(column)
