@@ -7,16 +7,18 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.pyfunc.scoring_server import get_cmd
+from processes import free_port, wait_for
 from scipy.sparse import csr_matrix
 
 from toolkit.config import RunOptions, WALSConfig
@@ -50,17 +52,16 @@ def directory(model, tmp_path_factory):
 def port(directory, tmp_path_factory):
     """The port of a server that knows nothing of walslab but what lies in the model."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
+    # What `mlflow models serve --env-manager local` runs, in tests/test_readme_runs.py, too.
+    command, environment = get_cmd(str(directory), port, "127.0.0.1", nworkers=1)
     bin_ = Path(sys.executable).parent
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
     environment |= {"PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [str(bin_ / "mlflow"), "models", "serve", "-m", str(directory), "-p", str(port)]
     log = folder / "log"
     with log.open("w") as told:
         process = subprocess.Popen(
-            [*command, "--env-manager", "local"],
+            shlex.split(command),
             stdout=told,
             stderr=told,
             cwd=folder,
@@ -68,11 +69,12 @@ def port(directory, tmp_path_factory):
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + 300
-            while not pinged(port):
+
+            def answers():
                 assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
+                return pinged(port)
+
+            wait_for(answers)
             yield port
             # Nothing killed it in between.
             assert process.poll() is None, log.read_text()
