@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def named(tree):
                 yield found[1], node
 
 
+@functools.cache
 def graph_of(package):
     """Return {module: modules of the same package that it imports or names}, without the package's own front.
 

@@ -93,8 +93,9 @@ def assert_equals_oracle(ratings, config, backend, dtype="float64"):
 # -------------------------------------------------------------------------------- against the oracle
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize(
+    ("background", "dtype"), [("plain", "float64"), ("weighted", "float64"), ("weighted", "float32")]
+)
 @pytest.mark.parametrize(("name", "value"), CASES)
 def test_hyperparameter_equals_oracle(*, backend, made_up_ratings, background, name, value, dtype):
     config = WALSConfig(**{**BACKGROUNDS[background], name: value})
@@ -305,7 +306,7 @@ def test_folding_a_training_user_in_gives_its_trained_row(
     trainer.step()
     trainer.step()
     trained = trainer.host_factors().users
-    for user in range(ratings.shape[0]):
+    for user in (0, 2, 7):  # the third has no rating
         step = half_step(
             backend.rows(ratings[user], dtype),
             trainer.factors.items,
