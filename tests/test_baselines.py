@@ -214,8 +214,9 @@ def test_train_samples_a_posterior_and_says_how_often_its_intervals_hold(worksho
     assert "--samples and --keep go with --posterior." in result.output
 
 
-def test_a_study_has_its_baselines_without_the_dataset(workshop, monkeypatch):
+def test_a_study_has_its_baselines_without_the_dataset(workshop, empty_store, undrawn, monkeypatch):
     monkeypatch.chdir(workshop)
+    shutil.copyfile(empty_store, "mlflow.db")
     (workshop / "search.yaml").write_text(
         "space: {factors: 24, iterations: 3, regularization: {low: 0.000001, high: 0.00001}}\n"
         "start: [{regularization: 0.00001}]\nearly_stopping: none\ntrials: 1\nbackend: numpy\n"

@@ -14,6 +14,8 @@ from toolkit.errors import ModelError
 from toolkit.serving import open_model
 from tune.study import Study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def invoke(*arguments, code=0):
     done = CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=code == 0)
@@ -22,11 +24,13 @@ def invoke(*arguments, code=0):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, empty_store):
     """A project with a dataset, a study of two trials and a registered model."""
     folder = tmp_path_factory.mktemp("made") / "a project"
     folder.mkdir()
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tune.report.write_report", lambda *_, **__: [])
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         invoke("synth", "--ratings", 2000, "--users", 100, "--items", 50, "--out", "r.csv")
