@@ -267,7 +267,7 @@ def check_split(form, data, found):
 
 @pytest.mark.parametrize("kind", ["random", "per-user", "temporal", "per-user-last", "column", "file"])
 @settings(
-    max_examples=settings.default.max_examples // 8,  # of each kind
+    max_examples=settings.default.max_examples // 5,  # of each kind
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())
