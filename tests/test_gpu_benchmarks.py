@@ -76,7 +76,6 @@ def test_a_rank_without_kernels_has_no_prediction(model):
         model.iteration([indptr_of([1])], 300)
 
 
-@pytest.mark.slow  # the kernels themselves: test_cuda_on_cpu.py
 @needs_compiler
 @pytest.mark.slow
 def test_the_script_for_a_device_runs_every_step_without_one(tmp_path):
