@@ -443,7 +443,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("toolkit.ingest.dataset_files.sp.save_npz", fail)
+    monkeypatch.setattr("toolkit.ingest.dataset_files.np.savez", fail)
     with pytest.raises(OSError, match="disk full"):
         read(tmp_path, GOOD)
     assert [p.name for p in tmp_path.iterdir()] == ["0r.csv"]
@@ -454,12 +454,12 @@ def test_a_killed_ingest_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
     program = """
 import sys, time, toolkit.ingest as ingest, toolkit.ingest.dataset_files as writing
 from toolkit.ingest import RatingsSource
-write = writing.sp.save_npz
+write = writing.np.savez
 def slow(path, *args, **options):
     write(path, *args, **options)
     print("writing", flush=True)
     time.sleep(60)
-writing.sp.save_npz = slow
+writing.np.savez = slow
 ingest.ingest_ratings(RatingsSource.detect([sys.argv[1]]), sys.argv[2])
 """
     with Forked(program, tmp_path / "r.csv", tmp_path / "out") as process:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    # A command that trains nothing, such as `ingest`, does not wait for SciPy.
+    import scipy.sparse as sp
 
 Array: TypeAlias = npt.NDArray[Any]
 """An array in host memory, of any type."""
@@ -26,11 +29,11 @@ DType: TypeAlias = npt.DTypeLike
 DeviceArray: TypeAlias = npt.NDArray[Any]
 """An array of a backend's `xp`: NumPy's or CuPy's, which has no annotations and answers to the same calls."""
 
-Ratings: TypeAlias = sp.csr_matrix
+Ratings: TypeAlias = "sp.csr_matrix"
 """Sparse ratings in host memory, CSR: stored entries are the observed ratings, a stored zero is a rating."""
 
 AnySparse: TypeAlias = (
-    sp.coo_matrix | sp.coo_array | sp.csr_matrix | sp.csr_array | sp.csc_matrix | sp.csc_array
+    "sp.coo_matrix | sp.coo_array | sp.csr_matrix | sp.csr_array | sp.csc_matrix | sp.csc_array"
 )
 """Sparse ratings by row and column number, in whichever of the common formats."""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-import scipy.sparse as sp
 
 from toolkit.arrays import Array, IntArray, Ratings
 from toolkit.datasets import frames
@@ -25,6 +24,7 @@ from toolkit.files import as_path, is_address
 if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
+    import scipy.sparse as sp
 
 _TABLES = ("users", "items")
 
@@ -148,6 +148,8 @@ class RatingsDataset:
 
     def train_and_valid(self) -> Ratings:
         """Return training and validation ratings together, float32, shape (n_users, n_items)."""
+        import scipy.sparse as sp
+
         train, valid = self.train.tocoo(copy=False), self.valid
         # Not a sum of two matrices, which would drop ratings of zero.
         both = sp.coo_matrix(
@@ -276,6 +278,8 @@ class RatingsDataset:
 
     def _stack(self, kind: str) -> Ratings:
         """Return all shards of one kind as one matrix."""
+        import scipy.sparse as sp
+
         nnz, n_rows, n_columns = (self.manifest["counts"][name] for name in SHARDS[kind])
         # SciPy itself would choose this type for the whole matrix.
         index = np.int32 if max(nnz, n_rows, n_columns) <= INT32_MAX else np.int64

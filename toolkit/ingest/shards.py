@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ SHARD_RATINGS = 1 << 19
 
 @dataclass(frozen=True)
 class ColumnRun:
-    """The training ratings of a range of users in the order of their items, on disk.
+    """The training ratings of a range of users, by range of items and then by user, on disk.
 
     Attributes
     ----------
@@ -30,14 +31,36 @@ class ColumnRun:
         The folder of its files.
     name : str
         Beginning of their names.
-    items, ratings : array of int64, shape (n_ranges + 1,)
-        Where each range of items begins among its distinct items, and among its ratings.
+    start, stop : int
+        Range of users.
+    widest : int
+        Most items of a range.
+    bounds : array of int64, shape (n_ranges + 1,)
+        Where each range of items begins among its ratings.
     """
 
     folder: Path
     name: str
-    items: IntArray
-    ratings: IntArray
+    start: int
+    stop: int
+    widest: int
+    bounds: IntArray
+
+    def write(self, column: str, values: Array) -> None:
+        """Write `users` and `items`, counted from the first of their range, or `ratings`."""
+        write_array(f"{self.folder}/{self.name}.{column}", values.astype(self._dtype(column), copy=False))
+
+    def read(self, column: str, number: int) -> Array:
+        """Return what was written of one range of items."""
+        begin, end = self.bounds[number : number + 2].tolist()
+        return read_array(f"{self.folder}/{self.name}.{column}", self._dtype(column), begin, end)
+
+    def _dtype(self, column: str) -> np.dtype[Any]:
+        if column == "ratings":
+            return np.dtype(np.float32)
+        # The smallest that there is, as every byte is written and read again; but sums of uint32 were int64.
+        small = np.min_scalar_type((self.widest if column == "items" else self.stop - self.start) - 1)
+        return small if small.itemsize < 4 else np.dtype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,7 @@ class RowShards:
     counts : tuple of int
         Ratings of each split.
     run : ColumnRun
-        The training ratings by item, for `write_columns`.
+        The training ratings, for `write_columns`.
     """
 
     entries: list[FileEntry]
@@ -75,8 +98,9 @@ def ranges(counts: IntArray, shard_ratings: int) -> list[tuple[int, int]]:
     total = np.cumsum(counts, dtype=np.int64)
     n_shards = max(1, -(-int(total[-1]) // shard_ratings))
     goals = np.arange(1, n_shards) * (int(total[-1]) / n_shards)
-    ends = np.unique(np.concatenate([np.searchsorted(total, goals) + 1, [len(counts)]]))
-    return list(itertools.pairwise([0, *ends.tolist()]))
+    ends = np.searchsorted(total, goals) + 1
+    # Where a row has more ratings than a shard, it is the end of several.
+    return list(itertools.pairwise(dict.fromkeys([0, *ends.tolist(), len(counts)])))
 
 
 def write_rows(
@@ -88,7 +112,7 @@ def write_rows(
     shape: tuple[int, int],
     cuts: IntArray,
 ) -> RowShards:
-    """Write the shards of one range of users, and their training ratings by item for `write_columns`.
+    """Write the shards of one range of users, and their training ratings by range of items for `write_columns`.
 
     Parameters
     ----------
@@ -105,38 +129,36 @@ def write_rows(
     cuts : array of int, shape (n_ranges + 1,)
         Where each range of items begins.
     """
-    rows = np.repeat(np.arange(part.stop - part.start, dtype=np.int32), part.column("counts"))
+    indptr = np.concatenate([[0], np.cumsum(part.column("counts"), dtype=np.int64)])
     items, ratings = part.column("items"), part.column("ratings")
     entries, sizes = [], []
     for split, name in enumerate(SPLITS):
-        chosen = np.flatnonzero(assigned == split)
-        per_user = np.bincount(rows[chosen], minlength=part.stop - part.start)
+        chosen = assigned == split
+        before = np.concatenate([[0], np.cumsum(chosen)])[indptr]
         content = (items[chosen], ratings[chosen])
-        indptr = np.concatenate([[0], np.cumsum(per_user)])
-        sizes.append(len(chosen))
+        sizes.append(int(before[-1]))
         path = f"{name}/rows-{number:05d}.npz"
-        entries.append(write_shard(folder, path, indptr, *content, shape[1], part.start))
+        entries.append(write_shard(folder, path, before, *content, shape[1], part.start))
         if split == TRAIN:
-            n_train = per_user.astype(np.int32)
-            users = rows[chosen] + np.int32(part.start)
-            run = _write_column_run(work, f"columns-{number:05d}", users, *content, shape[1], cuts)
+            n_train = np.diff(before).astype(np.int32)
+            run = _write_column_run(work, f"columns-{number:05d}", part, n_train, *content, cuts)
     return RowShards(entries, n_train, tuple(sizes), run)
 
 
 def _write_column_run(
-    folder: Path, name: str, users: IntArray, items: IntArray, ratings: Array, n_items: int, cuts: IntArray
+    folder: Path, name: str, part: Part, n_train: IntArray, items: IntArray, ratings: Array, cuts: IntArray
 ) -> ColumnRun:
-    order = stable_order(items, n_items)
-    path = folder / name
-    write_array(f"{path}.users", users[order])
-    write_array(f"{path}.ratings", ratings[order])
-    counts = np.bincount(items, minlength=n_items)
-    present = np.flatnonzero(counts)
-    counts = counts[present]
-    write_array(f"{path}.counts", counts.astype(np.int32))
-    write_array(f"{path}.items", present.astype(np.int32))
-    at = np.searchsorted(present, cuts)
-    return ColumnRun(folder, name, at, np.concatenate([[0], np.cumsum(counts)])[at])
+    lengths = np.diff(cuts)
+    numbers = np.arange(len(lengths))
+    ranges_of_items = np.repeat(numbers.astype(np.min_scalar_type(numbers[-1])), lengths)[items]
+    # NumPy sorts such small numbers by counting them.
+    order = np.argsort(ranges_of_items, kind="stable")
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(ranges_of_items, minlength=len(lengths)))])
+    run = ColumnRun(folder, name, part.start, part.stop, int(lengths.max()), bounds)
+    run.write("users", np.repeat(np.arange(part.stop - part.start, dtype=np.int32), n_train)[order])
+    run.write("items", (items - cuts.astype(np.int32)[ranges_of_items])[order])
+    run.write("ratings", ratings[order])
+    return run
 
 
 def write_columns(
@@ -165,25 +187,13 @@ def write_columns(
         Training ratings of each item.
     """
     start, stop = span
-
-    def gather(name: str, dtype: type[np.generic], bounds: list[tuple[int, int]]) -> Array:
-        return np.concatenate(
-            [
-                read_array(f"{run.folder}/{run.name}.{name}", dtype, begin, end)
-                for run, (begin, end) in zip(runs, bounds, strict=True)
-            ]
-        )
-
-    spans = [(int(run.items[number]), int(run.items[number + 1])) for run in runs]
-    items = gather("items", np.int32, spans)
-    items = np.repeat(items, gather("counts", np.int32, spans)) - np.int32(start)
-    spans = [(int(run.ratings[number]), int(run.ratings[number + 1])) for run in runs]
-    # Users ascend from run to run, and within an item of a run; a stable sort by item keeps that.
+    items = np.concatenate([run.read("items", number) for run in runs])
+    # Users ascend from run to run, and within a range of a run; a stable sort by item keeps that.
     order = stable_order(items, stop - start)
     n_train = np.bincount(items, minlength=stop - start)
     del items
-    users = gather("users", np.int32, spans)[order]
-    ratings = gather("ratings", np.float32, spans)[order]
+    users = np.concatenate([run.read("users", number) + np.int32(run.start) for run in runs])[order]
+    ratings = np.concatenate([run.read("ratings", number) for run in runs])[order]
     indptr = np.concatenate([[0], np.cumsum(n_train)])
     entry = write_shard(folder, f"train/cols-{number:05d}.npz", indptr, users, ratings, n_users, start)
     return entry, n_train

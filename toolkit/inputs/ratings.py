@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from toolkit.arrays import Array, IntArray, Ratings
 from toolkit.errors import ConfigError, RatingsError
@@ -38,6 +37,8 @@ def checked_ratings(matrix: object, dtype: str = "float64", *, name: str = "rati
         When `matrix` is not a sparse matrix of real numbers, its structure is damaged, a rating is not finite
         in `dtype`, or a pair is stored twice. The text names row and column.
     """
+    import scipy.sparse as sp
+
     if not sp.issparse(matrix):
         raise RatingsError(_not_sparse(matrix, name))
     csr = _as_csr(matrix, name)
@@ -152,6 +153,8 @@ def _as_csr(matrix: Any, name: str) -> Ratings:
 
 
 def _from_compressed(matrix: Any, kind: str, name: str) -> Ratings:
+    import scipy.sparse as sp
+
     data = matrix.data.reshape(-1)
     sizes = matrix.shape[::-1] if kind == "csc" else matrix.shape
     if problem := structure_problem(matrix.indptr, matrix.indices, data, *sizes):
@@ -162,6 +165,8 @@ def _from_compressed(matrix: Any, kind: str, name: str) -> Ratings:
 
 
 def _from_coordinates(coo: Any, name: str) -> Ratings:
+    import scipy.sparse as sp
+
     if not len(coo.row) == len(coo.col) == len(coo.data):
         raise RatingsError(f"{name} are damaged: COO must have a value for each pair; make them again")
     for axis, positions, length in zip(("rows", "columns"), (coo.row, coo.col), coo.shape, strict=True):

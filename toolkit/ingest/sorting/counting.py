@@ -1,9 +1,12 @@
-"""Counting sorts: small integers in linear time; equal ones keep their order."""
+"""Sorts of small integers in which equal ones keep their order.
+
+NumPy's `sort` takes many numbers at a time, and its `argsort` one. So a key and its position are sorted as one
+number.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
 from toolkit.arrays import IntArray
 
@@ -13,17 +16,27 @@ def stable_order(keys: IntArray, n_keys: int) -> IntArray:
 
     Parameters
     ----------
-    keys : array of int32, shape (n,)
+    keys : array of int, shape (n,)
         Values ``0 <= key < n_keys``.
     n_keys : int
         Bound of the keys.
 
     Returns
     -------
-    array of int32, shape (n,)
+    array of int64, shape (n,)
     """
-    order: IntArray = _coordinates(keys, np.zeros(len(keys), np.int32), (n_keys, 1)).tocsr().data
-    return order
+    shift = max(len(keys) - 1, 0).bit_length()
+    bits = max(n_keys - 1, 0).bit_length() + shift
+    if bits > 64:
+        return np.argsort(keys, kind="stable")
+    dtype = np.dtype(np.uint32 if bits <= 32 else np.uint64)
+    packed = keys.astype(dtype)
+    packed <<= dtype.type(shift)
+    packed |= np.arange(len(keys), dtype=dtype)
+    packed.sort()
+    packed &= dtype.type((1 << shift) - 1)
+    # Indices of another type would be converted each time.
+    return packed.view(np.int64) if dtype.itemsize == 8 else packed.astype(np.int64)
 
 
 def order_pairs(
@@ -40,7 +53,7 @@ def order_pairs(
 
     Returns
     -------
-    order : array of int32, shape (n,), or None
+    order : array of int64, shape (n,), or None
         Sorts by row, then by column, and keeps the order of equal pairs; None where the pairs are sorted
         already, as in most files.
     columns : array of int32, shape (n,)
@@ -48,19 +61,12 @@ def order_pairs(
     indptr : array of int, shape (n_rows + 1,)
         Where each row begins in it.
     """
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
     same = rows[1:] == rows[:-1]
     if ((rows[1:] > rows[:-1]) | (same & (columns[1:] >= columns[:-1]))).all():
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
         return None, columns, indptr
-    # Sorted by column, then by row; the second sort keeps the order of columns within a row.
-    matrix = _coordinates(rows, columns, (n_rows, n_columns)).tocsc().tocsr()
-    return matrix.data, matrix.indices, matrix.indptr
-
-
-def _coordinates(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> sp.coo_matrix:
-    # SciPy's conversions between sparse formats are counting sorts: compiled, stable, and without the
-    # interpreter lock. The numbers that they carry along are positions in the input.
-    matrix = sp.coo_matrix((np.arange(len(rows), dtype=np.int32), (rows, columns)), shape=shape)
-    # Otherwise SciPy would look, and add up the entries of a pair.
-    matrix.has_canonical_format = True
-    return matrix
+    pairs = rows.astype(np.uint64)
+    pairs *= np.uint64(n_columns)
+    pairs += columns.astype(np.uint64)
+    order = stable_order(pairs, n_rows * n_columns)
+    return order, columns[order], indptr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from toolkit.ingest.reading.times import as_written
 from toolkit.ingest.sorting.merging import Part
 from toolkit.ingest.splitting.assignment import Cut, assign, assign_by_user, hash_pairs, keys_of, time_of_key
 from toolkit.ingest.splitting.rule import SplitRule
-from toolkit.ingest.splitting.selection import Probe, probe, select
+from toolkit.ingest.splitting.selection import LAST, Probe, probe, select
+
+_Range: TypeAlias = tuple[int, int]
+"""Lowest and highest number."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,11 @@ def find_cuts(parts: Sequence[Part], rule: SplitRule, n_items: int, engine: Engi
             return splitting
         n = int(given[TRAIN])
     n_valid, n_test = rule.totals(n)
-    test = _cut(parts, splitting, n_test, n, engine) if n_test else None
-    valid = _cut(parts, splitting, n_test + n_valid, n, engine) if n_valid else None
-    return dataclasses.replace(splitting, valid=valid, test=test)
+    ends = {"test": n_test} if n_test else {}
+    if n_valid:
+        ends["valid"] = n_test + n_valid
+    cuts = _cuts(parts, splitting, ends, n, engine)
+    return dataclasses.replace(splitting, valid=cuts.get("valid"), test=cuts.get("test"))
 
 
 def splits_of_part(part: Part, splitting: Splitting) -> IntArray:
@@ -86,19 +92,20 @@ def splits_of_part(part: Part, splitting: Splitting) -> IntArray:
     return assigned
 
 
-def probe_part(task: tuple[Part, Splitting, int, int, int | None]) -> Probe:
-    """Count the keys of a part in a range, or the hashes of its ratings with one key.
+def probe_part(task: tuple[Part, Splitting, Sequence[_Range], int | None]) -> list[Probe]:
+    """Count the keys of a part in each range, or the hashes of its ratings with one key.
 
     Parameters
     ----------
     task : tuple
-        The part, the splitting so far, lowest and highest number of the range, and the one key or None.
+        The part, the splitting so far, lowest and highest number of each range, and the one key or None.
     """
-    part, splitting, low, high, at_key = task
+    part, splitting, ranges, at_key = task
     keys, hashes = _keys(part, splitting)
     if splitting.rule.kind == "given":
         keys = keys[part.column("splits") == TRAIN]
-    return probe(keys if at_key is None else hashes[keys == np.uint64(at_key)], low, high)
+    numbers = keys if at_key is None else hashes[keys == np.uint64(at_key)]
+    return [probe(numbers, low, high) for low, high in ranges]
 
 
 def times_of_cuts(splitting: Splitting, time_kind: str) -> dict[str, int | float | str]:
@@ -116,17 +123,37 @@ def _keys(part: Part, splitting: Splitting) -> tuple[IntArray, IntArray]:
     return keys_of(splitting.rule, hashes, times), hashes
 
 
-def _cut(parts: Sequence[Part], splitting: Splitting, k: int, n: int, engine: Engine) -> Cut:
-    """Return the cut behind the k ratings with the smallest keys, of n."""
+def _cuts(
+    parts: Sequence[Part], splitting: Splitting, ends: dict[str, int], n: int, engine: Engine
+) -> dict[str, Cut]:
+    """Return for each k of `ends` the cut behind the k ratings with the smallest keys, of n."""
 
-    def probes(low: int, high: int, at_key: int | None = None) -> list[Probe]:
-        return engine.map(probe_part, [(part, splitting, low, high, at_key) for part in parts], lambda: None)
+    def probes(ranges: Sequence[_Range], at_key: int | None = None) -> list[list[Probe]]:
+        tasks = [(part, splitting, ranges, at_key) for part in parts]
+        return [[*of_parts] for of_parts in zip(*engine.map(probe_part, tasks, lambda: None), strict=True)]
 
+    guesses = {name: _guess(splitting.rule, k, n) for name, k in ends.items()}
+    # One pass over the ratings looks into the first range of every cut.
+    first = [*dict.fromkeys(guesses.values())]
+    known = dict(zip(first, probes(first) if first else [], strict=True))
+
+    def ask(low: int, high: int) -> list[Probe]:
+        return known[low, high] if (low, high) in known else probes([(low, high)])[0]
+
+    cuts = {}
+    for name, k in ends.items():
+        last = select(k, ask, guesses[name])
+        cuts[name] = Cut(last.value)
+        if last.below + last.equal > k:
+            tied = select(k - last.below, lambda low, high: probes([(low, high)], last.value)[0])  # noqa: B023
+            cuts[name] = Cut(last.value, tied.value)
+    return cuts
+
+
+def _guess(rule: SplitRule, k: int, n: int) -> _Range:
+    """Return the range to look into first for the k-th smallest key of n."""
+    if rule.needs_times:
+        return 0, LAST
     # Hashes are spread evenly, so that the range of the k-th is known but for a little.
     middle, spread = int(k / n * 2.0**64), int(8 * 2.0**64 * (k * (n - k) / n**3 + 1 / n**2) ** 0.5)
-    guess = (max(0, middle - spread), min(2**64 - 1, middle + spread))
-    last = select(k, probes) if splitting.rule.needs_times else select(k, probes, guess)
-    if last.below + last.equal == k:
-        return Cut(last.value)
-    tied = select(k - last.below, lambda low, high: probes(low, high, last.value))
-    return Cut(last.value, tied.value)
+    return max(0, middle - spread), min(LAST, middle + spread)

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.arrays import IntArray
 
-_LAST = 2**64 - 1
+LAST = 2**64 - 1
 _BINS = 1 << 10
 # A part hands over its numbers, instead of counting them, where they are no more than this.
 _FEW = 1 << 12
@@ -62,7 +62,7 @@ def probe(numbers: IntArray, low: int, high: int) -> Probe:
 
 
 def select(
-    k: int, ask: Callable[[int, int], Sequence[Probe]], guess: tuple[int, int] = (0, _LAST)
+    k: int, ask: Callable[[int, int], Sequence[Probe]], guess: tuple[int, int] = (0, LAST)
 ) -> Selected:
     """Return the k-th smallest number of all parts, from 1.
 
@@ -84,7 +84,7 @@ def select(
         if k <= below:
             low, high = 0, low - 1
         elif k > below + inside:
-            low, high = high + 1, _LAST
+            low, high = high + 1, LAST
         elif low == high:
             return Selected(low, below, inside)
         elif all(part.values is not None for part in probes):
