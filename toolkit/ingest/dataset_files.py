@@ -31,7 +31,7 @@ def write_shard(
         Path of the shard within.
     indptr : array of int, shape (n_rows + 1,)
         Where each row begins among the ratings.
-    indices, values : array of int32 and float32, shape (n,)
+    indices, values : array of int and float32, shape (n,)
         Column and value of each rating.
     n_columns : int
         Columns of the whole dataset.
@@ -42,12 +42,13 @@ def write_shard(
     shape, nnz = (stop - start, n_columns), len(indices)
     # SciPy itself would choose this type.
     index = np.int32 if max(nnz, *shape) <= np.iinfo(np.int32).max else np.int64
+    indices, short = indices.astype(index, copy=False), indptr.astype(index, copy=False)
     packed = io.BytesIO()
     # The arrays of `scipy.sparse.save_npz` in its order: SciPy takes as long to import as a second to read.
     np.savez(
         packed,
-        indices=indices.astype(index, copy=False),
-        indptr=indptr.astype(index, copy=False),
+        indices=indices,
+        indptr=short,
         format=np.array(b"csr"),
         shape=np.array(shape),
         data=values,

@@ -13,7 +13,7 @@ import numpy as np
 from toolkit.arrays import Array, IntArray
 from toolkit.datasets import SPLITS, TRAIN
 from toolkit.ingest.dataset_files import FileEntry, write_shard
-from toolkit.ingest.sorting.array_files import read_array, write_array
+from toolkit.ingest.sorting.array_files import read_array, type_of_numbers, write_array
 from toolkit.ingest.sorting.counting import stable_order
 from toolkit.ingest.sorting.merging import Part
 
@@ -58,9 +58,7 @@ class ColumnRun:
     def _dtype(self, column: str) -> np.dtype[Any]:
         if column == "ratings":
             return np.dtype(np.float32)
-        # The smallest that there is, as every byte is written and read again; but sums of uint32 were int64.
-        small = np.min_scalar_type((self.widest if column == "items" else self.stop - self.start) - 1)
-        return small if small.itemsize < 4 else np.dtype(np.int32)
+        return type_of_numbers(self.widest if column == "items" else self.stop - self.start)
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def write_rows(
     shape: tuple[int, int],
     cuts: IntArray,
 ) -> RowShards:
-    """Write the shards of one range of users, and their training ratings by range of items for `write_columns`.
+    """Write the shards of one range of users, and its training ratings by range of items for `write_columns`.
 
     Parameters
     ----------
@@ -133,14 +131,14 @@ def write_rows(
     items, ratings = part.column("items"), part.column("ratings")
     entries, sizes = [], []
     for split, name in enumerate(SPLITS):
-        chosen = assigned == split
-        before = np.concatenate([[0], np.cumsum(chosen)])[indptr]
+        chosen = np.flatnonzero(assigned == split)
+        begins = np.searchsorted(chosen, indptr)
         content = (items[chosen], ratings[chosen])
-        sizes.append(int(before[-1]))
+        sizes.append(len(chosen))
         path = f"{name}/rows-{number:05d}.npz"
-        entries.append(write_shard(folder, path, before, *content, shape[1], part.start))
+        entries.append(write_shard(folder, path, begins, *content, shape[1], part.start))
         if split == TRAIN:
-            n_train = np.diff(before).astype(np.int32)
+            n_train = np.diff(begins).astype(np.int32)
             run = _write_column_run(work, f"columns-{number:05d}", part, n_train, *content, cuts)
     return RowShards(entries, n_train, tuple(sizes), run)
 
@@ -149,8 +147,8 @@ def _write_column_run(
     folder: Path, name: str, part: Part, n_train: IntArray, items: IntArray, ratings: Array, cuts: IntArray
 ) -> ColumnRun:
     lengths = np.diff(cuts)
-    numbers = np.arange(len(lengths))
-    ranges_of_items = np.repeat(numbers.astype(np.min_scalar_type(numbers[-1])), lengths)[items]
+    numbers = np.arange(len(lengths), dtype=type_of_numbers(len(lengths)))
+    ranges_of_items = np.repeat(numbers, lengths)[items]
     # NumPy sorts such small numbers by counting them.
     order = np.argsort(ranges_of_items, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(np.bincount(ranges_of_items, minlength=len(lengths)))])

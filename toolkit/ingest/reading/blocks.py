@@ -16,6 +16,7 @@ from toolkit.ingest.reading.typed_files import group_count
 
 BOM = b"\xef\xbb\xbf"
 _TAIL = 1 << 16
+_COUNTED = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,12 @@ def count_lines(data: bytes) -> int:
     """Return the number of lines; the last of them need not be ended."""
     if b"\n" not in data:
         return len(data.splitlines())
-    # NumPy counts without holding the interpreter lock.
-    ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
+    # NumPy counts without holding the interpreter lock, and fastest in the processor's cache.
+    bytes_ = np.frombuffer(data, np.uint8)
+    ends = sum(
+        int(np.count_nonzero(bytes_[begin : begin + _COUNTED] == ord("\n")))
+        for begin in range(0, len(bytes_), _COUNTED)
+    )
     return ends + (not data.endswith(b"\n"))
 
 

@@ -87,23 +87,18 @@ def of_integers(values: IntArray) -> Ids:
     """
     if len(values) == 0:
         return Ids(np.zeros(0, np.int32), np.zeros(0, np.int64))
-    if _lie_close(values):
-        least, seen = _seen(values)
+    least, most = int(values.min()), int(values.max())
+    if most - least < max(_TABLE_STRETCH * len(values), 1 << 16):
+        at = values - least
+        seen = np.zeros(most - least + 1, np.bool_)
+        seen[at] = True
         table = np.cumsum(seen, dtype=np.int32)
         table -= 1
-        return Ids(table[values - least], np.flatnonzero(seen) + least)
+        return Ids(table[at], np.flatnonzero(seen) + least)
     coded = array_of(values).dictionary_encode()
     distinct = numbers(coded.dictionary)
     order = np.argsort(distinct)
     return Ids(_inverse(order)[numbers(coded.indices)], distinct[order])
-
-
-def distinct_integers(values: IntArray) -> IntArray:
-    """Return the distinct values of int64, ascending."""
-    if len(values) == 0 or not _lie_close(values):
-        return np.unique(values)
-    least, seen = _seen(values)
-    return np.flatnonzero(seen) + least
 
 
 def of_words(codes: IntArray, words: pa.StringArray) -> Ids:
@@ -184,19 +179,6 @@ def as_integers(words: pa.StringArray) -> IntArray | None:
     if not integers.cast(pa.string()).equals(words):
         return None
     return numbers(integers)
-
-
-def _lie_close(values: IntArray) -> bool:
-    """Tell whether a table from id to code is worth its memory."""
-    return int(values.max()) - int(values.min()) < max(_TABLE_STRETCH * len(values), 1 << 16)
-
-
-def _seen(values: IntArray) -> tuple[int, Array]:
-    """Return the smallest value, and for each number from there on whether it occurs."""
-    least = int(values.min())
-    seen = np.zeros(int(values.max()) - least + 1, np.bool_)
-    seen[values - least] = True
-    return least, seen
 
 
 def _inverse(order: Array) -> IntArray:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.arrays import Array
 from toolkit.tables import DistinctIds, array_of, numbers
+
+
+def type_of_numbers(n: int) -> np.dtype[Any]:
+    """Return the smallest type of the numbers from 0 to ``n - 1``: every byte is written and read again.
+
+    From four bytes on it is int32, because NumPy's sums of uint32 and int32 are int64.
+    """
+    small = np.min_scalar_type(n - 1)
+    return small if small.itemsize < 4 else np.dtype(np.int32)
 
 
 def append_array(file: BinaryIO, values: Array) -> None:

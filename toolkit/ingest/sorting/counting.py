@@ -1,7 +1,7 @@
 """Sorts of small integers in which equal ones keep their order.
 
-NumPy's `sort` takes many numbers at a time, and its `argsort` one. So a key and its position are sorted as one
-number.
+NumPy's `sort` takes many numbers at a time, and its `argsort` takes one. So a key and its position are
+sorted as one number.
 """
 
 from __future__ import annotations

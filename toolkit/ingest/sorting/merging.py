@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from toolkit.arrays import Array, IntArray
-from toolkit.ingest.sorting.array_files import read_array, write_array
+from toolkit.ingest.sorting.array_files import read_array, type_of_numbers, write_array
 from toolkit.ingest.sorting.counting import order_pairs
 from toolkit.ingest.sorting.runs import Run
 from toolkit.ingest.sorting.transform import Transform, transformed
@@ -19,7 +19,6 @@ Duplicates = Literal["last", "mean", "sum", "error"]
 DUPLICATES: tuple[Duplicates, ...] = ("last", "mean", "sum", "error")
 _DTYPES = {
     "counts": np.int32,
-    "items": np.int32,
     "ratings": np.float32,
     "times": np.int64,
     "splits": np.uint8,
@@ -56,6 +55,8 @@ class Part:
         Beginning of their names.
     start, stop : int
         Range of users.
+    n_items : int
+        Items of the whole input.
     n : int
         Ratings, one of each pair.
     duplicates : int
@@ -78,6 +79,7 @@ class Part:
     name: str
     start: int
     stop: int
+    n_items: int
     n: int
     duplicates: int
     columns: tuple[str, ...]
@@ -91,7 +93,7 @@ class Part:
 
     def column(self, name: str) -> Array:
         """Return a column; `counts` has an entry for each user, every other one for each rating."""
-        return read_array(f"{self.folder}/{self.name}.{name}", _DTYPES[name])
+        return read_array(f"{self.folder}/{self.name}.{name}", _dtype(name, self.n_items))
 
     def users(self) -> IntArray:
         """Return the row of each rating, int32."""
@@ -161,13 +163,14 @@ def merge(
         facts["negative"] = (*_pair(negative, items, indptr, start), float(columns["ratings"][negative]))
     counts = np.diff(indptr).astype(np.int32)
     for column, values in {"counts": counts, "items": items, **columns}.items():
-        write_array(f"{folder}/{name}.{column}", np.asarray(values, _DTYPES[column]))
+        write_array(f"{folder}/{name}.{column}", np.asarray(values, _dtype(column, n_items)))
     ratings = columns["ratings"]
     return Part(
         folder=folder,
         name=name,
         start=start,
         stop=stop,
+        n_items=n_items,
         n=len(items),
         duplicates=int(np.count_nonzero(repeats)),
         columns=("counts", "items", *names),
@@ -176,6 +179,10 @@ def merge(
         total=float(ratings.sum(dtype=np.float64)),
         **facts,
     )
+
+
+def _dtype(column: str, n_items: int) -> np.dtype[Any]:
+    return type_of_numbers(n_items) if column == "items" else np.dtype(_DTYPES[column])
 
 
 def _repeats(items: Array, indptr: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.arrays import IntArray
-from toolkit.ingest.reading.columns import KindOfIds, as_text, distinct_integers
+from toolkit.ingest.reading.columns import KindOfIds, as_text, of_integers
 from toolkit.ingest.sorting.runs import Run
 from toolkit.tables import DistinctIds, numbers
 
@@ -40,7 +40,8 @@ def union(runs: Sequence[Run], read: Callable[[Run], DistinctIds]) -> DistinctId
 def _merge(merged: DistinctIds | None, waiting: list[DistinctIds]) -> DistinctIds:
     parts = waiting if merged is None else [merged, *waiting]
     if all(isinstance(part, np.ndarray) for part in parts):
-        return distinct_integers(np.concatenate(parts))
+        # By a table, where that is faster than a sort.
+        return of_integers(np.concatenate(parts)).distinct
     import pyarrow as pa
     import pyarrow.compute as pc
 

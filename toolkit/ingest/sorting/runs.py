@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from toolkit.arrays import IntArray
 from toolkit.ingest.reading.columns import Columns, KindOfIds
-from toolkit.ingest.sorting.array_files import append_array, read_array, read_ids, write_array, write_ids
+from toolkit.ingest.sorting.array_files import (
+    append_array,
+    read_array,
+    read_ids,
+    type_of_numbers,
+    write_array,
+    write_ids,
+)
 from toolkit.ingest.sorting.counting import stable_order
 from toolkit.tables import DistinctIds
 
 # Columns of a run, in the order of the file; the last two where they are read.
-_DTYPES = {"items": np.int32, "ratings": np.float32, "times": np.int64, "splits": np.uint8}
+_DTYPES = {"ratings": np.float32, "times": np.int64, "splits": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,8 @@ class Run:
         The unit of the input that it comes from, and the piece of the unit.
     n : int
         Ratings.
-    n_users : int
-        Distinct users.
+    n_users, n_items : int
+        Distinct users and items.
     kinds : tuple of str
         ``integer`` or ``text``, for users and items.
     columns : tuple of str
@@ -45,6 +53,7 @@ class Run:
     piece: int
     n: int
     n_users: int
+    n_items: int
     kinds: tuple[KindOfIds, KindOfIds]
     columns: tuple[str, ...]
 
@@ -76,8 +85,9 @@ class Run:
         for other in self.columns:
             if other == name:
                 break
-            before += self.n * np.dtype(_DTYPES[other]).itemsize
-        return read_array(f"{self.path}.rows", _DTYPES[name], begin, self.n if end is None else end, before)
+            before += self.n * _dtype(other, self.n_items).itemsize
+        dtype = _dtype(name, self.n_items)
+        return read_array(f"{self.path}.rows", dtype, begin, self.n if end is None else end, before)
 
     def set_numbers(self, users: IntArray, items: IntArray) -> None:
         """Keep the row of each distinct user and the column of each distinct item, both int32."""
@@ -108,7 +118,7 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
     """
     name = f"run-{unit:06d}-{piece:04d}"
     path = folder / name
-    n_users = len(columns.users.distinct)
+    n_users, n_items = len(columns.users.distinct), len(columns.items.distinct)
     codes = columns.users.codes
     counts = np.bincount(codes, minlength=n_users).astype(np.int32)
     order = None if (codes[1:] >= codes[:-1]).all() else stable_order(codes, n_users)
@@ -121,12 +131,16 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
     held = {column: values for column, values in present.items() if values is not None}
     with Path(f"{path}.rows").open("wb") as file:
         for column, entries in held.items():
-            values = np.asarray(entries, _DTYPES[column])
+            values = np.asarray(entries, _dtype(column, n_items))
             append_array(file, values if order is None else values[order])
     write_array(f"{path}.counts", counts)
-    items = np.bincount(columns.items.codes, minlength=len(columns.items.distinct))
+    items = np.bincount(columns.items.codes, minlength=n_items)
     write_array(f"{path}.item-counts", items.astype(np.int32))
     write_ids(f"{path}.users", columns.users.distinct)
     write_ids(f"{path}.items", columns.items.distinct)
     kinds = (columns.users.kind, columns.items.kind)
-    return Run(folder, name, unit, piece, len(columns), n_users, kinds, tuple(held))
+    return Run(folder, name, unit, piece, len(columns), n_users, n_items, kinds, tuple(held))
+
+
+def _dtype(column: str, n_items: int) -> np.dtype[Any]:
+    return type_of_numbers(n_items) if column == "items" else np.dtype(_DTYPES[column])
