@@ -120,6 +120,12 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
 @click.option(
     "--memory", help="Memory to take, such as 512MiB or 2GB.  [default: a quarter of the machine's]"
 )
+@click.option(
+    "--shard-ratings",
+    type=click.IntRange(min=1),
+    help="Ratings of a shard, about; another number, another digest.  [default: half a million, and more where "
+    "there are more than 100 million]",
+)
 @click.option("--dask-scheduler", metavar="ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786.")
 @click.option(
     "--dask",
@@ -150,6 +156,7 @@ def ingest(
     transform: str,
     bad_rows: str,
     memory: str | None,
+    shard_ratings: int | None,
     dask_scheduler: str | None,
     dask: str,
     *,
@@ -224,6 +231,7 @@ def ingest(
             transform=transform,  # type: ignore[arg-type]
             bad_rows=bad_rows,  # type: ignore[arg-type]
             memory_bytes=budget,
+            shard_ratings=shard_ratings,
             engine=engine,
             overwrite=overwrite,
             progress=show,

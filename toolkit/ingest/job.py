@@ -43,7 +43,7 @@ def ingest_ratings(
     engine: Engine | None = None,
     overwrite: bool = False,
     block_bytes: int | None = None,
-    shard_ratings: int = SHARD_RATINGS,
+    shard_ratings: int | None = None,
     progress: ShownSteps = None,
 ) -> RatingsDataset:
     """Make a dataset directory from ratings files, or from a table of ratings.
@@ -89,8 +89,9 @@ def ingest_ratings(
         Whether an existing dataset is replaced, once the new one is complete.
     block_bytes : int, optional
         Bytes of input that a task reads at once; by default as many as `memory_bytes` allows.
-    shard_ratings : int
-        Ratings of a shard, about.
+    shard_ratings : int, optional
+        Ratings of a shard, about; it is a part of the digest. By default half a million up to 100 million
+        ratings, and above that more, so that shards grow with the square root of the ratings.
     progress : bool or callable, optional
         Whether a bar shows the stages; by default where somebody sees it: in a notebook, or on a terminal.
         A function is called instead with the name of the stage, the number of its tasks that have ended, and
@@ -138,7 +139,7 @@ def ingest_ratings(
     allowed = capacity(
         budget,
         input_bytes=0 if table else sum(file.expanded_size() for file in source.files),
-        shard_ratings=options.shard_ratings,
+        shard_ratings=SHARD_RATINGS if options.shard_ratings is None else options.shard_ratings,
         most_workers=usable_processors(),
     )
     block_bytes = block_bytes or allowed.block_bytes
@@ -150,13 +151,15 @@ def ingest_ratings(
         "states": states,
         "table": table.identity if table else None,
         "split": options.split.record(),
-        "options": [duplicates, transform, bad_rows, block_bytes, int(shard_ratings)],
+        "options": [duplicates, transform, bad_rows, block_bytes, shard_ratings and int(shard_ratings)],
     }
 
     def resumable(left: Path) -> bool:
         return can_resume(left / FOLDER, plan)
 
-    engine = engine or (table and table.cluster()) or Threads(allowed.workers)
+    engine = engine or (table.cluster() if table else None)
+    here = None if engine else budget
+    engine = engine or Threads(allowed.workers)
     try:
         with (
             steps as show,
@@ -169,7 +172,7 @@ def ingest_ratings(
                 checkpoints.progress("writing the table", 0, 1)
                 source = table.written(checkpoints.folder, rows_at_once(block_bytes), engine)
                 checkpoints.progress("writing the table", 1, 1)
-            Stages(source, folder, checkpoints, options, block_bytes).run()
+            Stages(source, folder, checkpoints, options, block_bytes, here).run()
             if not table and [file.state() for file in source.files] != states:
                 raise changed_while_read(source)
             checkpoints.remove()

@@ -112,8 +112,9 @@ def capacity(budget: int, *, input_bytes: int, shard_ratings: int, most_workers:
     least = _INTERPRETER + max(shard, _SMALLEST_BLOCK * _PER_BLOCK_BYTE)
     if budget < least:
         raise ConfigError(
-            f"--memory must be at least {-(-least // 2**20)}MiB, which one task takes, "
-            f"but got {budget // 2**20}MiB"
+            f"--memory must be at least {-(-least // 2**20)}MiB, which one task takes with shards of "
+            f"{shard_ratings:,} ratings, but got {budget // 2**20}MiB: give more, or a "
+            "smaller --shard-ratings"
         )
     block = min(_LARGEST_BLOCK, max(BLOCK_BYTES, input_bytes // _MANY_BLOCKS))
     room = budget - _INTERPRETER

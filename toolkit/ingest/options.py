@@ -31,8 +31,8 @@ class Options:
         What is done to the rating that each pair then has.
     bad_rows : {"error", "drop"}
         What becomes of rows that are no ratings.
-    shard_ratings : int
-        Ratings of a shard, about.
+    shard_ratings : int or None
+        Ratings of a shard, about; None for as many as suit the number of all.
 
     Raises
     ------
@@ -44,17 +44,16 @@ class Options:
     duplicates: Duplicates
     transform: Transform
     bad_rows: BadRows
-    shard_ratings: int
+    shard_ratings: int | None
 
     def __post_init__(self) -> None:
         checked_type("split", self.split, SplitRule, 'SplitRule(kind="temporal")').check()
         checked_word("--duplicates", self.duplicates, DUPLICATES)
         checked_word("--transform", self.transform, TRANSFORMS)
         checked_word("--bad-rows", self.bad_rows, BAD_ROWS)
-        if checked_number("shard_ratings", self.shard_ratings, 1) > _MOST_SHARD_RATINGS:
-            raise ConfigError(
-                f"shard_ratings must be at most {_MOST_SHARD_RATINGS}, but got {self.shard_ratings}"
-            )
+        size = self.shard_ratings
+        if size is not None and checked_number("shard_ratings", size, 1) > _MOST_SHARD_RATINGS:
+            raise ConfigError(f"shard_ratings must be at most {_MOST_SHARD_RATINGS}, but got {size}")
 
 
 def check_columns(source: RatingsSource, split: SplitRule) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from toolkit.ingest.sorting.merging import Part
 
 # Small enough that a few at once take little memory, large enough that a dataset is not a crowd of files.
 SHARD_RATINGS = 1 << 19
+# Up to so many ratings, shards are of that size. A change of either gives other digests to all datasets.
+GROWS_ABOVE = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -27,38 +28,15 @@ class ColumnRun:
 
     Attributes
     ----------
-    folder : Path
-        The folder of its files.
-    name : str
-        Beginning of their names.
     start, stop : int
         Range of users.
-    widest : int
-        Most items of a range.
     bounds : array of int64, shape (n_ranges + 1,)
         Where each range of items begins among its ratings.
     """
 
-    folder: Path
-    name: str
     start: int
     stop: int
-    widest: int
     bounds: IntArray
-
-    def write(self, column: str, values: Array) -> None:
-        """Write `users` and `items`, counted from the first of their range, or `ratings`."""
-        write_array(f"{self.folder}/{self.name}.{column}", values.astype(self._dtype(column), copy=False))
-
-    def read(self, column: str, number: int) -> Array:
-        """Return what was written of one range of items."""
-        begin, end = self.bounds[number : number + 2].tolist()
-        return read_array(f"{self.folder}/{self.name}.{column}", self._dtype(column), begin, end)
-
-    def _dtype(self, column: str) -> np.dtype[Any]:
-        if column == "ratings":
-            return np.dtype(np.float32)
-        return type_of_numbers(self.widest if column == "items" else self.stop - self.start)
 
 
 @dataclass(frozen=True)
@@ -81,6 +59,24 @@ class RowShards:
     n_train: IntArray
     counts: tuple[int, ...]
     run: ColumnRun
+
+
+def automatic_shard_ratings(n: int) -> int:
+    """Return the ratings of a shard, where the user does not say: it depends on the ratings alone.
+
+    What a range of users has in a range of items is a piece of its own. Ranges of one size make pieces that
+    grow with the square of the ratings. So above 100 million ratings, ranges grow with the square root, in
+    powers of two, and pieces in proportion to the ratings.
+
+    Parameters
+    ----------
+    n : int
+        Ratings of the input.
+    """
+    growth = 1
+    while growth**2 * GROWS_ABOVE < n:
+        growth *= 2
+    return SHARD_RATINGS * growth
 
 
 def ranges(counts: IntArray, shard_ratings: int) -> list[tuple[int, int]]:
@@ -139,41 +135,76 @@ def write_rows(
         entries.append(write_shard(folder, path, begins, *content, shape[1], part.start))
         if split == TRAIN:
             n_train = np.diff(begins).astype(np.int32)
-            run = _write_column_run(work, f"columns-{number:05d}", part, n_train, *content, cuts)
+            run = _write_column_run(_column_run(work, number), part, n_train, *content, cuts)
     return RowShards(entries, n_train, tuple(sizes), run)
 
 
+def _column_run(work: Path, number: int) -> str:
+    """Return the beginning of the paths of what `write_rows` leaves of a range of users."""
+    return f"{work}/columns-{number:05d}"
+
+
 def _write_column_run(
-    folder: Path, name: str, part: Part, n_train: IntArray, items: IntArray, ratings: Array, cuts: IntArray
+    path: str, part: Part, n_train: IntArray, items: IntArray, ratings: Array, cuts: IntArray
 ) -> ColumnRun:
     lengths = np.diff(cuts)
+    n_users = part.stop - part.start
+    dtypes = _column_dtypes(n_users, int(lengths.max()))
     numbers = np.arange(len(lengths), dtype=type_of_numbers(len(lengths)))
     ranges_of_items = np.repeat(numbers, lengths)[items]
     # NumPy sorts such small numbers by counting them.
     order = np.argsort(ranges_of_items, kind="stable")
+    columns = {
+        "users": np.repeat(np.arange(n_users, dtype=np.int32), n_train),
+        "items": items - cuts.astype(np.int32)[ranges_of_items],
+        "ratings": ratings,
+    }
+    for name, values in columns.items():
+        write_array(f"{path}.{name}", values[order].astype(dtypes[name], copy=False))
     bounds = np.concatenate([[0], np.cumsum(np.bincount(ranges_of_items, minlength=len(lengths)))])
-    run = ColumnRun(folder, name, part.start, part.stop, int(lengths.max()), bounds)
-    run.write("users", np.repeat(np.arange(part.stop - part.start, dtype=np.int32), n_train)[order])
-    run.write("items", (items - cuts.astype(np.int32)[ranges_of_items])[order])
-    run.write("ratings", ratings[order])
-    return run
+    return ColumnRun(part.start, part.stop, bounds)
+
+
+def _column_dtypes(n_users: int, widest: int) -> dict[str, np.dtype[Any]]:
+    """Return the types of users and items, counted from the first of their range, and of ratings.
+
+    Parameters
+    ----------
+    n_users : int
+        Users of the range.
+    widest : int
+        Most items of a range.
+    """
+    return {
+        "users": type_of_numbers(n_users),
+        "items": type_of_numbers(widest),
+        "ratings": np.dtype(np.float32),
+    }
 
 
 def write_columns(
-    folder: Path, number: int, span: tuple[int, int], runs: Sequence[ColumnRun], n_users: int
+    folder: Path,
+    work: Path,
+    number: int,
+    span: tuple[int, int],
+    pieces: IntArray,
+    widest: int,
+    n_users: int,
 ) -> tuple[FileEntry, IntArray]:
     """Write the shard of one range of items.
 
     Parameters
     ----------
-    folder : Path
-        The dataset directory.
+    folder, work : Path
+        The dataset directory, and the scratch directory.
     number : int
         Number of the shard.
     span : tuple of int
         First item of the range, and the one behind its last.
-    runs : sequence of ColumnRun
-        The training ratings of all ranges of users, in their order.
+    pieces : array of int64, shape (n_runs, 4)
+        What `toolkit.ingest.range_pieces.of_items` returns of the range.
+    widest : int
+        Most items of a range.
     n_users : int
         How many users there are.
 
@@ -185,13 +216,26 @@ def write_columns(
         Training ratings of each item.
     """
     start, stop = span
-    items = np.concatenate([run.read("items", number) for run in runs])
+
+    def gather(name: str) -> Array:
+        return np.concatenate([_read_piece(work, run, name, widest) for run in enumerate(pieces.tolist())])
+
+    items = gather("items")
     # Users ascend from run to run, and within a range of a run; a stable sort by item keeps that.
     order = stable_order(items, stop - start)
     n_train = np.bincount(items, minlength=stop - start)
     del items
-    users = np.concatenate([run.read("users", number) + np.int32(run.start) for run in runs])[order]
-    ratings = np.concatenate([run.read("ratings", number) for run in runs])[order]
+    users = gather("users")[order]
+    ratings = gather("ratings")[order]
     indptr = np.concatenate([[0], np.cumsum(n_train)])
     entry = write_shard(folder, f"train/cols-{number:05d}.npz", indptr, users, ratings, n_users, start)
     return entry, n_train
+
+
+def _read_piece(work: Path, run: tuple[int, list[int]], name: str, widest: int) -> Array:
+    """Return what a range of users has in one range of items, the users as rows of the dataset."""
+    number, (first, behind, begin, end) = run
+    values = read_array(
+        f"{_column_run(work, number)}.{name}", _column_dtypes(behind - first, widest)[name], begin, end
+    )
+    return values + np.int32(first) if name == "users" else values

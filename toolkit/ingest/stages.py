@@ -13,12 +13,14 @@ import numpy as np
 
 from toolkit.arrays import IntArray
 from toolkit.datasets import SPLITS, TRAIN
+from toolkit.engines import Threads
 from toolkit.errors import ConfigError, RatingsError
-from toolkit.ingest import tasks
+from toolkit.ingest import range_pieces, tasks
 from toolkit.ingest.checkpoints import Checkpoints
 from toolkit.ingest.dataset_files import FileEntry, write_id_table
 from toolkit.ingest.file_scales import note_scales
 from toolkit.ingest.manifest_content import manifest_content
+from toolkit.ingest.memory import capacity
 from toolkit.ingest.options import Options
 from toolkit.ingest.pair_check import ReadInput, check_pairs
 from toolkit.ingest.reading import IdKind, RatingsSource
@@ -28,7 +30,13 @@ from toolkit.ingest.reading.line_numbers import lines_before
 from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.reader import first_bad_row
 from toolkit.ingest.reading.rejections import Rejections
-from toolkit.ingest.shards import RowShards, ranges, write_columns
+from toolkit.ingest.shards import (
+    SHARD_RATINGS,
+    RowShards,
+    automatic_shard_ratings,
+    ranges,
+    write_columns,
+)
 from toolkit.ingest.sorting.array_files import read_ids, write_ids
 from toolkit.ingest.sorting.merging import Part, merge
 from toolkit.ingest.sorting.numbering import kind_of_all, union
@@ -61,6 +69,8 @@ class Stages:
         What becomes of the ratings.
     block_bytes : int
         Bytes of input that a task reads at once.
+    budget : int or None
+        Memory of the threads of this process; None where the work is done elsewhere.
     """
 
     source: RatingsSource
@@ -68,8 +78,10 @@ class Stages:
     checkpoints: Checkpoints
     options: Options
     block_bytes: int
+    budget: int | None = None
     units: list[Unit] = field(init=False)
     runs: list[Run] = field(init=False)
+    shard_ratings: int = field(init=False)
     ids: tuple[DistinctIds, DistinctIds] = field(init=False)
     """All users and all items, ascending."""
 
@@ -91,12 +103,14 @@ class Stages:
         self.ids = read_ids(work.folder / "users"), read_ids(work.folder / "items")
         splitting, rows = work.once("split", lambda: self._split(parts, column_spans))
         work.forget("part-*")
+        pieces = range_pieces.of_items([shards.run for shards in rows], len(column_spans))
+        widest = max(stop - start for start, stop in column_spans)
         columns = work.run(
             "columns",
             "writing by item",
             [
-                (write_columns, self.folder, at, span, [shards.run for shards in rows], self.shape[0])
-                for at, span in enumerate(column_spans)
+                (write_columns, self.folder, work.folder, at, span, own, widest, self.shape[0])
+                for at, (span, own) in enumerate(zip(column_spans, pieces, strict=True))
             ],
         )
         split = {**self.options.split.record(), **times_of_cuts(splitting, self.source.time_kind)}
@@ -132,8 +146,22 @@ class Stages:
         self.runs = [run for result in results for run in result.runs]
         if not self.runs:
             raise self._nothing_read(*self._rejections(results))
+        self._choose_shards()
         parts, column_spans = self.checkpoints.once(f"merged{again}", lambda: self._merge(again))
         return fingerprints, results, parts, column_spans
+
+    def _choose_shards(self) -> None:
+        """Decide how many ratings a shard has, now that all are counted.
+
+        Where that is more than the ingest began with, fewer tasks may run at once.
+        """
+        size = self.options.shard_ratings or automatic_shard_ratings(sum(run.n for run in self.runs))
+        self.shard_ratings = size
+        if self.budget is not None and size > SHARD_RATINGS:
+            most = self.checkpoints.engine.workers
+            allowed = capacity(self.budget, input_bytes=0, shard_ratings=size, most_workers=most)
+            if allowed.workers < most:
+                self.checkpoints.engine = Threads(allowed.workers)
 
     def _needs_times(self, parts: Sequence[Part]) -> bool:
         """Tell whether the last rating of some pair counts, and its time is not read."""
@@ -283,9 +311,7 @@ class Stages:
             per_user[run.user_rows()] += run.counts()
             columns, counts = run.item_counts()
             per_item[columns] += counts
-        spans = ranges(per_user, options.shard_ratings)
-        bounds = np.array([start for start, _ in spans] + [n_users])
-        begins = np.stack([_begins(run, bounds) for run in self.runs])
+        spans = ranges(per_user, self.shard_ratings)
         parts = work.run(
             f"merge{again}",
             "sorting",
@@ -294,19 +320,21 @@ class Stages:
                     merge,
                     work.folder,
                     f"part-{at:05d}",
-                    self.runs,
-                    # Begin and end among the users, then among the ratings, of each run.
-                    begins[:, at : at + 2].transpose(0, 2, 1).reshape(-1, 4),
+                    [self.runs[place] for place in places],
+                    places,
+                    cuts,
                     span,
                     n_items,
                     options.duplicates,
                     options.transform,
                 )
-                for at, span in enumerate(spans)
+                for at, (span, (places, cuts)) in enumerate(
+                    zip(spans, range_pieces.of_users(self.runs, spans), strict=True)
+                )
             ],
         )
         check_pairs(ReadInput(self.source, self.units, self.runs, self.block_bytes), parts, self.ids)
-        return parts, ranges(per_item, options.shard_ratings)
+        return parts, ranges(per_item, self.shard_ratings)
 
     # Splitting and writing
 
@@ -329,10 +357,3 @@ class Stages:
         if not sum(shards.counts[TRAIN] for shards in rows):
             raise ConfigError("the split leaves no rating to train on: hold fewer out")
         return splitting, rows
-
-
-def _begins(run: Run, bounds: IntArray) -> IntArray:
-    """Return where each range of users begins among the users and the ratings of a run."""
-    users = np.searchsorted(run.user_rows(), bounds)
-    ratings = np.concatenate([[0], np.cumsum(run.counts(), dtype=np.int64)])[users]
-    return np.stack([users, ratings], axis=1)

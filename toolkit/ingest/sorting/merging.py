@@ -104,6 +104,7 @@ def merge(
     folder: Path,
     name: str,
     runs: Sequence[Run],
+    places: Array,
     cuts: Array,
     span: tuple[int, int],
     n_items: int,
@@ -119,7 +120,9 @@ def merge(
     name : str
         Beginning of the names of the files to write.
     runs : sequence of Run
-        All runs, numbered, in input order.
+        The runs that hold a rating of the range, numbered, in input order.
+    places : array of int, shape (n_runs,)
+        Position of each among all runs.
     cuts : array of int64, shape (n_runs, 4)
         For each run, begin and end of the range among its distinct users, then among its ratings.
     span : tuple of int
@@ -133,7 +136,7 @@ def merge(
     """
     start, stop = span
     names = ("ratings", *(column for column in ("times", "splits") if column in runs[0].columns))
-    some = [(run, cut[:2], cut[2:]) for run, cut in zip(runs, cuts.tolist(), strict=True) if cut[3] > cut[2]]
+    some = [(run, cut[:2], cut[2:]) for run, cut in zip(runs, cuts.tolist(), strict=True)]
     users = np.concatenate([np.repeat(run.user_rows(*cut), run.counts(*cut)) for run, cut, _ in some])
     users -= np.int32(start)
     items = np.concatenate([run.item_columns(*cut) for run, _, cut in some])
@@ -147,7 +150,7 @@ def merge(
     if repeats.any():
         if duplicates == "error":
             positions = np.arange(len(items)) if order is None else order
-            facts["repeats"] = _first_repeats(repeats, positions, items, indptr, start, cuts)
+            facts["repeats"] = _first_repeats(repeats, positions, items, indptr, start, places, cuts)
         group = np.cumsum(~repeats) - 1
         facts["conflict"] = _conflict(columns, repeats, items, indptr, start)
         # Every user has a rating, so that no two of them begin at the same entry.
@@ -215,7 +218,7 @@ def _combine(columns: dict[str, Array], repeats: Array, group: Array, duplicates
 
 
 def _first_repeats(
-    repeats: Array, order: Array, items: Array, indptr: Array, start: int, cuts: Array
+    repeats: Array, order: Array, items: Array, indptr: Array, start: int, places: Array, cuts: Array
 ) -> Repeats:
     ends = np.cumsum(cuts[:, 3] - cuts[:, 2])
     at = np.flatnonzero(repeats)
@@ -223,10 +226,10 @@ def _first_repeats(
     first = run == run.min()
     at = at[first]
     return Repeats(
-        run=int(run.min()),
+        run=int(places[run.min()]),
         users=start + np.searchsorted(indptr, at, side="right") - 1,
         items=items[at],
-        before=np.searchsorted(ends, order[at - 1], side="right"),
+        before=places[np.searchsorted(ends, order[at - 1], side="right")],
     )
 
 
