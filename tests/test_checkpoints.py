@@ -12,12 +12,12 @@ import pytest
 import scipy.sparse as sp
 from processes import wait_for
 
+from toolkit.files import ObjectStore
 from tune.executors import TrialWorker, run_in_process, trial_worker
 from tune.search import StudyRun
 from tune.search.checkpoint import Checkpoints
 from tune.spec import SearchSpec
 from tune.study import Study, mirror
-from tune.study.store import ObjectStore
 
 # Trials that stop themselves, are halved, and have momentum and a pattern.
 KEYS = {

@@ -13,7 +13,6 @@ from fsspec.registry import _registry
 from ratings_files import PACKED, PARTS, TEXT, digest_of_all, read, refused, source_of, zip_of
 
 from toolkit.commands.ingest import ingest
-from toolkit.errors import ConfigError
 from toolkit.ingest import RatingsSource, ingest_ratings
 from toolkit.ingest.reading.blocks import Unit, pieces, units
 from toolkit.ingest.reading.file_listing import find_files
@@ -91,17 +90,6 @@ def test_the_command_takes_addresses(tmp_path, digest, memory):
     done = CliRunner().invoke(ingest, ["memory://r.csv.gz", "--out", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout.splitlines()[-1])["digest"] == digest
-    with pytest.raises(ConfigError, match="--out must be a directory of this machine"):
-        read("memory://out", "memory://r.csv.gz")
-
-
-def test_a_dataset_is_not_made_in_a_store(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "r.csv").write_text("1,2,3\n4,5,6\n")
-    done = CliRunner().invoke(ingest, ["r.csv", "--out", "s3://bucket/out"])
-    assert isinstance(done.exception, ConfigError)
-    assert "must be a directory of this machine" in str(done.exception)
-    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
 
 
 def test_text_and_parquet_are_not_mixed(memory):

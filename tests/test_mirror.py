@@ -24,6 +24,7 @@ from trials import end, result
 from cluster.cli import main
 from toolkit import RatingsDataset
 from toolkit.errors import DatasetError, StudyError
+from toolkit.files import ObjectStore
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.predictor import Side
 from toolkit.solver import Factors
@@ -31,7 +32,6 @@ from tune.lifecycle import create_study, require_same
 from tune.record.runs import children, client_of
 from tune.spec import SearchSpec
 from tune.study import Study, mirror, store_lock
-from tune.study.store import ObjectStore
 from tune.study.store_lock import StoreLock
 
 SPEC = SearchSpec.from_dict(
@@ -227,7 +227,7 @@ def test_study_whose_store_stays_away_is_kept_here_and_says_where(address, monke
 
 
 def lock_at(address):
-    return StoreLock(ObjectStore(address), f"study {address}")
+    return StoreLock(ObjectStore(address, StudyError), f"study {address}")
 
 
 def test_study_that_another_process_runs_is_refused(address):
@@ -312,19 +312,20 @@ def test_lock_that_another_client_took_since_is_seen(s3):
 
 RACING = """
 import pathlib, sys, time
-from tune.study.store import ObjectStore
+from toolkit.errors import StudyError
+from toolkit.files import ObjectStore
 from tune.study.store_lock import StoreLock
 for turn in range(8):
     while not pathlib.Path(sys.argv[1], str(turn)).exists():
         time.sleep(0.001)
-    lock = StoreLock(ObjectStore(f"s3://bucket/races/{turn}"), "study")
+    lock = StoreLock(ObjectStore(f"s3://bucket/races/{turn}", StudyError), "study")
     print("made" if lock._create(1) else "refused", flush=True)
 """
 
 
 @pytest.mark.integration
 def test_of_two_processes_the_store_lets_one_through(s3, tmp_path):
-    imports = ["s3fs", "tune.study.store", "tune.study.store_lock"]
+    imports = ["s3fs", "toolkit.files", "tune.study.store_lock"]
     with Forked(RACING, tmp_path, imports=imports) as one, Forked(RACING, tmp_path, imports=imports) as other:
         for turn in range(8):
             (tmp_path / str(turn)).touch()

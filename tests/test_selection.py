@@ -18,7 +18,7 @@ from cluster.cli import main
 from toolkit.config import PRESETS, RunOptions, WALSConfig
 from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError, ModelError, StudyError
-from toolkit.ingest import RatingsSource, ingest_ratings
+from toolkit.ingest import RatingsSource, ingest_ratings, sample_users
 from toolkit.models import WALS, Ensemble, Model
 from tune.refit.job import refit_best
 from tune.refit.selection import greedy
@@ -122,9 +122,16 @@ class Client:
 
     def __init__(self):
         self.metrics, self.artifacts, self.texts = {}, [], {}
+        self.tags, self.inputs = {}, []
 
     def log_batch(self, run_id, metrics):
         self.metrics |= {metric.key: metric.value for metric in metrics}
+
+    def set_tag(self, run_id, key, value):
+        self.tags[key] = value
+
+    def log_inputs(self, run_id, datasets):
+        self.inputs += datasets
 
     def list_artifacts(self, run_id, name):
         return []
@@ -416,3 +423,44 @@ def test_command_says_that_no_mean_is_better(refit, study, monkeypatch):
 @pytest.mark.parametrize("n", ["1", "51", "x"])
 def test_number_of_members_is_checked(n):
     assert CliRunner().invoke(main, ["refit", "first", "--ensemble", n]).exit_code == 2
+
+
+@pytest.fixture
+def of_half(study, data, tmp_path):
+    """The study as if it was run on half of the users of the dataset."""
+    half = sample_users(data, 0.5, tmp_path / "half")
+    study.facts.update(digest=half.digest, derived=half.derived, dataset=str(half.path))
+    return study
+
+
+def test_a_study_on_a_sample_is_refitted_on_the_whole(of_half, data, tmp_path):
+    study = of_half
+    refit = refit_best(study, data, tmp_path / "model")
+    # Its trials were measured on the sample.
+    assert refit.valid_rmse is None
+    model = WALS.load(tmp_path / "model")
+    assert model.rated.nnz == data.train_and_valid().nnz
+    assert model.dataset_digest == data.digest
+    assert model.rmse(data.test) == pytest.approx(refit.test_rmse)
+    meta = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    assert meta["study_digest"] == study.facts["digest"] != data.digest
+    # The store knows both datasets, and so does the study.
+    assert study.client.tags == {"walslab.refit_dataset_digest": data.digest}
+    assert [(each.dataset.digest, each.tags[0].value) for each in study.client.inputs] == [
+        (data.digest, "refit")
+    ]
+    assert study.facts["refit"]["digest"] == data.digest
+
+
+def test_an_ensemble_is_not_chosen_on_another_dataset(of_half, data, tmp_path):
+    with pytest.raises(StudyError, match=r"was run on a sample of .* refit the best trial alone, or give"):
+        refit_best(of_half, data, tmp_path / "model", ensemble=3)
+
+
+def test_a_dataset_that_the_sample_is_not_of_is_refused(of_half, data, tmp_path):
+    other = sample_users(data, 0.7, tmp_path / "other", seed=9)
+    with pytest.raises(
+        StudyError, match=f"has digest {other.digest}, but .* a sample of {data.digest}: give the "
+    ):
+        refit_best(of_half, other, tmp_path / "model")
+    assert not (tmp_path / "model").exists()

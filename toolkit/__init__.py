@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from toolkit.config import PRESETS, RunOptions, WALSConfig
     from toolkit.datasets import RatingsDataset
     from toolkit.errors import WalslabError
-    from toolkit.ingest import RatingsSource, ingest_ratings, read_ratings
+    from toolkit.ingest import RatingsSource, ingest_ratings, read_ratings, sample_users
     from toolkit.models import WALS, Ensemble, Model
     from toolkit.solver import Trainer
 
@@ -31,6 +31,7 @@ _EXPORTS = {
     "WalslabError": "toolkit.errors",
     "ingest_ratings": "toolkit.ingest",
     "read_ratings": "toolkit.ingest",
+    "sample_users": "toolkit.ingest",
 }
 __all__ = [
     "PRESETS",
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "ingest_ratings",
     "read_ratings",
+    "sample_users",
 ]
 
 

@@ -24,7 +24,7 @@ from tune.executors import choose_executor, ratings_for_ray, require_valid, star
 from tune.record import Tracking, first_line
 from tune.search import StudyRun, resolve
 from tune.spec import SearchSpec
-from tune.study import CHANGEABLE, DatasetFacts, Study
+from tune.study import CHANGEABLE, Study, facts_of_dataset
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
@@ -68,7 +68,7 @@ def create_study(path: str | Path, data: RatingsDataset, spec: SearchSpec) -> St
         keep_kernels_locally()
         Backend.require(spec.backend)
     tracking = Tracking.from_environment()
-    facts = DatasetFacts(dataset=data.where, digest=data.digest, counts=data.counts)
+    facts = facts_of_dataset(data)
     start = resolve(spec, data.digest, Study.open)
     # The directory first: of two processes that want the name, the second makes no run.
     study = Study.create(

@@ -27,6 +27,7 @@ COMMANDS = {
     "synth": "toolkit.commands.synth:synth",
     "ingest": "toolkit.commands.ingest:ingest",
     "describe": "toolkit.commands.describe:describe",
+    "sample": "toolkit.commands.sample:sample",
     "train": "toolkit.commands.train:train",
     "recommend": "toolkit.commands.recommend:recommend",
     "similar": "toolkit.commands.similar:similar",

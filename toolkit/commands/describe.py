@@ -84,6 +84,7 @@ def describe(dataset: str, *, verify: bool, plot: Path | None, as_json: bool) ->
                 **data.counts,
                 "dataset": dataset,
                 "digest": data.digest,
+                "derived": data.derived,
                 "verified": verify,
                 "density": density,
                 **{key: data.manifest.get(key) for key in copied},
@@ -122,6 +123,7 @@ def _print_facts(screen: Console, data: RatingsDataset, *, density: float, verif
                 *(f"{key.replace('_', ' ')} {_number(value, plain=True)}" for key, value in split.items()),
             ]
         ),
+        "sample": "; ".join(_steps(data)) or None,
         "source": ", ".join(_sources(manifest["source"])) or "unknown",
         "duplicates": f"{_number(counts.get('duplicates', 0))} merged{merged}",
         "rejected": f"{_number(counts.get('rejected', 0))} rows{rejected}",
@@ -134,6 +136,12 @@ def _print_facts(screen: Console, data: RatingsDataset, *, density: float, verif
         if value is not None:
             facts.add_row(label, _plain(screen, value))
     screen.print(facts)
+
+
+def _steps(data: RatingsDataset) -> Iterator[str]:
+    for step in data.derived:
+        share, seed = _number(step.get("users"), plain=True), _number(step.get("seed"), plain=True)
+        yield f"{share} of the users of {step['digest']}, seed {seed}"
 
 
 def _sources(source: dict[str, Any]) -> Iterator[str]:

@@ -25,7 +25,9 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
 
 @click.command()
 @click.argument("ratings", nargs=-1, required=True, metavar="RATINGS...")
-@click.option("--out", required=True, help="Dataset directory to make.")
+@click.option(
+    "--out", required=True, help="Dataset directory to make, or an address such as s3://bucket/mine."
+)
 @click.option("--delimiter", help="What separates fields: one character, tab, or '::'.  [default: detected]")
 @click.option(
     "--header/--no-header", default=None, help="Whether line 1 names the columns.  [default: detected]"
@@ -123,7 +125,7 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
 @click.option(
     "--shard-ratings",
     type=click.IntRange(min=1),
-    help="Ratings of a shard, about; another number, another digest.  [default: half a million, and more where "
+    help="Ratings of a shard, about; another number, another digest.  [default: half a million, more where "
     "there are more than 100 million]",
 )
 @click.option("--dask-scheduler", metavar="ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786.")
@@ -133,6 +135,11 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
     default="threads",
     show_default=True,
     help="Work in threads, or with a Dask worker on each GPU of this machine.",
+)
+@click.option(
+    "--scratch",
+    metavar="DIR",
+    help="Where to work before the dataset is sent to an address.  [default: the system's temporary folder]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
 @json_option
@@ -159,6 +166,7 @@ def ingest(
     shard_ratings: int | None,
     dask_scheduler: str | None,
     dask: str,
+    scratch: str | None,
     *,
     wide: bool,
     overwrite: bool,
@@ -234,6 +242,7 @@ def ingest(
             shard_ratings=shard_ratings,
             engine=engine,
             overwrite=overwrite,
+            scratch=scratch,
             progress=show,
         )
     seconds = time.perf_counter() - began

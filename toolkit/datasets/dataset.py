@@ -112,6 +112,14 @@ class RatingsDataset:
         return str(self.manifest["digest"])
 
     @property
+    def derived(self) -> list[dict[str, Any]]:
+        """What a sample of users comes from, the nearest first; empty for a dataset of its own.
+
+        Each step has the ``digest`` of the dataset that was sampled, the share of ``users`` and the ``seed``.
+        """
+        return [dict(step) for step in self.manifest.get("derived", [])]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Numbers of ratings, users, items, train, valid, test, duplicates and rejected."""
         return dict(self.manifest["counts"])

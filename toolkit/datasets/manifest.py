@@ -110,7 +110,14 @@ def mistakes_of(manifest: dict[str, Any]) -> list[str]:
             )
     for number, entry in enumerate(files):
         mistakes += _entry_mistakes(entry, f"files[{number}]")
+    derived = manifest.get("derived", [])
+    if not (isinstance(derived, list) and all(_is_step(step) for step in derived)):
+        mistakes.append(f"must have a list of objects with a digest as derived, but has {derived!r:.60}")
     return mistakes or _coverage_mistakes(files, counts)
+
+
+def _is_step(step: object) -> bool:
+    return isinstance(step, dict) and isinstance(step.get("digest"), str)
 
 
 def _entry_mistakes(entry: object, where: str) -> list[str]:

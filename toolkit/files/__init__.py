@@ -17,10 +17,15 @@ from toolkit.files.masking import HANDED_OVER, MASK, handed_over, mask, secrets_
 from toolkit.files.mounts import mounts_are_known, on_local_disk
 from toolkit.files.process_state import process_settings
 from toolkit.files.sizes import size_text
+from toolkit.files.store import ObjectStore
+from toolkit.files.upload import NotSentError, Upload
 
 __all__ = [
     "HANDED_OVER",
     "MASK",
+    "NotSentError",
+    "ObjectStore",
+    "Upload",
     "as_path",
     "atomic",
     "error_text",

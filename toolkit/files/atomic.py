@@ -69,6 +69,7 @@ def directory(
     overwrite: bool = False,
     holding: str | None = None,
     resume: Callable[[Path], bool] | None = None,
+    keep: type[BaseException] | tuple[()] = (),
 ) -> Iterator[Path]:
     """Yield an empty directory that becomes `path` when the block ends well, and vanishes when it does not.
 
@@ -84,6 +85,8 @@ def directory(
     resume : callable, optional
         Takes an unfinished directory of a process that was killed, and returns whether to continue it. That
         directory is then yielded with its content.
+    keep : type, optional
+        The class of errors in the block that leave the unfinished directory to a process that resumes it.
 
     Raises
     ------
@@ -106,6 +109,11 @@ def directory(
         check_free(path, overwrite=overwrite, holding=holding)  # another process may have made it meanwhile
         _replace(path, work)
         _sync(path.parent)
+    except keep:
+        if work is not None:
+            work.leave()
+            work = None
+        raise
     finally:
         if work is not None:
             work.remove()

@@ -106,6 +106,10 @@ class WorkFolder:
         candidates = [_taken_over(folder) for folder in beside if name.fullmatch(folder.name)]
         return [work for work in candidates if work]
 
+    def leave(self) -> None:
+        """Leave the folder with everything in it to the next process, which may `take_over`."""
+        os.close(self._owner)
+
     def remove(self) -> None:
         """Remove the folder with everything in it."""
         for path in (self.new, self.old):

@@ -9,6 +9,7 @@ from toolkit.ingest.memory import keep_freed_memory, parse_size
 from toolkit.ingest.ratings_frame import read_ratings
 from toolkit.ingest.reading import RatingsSource, example_ratings
 from toolkit.ingest.splitting import SplitRule
+from toolkit.ingest.user_sample import sample_users
 
 __all__ = [
     "RatingsSource",
@@ -20,4 +21,5 @@ __all__ = [
     "keep_freed_memory",
     "parse_size",
     "read_ratings",
+    "sample_users",
 ]

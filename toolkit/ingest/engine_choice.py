@@ -11,8 +11,8 @@ from toolkit.errors import ConfigError
 WORDS = Words(
     "ingest again",
     "or a smaller --memory",
-    "put the ratings and --out where all workers see them under the same path, or name the ratings by an "
-    "address such as s3://",
+    "put the ratings and --out where all workers see them under the same path (for an --out at an address: "
+    "--scratch), or name the ratings by an address such as s3://",
 )
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from toolkit import __version__
 from toolkit.datasets import RatingsDataset
 from toolkit.engines import Engine, Threads
-from toolkit.errors import ConfigError, DatasetError
-from toolkit.files import atomic
+from toolkit.errors import ConfigError
 from toolkit.ingest.checkpoints import FOLDER, Checkpoints, can_resume
 from toolkit.ingest.frames import WrittenTable, open_table
 from toolkit.ingest.memory import capacity, default_budget
@@ -23,7 +22,8 @@ from toolkit.ingest.shards import SHARD_RATINGS
 from toolkit.ingest.sorting import Duplicates, Transform
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.stages import Stages, changed_while_read
-from toolkit.inputs import checked_number, checked_path
+from toolkit.ingest.target import checked_out, new_dataset
+from toolkit.inputs import checked_number
 from toolkit.processors import usable_processors
 from toolkit.progress_bars import ShownSteps, shown_steps
 
@@ -44,6 +44,7 @@ def ingest_ratings(
     overwrite: bool = False,
     block_bytes: int | None = None,
     shard_ratings: int | None = None,
+    scratch: str | Path | None = None,
     progress: ShownSteps = None,
 ) -> RatingsDataset:
     """Make a dataset directory from ratings files, or from a table of ratings.
@@ -62,7 +63,7 @@ def ingest_ratings(
         scheduler that is active, each once. Errors number them from 0, as `get_partition` does, and rows of
         a partition from 1.
     out : str or Path
-        The directory to make; it is complete or not there.
+        The directory to make, or an address such as ``s3://bucket/ml-20m``; it is complete or not there.
     columns : sequence of str or int, optional
         Tables: user, item, rating and, where it is wanted, timestamp, by name or by position from 1. By
         default columns are recognised by their names, as those of files are.
@@ -92,6 +93,9 @@ def ingest_ratings(
     shard_ratings : int, optional
         Ratings of a shard, about; it is a part of the digest. By default half a million up to 100 million
         ratings, and above that more, so that shards grow with the square root of the ratings.
+    scratch : str or Path, optional
+        Where `out` is an address: the folder of this machine, or shared by the workers of a cluster, in which
+        the dataset is made before it is sent; by default the system's temporary folder.
     progress : bool or callable, optional
         Whether a bar shows the stages; by default where somebody sees it: in a notebook, or on a terminal.
         A function is called instead with the name of the stage, the number of its tasks that have ended, and
@@ -108,7 +112,8 @@ def ingest_ratings(
         When a file cannot be read as ratings; the text names file, line, field and value. For a table it
         names partition and row.
     DatasetError
-        When `out` exists and `overwrite` is false, or is something else than a dataset.
+        When `out` exists and `overwrite` is false, or is something else than a dataset. When the store of an
+        address fails: called again, it goes on where it was.
     ConfigError
         When an argument is of the wrong kind or out of range, or no rating is left to train on.
     BackendError
@@ -135,7 +140,7 @@ def ingest_ratings(
     asked = Asked(columns=columns, split_column=split_column, ids=ids, timestamp=options.split.needs_times)
     source, table = _opened(source, asked)
     check_columns(source, options.split)
-    out = _check_out(out, overwrite=overwrite)
+    out = checked_out(out, overwrite=overwrite)
     allowed = capacity(
         budget,
         input_bytes=0 if table else sum(file.expanded_size() for file in source.files),
@@ -160,27 +165,22 @@ def ingest_ratings(
     engine = engine or (table.cluster() if table else None)
     here = None if engine else budget
     engine = engine or Threads(allowed.workers)
-    try:
-        with (
-            steps as show,
-            atomic.directory(out, overwrite=overwrite, resume=resumable) as folder,
-        ):
-            checkpoints = Checkpoints(folder / FOLDER, plan, engine, show)
-            local = [] if table else [file.path for file in source.files if not file.remote]
-            engine.check(checkpoints.folder, local)
-            if table:
-                checkpoints.progress("writing the table", 0, 1)
-                source = table.written(checkpoints.folder, rows_at_once(block_bytes), engine)
-                checkpoints.progress("writing the table", 1, 1)
-            Stages(source, folder, checkpoints, options, block_bytes, here).run()
-            if not table and [file.state() for file in source.files] != states:
-                raise changed_while_read(source)
-            checkpoints.remove()
-    except FileExistsError as error:
-        if error.errno is not None:  # the system's own: a file is where a folder is to be made
-            raise
-        # Another process made it meanwhile, or a killed ingest was about to replace it.
-        raise DatasetError(str(error)) from error
+    with (
+        steps as show,
+        new_dataset(out, overwrite=overwrite, scratch=scratch, resume=resumable) as made,
+    ):
+        checkpoints = Checkpoints(made.folder / FOLDER, plan, engine, show)
+        local = [] if table else [file.path for file in source.files if not file.remote]
+        engine.check(checkpoints.folder, local)
+        if table:
+            checkpoints.progress("writing the table", 0, 1)
+            source = table.written(checkpoints.folder, rows_at_once(block_bytes), engine)
+            checkpoints.progress("writing the table", 1, 1)
+        Stages(source, made.folder, checkpoints, options, block_bytes, here).run()
+        if not table and [file.state() for file in source.files] != states:
+            raise changed_while_read(source)
+        made.publish(show)
+        checkpoints.remove()
     return RatingsDataset.open(out)
 
 
@@ -192,21 +192,6 @@ def _opened(source: Any, asked: Asked) -> tuple[RatingsSource, WrittenTable | No
     if asked != Asked(timestamp=asked.timestamp):
         raise ConfigError("columns, split_column and ids are for tables: give them to RatingsSource.detect")
     return source, None
-
-
-def _check_out(out: str | Path, *, overwrite: bool) -> Path:
-    path = checked_path("out", out)
-    if not isinstance(overwrite, bool):
-        raise ConfigError(f"overwrite must be True or False, but got {overwrite!r}")
-    if "://" in str(out):
-        raise ConfigError(f"--out must be a directory of this machine or a shared one, but got {out}")
-    if path.exists() and not overwrite:
-        raise DatasetError(f"{path} exists already: give another --out, or --overwrite")
-    if path.exists() and not (path / "manifest.json").is_file():
-        raise DatasetError(
-            f"{path} exists and is not a dataset, so it is not overwritten: give another --out"
-        )
-    return path
 
 
 def _boot() -> str:

@@ -66,10 +66,7 @@ def manifest_content(
         del form[key]
     form["wide"] = source.wide
     return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "digest": digest_of(files),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **identity(files),
         "counts": {
             "ratings": n,
             "users": len(ids[0]),
@@ -96,6 +93,22 @@ def manifest_content(
             "samples": samples,
         },
         "source": {**form, "files": fingerprints},
+    }
+
+
+def identity(files: list[FileEntry]) -> dict[str, Any]:
+    """Return what the manifest of any dataset says: format, digest, time, files and versions.
+
+    Parameters
+    ----------
+    files : list of dict
+        Entries of the files written.
+    """
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "digest": digest_of(files),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "files": files,
         "versions": {
             "walslab": __version__,

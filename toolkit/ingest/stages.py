@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.arrays import IntArray
 from toolkit.datasets import SPLITS, TRAIN
 from toolkit.engines import Threads
 from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import range_pieces, tasks
 from toolkit.ingest.checkpoints import Checkpoints
-from toolkit.ingest.dataset_files import FileEntry, write_id_table
 from toolkit.ingest.file_scales import note_scales
 from toolkit.ingest.manifest_content import manifest_content
 from toolkit.ingest.memory import capacity
@@ -35,7 +33,6 @@ from toolkit.ingest.shards import (
     RowShards,
     automatic_shard_ratings,
     ranges,
-    write_columns,
 )
 from toolkit.ingest.sorting.array_files import read_ids, write_ids
 from toolkit.ingest.sorting.merging import Part, merge
@@ -43,6 +40,7 @@ from toolkit.ingest.sorting.numbering import kind_of_all, union
 from toolkit.ingest.sorting.runs import Run
 from toolkit.ingest.splitting.cuts import Splitting, find_cuts, times_of_cuts
 from toolkit.ingest.tasks import UnitResult
+from toolkit.ingest.writing import list_files, write_by_item
 from toolkit.tables import DistinctIds
 
 
@@ -103,21 +101,12 @@ class Stages:
         self.ids = read_ids(work.folder / "users"), read_ids(work.folder / "items")
         splitting, rows = work.once("split", lambda: self._split(parts, column_spans))
         work.forget("part-*")
-        pieces = range_pieces.of_items([shards.run for shards in rows], len(column_spans))
-        widest = max(stop - start for start, stop in column_spans)
-        columns = work.run(
-            "columns",
-            "writing by item",
-            [
-                (write_columns, self.folder, work.folder, at, span, own, widest, self.shape[0])
-                for at, (span, own) in enumerate(zip(column_spans, pieces, strict=True))
-            ],
-        )
+        columns = write_by_item(work, self.folder, rows, column_spans, self.shape[0])
         split = {**self.options.split.record(), **times_of_cuts(splitting, self.source.time_kind)}
         content = manifest_content(
             self.source,
             self.options,
-            files=self._files(rows, columns),
+            files=list_files(self.folder, self.ids, rows, columns),
             fingerprints=fingerprints,
             ids=self.ids,
             parts=parts,
@@ -168,20 +157,6 @@ class Stages:
         if self.source.timestamp is not None or self.source.spare_time is None:
             return False
         return self.options.duplicates == "last" and any(part.duplicates for part in parts)
-
-    def _files(
-        self, rows: Sequence[RowShards], columns: Sequence[tuple[FileEntry, IntArray]]
-    ) -> list[FileEntry]:
-        """Write the id tables, and return the manifest entries of all files."""
-        of_users = np.concatenate([shards.n_train for shards in rows])
-        of_items = np.concatenate([n_train for _, n_train in columns])
-        return [
-            write_id_table(self.folder, "users", self.ids[0], of_users),
-            write_id_table(self.folder, "items", self.ids[1], of_items),
-            *(shards.entries[TRAIN] for shards in rows),
-            *(entry for entry, _ in columns),
-            *(shards.entries[at] for at in range(1, len(SPLITS)) for shards in rows),
-        ]
 
     # Reading
 

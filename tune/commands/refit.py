@@ -19,7 +19,11 @@ from tune.commands.options import dataset_of, model_place
     type=click.Path(path_type=Path),
     help="Model directory to write.  [default: model, in the study; models/NAME of one at an address]",
 )
-@click.option("--dataset", metavar="DIR", help="Where the study's dataset is now, if it was moved.")
+@click.option(
+    "--dataset",
+    metavar="DIR",
+    help="Where the study's dataset is now, if it was moved; or the whole that it is a sample of.",
+)
 @click.option(
     "--ensemble",
     type=click.IntRange(2, 50),
@@ -68,11 +72,13 @@ def refit(
     """Train the best configuration of STUDY on train + valid ratings, and test it once.
 
     Beside its test RMSE stand those of the mean rating and of mean and biases without factors (bias-only).
+    A study on a sample of users (`walslab sample`) is refitted on all where --dataset names the whole.
 
     \b
     Example:
       walslab refit first --out models/best
       walslab refit first --ensemble 10 --out models/mean
+      walslab refit half --dataset data/ml-1m/dataset --out models/all
       walslab refit first --posterior --keep 16 --out models/sampled
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
@@ -110,6 +116,8 @@ def refit(
             progress=show,
         )
     screen = console(as_json=as_json)
+    if data.digest != found.facts["digest"]:
+        screen.print(f"trained on {data.where}, of which the study's dataset is a sample", soft_wrap=True)
     print_refit(screen, done, out)
     known = done.registered
     if known:

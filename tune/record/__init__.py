@@ -5,6 +5,7 @@ from tune.record.page_server import serve_page
 from tune.record.parent import finish_parent, reopen_parent, start_parent
 from tune.record.pruning import PruneRule, Removal, plan_pruning, protected_trials, prune
 from tune.record.recorder import MlflowRecord
+from tune.record.run_writing import log_dataset
 from tune.record.runs import client_of, tracking_of
 from tune.record.store_problems import first_line, is_server
 from tune.record.study_view import experiment_link, links_of
@@ -21,6 +22,7 @@ __all__ = [
     "first_line",
     "is_server",
     "links_of",
+    "log_dataset",
     "plan_pruning",
     "protected_trials",
     "prune",

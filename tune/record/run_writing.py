@@ -45,6 +45,7 @@ def create_run(
     """
     common = {
         "walslab.dataset_digest": data["digest"],
+        **lineage_tags(data),
         "mlflow.source.name": "walslab tune",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
@@ -52,10 +53,24 @@ def create_run(
     return client.create_run(experiment_id, start_time=start_time, run_name=name, tags={**common, **tags})
 
 
-def log_dataset(client: MlflowClient, run_id: str, data: DatasetFacts) -> None:
+def lineage_tags(data: DatasetFacts) -> dict[str, str]:
+    """Return the tag that names the datasets that a sample comes from, the nearest first; none for others."""
+    steps = ", ".join(step["digest"] for step in data["derived"])
+    return {"walslab.derived_from": steps} if steps else {}
+
+
+def log_dataset(client: MlflowClient, run_id: str, data: DatasetFacts, context: str = "training") -> None:
     """Make a dataset an input of a run; repeating it changes nothing.
 
     Only the parent run of a study has this input: one for each trial makes MLflow's searches slow.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    run_id : str
+    data : DatasetFacts
+    context : str, default "training"
+        What the run did with it, as MLflow shows it.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -66,7 +81,7 @@ def log_dataset(client: MlflowClient, run_id: str, data: DatasetFacts) -> None:
         source=json.dumps({"uri": data["dataset"]}),
         profile=json.dumps(data["counts"]),
     )
-    client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])])
+    client.log_inputs(run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])])
 
 
 def log(

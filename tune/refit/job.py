@@ -28,7 +28,7 @@ from tune.refit.refit_record import record_refit
 from tune.refit.registry import Registered, Registry
 from tune.refit.sampling import sample_best
 from tune.refit.target import Target
-from tune.study import Study, TrialResult
+from tune.study import Study, TrialResult, facts_of_dataset
 
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
@@ -69,7 +69,8 @@ class Refit:
     best : TrialResult
         The best trial of the study.
     valid_rmse : float or None
-        RMSE of the saved model on the validation ratings, before it was trained on them too.
+        RMSE of the saved model on the validation ratings, before it was trained on them too; None where the
+        study was run on a sample of the dataset, and its trials were measured there.
     test_rmse : float or None
         RMSE of the saved model on the test ratings; None when there are none.
     ensemble : Averaged or None
@@ -123,7 +124,7 @@ def refit_best(
     study : Study
         A study with a finished trial.
     data : RatingsDataset
-        The dataset of the study.
+        The dataset of the study; or one that it is a sample of, on which its best trial is trained then.
     out : str or Path
         Model directory to write.
     overwrite : bool, default False
@@ -171,7 +172,7 @@ def refit_best(
         checked_type("register", register, Target, 'Target("films", alias="champion")')
     steps = shown_steps(progress)
     check_target(out, overwrite=overwrite)
-    _require_suitable(study, data, ensemble, posterior)
+    of_sample = _is_of_sample(study, data, ensemble, posterior)
     client = client_of(study)
     registry = Registry(client, register) if register else None
     if registry:
@@ -186,7 +187,7 @@ def refit_best(
             chosen = ChosenMembers([(best, 1.0)], sampled.facts["mean_factors_rmse"], [])
             models = {best["trial"]: sampled.model}
         else:
-            alone = ChosenMembers([(best, 1.0)], best["valid_rmse"], [])
+            alone = ChosenMembers([(best, 1.0)], None if of_sample else best["valid_rmse"], [])
             chosen = choose_members(study, data, ensemble, tell) if ensemble > 1 else alone
             others = [trial for trial, _ in chosen.members if trial["trial"] != best["trial"]]
             models = _fit([best, *others], ratings, study, data, tell)
@@ -208,12 +209,13 @@ def refit_best(
     refit = Refit(
         best, valid_rmse, test_rmse, averaged, baselines=of["test"], posterior=sampled and sampled.facts
     )
-    facts = _facts(refit)
+    facts = _facts(refit) | ({"study_digest": study.facts["digest"]} if of_sample else {})
     model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
     record_refit(
         study,
         client,
         out,
+        data=facts_of_dataset(data),
         best=best,
         members=refit.members,
         metrics=_metrics(refit),
@@ -229,14 +231,21 @@ def refit_best(
     return refit
 
 
-def _require_suitable(study: Study, data: RatingsDataset, ensemble: int, posterior: int) -> None:
-    """Refuse another dataset, an ensemble of a search whose metric is not RMSE, or an ensemble of samples."""
+def _is_of_sample(study: Study, data: RatingsDataset, ensemble: int, posterior: int) -> bool:
+    """Tell whether the study was run on a sample of a dataset; refuse what cannot be refitted."""
     if posterior and ensemble > 1:
         raise ConfigError("a refit is an ensemble or a posterior: leave one of them out")
-    if data.digest != study.facts["digest"]:
+    own, wholes = study.facts["digest"], [step["digest"] for step in study.facts.get("derived", [])]
+    if data.digest not in (own, *wholes):
+        sample = f", a sample of {', itself one of '.join(wholes)}" if wholes else ""
         raise StudyError(
-            f"{data.where} has digest {data.digest}, but study {study.name} was run on "
-            f"{study.facts['digest']}: give the dataset of the study by --dataset"
+            f"{data.where} has digest {data.digest}, but study {study.name} was run on {own}{sample}: give "
+            f"the dataset of the study{', or what that is a sample of,' if wholes else ''} by --dataset"
+        )
+    if ensemble > 1 and data.digest != own:
+        raise StudyError(
+            f"study {study.name} was run on a sample of {data.where}, and members of an ensemble are chosen "
+            "by what the trials predict there: refit the best trial alone, or give the study's own dataset"
         )
     metric = study.spec.metric
     if ensemble > 1 and metric.k:
@@ -244,6 +253,7 @@ def _require_suitable(study: Study, data: RatingsDataset, ensemble: int, posteri
             f"study {study.name} is a search for {metric}, but members of an ensemble are chosen by RMSE: "
             "refit the best trial alone"
         )
+    return bool(data.digest != own)
 
 
 def _fit(

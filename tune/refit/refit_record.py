@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import StudyError
 from toolkit.files import mask
-from tune.study import Study, TrialResult
+from tune.study import DatasetFacts, Study, TrialResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +26,7 @@ def record_refit(
     client: MlflowClient,
     folder: Path,
     *,
+    data: DatasetFacts,
     best: TrialResult,
     members: list[tuple[TrialResult, float]],
     metrics: Mapping[str, float | None],
@@ -41,6 +42,9 @@ def record_refit(
         Client of the study's store.
     folder : Path
         The model directory.
+    data : DatasetFacts
+        What it was trained on. Where the study was run on a sample of that, it becomes a further input of the
+        parent run, and the run and the study say so.
     best : TrialResult
         The best trial of the study.
     members : list of (TrialResult, float)
@@ -60,14 +64,18 @@ def record_refit(
     """
     from mlflow.entities import Metric
 
-    from tune.record import replace_artifacts
+    from tune.record import log_dataset, replace_artifacts
 
+    of_sample = data["digest"] != study.facts["digest"]
     if sampled:
         _record_posterior(study, client, folder, sampled)
     now, run_id = int(time.time() * 1000), study.facts["parent_run_id"]
     try:
         known = [Metric(key, float(value), now, 0) for key, value in metrics.items() if value is not None]
         client.log_batch(run_id, metrics=known)
+        if of_sample:
+            log_dataset(client, run_id, data, context="refit")
+            client.set_tag(run_id, "walslab.refit_dataset_digest", data["digest"])
         replace_artifacts(client, run_id, folder, "model")
     except Exception as error:
         raise StudyError(
@@ -79,6 +87,8 @@ def record_refit(
         "model": str(folder.resolve()),
         "test_rmse": metrics["test_rmse"],
     }
+    if of_sample:
+        facts |= {"dataset": data["dataset"], "digest": data["digest"]}
     if members:
         facts["members"] = [[trial["trial"], weight] for trial, weight in members]
     if sampled:

@@ -1,7 +1,7 @@
 """A study on disk or at an address: its facts, its journal, its trials, and the lock of its run."""
 
 from tune.study.changes import CHANGEABLE
-from tune.study.dataset_facts import DatasetFacts
+from tune.study.dataset_facts import DatasetFacts, facts_of_dataset
 from tune.study.journal import Journal
 from tune.study.kept import STUDIES, kept_in
 from tune.study.location import Location, location_of
@@ -22,6 +22,7 @@ __all__ = [
     "best_first",
     "best_so_far",
     "cells",
+    "facts_of_dataset",
     "flat_rows",
     "headings",
     "kept_in",

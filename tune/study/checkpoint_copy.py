@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from tune.study.store import ObjectStore
+from toolkit.files import ObjectStore
 from tune.study.store_lock import StoreLock
 
 _FOLDER = "checkpoints"

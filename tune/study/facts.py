@@ -28,6 +28,7 @@ _ASKED = {
     "name": Key("text", "name of the study", required=False),
     "dataset": Key("text", "path or address of the dataset", required=False),
     "digest": Key("text", "digest of the dataset", required=False),
+    "derived": Key("list of objects", "of a sample of users: what it is of, nearest first", required=False),
     "counts": Key("object of whole numbers", "numbers of ratings, users and items", required=False),
     "spec": Key("object", "the specification as it was asked for", required=False),
     "start": Key("object", "what the search starts from", required=False),

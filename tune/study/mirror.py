@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterator
 
 from toolkit.errors import StudyError
-from toolkit.files import error_text, mask
+from toolkit.files import ObjectStore, error_text, mask
 from tune.study import store_lock
-from tune.study.store import ObjectStore
 from tune.study.study_copy import StudyCopy
 
 _log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class Mirror:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        self._store = ObjectStore(self.address)
+        self._store = ObjectStore(self.address, StudyError)
         self._lock = store_lock.StoreLock(self._store, f"study {self.label}")
         self._copy = StudyCopy(self._store, self._lock, self.address.rpartition("/")[2])
         self.folder = self._copy.folder

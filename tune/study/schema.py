@@ -17,6 +17,7 @@ Kind = Literal[
     "object of whole numbers",
     "object of numbers",
     "object of lists of numbers",
+    "list of objects",
 ]
 
 
@@ -91,6 +92,7 @@ _CHECKS: dict[Kind, Callable[[object], bool]] = {
     "object of whole numbers": _object_of(_is_whole),
     "object of numbers": _object_of(_is_number),
     "object of lists of numbers": _object_of(_is_numbers),
+    "list of objects": lambda value: isinstance(value, list) and all(map(_is_object, value)),
 }
 
 

@@ -26,8 +26,8 @@ import uuid
 from typing import Any
 
 from toolkit.errors import StudyError
+from toolkit.files import ObjectStore
 from tune.study.holder import process_text, this_process
-from tune.study.store import ObjectStore
 
 _log = logging.getLogger(__name__)
 # How often a holder shows that it lives, and after how long without that it counts as dead, in seconds.

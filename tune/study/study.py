@@ -220,9 +220,15 @@ class Study(StudyTrials):
 
     @property
     def data(self) -> DatasetFacts:
-        """Path, digest and counts of the dataset."""
+        """Path, digest and counts of the dataset, and what it is a sample of."""
         facts = self.facts
-        return DatasetFacts(dataset=facts["dataset"], digest=facts["digest"], counts=facts["counts"])
+        return DatasetFacts(
+            dataset=facts["dataset"],
+            digest=facts["digest"],
+            counts=facts["counts"],
+            # A study of before there were samples does not say.
+            derived=facts.get("derived", []),
+        )
 
     @cached_property
     def journal(self) -> Journal:

@@ -14,10 +14,10 @@ import threading
 import weakref
 from pathlib import Path
 
+from toolkit.files import ObjectStore
 from tune.study.checkpoint_copy import CheckpointCopy
 from tune.study.journal import Journal
 from tune.study.outbox import Outbox
-from tune.study.store import ObjectStore
 from tune.study.store_lock import StoreLock
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import StudyError
-from toolkit.files import as_path, store_errors
+from toolkit.errors import WalslabError
+from toolkit.files.address import as_path, store_errors
 
 _WAY_OUT = "check the address, and the store's variables in this process's environment"
 # fsspec's memory store looks and writes in two steps.
@@ -18,23 +18,25 @@ _creating = threading.Lock()
 class ObjectStore:
     """A folder of objects at an address.
 
-    Every method raises `StudyError` when the store does not answer, and `FileNotFoundError` when an object,
-    or the bucket, does not exist.
+    Every method raises an error of the class `error` when the store does not answer, and `FileNotFoundError`
+    when an object, or the bucket, does not exist.
 
     Parameters
     ----------
     address : str
         Such as ``s3://bucket/studies/first``.
+    error : type
+        The error class to raise.
 
     Raises
     ------
-    StudyError
-        When no installed library reads such addresses, or the address holds a password.
+    WalslabError
+        Of class `error`, when no installed library reads such addresses, or the address holds a password.
     """
 
-    def __init__(self, address: str) -> None:
-        self._address = address
-        root: Any = as_path(address, StudyError)
+    def __init__(self, address: str, error: type[WalslabError]) -> None:
+        self._address, self._error = address, error
+        root: Any = as_path(address, error)
         self._fs, self._root = root.fs, root.path
 
     def get(self, name: str) -> bytes:
@@ -119,4 +121,4 @@ class ObjectStore:
         return f"{self._root}/{name}"
 
     def _errors(self) -> Any:
-        return store_errors(self._address, StudyError, _WAY_OUT)
+        return store_errors(self._address, self._error, _WAY_OUT)

@@ -1,0 +1,176 @@
+"""Datasets that are made at an address: a reader finds a complete one or none, whatever fails."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from ingesting import walslab
+from ratings_files import ROWS, text_of
+
+from toolkit import RatingsDataset, RatingsSource, ingest_ratings
+from toolkit.errors import DatasetError, RatingsError
+from toolkit.files import ObjectStore
+
+
+@pytest.fixture
+def ratings(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes(text_of(ROWS))
+    return path
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    return tmp_path / "scratch"
+
+
+@pytest.fixture(params=["memory", "s3"])
+def address(request):
+    """The address of a dataset in a store that is empty."""
+    request.getfixturevalue(request.param)
+    return f"{request.param}://bucket/deep/set"
+
+
+@pytest.fixture
+def stores(address, scratch):
+    return address, scratch
+
+
+def made(ratings, out, scratch, **options):
+    source = RatingsSource.detect([ratings])
+    return ingest_ratings(source, out, scratch=scratch, **{"shard_ratings": 100, **options})
+
+
+def objects(address):
+    return ObjectStore(address, DatasetError).names()
+
+
+def test_a_dataset_at_an_address_is_that_of_a_directory(ratings, address, scratch):
+    there, here = made(ratings, address, scratch), made(ratings, ratings.with_name("here"), None)
+    assert there.digest == here.digest
+    assert RatingsDataset.open(address, verify=True).train.nnz == here.train.nnz
+    # Nothing else is left, there or here.
+    assert objects(address) == sorted(
+        ["manifest.json", *(entry["path"] for entry in there.manifest["files"])]
+    )
+    assert list(scratch.iterdir()) == []
+
+
+def test_the_command_takes_an_address(ratings, memory, scratch):
+    done = walslab("ingest", ratings, "--out", "memory://b/set", "--scratch", scratch, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["digest"] == RatingsDataset.open("memory://b/set").digest
+
+
+def test_without_a_scratch_folder_it_works_in_one_that_nobody_else_may_enter(
+    ratings, memory, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made(ratings, "memory://b/set", None)
+    (root,) = tmp_path.glob("walslab-*")
+    assert root.stat().st_mode & 0o777 == 0o700
+    root.chmod(0o777)
+    with pytest.raises(DatasetError, match="must be a folder that only this user may enter"):
+        made(ratings, "memory://b/other", None)
+
+
+def test_what_is_there_is_replaced_only_when_asked(ratings, address, scratch):
+    before = made(ratings, address, scratch)
+    with pytest.raises(DatasetError, match="exists already: give another --out, or --overwrite"):
+        made(ratings, address, scratch, shard_ratings=300)
+    after = made(ratings, address, scratch, shard_ratings=300, overwrite=True)
+    assert after.digest != before.digest
+    # The shards of the one before, which were more, are gone.
+    assert objects(address) == sorted(
+        ["manifest.json", *(entry["path"] for entry in after.manifest["files"])]
+    )
+
+
+def test_what_is_no_dataset_stays(ratings, memory, scratch):
+    memory.pipe("/bucket/set/thesis.txt", b"important")
+    with pytest.raises(DatasetError, match=r"holds other things .* such as thesis.txt"):
+        made(ratings, "memory://bucket/set", scratch, overwrite=True)
+    assert objects("memory://bucket/set") == ["thesis.txt"]
+
+
+def test_an_ingest_that_fails_leaves_the_dataset_before_it(ratings, address, scratch):
+    before = made(ratings, address, scratch)
+    ratings.write_bytes(text_of(ROWS) + b"7,8,nonsense\n")
+    with pytest.raises(RatingsError, match="nonsense"):
+        made(ratings, address, scratch, overwrite=True)
+    assert RatingsDataset.open(address, verify=True).digest == before.digest
+    assert "upload.txt" not in objects(address)
+
+
+def test_a_bucket_that_is_not_there_is_refused_before_anything_is_read(ratings, s3, scratch):
+    def show(stage, done, total):
+        raise AssertionError(stage)
+
+    with pytest.raises(DatasetError, match="s3://nowhere/set cannot be"):
+        made(ratings, "s3://nowhere/set", scratch, progress=show)
+
+
+def lost(monkeypatch, after, *, cleaned=True):
+    """Break the connection when so many files have been sent, for good or until the cleaning."""
+    left = after
+    send, remove = ObjectStore.upload, ObjectStore.remove
+
+    def upload(self, name, path):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise DatasetError("the connection is lost")
+        send(self, name, path)
+
+    def cleaning(self, name=""):
+        if left < 0 and not cleaned:
+            raise DatasetError("the connection is lost")
+        remove(self, name)
+
+    monkeypatch.setattr(ObjectStore, "upload", upload)
+    monkeypatch.setattr(ObjectStore, "remove", cleaning)
+
+
+@pytest.mark.parametrize("fault", [*itertools.product([0, 3, -1], [True, False], [True, False])])
+def test_a_connection_that_is_lost_in_the_middle(ratings, stores, monkeypatch, fault):
+    (address, scratch), (after, cleaned, overwrite) = stores, fault
+    expected = made(ratings, ratings.with_name("here"), None)
+    if overwrite:
+        made(ratings, address, scratch, shard_ratings=50)
+    files = len(expected.manifest["files"]) + 1
+    with monkeypatch.context() as patch:
+        lost(patch, after % files, cleaned=cleaned)
+        with pytest.raises(DatasetError, match=r"connection is lost; .* goes on with sending it"):
+            made(ratings, address, scratch, overwrite=overwrite)
+    with pytest.raises(DatasetError, match="is not a dataset"):
+        RatingsDataset.open(address)
+    if cleaned and not overwrite:
+        assert objects(address) == []
+    stages = []
+    again = made(ratings, address, scratch, progress=lambda stage, done, _: stages.append((stage, done)))
+    assert again.digest == expected.digest
+    # All was done already but the sending.
+    assert ("reading", 0) not in stages
+    assert ("sending", 1) in stages
+    assert objects(address) == sorted(
+        ["manifest.json", *(entry["path"] for entry in again.manifest["files"])]
+    )
+    assert list(scratch.iterdir()) == []
+
+
+def test_of_two_that_write_to_one_address_the_last_goes_on(ratings, memory, scratch, monkeypatch):
+    address, send = "memory://bucket/set", ObjectStore.upload
+    second = []
+
+    def upload(self, name, path):
+        send(self, name, path)
+        if not second and name == "items.parquet":
+            second.append(True)
+            second[0] = made(ratings, address, scratch.with_name("other"))
+
+    monkeypatch.setattr(ObjectStore, "upload", upload)
+    with pytest.raises(DatasetError, match="another process has begun to write to memory://bucket/set"):
+        made(ratings, address, scratch)
+    assert RatingsDataset.open(address, verify=True).digest == second[0].digest
