@@ -43,17 +43,20 @@ from scale_model import (
     gathered,
     gpu_limit,
     host_bytes,
+    ingest_bytes,
     ingest_cpu_seconds,
     largest,
+    list_bytes,
     model_bytes,
     pieces,
     process_bytes,
     refit_bytes,
+    shard_ratings,
+    task_list_bytes,
     training_bytes,
 )
 
 from toolkit.backends.gpu_share import RESERVE
-from toolkit.ingest.shards import SHARD_RATINGS
 
 RATINGS = (20_000_000, 100_000_000, 1_000_000_000, 10_000_000_000)
 RANKS = (34, 64, 128)
@@ -96,11 +99,11 @@ def shapes() -> str:
 def ingest() -> str:
     """Return what making the dataset takes."""
     rows = []
-    wall, processor, mib = INGESTED[80e6]
+    wall, processor, _ = INGESTED[80e6]
     # As much of the cores is used as was of two.
     busy = processor / wall / MEASURED_CORES
     for shape in map(Shape.of, RATINGS):
-        text, parts = TEXT_BYTES * shape.ratings, shape.ratings / SHARD_RATINGS
+        text = TEXT_BYTES * shape.ratings
         cpu = ingest_cpu_seconds(shape)
         seconds = [cpu / busy / cores for cores in (MEASURED_CORES, NODE_CORES)]
         rows.append(
@@ -109,14 +112,17 @@ def ingest() -> str:
                 size(text),
                 size(SCRATCH_BYTES * shape.ratings),
                 size(disk_bytes(shape)),
-                size(mib * 2**20 + 12 * (shape.users + shape.items)),
+                size(ingest_bytes(shape)),
+                number(shard_ratings(shape)),
                 number(pieces(shape)),
-                size(16 * parts * TRAIN * parts),
+                size(list_bytes(shape)),
+                size(task_list_bytes(shape)),
                 *map(duration, seconds),
                 money(seconds[1], NODE_PRICE),
             ]
         )
-    head = ["ratings", "text read", "scratch", "dataset", "memory", "pieces", "list of pieces"]
+    head = ["ratings", "text read", "scratch", "dataset", "memory", "ratings of a range"]
+    head += ["pieces", "list of pieces", "of a task"]
     return table([*head, "2 cores", f"{NODE_CORES} cores", "cost"], rows)
 
 

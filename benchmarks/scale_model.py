@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from toolkit.backends.gpu_share import RESERVE
 from toolkit.backends.memory_estimate import device_bytes
 from toolkit.config import WALSConfig
-from toolkit.ingest.memory import capacity
-from toolkit.ingest.shards import SHARD_RATINGS
+from toolkit.ingest.memory import PER_SHARD_RATING, capacity
+from toolkit.ingest.shards import SHARD_RATINGS, automatic_shard_ratings
 from toolkit.synth import movielens_counts
 
 # Measured, benchmarks/RESULTS.md of 2026-11-24, on 2 cores.
@@ -134,11 +134,34 @@ def cpu_seconds(n: float, rows: float, k: int, cores: float = MEASURED_CORES) ->
 def pieces(shape: Shape) -> float:
     """Return how many pieces an ingest reads: each range of users in each block and each range of items.
 
-    Ranges have half a million ratings, and blocks 64 MiB at most, so that pieces grow with the square.
+    Blocks have 64 MiB at most. Ranges have half a million ratings up to 100 million, and grow with the square
+    root above: so pieces grow in proportion to the ratings.
     """
-    text = int(TEXT_BYTES * shape.ratings)
-    block = capacity(8 << 30, input_bytes=text, shard_ratings=SHARD_RATINGS, most_workers=2).block_bytes
-    return shape.ratings / SHARD_RATINGS * (text / block + shape.train / SHARD_RATINGS)
+    text, size = int(TEXT_BYTES * shape.ratings), shard_ratings(shape)
+    block = capacity(8 << 30, input_bytes=text, shard_ratings=size, most_workers=2).block_bytes
+    return shape.ratings / size * (text / block + shape.train / size)
+
+
+def shard_ratings(shape: Shape) -> int:
+    """Return the ratings of a range, as an ingest chooses them."""
+    return automatic_shard_ratings(int(shape.ratings))
+
+
+def list_bytes(shape: Shape) -> float:
+    """Return the bytes of the list of what each range of users has in each range of items."""
+    return 16 * shape.ratings * shape.train / shard_ratings(shape) ** 2
+
+
+def task_list_bytes(shape: Shape) -> float:
+    """Return the bytes of the list that a task of the last stage gets: what its range has in the others."""
+    return 32 * shape.ratings / shard_ratings(shape)
+
+
+def ingest_bytes(shape: Shape) -> float:
+    """Return the memory of an ingest in two threads: as measured, and what larger ranges and all ids add."""
+    _, _, mib = INGESTED[80e6]
+    more = MEASURED_CORES * PER_SHARD_RATING * (shard_ratings(shape) - SHARD_RATINGS)
+    return mib * 2**20 + more + 12 * (shape.users + shape.items)
 
 
 def ingest_cpu_seconds(shape: Shape) -> float:

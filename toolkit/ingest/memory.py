@@ -28,7 +28,7 @@ _INTERPRETER = 140 << 20
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 # Bytes that a task takes when it reads a block, and when it merges the ratings of one shard.
 _PER_BLOCK_BYTE = 6
-_PER_SHARD_RATING = 72
+PER_SHARD_RATING = 72
 _LARGEST_BLOCK, _SMALLEST_BLOCK = 64 << 20, 1 << 20
 BLOCK_BYTES = 4 << 20
 # More blocks than this only make more files: blocks of larger inputs are larger.
@@ -108,7 +108,7 @@ def capacity(budget: int, *, input_bytes: int, shard_ratings: int, most_workers:
     ConfigError
         When the budget is too small for one task.
     """
-    shard = shard_ratings * _PER_SHARD_RATING
+    shard = shard_ratings * PER_SHARD_RATING
     least = _INTERPRETER + max(shard, _SMALLEST_BLOCK * _PER_BLOCK_BYTE)
     if budget < least:
         raise ConfigError(
