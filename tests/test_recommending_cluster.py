@@ -10,17 +10,19 @@ import signal
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from dask_processes import QUICK, DaskProcesses, failure_to_connect
 from processes import wait_for
 from recommending_models import model_fixture, names, saved_fixture, small_parts_fixture, write  # noqa: F401 - fixtures
 
+from toolkit import WALS, WALSConfig, ingest_ratings
 from toolkit.commands import main
 from toolkit.engines import Cluster, cluster_at, dask_cluster
 from toolkit.errors import BackendError, ConfigError, ModelError
 from toolkit.models import Model
-from toolkit.recommending import Rule, every_user, ranking, recommend_to_file, tasks
+from toolkit.recommending import Rule, evaluate_on, every_user, ranking, recommend_to_file, tasks
 from toolkit.recommending.tasks import RankingJob, model_checksum, rank_part
 from toolkit.serving import write_mlflow_model
 
@@ -70,6 +72,21 @@ def cluster(tmp_path_factory, repo_root):
         processes.start_scheduler()
         wait_for(lambda: not failure_to_connect(processes.address))
         yield processes
+
+
+def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path):
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((60, 20)) < 0.4)
+    frame = pd.DataFrame({"user": users, "item": items, "rating": rng.integers(1, 11, len(users)) / 2})
+    data = ingest_ratings(frame, tmp_path / "data", shard_ratings=60)
+    fitted = WALS(WALSConfig(factors=2, iterations=2)).fit(
+        data.train, user_ids=data.users, item_ids=data.items
+    )
+    fitted.save(tmp_path / "model")
+    expected = evaluate_on(tmp_path / "model", data)
+    assert evaluate_on(tmp_path / "model", data, scheduler=cluster.address) == expected
+    with pytest.raises(BackendError, match="does not answer|cannot be reached"):
+        evaluate_on(tmp_path / "model", data, scheduler="tcp://127.0.0.1:9")
 
 
 @pytest.fixture

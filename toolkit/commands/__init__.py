@@ -29,6 +29,7 @@ COMMANDS = {
     "describe": "toolkit.commands.describe:describe",
     "sample": "toolkit.commands.sample:sample",
     "train": "toolkit.commands.train:train",
+    "evaluate": "toolkit.commands.evaluate:evaluate",
     "recommend": "toolkit.commands.recommend:recommend",
     "similar": "toolkit.commands.similar:similar",
     "explain": "toolkit.commands.explain:explain",

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import AnySparse
+from toolkit.arrays import AnySparse, Array
 from toolkit.backends import Backend
 from toolkit.errors import ConfigError
 from toolkit.inputs import checked_number, checked_ratings
-from toolkit.predictor import Predictor
+from toolkit.predictor import Predictor, Side
 
 
 class Ranking(NamedTuple):
@@ -39,6 +39,49 @@ class Ranking(NamedTuple):
     ndcg: float
     coverage: float
     users: int
+
+
+class RankingSums(NamedTuple):
+    """What some users add to a `Ranking`.
+
+    Attributes
+    ----------
+    recall, capped_recall, ndcg : float
+        Sums over the users.
+    recommended : array of bool, shape (n_items,)
+        Items that are among the n best of one of them.
+    users : int
+        How many they are.
+    """
+
+    recall: float
+    capped_recall: float
+    ndcg: float
+    recommended: Array
+    users: int
+
+    @classmethod
+    def none(cls, n_items: int) -> RankingSums:
+        """Return what nobody adds."""
+        return cls(0.0, 0.0, 0.0, np.zeros(n_items, np.bool_), 0)
+
+    def __add__(self, other: RankingSums) -> RankingSums:  # type: ignore[override]
+        """Return what these and other users add together."""
+        return RankingSums(
+            self.recall + other.recall,
+            self.capped_recall + other.capped_recall,
+            self.ndcg + other.ndcg,
+            self.recommended | other.recommended,
+            self.users + other.users,
+        )
+
+    def ranking(self) -> Ranking:
+        """Return the averages; NaN where there is nobody."""
+        if not self.users:
+            return Ranking(np.nan, np.nan, np.nan, 0.0, 0)
+        n = self.users
+        coverage = float(self.recommended.mean())
+        return Ranking(self.recall / n, self.capped_recall / n, self.ndcg / n, coverage, n)
 
 
 def rank(
@@ -84,7 +127,7 @@ def rank(
     backend = backend or Backend(threads=1)
     wanted = checked_ratings(held_out, name="held_out")
     if relevant is not None:
-        wanted = _at_least(wanted, relevant)
+        wanted = at_least(wanted, relevant)
     hidden = [checked_ratings(matrix, name="seen") for matrix in seen]
     shape = (len(predictor.users.bias), len(predictor.items.bias))
     for name, matrix in (("held_out", wanted), *(("seen", matrix) for matrix in hidden)):
@@ -93,37 +136,72 @@ def rank(
                 f"{name} must be of {shape[0]} users and {shape[1]} items, but is {matrix.shape}"
             )
     users = np.flatnonzero(np.diff(wanted.indptr))
-    if not len(users):
-        return Ranking(np.nan, np.nan, np.nan, 0.0, 0)
-    n_items = wanted.shape[1]
-    n = min(n, n_items)
     # A batch for each thread.
-    step = backend.threads * max(1, backend.batch_scores // n_items)
-    discount = 1 / np.log2(np.arange(2, n + 2))
-    ideal = np.cumsum(discount)
-    recall = capped = ndcg = 0.0
-    recommended = np.zeros(n_items, np.bool_)
+    step = backend.threads * max(1, backend.batch_scores // max(1, wanted.shape[1]))
+    sums = RankingSums.none(wanted.shape[1])
     for begin in range(0, len(users), step):
         part = users[begin : begin + step]
         own = predictor.users.at(backend.asarray(part))
-        best = backend.top_n(own, predictor.items, n, hidden=[matrix[part] for matrix in hidden]).items
-        real = best >= 0
-        recommended[best[real]] = True
-        truth = np.zeros((len(part), n_items), np.bool_)
-        rows = wanted[part]
-        counts = np.diff(rows.indptr)
-        truth[np.repeat(np.arange(len(part)), counts), rows.indices] = True
-        hits = np.take_along_axis(truth, best, axis=1) & real
-        possible = np.minimum(counts, n)
-        found = hits.sum(axis=1)
-        recall += float((found / counts).sum())
-        capped += float((found / possible).sum())
-        ndcg += float((hits @ discount / ideal[possible - 1]).sum())
-    n_users, coverage = len(users), float(recommended.mean())
-    return Ranking(recall / n_users, capped / n_users, ndcg / n_users, coverage, n_users)
+        sums += rank_rows(
+            own,
+            predictor.items,
+            wanted[part],
+            hidden=[matrix[part] for matrix in hidden],
+            n=n,
+            backend=backend,
+        )
+    return sums.ranking()
 
 
-def _at_least(matrix: sp.csr_matrix, relevant: float) -> sp.csr_matrix:
+def rank_rows(
+    users: Side,
+    items: Side,
+    wanted: sp.csr_matrix,
+    *,
+    hidden: Sequence[sp.csr_matrix] = (),
+    n: int,
+    backend: Backend,
+) -> RankingSums:
+    """Return what some users add to a `Ranking`; see `rank`.
+
+    Parameters
+    ----------
+    users, items : Side
+        Of these users and of all items, on the device of `backend`.
+    wanted : scipy.sparse CSR, shape (n_users, n_items)
+        The relevant items of these users, at least one of each.
+    hidden : sequence of scipy.sparse CSR, shape (n_users, n_items)
+        Items that are not recommended.
+    n : int
+        How many items are recommended.
+    backend : Backend
+        Where it is computed.
+    """
+    n_users, n_items = wanted.shape
+    n = min(n, n_items)
+    discount = 1 / np.log2(np.arange(2, n + 2))
+    ideal = np.cumsum(discount)
+    best = backend.top_n(users, items, n, hidden=hidden).items
+    real = best >= 0
+    recommended = np.zeros(n_items, np.bool_)
+    recommended[best[real]] = True
+    truth = np.zeros(wanted.shape, np.bool_)
+    counts = np.diff(wanted.indptr)
+    truth[np.repeat(np.arange(n_users), counts), wanted.indices] = True
+    hits = np.take_along_axis(truth, best, axis=1) & real
+    possible = np.minimum(counts, n)
+    found = hits.sum(axis=1)
+    return RankingSums(
+        float((found / counts).sum()),
+        float((found / possible).sum()),
+        float((hits @ discount / ideal[possible - 1]).sum()),
+        recommended,
+        n_users,
+    )
+
+
+def at_least(matrix: sp.csr_matrix, relevant: float) -> sp.csr_matrix:
+    """Return the ratings of a matrix that are not below `relevant`."""
     coo = matrix.tocoo()
     kept = coo.data >= relevant
     return sp.csr_matrix((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=coo.shape)

@@ -1,8 +1,9 @@
-"""Recommendations to many users, or to all, as one file: in bounded memory, here or on a Dask cluster."""
+"""Many users ranked, for a file or for figures: in bounded memory, here or on a Dask cluster."""
 
 from __future__ import annotations
 
 from toolkit.recommending.engine import ranking
+from toolkit.recommending.evaluating import evaluate_on
 from toolkit.recommending.job import Report, check_target, recommend_to_file
 from toolkit.recommending.ranker import FEW_RATINGS, Ranker, Rule
 from toolkit.recommending.users import Asked, every_user, read_users
@@ -14,6 +15,7 @@ __all__ = [
     "Report",
     "Rule",
     "check_target",
+    "evaluate_on",
     "every_user",
     "ranking",
     "read_users",

@@ -1,0 +1,94 @@
+"""A model measured on a dataset a shard at a time: the figures of `evaluate`, whatever shards and threads."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from ingesting import walslab
+
+from toolkit import WALS, WALSConfig, ingest_ratings, sample_users
+from toolkit.errors import ConfigError, DatasetError
+from toolkit.ingest import SplitRule
+from toolkit.recommending import evaluate_on
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluating")
+
+
+@pytest.fixture(scope="module")
+def data(root):
+    """Ratings of 90 users in many shards."""
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((90, 25)) < 0.4)
+    frame = pd.DataFrame({"user": users, "item": items, "rating": rng.integers(1, 11, len(users)) / 2})
+    return ingest_ratings(frame, root / "data", split=SplitRule(valid=0.2, test=0.2), shard_ratings=80)
+
+
+@pytest.fixture(scope="module")
+def model(data, root):
+    fitted = WALS(WALSConfig(factors=3, iterations=3)).fit(
+        data.train, user_ids=data.users, item_ids=data.items
+    )
+    fitted.save(root / "model")
+    return fitted
+
+
+def same(one, other):
+    return tuple(one) == pytest.approx(tuple(other), rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"n": 3}, {"relevant": 3.0}, {"exclude_seen": False}, {"n": 99}])
+def test_the_figures_are_those_of_evaluate(model, data, root, options):
+    assert same(evaluate_on(root / "model", data, **options), model.evaluate(data.test, **options))
+    assert same(evaluate_on(root / "model", data, "valid", **options), model.evaluate(data.valid, **options))
+
+
+def test_threads_do_not_change_a_bit(model, data, root):
+    assert evaluate_on(root / "model", data, threads=1) == evaluate_on(root / "model", data, threads=3)
+
+
+def test_users_and_items_are_found_by_id(data, root):
+    """Of a sample without the first item, which is no column of the model."""
+    half = sample_users(data, 0.5, root / "half")
+    fitted = WALS(WALSConfig(factors=3, iterations=3)).fit(
+        half.train[:, 1:], user_ids=half.users, item_ids=half.item_ids[1:]
+    )
+    fitted.save(root / "of-half")
+    expected = fitted.evaluate(data.to_pandas("test"), unknown="average", n=4)
+    found = evaluate_on(root / "of-half", data, n=4)
+    assert same(found, expected)
+    assert 0 < found.users < data.n_users
+
+
+def test_what_cannot_be_measured_is_refused(model, data, root):
+    for options, text in (({"split": "train"}, "split must be one of"), ({"n": 0}, "n must be at least 1")):
+        with pytest.raises(ConfigError, match=text):
+            evaluate_on(root / "model", data, **options)
+    frame = pd.DataFrame({"user": [1, 2, 3], "item": [1, 2, 3], "rating": [1.0, 2.0, 3.0]})
+    none = ingest_ratings(frame, root / "none", split=SplitRule(valid=0, test=0))
+    with pytest.raises(ConfigError, match="has no test ratings to measure on"):
+        evaluate_on(root / "model", none)
+
+
+def test_a_damaged_shard_is_named(model, data, root, tmp_path):
+    copy = tmp_path / "copy"
+    copied = sample_users(data, 1, copy)
+    path = copy / copied.shards("test/rows")[0]["path"]
+    content = bytearray(path.read_bytes())
+    content[-30] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"rows-00000\.npz was changed since it was written"):
+        evaluate_on(root / "model", copied)
+
+
+def test_the_command(model, data, root):
+    done = walslab("evaluate", root / "model", "--dataset", data.path, "-n", "5", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["rmse"] == pytest.approx(model.rmse(data.test), rel=1e-6)
+    assert "recall@5" in done.output
