@@ -85,7 +85,7 @@ def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path):
     fitted.save(tmp_path / "model")
     expected = evaluate_on(tmp_path / "model", data)
     assert evaluate_on(tmp_path / "model", data, scheduler=cluster.address) == expected
-    with pytest.raises(BackendError, match="does not answer|cannot be reached"):
+    with pytest.raises(BackendError, match=r"does not answer|cannot be reached"):
         evaluate_on(tmp_path / "model", data, scheduler="tcp://127.0.0.1:9")
 
 

@@ -59,8 +59,8 @@ def evaluate(
     """Measure MODEL on held-out ratings of a dataset: RMSE, recall, NDCG and coverage of the n best items.
 
     Ratings are read a shard at a time, and factors stay in the model's files, so that memory does not grow
-    with the ratings. Users and items are found by id. One that the model lacks is an average one in the RMSE, and is
-    left out of the ranking.
+    with the ratings. Users and items are found by id. One that the model lacks is an average one in the RMSE,
+    and is left out of the ranking.
 
     \b
     Example:
