@@ -13,7 +13,8 @@ from command_lines import parameters
 
 from cluster.cli import main
 from toolkit.config import WALSConfig
-from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+from toolkit.datasets import RatingsDataset
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings, sample_users
 from tune.spec import SearchSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +67,12 @@ def test_example_of_the_dataset_format_runs_without_walslab(tmp_path):
     (tmp_path / "ratings.csv").write_text("user,item,rating\n5,x,1\n5,y,2\n7,x,3\n9,y,4\n", encoding="utf-8")
     source = RatingsSource.detect([tmp_path / "ratings.csv"])
     ingest_ratings(source, tmp_path / "dataset", split=SplitRule(valid=0, test=0))
-    (example,) = blocks((ROOT / "docs/dataset-format.md").read_text(encoding="utf-8"), "python")
+    chosen, example = blocks((ROOT / "docs/dataset-format.md").read_text(encoding="utf-8"), "python")
+    names = {}
+    exec(chosen.rpartition("print(")[0], names)
+    rows = RatingsDataset.open(tmp_path / "dataset").user_ids.tolist()
+    sample = sample_users(tmp_path / "dataset", 0.7, tmp_path / "sample", seed=1)
+    assert sample.user_ids.tolist() == [user for user in rows if names["is_chosen"](user, 0.7, seed=1)]
     assert "walslab" not in example
     assert "toolkit" not in example
     done = forks.run(example, cwd=tmp_path)
