@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.arrays import Array, IntArray
 from toolkit.datasets import SPLITS, FileEntry, RatingsDataset
 from toolkit.ingest.shards import RowShards, write_rows
-from toolkit.ingest.sorting.array_files import write_array
+from toolkit.ingest.sorting.array_files import type_of_numbers, write_array
 from toolkit.ingest.sorting.counting import order_pairs
 from toolkit.ingest.sorting.merging import Part
 
@@ -67,6 +67,7 @@ def take_users(
     kept: dict[str, Array] = {"ratings": np.concatenate(ratings), "splits": np.concatenate(splits)}
     if order is not None:
         kept = {column: values[order] for column, values in kept.items()}
+    columns = columns.astype(type_of_numbers(data.n_items), copy=False)
     kept |= {"counts": np.diff(indptr).astype(np.int32), "items": columns}
     for column, values in kept.items():
         write_array(work / f"{name}.{column}", values)
@@ -77,6 +78,7 @@ def take_users(
         name=name,
         start=start,
         stop=start + len(rows),
+        n_items=data.n_items,
         n=len(found),
         duplicates=0,
         columns=tuple(kept),
