@@ -89,7 +89,7 @@ def test_an_ingest_whose_scheduler_is_killed_ends_and_says_so(cluster, ratings, 
 def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(
     cluster, ratings, tmp_path, impatient, monkeypatch
 ):
-    monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
+    monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
@@ -137,4 +137,34 @@ def test_a_scheduler_without_walslab_is_named(ratings, tmp_path, tmp_path_factor
         done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask scheduler {cluster.address} has no walslab: install the same" in done.stderr
+    assert names(tmp_path) == ["r.csv"]
+
+
+@pytest.mark.parametrize("frozen", ["worker", "scheduler"])
+def test_a_check_of_a_cluster_that_hangs_ends_and_names_who_is_silent(
+    cluster, ratings, tmp_path, monkeypatch, frozen
+):
+    monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
+    monkeypatch.setattr(dask_cluster, "_WORKERS_ANSWER", 4.0)
+    who = {"worker": r"worker tcp://\S+ of the scheduler", "scheduler": "scheduler"}[frozen]
+    text = (
+        rf"^the Dask {who} {cluster.address} has not answered for [34] s: see that no process of the cluster "
+        "hangs and .*, start those anew that hang, and ingest again$"
+    )
+    with chosen_engine(cluster.address) as workers:
+        getattr(cluster, frozen).send_signal(signal.SIGSTOP)
+        with pytest.raises(BackendError, match=text):
+            workers.check(tmp_path, [str(ratings)])
+
+
+def test_tasks_that_are_given_up_do_not_wait_for_a_worker_that_hangs(cluster, ratings, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
+
+    def progress(stage, done, total):
+        if (stage, done) == ("reading", 2):
+            cluster.worker.send_signal(signal.SIGSTOP)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(ratings, tmp_path / "out", cluster.address, progress)
     assert names(tmp_path) == ["r.csv"]

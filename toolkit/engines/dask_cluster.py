@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from toolkit.engines.dask_tasks import attempt, holds_tasks, lacks, next_result, nothing, result_of
+from toolkit.engines.dask_tasks import attempt, holds_tasks, lacks, next_result, nothing, result_of, unheard
 from toolkit.engines.threads import Tick
 from toolkit.errors import BackendError, WalslabError
 from toolkit.files import mask
@@ -28,8 +28,9 @@ _Result = TypeVar("_Result")
 # How often a task that failed is tried again, as a shared file system may do better the next time: a task
 # writes files of its own and can simply run again. Dask itself runs the tasks of a dead worker again.
 _RETRIES = 3
-# How long the scheduler may take to answer.
-_ANSWER = "10s"
+# How long the scheduler may take to answer, and how long its workers, which look at files of a shared disk,
+# in seconds.
+_ANSWER, _WORKERS_ANSWER = 10.0, 60.0
 # How long to wait for tasks that cannot be interrupted to end, in seconds.
 _PATIENCE = 30.0
 # How long a cluster may be without any worker while there is work, and how long without news before it is
@@ -69,8 +70,8 @@ class Cluster:
     def __init__(self, client: Client, words: Words) -> None:
         self.client = client
         self.words = words
-        self.workers = sum(client.nthreads().values())
         self._address = mask(getattr(client.scheduler, "address", ""))
+        self.workers = sum(self._ask(client.nthreads).values())
 
     def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], tick: Tick) -> list[_Result]:
         """Return ``function(item)`` for each item, in order; see `toolkit.engines.Engine.map`."""
@@ -99,7 +100,13 @@ class Cluster:
     def compute(self, tasks: Sequence[Delayed]) -> None:
         """Compute tasks of Dask itself, and forget their results."""
         with self._explained():
-            self.client.compute([*tasks], sync=True)
+            futures: list[Future[WalslabError | None]] = self.client.compute([*tasks])
+            try:
+                for at, future in enumerate(futures):
+                    self._await(self._turn(future), len(futures) - at)
+            except BaseException:
+                self._stop(futures, *(str(future.key) for future in futures))
+                raise
 
     def stream(
         self, function: Callable[[_Item], _Result], items: Sequence[_Item], *, ahead: int
@@ -127,14 +134,18 @@ class Cluster:
                     for at, item in itertools.islice(todo, ahead - len(turn)):
                         key = f"{name}-{at:09d}"
                         turn.append(self.client.submit(task, item, key=key, retries=_RETRIES))
-                    ended = threading.Event()
-                    turn[0].add_done_callback(lambda _, ended=ended: ended.set())
-                    get = functools.partial(next_result, turn[0], ended, _LOOK, _WITHOUT_WORKERS)
-                    yield self._await(get, len(items) - given)
+                    yield self._await(self._turn(turn[0]), len(items) - given)
                     turn.popleft()
             except BaseException:
                 self._stop(turn, name)
                 raise
+
+    @staticmethod
+    def _turn(future: Future[_Result | WalslabError]) -> Callable[[], _Result]:
+        """Return a function that returns the result of a task, or raises `queue.Empty` after a while."""
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        return functools.partial(next_result, future, ended, _LOOK, _WITHOUT_WORKERS)
 
     def _await(self, get: Callable[[], _Result], left: int) -> _Result:
         """Return what `get` returns; call it again while it raises `queue.Empty` and the cluster works."""
@@ -155,20 +166,53 @@ class Cluster:
     def _lack(self) -> str:
         """Return what keeps the cluster from working, or an empty text."""
         try:
-            return "" if self.client.nthreads(callback_timeout=_ANSWER) else "has had no workers"
+            return "" if self._ask(self.client.nthreads) else "has had no workers"
         except Exception:  # noqa: BLE001 - Dask raises many kinds for a scheduler that is gone
             return "has not answered"
 
-    def _stop(self, futures: Iterable[Future[_Result]], name: str) -> None:
+    def _ask(
+        self, call: Callable[..., _Result], *arguments: object, within: float | None = None, **options: object
+    ) -> _Result:
+        """Return what the scheduler or its workers answer to a call of the client.
+
+        Dask itself would wait for ever for a process that hangs: whatever has an answer goes through here.
+
+        Raises
+        ------
+        BackendError
+            When no answer comes in time. It names the workers that are silent.
+        """
+        seconds = within or _ANSWER
+        try:
+            return call(*arguments, callback_timeout=seconds, **options)
+        except TimeoutError as error:
+            raise BackendError(
+                f"{self._silent(seconds)} not answered for {seconds:.0f} s: see that no process of the "
+                "cluster hangs and that each is within reach, start those anew that hang, and "
+                f"{self.words.again}"
+            ) from error
+
+    def _silent(self, seconds: float) -> str:
+        """Return who has not answered, with the verb: the scheduler, or workers that it has not heard of."""
+        try:
+            silent = self.client.run_on_scheduler(unheard, seconds / 2, callback_timeout=_ANSWER)
+        except Exception:  # noqa: BLE001 - Dask raises many kinds for a scheduler that is gone
+            return f"the Dask scheduler {self._address} has"
+        if not silent:
+            return f"workers of the Dask scheduler {self._address} have"
+        workers = f"{'worker' if len(silent) == 1 else 'workers'} {', '.join(silent)}"
+        return f"the Dask {workers} of the scheduler {self._address} {'has' if len(silent) == 1 else 'have'}"
+
+    def _stop(self, futures: Iterable[Future[_Result]], *names: str) -> None:
         """Cancel tasks, and wait for those that run: they write files, which are removed next."""
         until = time.monotonic() + _PATIENCE
         with contextlib.suppress(Exception):  # the scheduler may be gone
             # Cancelling would wait for its answer without end; this does not.
-            self.client.nthreads(callback_timeout=_ANSWER)
+            self._ask(self.client.nthreads)
             self.client.cancel([*futures], force=True)
             while time.monotonic() < until:
                 time.sleep(0.1)  # the news has to reach the workers first
-                if not any(self.client.run(holds_tasks, name, on_error="ignore").values()):
+                if not any(self._ask(self.client.run, holds_tasks, names, on_error="ignore").values()):
                     break
 
     def check(self, folder: Path, paths: Sequence[str]) -> None:
@@ -192,13 +236,15 @@ class Cluster:
                 raise BackendError(f"on a Dask cluster the path of ratings must be absolute, but got {path}")
         with self._explained():
             try:
-                self.client.run_on_scheduler(nothing)  # it unpickles the tasks that it passes on
+                self._ask(self.client.run_on_scheduler, nothing)  # it unpickles the tasks that it passes on
             except ModuleNotFoundError as error:
                 raise BackendError(
                     f"the Dask scheduler {self._address} has no walslab: install the same version there "
                     f"({error})"
                 ) from error
-            answers = self.client.run(lacks, str(folder), list(paths), on_error="return")
+            answers = self._ask(
+                self.client.run, lacks, str(folder), list(paths), within=_WORKERS_ANSWER, on_error="return"
+            )
         for worker, lack in answers.items():
             # An exception that cannot be pickled comes as a text.
             if "ModuleNotFoundError" in repr(lack):

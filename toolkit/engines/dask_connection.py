@@ -14,8 +14,8 @@ from toolkit.files import mask
 if TYPE_CHECKING:
     from distributed import Client
 
-# How long a scheduler may take to answer.
-_TIMEOUT = "10s"
+# How long a scheduler may take to answer, and to take the end of a connection.
+_TIMEOUT, _CLOSE = "10s", 10.0
 
 
 @contextlib.contextmanager
@@ -35,7 +35,13 @@ def cluster_at(scheduler: str, words: Words) -> Iterator[Cluster]:
         When it does not answer or has no workers.
     """
     with _client(scheduler) as client:
-        yield Cluster(client, words)
+        cluster = Cluster(client, words)
+        if not cluster.workers:
+            at = f"--scheduler-file {scheduler}" if Path(scheduler).is_file() else mask(scheduler)
+            raise BackendError(
+                f"the Dask scheduler {mask(scheduler)} has no workers: start some with `dask worker {at}`"
+            )
+        yield cluster
 
 
 @contextlib.contextmanager
@@ -57,8 +63,7 @@ def _client(address: str) -> Iterator[Client]:
 
     client = Client.__new__(Client)
     try:
-        from_file = Path(address).is_file()
-        where = {"scheduler_file": address} if from_file else {"address": address}
+        where = {"scheduler_file" if Path(address).is_file() else "address": address}
         Client.__init__(client, **where, timeout=_TIMEOUT, set_as_default=False)
     except Exception as error:  # Dask raises many kinds: for the address, the file, the answer
         # Its finalizer would wait for 20 s at the end of the program, or for ever while another client
@@ -70,14 +75,11 @@ def _client(address: str) -> Iterator[Client]:
             "start one with `dask scheduler`, or leave --dask-scheduler out"
         ) from error
     try:
-        if not client.nthreads():
-            raise BackendError(
-                f"the Dask scheduler {mask(address)} has no workers: start some with "
-                f"`dask worker {'--scheduler-file ' if from_file else ''}{mask(address)}`"
-            )
         yield client
     finally:
-        client.close()
+        # A scheduler that hangs does not take the end of a connection.
+        with contextlib.suppress(TimeoutError):
+            client.close(_CLOSE)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from toolkit.errors import WalslabError
 
 if TYPE_CHECKING:
-    from distributed import Future, Worker
+    from distributed import Future, Scheduler, Worker
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -56,13 +57,19 @@ def next_result(
     return result_of(future, timeout)
 
 
-def holds_tasks(name: str, dask_worker: Worker) -> bool:
-    """Tell whether a worker has tasks whose keys begin with a name."""
-    return any(str(key).startswith(name) for key in dask_worker.state.tasks)
+def holds_tasks(names: tuple[str, ...], dask_worker: Worker) -> bool:
+    """Tell whether a worker has tasks whose keys begin with one of these names."""
+    return any(str(key).startswith(names) for key in dask_worker.state.tasks)
 
 
 def nothing() -> None:
     """Do nothing: a process that can run this has walslab."""
+
+
+def unheard(seconds: float, dask_scheduler: Scheduler) -> list[str]:
+    """Return the addresses of the workers that the scheduler has not heard of for so long."""
+    since = time.time() - seconds
+    return [address for address, worker in dask_scheduler.workers.items() if worker.last_seen < since]
 
 
 def lacks(folder: str, paths: list[str]) -> str:
