@@ -21,6 +21,7 @@ from toolkit.files import HANDED_OVER
 POINTER = "WALSLAB_HANDOVER"
 _FORMAT = "walslab-handover"
 _EMPTY = b"taken back"
+_PATIENCE = 60.0  # seconds that the head node's store has to answer
 
 
 def put(client: Any, variables: Mapping[str, str]) -> dict[str, str]:
@@ -78,13 +79,13 @@ def take() -> None:
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     store, key = GcsClient(address=os.environ["RAY_ADDRESS"]), pointer.encode()
-    content = store.internal_kv_get(key, None)
+    content = store.internal_kv_get(key, None, timeout=_PATIENCE)
     if content in {None, _EMPTY}:
         raise JobError(
             "the variables that this job was submitted with were taken before, or the head node was started "
             "anew since: submit it again"
         )
-    store.internal_kv_del(key, False, None)  # noqa: FBT003 - Ray's: no prefix
+    store.internal_kv_del(key, False, None, timeout=_PATIENCE)  # noqa: FBT003 - Ray's: no prefix
     variables = json.loads(content)["variables"]
     os.environ.update(variables)
     os.environ[HANDED_OVER] = " ".join(variables)

@@ -12,6 +12,7 @@ from typing import Any
 from cluster import authentication, handover, working_dir
 from cluster.errors import JobError
 from cluster.job import Job
+from cluster.job_client import job_client
 from toolkit.files import error_text
 
 # Between looks at a job whose log broke off, and how long it may be out of reach, in seconds.
@@ -47,17 +48,13 @@ class Submission:
         self._written = 0
         # Before Ray is imported, which reads its mode of authentication then.
         authentication.prepare(job.address)
-        try:
-            from ray.job_submission import JobSubmissionClient
-        except ImportError as error:
-            raise JobError(f"jobs need Ray's client: pip install 'walslab[cluster]' ({error})") from error
         for name in _LOUD:
             logging.getLogger(name).setLevel(logging.ERROR)
         if warning := working_dir.check(Path(job.working_dir)):
             warn(f"note: {warning}")
         pointer: dict[str, str] = {}
         try:
-            self._client: Any = JobSubmissionClient(job.address)
+            self._client: Any = job_client(job.address)
             self._pointer = pointer = handover.put(self._client, job.environment)
             self.id: str = self._client.submit_job(
                 entrypoint=job.entrypoint,
@@ -68,9 +65,10 @@ class Submission:
         except Exception as error:  # of Ray, of what it sends requests with, or of the packing
             if pointer:
                 handover.withdraw(self._client, pointer)
+            late = "; it may have begun: `ray job list` tells" if isinstance(error, TimeoutError) else ""
             raise JobError(
                 f"the Ray job server at {job.shown_address} did not take the job: "
-                f"{error_text(error, job.address)}"
+                f"{error_text(error, job.address)}{late}"
             ) from error
 
     def follow(self, write: Callable[[str], None]) -> None:

@@ -12,9 +12,9 @@ import types
 
 import pytest
 from click.testing import CliRunner
-from http_servers import always, serving
+from http_servers import always, serving, silent
 
-from cluster import authentication, handover, submission, working_dir
+from cluster import authentication, handover, job_client, submission, working_dir
 from cluster.cli import main
 from cluster.errors import JobError
 from cluster.job import FORWARDED, Job
@@ -134,10 +134,10 @@ class Store:
         self.content["gcs://" + path.rpartition("/")[2]] = data
         return types.SimpleNamespace(status_code=self.status)
 
-    def internal_kv_get(self, key, namespace):
+    def internal_kv_get(self, key, namespace, timeout):
         return self.content.get(key.decode())
 
-    def internal_kv_del(self, key, by_prefix, namespace):
+    def internal_kv_del(self, key, by_prefix, namespace, timeout):
         del self.content[key.decode()]
 
 
@@ -260,6 +260,21 @@ def test_server_that_does_not_answer_is_named_without_its_password():
     assert "s3cret" not in str(raised.value)
 
 
+def test_job_server_that_hangs_ends_the_submission_and_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(job_client, "_ANSWER", 1.0)
+    version = b'{"version": "4", "ray_version": "2.60.0", "ray_commit": "", "session_name": ""}'
+    for environment in ({}, {"A_KEY": "s3cret"}):
+        with serving(silent(("/api/version", version))) as server:
+            job = Job(server.address, str(tmp_path), ("toolkit", "fetch", "ml-100k"), environment)
+            text = (
+                rf"^the Ray job server at {server.address} did not take the job: no answer to (GET|PUT) "
+                r"/api/\S+ within 1 s: see that the cluster's head .*; it may have begun: `ray job list` t"
+            )
+            with pytest.raises(JobError, match=text) as raised:
+                Submission(job, print)
+        assert "s3cret" not in str(raised.value)
+
+
 # How its log is followed
 
 
@@ -351,9 +366,9 @@ def test_job_takes_up_its_variables_before_its_command(tmp_path, repo_root):
         "import ray._raylet, json, os, sys\n"
         "class Store:\n"
         "    def __init__(self, address): pass\n"
-        "    def internal_kv_get(self, key, namespace):\n"
+        "    def internal_kv_get(self, key, namespace, timeout):\n"
         "        return json.dumps({'variables': {'MLFLOW_TRACKING_URI': 'http://127.0.0.1:1'}}).encode()\n"
-        "    def internal_kv_del(self, *args): pass\n"
+        "    def internal_kv_del(self, *args, timeout): pass\n"
         "ray._raylet.GcsClient = Store\n"
         "sys.argv = ['walslab', 'doctor', '--json']\n"
         "from cluster.cli import main\n"
