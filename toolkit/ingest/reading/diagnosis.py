@@ -12,6 +12,7 @@ from toolkit.errors import RatingsError
 from toolkit.ingest.reading import times, wide
 from toolkit.ingest.reading.blocks import Piece, count_lines, cut_lines
 from toolkit.ingest.reading.columns import Columns
+from toolkit.ingest.reading.line_ends import restored
 from toolkit.ingest.reading.parsing import closes_quotes, parse
 from toolkit.ingest.reading.quotes import OpenQuoteError
 from toolkit.ingest.reading.rejections import BadRow, Rejections
@@ -159,7 +160,7 @@ def check_line(line: bytes, at: int, source: RatingsSource) -> BadRow | None:
         return _bad(at, "not UTF-8", line, message)
     for role, position, kind in zip(("user", "item"), source.columns[:2], source.ids, strict=True):
         if role == "user" or not source.wide:
-            bad = _check_id(role, fields[position].strip(), kind)
+            bad = _check_id(role, restored(fields[position]).strip(), kind)
             if bad:
                 return _bad(at, bad[0], line, bad[1])
     if source.wide:
@@ -197,7 +198,8 @@ def bad_row_error(source: RatingsSource, file: int, row: BadRow) -> RatingsError
 
 def _bad(at: int, reason: str, line: bytes, message: str) -> BadRow:
     # A character takes four bytes at most, so that the cut goes through none that is shown.
-    return BadRow(at, reason, line[: 4 * _SHOWN].decode("utf-8", "backslashreplace")[:_SHOWN], message)
+    text = restored(line[: 4 * _SHOWN].decode("utf-8", "backslashreplace"))[:_SHOWN]
+    return BadRow(at, reason, text, restored(message))
 
 
 def _is_utf8(fields: list[str], source: RatingsSource) -> bool:

@@ -11,6 +11,7 @@ from toolkit.ingest.reading import times
 from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.beginnings import Beginning, beginning_of
 from toolkit.ingest.reading.field_names import ROLES, is_word, names_of_fields
+from toolkit.ingest.reading.line_ends import column_name
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.translation import NAMES
 from toolkit.ingest.reading.typed_files import schema_of
@@ -169,7 +170,7 @@ def typed_form(file: RatingsFile, schema: pa.Schema, rows: list[list[str]]) -> F
 
 def cleaned(fields: Sequence[str]) -> list[str]:
     """Return the fields of a header as names."""
-    return [name.strip().strip('"') for name in fields]
+    return [column_name(name).strip().strip('"') for name in fields]
 
 
 def counted_columns(fields: Sequence[str]) -> bool:

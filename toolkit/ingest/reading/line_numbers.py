@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from toolkit.ingest.reading.blocks import Unit, pieces
 from toolkit.ingest.reading.diagnosis import check_line, numbered_lines
 from toolkit.ingest.reading.groups import pairs
+from toolkit.ingest.reading.line_ends import restored
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.ingest.reading.typed_files import rows_before
 from toolkit.ingest.reading.wide import items_in
@@ -65,4 +66,5 @@ def pairs_with_lines(
 
 
 def _as_kept(text: str, kind: str) -> str:
-    return text.strip() if kind == "text" else whole_number(text.strip())
+    text = restored(text).strip()
+    return text if kind == "text" else whole_number(text)

@@ -11,6 +11,7 @@ from toolkit.datasets import SPLITS, split_number
 from toolkit.ingest.reading import times, wide
 from toolkit.ingest.reading.blocks import BOM, count_lines
 from toolkit.ingest.reading.columns import Columns, of_column
+from toolkit.ingest.reading.line_ends import restored_ids
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.tables import numbers, split_line
 
@@ -64,6 +65,8 @@ def closes_quotes(line: str, delimiter: str) -> bool:
 def _columns(table: pa.Table, source: RatingsSource) -> Columns:
     roles = _roles(source)
     held = {role: table.column(f"f{position}").combine_chunks() for role, position in roles.items()}
+    if source.folded or source.files[0].keys:
+        held |= {role: restored_ids(held[role]) for role in ("user", "item")}
     ratings = numbers(held["rating"])
     if held["rating"].null_count or not np.isfinite(ratings).all():
         raise ValueError("a rating is missing or not a finite number")

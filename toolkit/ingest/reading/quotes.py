@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from toolkit.errors import RatingsError
+from toolkit.ingest.reading import line_ends
 
 # What may separate fields in a sample, whose delimiter is not known yet.
 _ANY = ",\t;|"
@@ -28,9 +29,10 @@ class _UnclosedError(ValueError):
 
 
 def on_one_line(data: bytes, delimiters: str = _ANY) -> bytes:
-    """Return lines with a blank for each line end within quotes, and as many blank lines behind the record.
+    """Return lines without line ends in quotes (`line_ends.taken_out`), and blank lines behind the record.
 
-    So every record is on one line, which has the number of the record's first line.
+    So every record is on one line, which has the number of the record's first line, and what follows keeps
+    its number.
 
     Parameters
     ----------
@@ -52,14 +54,14 @@ def on_one_line(data: bytes, delimiters: str = _ANY) -> bytes:
         inner = field[1]
         if not field[2]:
             raise _UnclosedError(field.start(), ended=False)
-        ends = inner.count(b"\n") or inner.count(b"\r")
-        if not ends:
+        if b"\n" not in inner and b"\r" not in inner:
             continue
+        ends = inner.count(b"\n" if b"\n" in data else b"\r")
         if data[field.end() : field.end() + 1] not in {b"", b"\r", b"\n", *(d.encode() for d in delimiters)}:
             raise _UnclosedError(field.start(), ended=True)
         parts.append(_paid(data[done : field.start()], owed))
         owed = (0 if b"\n" in data[done : field.start()] else owed) + ends
-        parts.append(b'"' + inner.replace(b"\r\n", b" ").replace(b"\n", b" ").replace(b"\r", b" ") + b'"')
+        parts.append(b'"' + line_ends.taken_out(inner) + b'"')
         done = field.end()
     parts.append(_paid(data[done:], owed))
     return b"".join(parts)
@@ -89,10 +91,16 @@ def records(pieces: Iterator[bytes], delimiter: str, file: object) -> Iterator[b
     Raises
     ------
     RatingsError
-        When a quote is not closed; the text names its line.
+        When a quote is not closed, or a noncharacter is there already; the text names the line.
     """
     rest, line = b"", 1
     for piece in pieces:
+        if (at := line_ends.find_stand_in(piece)) >= 0:
+            number, stand_in = line + (rest + piece[:at]).count(b"\n"), piece[at : at + 3].decode()
+            raise RatingsError(
+                f"{file}, line {number} holds {stand_in!r}, which is no character: remove it, or say --quote "
+                "none where no field goes over several lines"
+            )
         data = rest + piece
         try:
             whole, rest = data, b""

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
+from toolkit.ingest.reading.line_ends import find_stand_in, taken_out
+
 Form = str
 """One of the keys of `_TRANSLATORS`."""
 DELIMITERS: dict[Form, str] = {"json": ",", "netflix": ",", "matrix": " "}
@@ -250,22 +252,22 @@ def json_fields(line: bytes, keys: Sequence[str]) -> bytes:
         return b""
     try:
         found = json.loads(line)
-        # Half a character becomes bytes that are no UTF-8, so that the line is a bad row.
-        return ",".join([_csv_field(found.get(key)) for key in keys]).encode("utf-8", "surrogatepass")
+        return b",".join([_csv_field(found.get(key)) for key in keys])
     except (ValueError, AttributeError, RecursionError):
         return b"no JSON object"
 
 
-def _csv_field(value: object) -> str:
+def _csv_field(value: object) -> bytes:
     if isinstance(value, str):
         if value.isalnum():
-            return value
-        # A field stays on its line.
-        plain = re.sub(r"[\r\n\0]", " ", value)
-        return '"' + plain.replace('"', '""') + '"'
+            return value.encode()
+        # Half a character becomes bytes that are no UTF-8, so that the line is a bad row.
+        plain = value.replace('"', '""').encode("utf-8", "surrogatepass")
+        # So does one that would stand for a line end.
+        return b'"' + (b"\xff" if find_stand_in(plain) >= 0 else taken_out(plain)) + b'"'
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    return repr(value)
+        return b""
+    return repr(value).encode()
 
 
 def json_keys(lines: Sequence[str]) -> list[str]:

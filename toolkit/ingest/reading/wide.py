@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.arrays import Array, FloatArray
 from toolkit.ingest.reading.columns import Columns, Ids, as_integers, of_column, of_integers, of_words
+from toolkit.ingest.reading.line_ends import restored_ids
 from toolkit.ingest.reading.source import RatingsSource
 from toolkit.ingest.reading.wide_form import NO_RATING
 from toolkit.tables import array_of, flags, is_number, numbers, of_texts
@@ -35,7 +36,8 @@ def parse(data: bytes, source: RatingsSource) -> Columns:
     table = _table(data, source)
     if table.num_rows != sum(1 for line in data.splitlines() if line.strip()):
         raise ValueError("a quoted field goes over the end of its line")
-    users = of_column(table.column(f"f{source.columns[0]}").combine_chunks(), source.ids[0])
+    held = table.column(f"f{source.columns[0]}").combine_chunks()
+    users = of_column(restored_ids(held) if source.folded else held, source.ids[0])
     cells = [_ratings(table.column(f"f{at}"), source.no_rating) for at in source.item_columns]
     ratings = np.stack(cells, axis=1) if len(users.codes) else np.zeros((0, len(cells)), np.float32)
     if np.isinf(ratings).any():

@@ -12,6 +12,7 @@ from toolkit.ingest.reading.asked import Asked
 from toolkit.ingest.reading.beginnings import beginning_of
 from toolkit.ingest.reading.column_choice import position_of, positions_between
 from toolkit.ingest.reading.form import Form, cleaned, counted_columns, text_form
+from toolkit.ingest.reading.line_ends import restored
 from toolkit.ingest.reading.ratings_file import RatingsFile
 from toolkit.ingest.reading.second_look import check_decimal
 from toolkit.ingest.reading.wide_cells import check_cells
@@ -56,7 +57,8 @@ def items_of(form: Form, user: int, chosen: Sequence[int]) -> tuple[str, ...]:
     RatingsError
         When an item has no name, or one that another has; or when users come in several lines.
     """
-    names = [whole_number(form.names[at]) if form.header else str(n) for n, at in enumerate(chosen, 1)]
+    header = [restored(name).strip().strip('"') for name in form.rows[0]] if form.header else []
+    names = [whole_number(header[at]) if header else str(n) for n, at in enumerate(chosen, 1)]
     empty = next((at for at, name in zip(chosen, names, strict=True) if not name), None)
     if empty is not None:
         raise RatingsError(
