@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.output import console, emit, json_option
+from toolkit.commands.rating_doubts import doubts_of_all, doubts_of_first
 from toolkit.commands.step_progress import progress
 from toolkit.errors import ConfigError
 
@@ -230,6 +231,8 @@ def ingest(
     screen.print(_form_line(source), soft_wrap=True)
     if examples := example_ratings(source):
         screen.print("; ".join(examples), soft_wrap=True)
+    for doubt in doubts_of_first(source):
+        screen.print(doubt, soft_wrap=True)
     with chosen_engine(dask_scheduler, dask) as engine, progress() as show:
         data = ingest_ratings(
             source,
@@ -341,7 +344,8 @@ def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
                 f"  {count:,} × {reason}, such as {example}",
                 soft_wrap=True,
             )
-    _warn_of_scales(manifest, screen)
+    for doubt in doubts_of_all(manifest):
+        screen.print(doubt, soft_wrap=True)
     for name, facts in manifest["ids"].items():
         if "floats" in facts:
             screen.print(
@@ -356,15 +360,3 @@ def _report(data: RatingsDataset, seconds: float, screen: Console) -> None:
                 soft_wrap=True,
             )
     screen.print(f"dataset in {data.path}, digest {data.digest}", soft_wrap=True)
-
-
-def _warn_of_scales(manifest: dict[str, Any], screen: Console) -> None:
-    from toolkit.ingest import different_scales
-
-    if apart := different_scales(manifest["source"]["files"]):
-        one, other = (f"{facts['name']} are around {facts['mean']:.3g}" for facts in apart)
-        screen.print(
-            f"Ratings of {one}, and those of {other}. If these are different scales, put the files on one, "
-            "or ingest them apart: a model takes all ratings for ones of one scale",
-            soft_wrap=True,
-        )

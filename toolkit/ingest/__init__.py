@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from toolkit.ingest.engine_choice import chosen_engine
-from toolkit.ingest.file_scales import different_scales
+from toolkit.ingest.file_scales import different_scales, far_ratings
 from toolkit.ingest.job import ingest_ratings
 from toolkit.ingest.memory import keep_freed_memory, parse_size
 from toolkit.ingest.ratings_frame import read_ratings
-from toolkit.ingest.reading import RatingsSource, example_ratings
+from toolkit.ingest.reading import RatingsSource, example_ratings, rating_apart
 from toolkit.ingest.splitting import SplitRule
 from toolkit.ingest.user_sample import sample_users
 
@@ -17,9 +17,11 @@ __all__ = [
     "chosen_engine",
     "different_scales",
     "example_ratings",
+    "far_ratings",
     "ingest_ratings",
     "keep_freed_memory",
     "parse_size",
+    "rating_apart",
     "read_ratings",
     "sample_users",
 ]

@@ -1,4 +1,4 @@
-"""Whether the files of an input have their ratings on one scale."""
+"""Whether the files of an input have their ratings on one scale, and no rating is far from all others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from toolkit.arrays import FloatArray
 
 # Means of two files are this many standard deviations apart, of the file that has the smaller one.
 _APART = 3.0
+# The least or greatest rating is this many standard deviations from the mean.
+_FAR = 12.0
 
 
 def moments(ratings: FloatArray) -> list[float]:
@@ -50,3 +52,21 @@ def different_scales(files: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str
         if other["mean"] - one["mean"] > _APART * min(one["deviation"], other["deviation"]):
             return one, other
     return ()
+
+
+def far_ratings(files: Iterable[Mapping[str, Any]], low: float, high: float) -> list[float]:
+    """Return which of the least and greatest rating is far from the others, such as a total in the last line.
+
+    Parameters
+    ----------
+    files : iterable of dict
+        The facts, with what `note_scales` adds.
+    low, high : float
+        The least and the greatest rating of all files.
+    """
+    varied = [facts for facts in files if facts.get("deviation")]
+    return [
+        rating
+        for rating in (low, high)
+        if varied and all(abs(rating - facts["mean"]) > _FAR * facts["deviation"] for facts in varied)
+    ]

@@ -175,9 +175,8 @@ class Stages:
         results: list[UnitResult] = done[n_files:]
         for split, facts in zip(source.given, fingerprints, strict=False):
             facts["split"] = SPLITS[split]
-        if n_files > 1:
-            parts = zip((unit.file for unit in self.units), (each.moments for each in results), strict=True)
-            note_scales(fingerprints, parts)
+        parts = zip((unit.file for unit in self.units), (each.moments for each in results), strict=True)
+        note_scales(fingerprints, parts)
         kinds = [kind_of_all(run.kinds[role] for result in results for run in result.runs) for role in (0, 1)]
         mixed = [
             unit

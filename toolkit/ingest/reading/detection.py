@@ -15,7 +15,7 @@ from toolkit.ingest.reading.file_listing import find_files
 from toolkit.ingest.reading.form import Form, parquet_form, text_form
 from toolkit.ingest.reading.layouts import Layout, match_files
 from toolkit.ingest.reading.ratings_file import RatingsFile
-from toolkit.ingest.reading.second_look import check_decimal, check_roles
+from toolkit.ingest.reading.second_look import check_cut_decimals, check_decimal, check_roles
 from toolkit.ingest.reading.wide_form import wide_form
 from toolkit.inputs import checked_list
 
@@ -63,6 +63,7 @@ def _form_of(files: Sequence[RatingsFile], asked: Asked) -> dict[str, Any]:
     (user, item, rating, *time), guessed = choose_columns(form, asked.columns, timestamp=asked.timestamp)
     if guessed:
         check_roles(form, (user, item, rating))
+        check_cut_decimals(form, rating)
     if asked.decimal == "." and form.rows:
         check_decimal(form.file, form.sample(rating))
     split = asked.split_column

@@ -32,7 +32,7 @@ def example_ratings(source: RatingsSource, number: int = 3) -> list[str]:
         How many ratings, at most.
     """
     try:
-        columns = _first_columns(source.of_file(0))
+        columns = first_columns(source.of_file(0), _LINES)
     except (WalslabError, ValueError, LookupError, OSError):
         return []
     users, items = (as_text(ids.distinct).to_pylist() for ids in (columns.users, columns.items))
@@ -43,15 +43,22 @@ def example_ratings(source: RatingsSource, number: int = 3) -> list[str]:
     ]
 
 
-def _first_columns(source: RatingsSource) -> Columns:
+def first_columns(source: RatingsSource, lines: int) -> Columns:
+    """Return the ratings of the first lines of the first file, or of the first rows of a group.
+
+    Raises
+    ------
+    ValueError
+        When some line is bad.
+    """
     first = dataclasses.replace(source, files=source.files[:1])
     if source.typed:
         group = read_group(Unit(0, 0, 0, None), first, BYTES_PER_ROW * _ROWS)
         return next((columns for columns, *_ in group), Columns.none())
-    data = without_header(first_bytes(source.files[0], _LINES + source.header), header=source.header)
+    data = without_header(first_bytes(source.files[0], lines + source.header), header=source.header)
     data = sample_on_one_line(data) if source.quoted else data
-    data = b"".join(io.BytesIO(data).readlines()[:_LINES])
-    return read_piece(Piece(data, 1, _LINES), first)[0]
+    data = b"".join(io.BytesIO(data).readlines()[:lines])
+    return read_piece(Piece(data, 1, lines), first)[0]
 
 
 def _shown(text: str) -> str:

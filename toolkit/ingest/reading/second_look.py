@@ -12,6 +12,7 @@ from toolkit.tables import doubt_of_roles, is_number
 
 _MOST = 0.9
 _SEVERAL = 12
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
@@ -51,7 +52,39 @@ def check_decimal(file: RatingsFile, texts: Sequence[str]) -> None:
     """
     odd = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
     if len(odd) * (10 if len(texts) >= _SEVERAL else 2) > len(texts):
+        if all(map(_THOUSANDS.fullmatch, odd)):
+            raise RatingsError(
+                f"{file}: ratings have commas, such as {odd[0]!r}: say --decimal comma where decimals follow "
+                "them, or remove them where they part thousands"
+            )
         raise RatingsError(f"{file}: ratings have a decimal comma, such as {odd[0]!r}: say --decimal comma")
+
+
+def check_cut_decimals(form: Form, rating: int) -> None:
+    """Refuse a field behind ratings that seems to be what a decimal comma cut off.
+
+    Parameters
+    ----------
+    form : Form
+        What the first file shows; its columns were taken by their positions.
+    rating : int
+        Position of the ratings.
+
+    Raises
+    ------
+    RatingsError
+        With the ways out.
+    """
+    if form.header or form.delimiter != "," or form.width != rating + 2:
+        return
+    wholes, decimals = form.sample(rating), {*form.sample(rating + 1)}
+    halves = decimals <= {"0", "5"} or decimals <= {"00", "25", "50", "75"}
+    if halves and any(map(int, decimals)) and len(wholes) >= _SEVERAL and all(map(str.isdigit, wholes)):
+        raise RatingsError(
+            f"{form.file}: ratings may have a decimal comma that cuts them in two, as in "
+            f"{','.join(form.body[0])!r}: put them in quotes or write a point, or say --columns 1,2,3 where "
+            "the last field is a column of its own"
+        )
 
 
 def check_alike(

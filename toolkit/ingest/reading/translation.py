@@ -293,6 +293,11 @@ def json_keys(lines: Sequence[str]) -> list[str]:
             "begins like JSON lines, but most of its lines are no JSON objects: write one object a line, as "
             "in pandas.DataFrame.to_json(lines=True, orient='records')"
         )
+    if not keys:
+        raise ValueError(
+            "has JSON objects without text or numbers in them: write one flat object a line, with a user, "
+            "an item and a rating"
+        )
     return list(keys)
 
 
