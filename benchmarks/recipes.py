@@ -1,6 +1,6 @@
 """Does a model hold on other ratings than MovieLens's? Test RMSE on each recipe of `walslab synth --like`.
 
-    python benchmarks/recipes.py [--only NAME ...] [--trials 24] [--no-search] [--splits 1]
+    python benchmarks/recipes.py [--only NAME ...] [--columns NAME ...] [--trials 24] [--no-search] [--splits 1]
 
 A row has the mean, two biases, `walslab train` as it is and with --posterior, the search of
 `walslab tune --in-process` and its refit, and cmfrec, as it is and tuned by as many trials. Dampings and
@@ -58,6 +58,9 @@ def main() -> None:
         contestants["cmfrec"] = cmfrec
         if not options.no_search:
             contestants["cmfrec, tuned"] = lambda data, seed, _: tuned_cmfrec(data, seed, options.trials)
+    if options.columns:
+        # Errors stand beside those of the two biases.
+        contestants = {name: run for name, run in contestants.items() if name in {"biases", *options.columns}}
     print(f"| ratings | {' | '.join(contestants)} |\n|---|{'---:|' * len(contestants)}", flush=True)
     for name in options.only or [MOVIELENS, *RECIPES]:
         if name == MOVIELENS and not options.movielens.exists():
@@ -72,6 +75,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=[MOVIELENS, *RECIPES], metavar="NAME")
+    parser.add_argument("--columns", nargs="+", metavar="NAME", help="contestants, beside the biases")
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--no-search", action="store_true")
     parser.add_argument("--splits", type=int, default=1, help=f"{SPLITS_OF_FEW} or more for tiny ratings")

@@ -16,8 +16,8 @@ def doubts_of_first(source: RatingsSource) -> Iterator[str]:
     if apart := rating_apart(source):
         value, count, n, low, high = apart
         yield (
-            f"Of the first {n} ratings, {count} {'is' if count == 1 else 'are'} {value:g}, and all others {low:g} "
-            f"to {high:g}. If {value:g} stands for no rating, remove those lines"
+            f"Of the first {n} ratings, {count} {'is' if count == 1 else 'are'} {value:g}, and all others "
+            f"{low:g} to {high:g}. If {value:g} stands for no rating, remove those lines"
         )
 
 
