@@ -1,6 +1,7 @@
 """Does a model hold on other ratings than MovieLens's? Test RMSE on each recipe of `walslab synth --like`.
 
-    python benchmarks/recipes.py [--only NAME ...] [--columns NAME ...] [--trials 24] [--no-search] [--splits 1]
+    python benchmarks/recipes.py [--only NAME ...] [--columns NAME ...] [--trials 24] [--no-search]
+        [--splits 1]
 
 A row has the mean, two biases, `walslab train` as it is and with --posterior, the search of
 `walslab tune --in-process` and its refit, and cmfrec, as it is and tuned by as many trials. Dampings and
