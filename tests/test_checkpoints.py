@@ -107,13 +107,19 @@ def factor_bytes(study):
     }
 
 
+# Samples in the place of iterations, of which patience takes an earlier mean.
+POSTERIOR = {
+    "model": "posterior",
+    "space": {"factors": {"low": 3, "high": 20}, "pattern_weight": 0.5, "iterations": 14},
+    "early_stopping": {"grace_iterations": 4, "reduction_factor": 3, "patience": 2},
+}
 ASHA = {"class": "ray.tune.schedulers.ASHAScheduler", "grace_period": 4, "reduction_factor": 3}
 
 
 @pytest.mark.parametrize(
     "keys",
-    [{}, {"early_stopping": "none"}, {"early_stopping": ASHA}],
-    ids=["stopping", "all iterations", "scheduler"],
+    [{}, {"early_stopping": "none"}, {"early_stopping": ASHA}, POSTERIOR],
+    ids=["stopping", "all iterations", "scheduler", "posterior"],
 )
 def test_study_that_is_interrupted_all_the_time_is_that_of_one_go(make, ratings, keys):
     whole, cut = make("whole", **keys), make("cut", **keys)

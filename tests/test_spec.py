@@ -62,7 +62,7 @@ def test_keys_that_are_left_out_keep_their_defaults():
 
 def test_document_that_is_older_than_a_key_is_read():
     document = SearchSpec.load().to_dict()
-    for key in ("start", "max_seconds", "max_failures", "keep_factors", "posterior"):
+    for key in ("model", "start", "max_seconds", "max_failures", "keep_factors", "posterior"):
         del document[key]
     del document["early_stopping"]["patience"]
     assert SearchSpec.from_dict(document) == SearchSpec.load()
@@ -176,7 +176,7 @@ def test_all_mistakes_are_listed_in_one_go():
         "resources.gpu",
         "backend",
     ]
-    assert "trails: unknown key (did you mean 'trials'?); valid: preset, space, metric, trials" in found[0]
+    assert "trails: unknown key (did you mean 'trials'?); valid: model, preset, space, metric" in found[0]
     assert "(did you mean 'tutorial-tuned'?)" in found[1] or "(did you mean 'tutorial-default'?)" in found[1]
     assert "unknown hyperparameter (did you mean 'factors'?)" in found[2]
     assert "(that is text: write it without quotes)" in found[4]

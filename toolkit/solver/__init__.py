@@ -11,6 +11,7 @@ from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.perturbing import perturbed
 from toolkit.solver.posterior_mean import PosteriorMean
+from toolkit.solver.posterior_trainer import PosteriorTrainer
 from toolkit.solver.prior import Prior, draw_prior
 from toolkit.solver.sampler import Sampler, SamplerState, require_posterior
 from toolkit.solver.trainer import Trainer
@@ -22,6 +23,7 @@ __all__ = [
     "Baselines",
     "Factors",
     "PosteriorMean",
+    "PosteriorTrainer",
     "Prior",
     "Sampler",
     "SamplerState",

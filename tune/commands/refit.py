@@ -91,10 +91,11 @@ def refit(
         raise click.UsageError("--alias is for a registered model: name it with --register")
     if posterior and ensemble:
         raise click.UsageError("--posterior and --ensemble exclude each other: give one of them.")
-    if not posterior and (samples is not None or keep is not None):
-        raise click.UsageError("--samples and --keep go with --posterior.")
     target = Target(register, alias, promote) if register else None
     found = Study.open(study)
+    posterior = posterior or found.spec.model == "posterior"
+    if not posterior and (samples is not None or keep is not None):
+        raise click.UsageError("--samples and --keep go with --posterior.")
     out = out or model_place(found)
     data = dataset_of(found, dataset)
     names = None

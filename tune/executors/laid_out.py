@@ -18,7 +18,7 @@ from toolkit.backends import (
 from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError
 from toolkit.evaluation import pairs_on, rank, rmse
-from toolkit.solver import Factors, Trainer, TrainingData
+from toolkit.solver import Factors, PosteriorTrainer, Trainer, TrainingData
 from tune.search import Checkpoint
 from tune.spec import SearchMetric
 
@@ -95,20 +95,35 @@ class LaidOutRatings:
         ConfigError
             When the checkpoint is of another config or other ratings.
         """
-        if self.share:
-            self.share.require(config, self.data.n_users, self.data.n_items, patience=patience)
+        self._require_memory(config, patience)
         trainer = Trainer(self.data, config, seed=seed)
         if checkpoint:
             trainer.restore(checkpoint.factors, checkpoint.users_before)
         return trainer
 
-    def step(self, trainer: Trainer, rankings: Iterable[SearchMetric] = ()) -> dict[str, float]:
+    def start_posterior(
+        self, config: WALSConfig, *, seed: int, patience: int = 0, checkpoint: Checkpoint | None = None
+    ) -> PosteriorTrainer:
+        """Return a sampling at its random start, or where a checkpoint left it; errors as `start`."""
+        self._require_memory(config, patience)
+        trainer = PosteriorTrainer(self.data, config, seed=seed)
+        if checkpoint:
+            trainer.restore(checkpoint.sampling or {})
+        return trainer
+
+    def _require_memory(self, config: WALSConfig, patience: int) -> None:
+        if self.share:
+            self.share.require(config, self.data.n_users, self.data.n_items, patience=patience)
+
+    def step(
+        self, trainer: Trainer | PosteriorTrainer, rankings: Iterable[SearchMetric] = ()
+    ) -> dict[str, float]:
         """Do an iteration, and return the figures after it.
 
         Parameters
         ----------
-        trainer : Trainer
-            What `start` returned.
+        trainer : Trainer or PosteriorTrainer
+            What `start` or `start_posterior` returned.
         rankings : iterable of SearchMetric
             Recall and NDCG are measured for the k of each of these.
 
@@ -139,24 +154,30 @@ class LaidOutRatings:
 
 
 def checkpoint_of(
-    trainer: Trainer, best: Factors | None = None, figures: dict[str, float] | None = None
+    trainer: Trainer | PosteriorTrainer, best: Factors | None = None, figures: dict[str, float] | None = None
 ) -> Checkpoint:
     """Return the state of a training in host memory.
 
     Parameters
     ----------
-    trainer : Trainer
+    trainer : Trainer or PosteriorTrainer
     best : Factors, optional
         The factors of the best iteration, on the device; the last ones where they are not given.
     figures : dict of str to float, optional
         The figures of the best iteration.
     """
     last = best is None or best is trainer.factors
+    users_before = sampling = None
+    if isinstance(trainer, PosteriorTrainer):
+        sampling = trainer.host_state()
+    else:
+        users_before = trainer.host_users_before()
     return Checkpoint(
         factors=trainer.host_factors(),
-        users_before=trainer.host_users_before(),
+        users_before=users_before,
         best=None if last else trainer.host_factors(best),
         figures=dict(figures or {}),
+        sampling=sampling,
     )
 
 

@@ -1,4 +1,4 @@
-"""Trains trials in one process: it lays the ratings out once, then trains one configuration after another."""
+"""Runs trials in one process: it lays the ratings out once, then trains one configuration after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from toolkit.backends import DeviceShare, is_out_of_memory
 from toolkit.config import WALSConfig
 from toolkit.errors import WalslabError
-from toolkit.solver import Baselines, Factors, Trainer
+from toolkit.solver import Baselines, Factors, PosteriorTrainer, Trainer
 from tune.executors.laid_out import LaidOutRatings, TrialRatings, checkpoint_of
 from tune.executors.trial_losses import TrialLosses
 from tune.search import Checkpoint, Segment, TrialSettings
@@ -52,7 +52,7 @@ class TrialWorker:
             ratings, backend=settings.backend, threads=settings.threads, gpu=settings.gpu
         )
         self.share = self._laid_out.share
-        self._trainer: Trainer | None = None
+        self._trainer: Trainer | PosteriorTrainer | None = None
         # The factors that the trial would end with, and their figures.
         self._best: tuple[Factors, dict[str, float]] | None = None
 
@@ -123,11 +123,11 @@ class TrialWorker:
                 }
         return None
 
-    def _start(self) -> Trainer:
+    def _start(self) -> Trainer | PosteriorTrainer:
         settings, checkpoint = self._settings, self._checkpoint
-        trainer = self._laid_out.start(
-            self._config, seed=settings.seed, patience=settings.patience, checkpoint=checkpoint
-        )
+        sampled = settings.model == "posterior"
+        start = self._laid_out.start_posterior if sampled else self._laid_out.start
+        trainer = start(self._config, seed=settings.seed, patience=settings.patience, checkpoint=checkpoint)
         if checkpoint:
             self._checkpoint = None
             on_device = self._laid_out.backend.asarray
@@ -135,7 +135,7 @@ class TrialWorker:
             self._best = best, checkpoint.figures
         return trainer
 
-    def _iterate(self, trainer: Trainer, segment: Segment) -> None:
+    def _iterate(self, trainer: Trainer | PosteriorTrainer, segment: Segment) -> None:
         settings, losses = self._settings, self._losses
         if not settings.patience:
             # The trial ends with what is now made: what was before may go as soon as nothing needs it.
@@ -149,7 +149,7 @@ class TrialWorker:
         segment.stalled = losses.stalled
         segment.done = segment.stalled or losses.through
 
-    def _hand_over(self, trainer: Trainer, segment: Segment) -> None:
+    def _hand_over(self, trainer: Trainer | PosteriorTrainer, segment: Segment) -> None:
         """Add to a segment what the trial would end with, and a checkpoint once a minute."""
         if self._best is None:
             return

@@ -209,6 +209,8 @@ def _config_of(flat: Mapping[str, Any]) -> WALSConfig:
     """Return the hyperparameters of a trial's configuration."""
     values = dict(flat)
     preset = values.pop("preset", "default")
+    if "model" in values:
+        raise ConfigError("WALSTrainable trains: `model: posterior` is for a specification of `walslab tune`")
     if problem := Choice(tuple(PRESETS)).problem(preset):
         raise ConfigError(f"preset {problem}")
     return PRESETS[preset].replace(**values)

@@ -26,7 +26,7 @@ from toolkit.solver import BaselineErrors
 from tune.refit.members import ChosenMembers, choose_members, model_of
 from tune.refit.refit_record import record_refit
 from tune.refit.registry import Registered, Registry
-from tune.refit.sampling import sample_best
+from tune.refit.sampling import SAMPLES, sample_best
 from tune.refit.target import Target
 from tune.study import Study, TrialResult, facts_of_dataset
 
@@ -133,8 +133,9 @@ def refit_best(
         Average up to so many trials, if that lowers the validation RMSE; below 2 the best trial is alone.
     posterior : int, default 0
         Sample the posterior of the best trial's rank and pattern weight, with so many samples, in the place
-        of its training; 0 trains it. A directory beside `out`, with ``.sampling`` added to its name, has
-        checkpoints until the model is recorded: the same call goes on from what a killed one left there.
+        of its training; 0 trains it, and takes 200 samples where the trials are posteriors. A directory
+        beside `out`, with ``.sampling`` added to its name, has checkpoints until the model is recorded: the
+        same call goes on from what a killed one left there.
     keep : int, default 0
         Samples that the model keeps for intervals.
     titles : array of str, shape (n_items,), optional
@@ -180,9 +181,9 @@ def refit_best(
     best, unfinished = study.best(), out.with_name(f"{out.name}.sampling")
     ratings, sampled = data.train_and_valid(), None
     with steps as tell:
-        if posterior:
+        if posterior or study.spec.model == "posterior":
             sampled = sample_best(
-                best, study, data, samples=posterior, keep=keep, unfinished=unfinished, tell=tell
+                best, study, data, samples=posterior or SAMPLES, keep=keep, unfinished=unfinished, tell=tell
             )
             chosen = ChosenMembers([(best, 1.0)], sampled.facts["mean_factors_rmse"], [])
             models = {best["trial"]: sampled.model}
@@ -233,7 +234,7 @@ def refit_best(
 
 def _is_of_sample(study: Study, data: RatingsDataset, ensemble: int, posterior: int) -> bool:
     """Tell whether the study was run on a sample of a dataset; refuse what cannot be refitted."""
-    if posterior and ensemble > 1:
+    if (posterior or study.spec.model == "posterior") and ensemble > 1:
         raise ConfigError("a refit is an ensemble or a posterior: leave one of them out")
     own, wholes = study.facts["digest"], [step["digest"] for step in study.facts.get("derived", [])]
     if data.digest not in (own, *wholes):

@@ -16,7 +16,7 @@ from tune.study import Study, TrialResult
 if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
 
-# What a posterior takes from the best trial. The rest are penalties, which it samples.
+# What a posterior takes from the best training. The rest are penalties, which it samples.
 _TAKEN = ("factors", "pattern_weight", "bias", "scale", "clip", "weight_exponent")
 _BURN_IN = 30
 # Samples that count, unless the user says how many.
@@ -51,7 +51,7 @@ def sample_best(
     unfinished: Path,
     tell: StepProgress,
 ) -> Sampled:
-    """Sample the posterior of the best trial's rank and pattern weight.
+    """Sample the posterior of the best trial's rank and pattern weight, or of the trial's own posterior.
 
     It is sampled for the training ratings, to be measured on the validation ratings, and then for both.
 
@@ -77,8 +77,9 @@ def sample_best(
     ModelError
         When a checkpoint cannot be read or written.
     """
-    config = WALSConfig.from_dict(best["config"])
-    chosen = PRESETS["posterior"].replace(**{name: getattr(config, name) for name in _TAKEN})
+    chosen = WALSConfig.from_dict(best["config"])
+    if study.spec.model != "posterior":
+        chosen = PRESETS["posterior"].replace(**{name: getattr(chosen, name) for name in _TAKEN})
     options, sweeps = model_of(best, study).options, samples + _BURN_IN
     checkpoints = unfinished / best["trial"]
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from toolkit.arrays import Array
 from toolkit.errors import ModelError
 from toolkit.predictor import Side
 from toolkit.solver import Factors, read_array
@@ -18,6 +19,7 @@ History: TypeAlias = dict[str, list[float]]
 """Figures of a trial after each iteration, by name; ``seconds`` is how long the iteration took."""
 
 _STATE = "checkpoint.json"
+_SAMPLING = "sampling.npz"
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Checkpoint:
         The figures of the best iteration.
     history : dict of str to list of float
         Figures after each iteration; the study adds them.
+    sampling : dict of str to array, or None
+        Where the chain of a posterior is; None for a training.
     """
 
     factors: Factors
@@ -43,6 +47,7 @@ class Checkpoint:
     best: Factors | None
     figures: dict[str, float]
     history: History = field(default_factory=dict)
+    sampling: dict[str, Array] | None = None
 
     def copied_history(self) -> History:
         """Return a history that may be added to."""
@@ -58,17 +63,20 @@ class Checkpoint:
         if before is not None:
             for key, array in before._asdict().items():
                 np.save(folder / f"before_{key}.npy", np.asarray(array), allow_pickle=False)
+        if self.sampling is not None:
+            np.savez(folder / _SAMPLING, allow_pickle=False, **self.sampling)
         state = {
             "figures": self.figures,
             "history": self.history,
             "best": self.best is not None,
             "before": before is not None,
+            "sampling": self.sampling is not None,
         }
         (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
-        """Read what `save` wrote; the arrays are mapped from the files.
+        """Read what `save` wrote; the arrays of factors are mapped from the files.
 
         Raises
         ------
@@ -78,12 +86,18 @@ class Checkpoint:
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         names = [f"before_{key}.npy" for key in Side._fields] if state["before"] else []
         before = [read_array(folder / name) for name in names]
+        sampling = None
+        # A checkpoint of before is one of a training.
+        if state.get("sampling", False):
+            with np.load(folder / _SAMPLING, allow_pickle=False) as arrays:
+                sampling = {name: arrays[name] for name in arrays.files}
         return cls(
             factors=Factors.load(folder / "factors"),
             users_before=Side(*before) if before else None,
             best=Factors.load(folder / "best") if state["best"] else None,
             figures=state["figures"],
             history=state["history"],
+            sampling=sampling,
         )
 
 

@@ -35,6 +35,8 @@ class TrialSettings:
     keep_factors : {"all", "best", "none"}
         Whose factors are handed over: every trial's, or only those of a trial that beats all that ended
         before it began.
+    model : {"wals", "posterior"}
+        What a trial is: a training, or a sampling of its posterior.
     checkpoint_seconds : float
         How long a trial trains before it hands a checkpoint over, and between two of them.
     """
@@ -47,6 +49,7 @@ class TrialSettings:
     rungs: Sequence[int] = ()
     patience: int = 0
     keep_factors: str = "all"
+    model: Literal["wals", "posterior"] = "wals"
     checkpoint_seconds: float = 60.0
 
 

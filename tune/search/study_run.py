@@ -159,6 +159,7 @@ class StudyRun:
             rungs=self.rungs,
             patience=getattr(spec.early_stopping, "patience", 0),
             keep_factors=spec.keep_factors,
+            model=spec.model,
         )
 
     @property

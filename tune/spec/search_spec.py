@@ -17,18 +17,21 @@ from toolkit.config import BACKENDS, PRESETS, Choice, Range, WALSConfig
 from toolkit.errors import SpecError
 from toolkit.inputs import checked_path
 from tune.spec.checks import CONCURRENCY, COUNT, MistakesError, Part, checked, read, spec_error
-from tune.spec.default import default_text
+from tune.spec.default import default_text, posterior_text
 from tune.spec.document import parse, read_document, require_small
 from tune.spec.early_stopping import EarlyStopping
 from tune.spec.metric import SearchMetric
 from tune.spec.own_sampler import OwnSampler, read_sampler
 from tune.spec.own_scheduler import OwnScheduler
+from tune.spec.posterior_trials import posterior_problems
 from tune.spec.resources import Resources
 from tune.spec.space import Domain, Fixed
 from tune.spec.space_parser import parse_space, parse_start
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+_MODELS = ("wals", "posterior")
 
 
 def _metric(text: object) -> SearchMetric:
@@ -57,6 +60,8 @@ class SearchSpec(Part):
 
     Attributes
     ----------
+    model : {"wals", "posterior"}
+        What a trial is: a training, or a sampling of its posterior, whose iterations are its samples.
     preset : str
         The values of the hyperparameters outside `space`.
     space : dict of str to Domain
@@ -88,6 +93,7 @@ class SearchSpec(Part):
     backend : {"auto", "numpy", "numba", "cupy", "cuda"}
     """
 
+    model: Annotated[Literal["wals", "posterior"], checked(Choice(_MODELS))]
     preset: Annotated[str, checked(Choice(tuple(PRESETS)))]
     space: Annotated[dict[str, Domain], PlainValidator(parse_space)]
     metric: Annotated[SearchMetric, PlainValidator(_metric)]
@@ -124,7 +130,7 @@ class SearchSpec(Part):
         if path:
             checked_path("path", path)
         source = str(path) if path else "default specification"
-        document = read_document(path) if path else _defaults()
+        document = read_document(path) if path else {}
         if isinstance(document, Mapping):
             if "trainingInput" in document:
                 from tune.spec.aiplatform import translate
@@ -159,7 +165,7 @@ class SearchSpec(Part):
         if not isinstance(document, Mapping):
             raise SpecError(f"{source} must map keys to values, but holds {type(document).__name__}")
         require_small(document, source)
-        defaults = _defaults()
+        defaults = _defaults(posterior=document.get("model") == "posterior")
         values = {**defaults, **document}
         for section in ("early_stopping", "resources"):
             if isinstance(values[section], Mapping) and "class" not in values[section]:
@@ -174,6 +180,8 @@ class SearchSpec(Part):
         names = ("unobserved_weight", "observed_weight")
         if all(self.domain(name).bounds[0] == 0 for name in names):
             yield f".space: {' and '.join(names)} can both be 0, and then no rating counts: raise one low end"
+        if self.model == "posterior":
+            yield from posterior_problems(self.domain, self.space)
         if isinstance(self.sampler, OwnSampler):
             yield from (f".sampler{line}" for line in self.sampler.problems(self.seed))
         yield from (f".resources{line}" for line in self.resources.problems())
@@ -253,6 +261,7 @@ class SearchSpec(Part):
     def to_dict(self) -> dict[str, Any]:
         """Return the document that `from_dict` reads back."""
         return {
+            "model": self.model,
             "preset": self.preset,
             "space": {name: domain.to_dict() for name, domain in self.space.items()},
             "metric": str(self.metric),
@@ -273,9 +282,11 @@ class SearchSpec(Part):
 
 
 @functools.cache
-def _defaults() -> dict[str, Any]:
+def _defaults(*, posterior: bool = False) -> dict[str, Any]:
     """Return the default specification's document, which nobody changes."""
-    return cast("dict[str, Any]", parse(default_text(), "default specification"))
+    texts = [default_text(), posterior_text()] if posterior else [default_text()]
+    documents = (cast("dict[str, Any]", parse(text, "default specification")) for text in texts)
+    return {key: value for document in documents for key, value in document.items()}
 
 
 def _same(one: Any, other: Any) -> bool:
