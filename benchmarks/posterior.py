@@ -1,13 +1,14 @@
 """Test RMSE of a sampled posterior, how often its intervals hold, and what a sample costs.
 
-    python benchmarks/posterior.py data/ml-100k/u.data ml-1m/ratings.dat.gz [--seeds 5] [--search]
+    python benchmarks/posterior.py data/ml-100k/u.data ml-1m/ratings.dat.gz [--seeds 5] [--search] [--peers]
 
 The splits are those of quality.py: a random tenth is the test, a tenth of the rest is for validation. Nothing
 is tuned: the preset `posterior` is sampled on all but the test, and tested once. With --search, rank and
 pattern weight are chosen on the validation ratings before, from a grid.
 
-Where myFM is installed (`pip install myfm`), its Bayesian factorization machine of users and items, of the
-preset's rank, samples the same splits as often.
+Peers sample the same splits as often, at the preset's rank, where they are installed (`pip install myfm
+smurff`): the Bayesian factorization machine of myFM, and the Bayesian matrix factorization of SMURFF, of
+ratings less their mean. With --peers, nothing but they run.
 
 A sample is compared with an iteration of training of the same rank and pattern weight, one after the other in
 the same process, by processor time.
@@ -52,20 +53,27 @@ def main() -> None:
     """Print a table per ratings file."""
     options = arguments()
     for path in options.ratings:
-        found, peers = [], []
+        found: list[Outcome] = []
+        peers: dict[str, list[tuple[float, float]]] = {}
         for seed in range(options.seeds):
             split = split_of(path, seed)
             config = searched(split, seed) if options.search else PRESETS["posterior"]
-            found.append(outcome(split, config, seed, options.samples, options.burn_in))
-            print(f"{path} seed {seed}: {json.dumps(found[-1]._asdict())}", file=sys.stderr, flush=True)
-            if importlib.util.find_spec("myfm"):
-                peers.append(peer(split, config.factors, seed, options.samples, options.burn_in))
-                print(f"{path} seed {seed}: myFM {peers[-1]}", file=sys.stderr, flush=True)
-        print(f"\n### {path.name}\n\n{table(found)}", flush=True)
-        if peers:
-            errors, seconds = zip(*peers, strict=True)
-            print(f"myFM: {statistics.mean(errors):.4f} in {statistics.median(seconds):.0f} s", flush=True)
-        print(f"a sample ÷ an iteration of training: {cost(split, config):.2f}", flush=True)
+            if not options.peers:
+                found.append(outcome(split, config, seed, options.samples, options.burn_in))
+                print(f"{path} seed {seed}: {json.dumps(found[-1]._asdict())}", file=sys.stderr, flush=True)
+            for name, sample in {"myfm": myfm, "smurff": smurff}.items():
+                if importlib.util.find_spec(name):
+                    measured = sample(split, config.factors, seed, options.samples, options.burn_in)
+                    peers.setdefault(name, []).append(measured)
+                    print(f"{path} seed {seed}: {name} {measured}", file=sys.stderr, flush=True)
+        print(f"\n### {path.name}\n", flush=True)
+        if found:
+            print(table(found))
+        for name, measures in peers.items():
+            errors, seconds = zip(*measures, strict=True)
+            print(f"{name}: {statistics.mean(errors):.4f} in {statistics.median(seconds):.0f} processor s")
+        if found:
+            print(f"a sample ÷ an iteration of training: {cost(split, config):.2f}", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -77,6 +85,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--burn-in", type=int, default=30)
+    parser.add_argument("--peers", action="store_true", help="run nothing but the peers that are installed")
     parser.add_argument("--search", action="store_true", help="choose rank and pattern weight on validation")
     return parser.parse_args()
 
@@ -109,8 +118,8 @@ def outcome(split: Split, config: WALSConfig, seed: int, samples: int, burn_in: 
     )
 
 
-def peer(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tuple[float, float]:
-    """Return the test RMSE of myFM, clipped as ours is, and seconds."""
+def myfm(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tuple[float, float]:
+    """Return the test RMSE of myFM, clipped as ours is, and processor seconds."""
     import myfm
 
     n_users, n_items = split.rest.shape
@@ -122,7 +131,7 @@ def peer(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tupl
             (np.ones(2 * matrix.nnz), (np.tile(rows, 2), places)), shape=(matrix.nnz, n_users + n_items)
         )
 
-    train, began = split.rest.tocoo(), time.perf_counter()
+    train, began = split.rest.tocoo(), time.process_time()
     model = myfm.MyFMRegressor(rank=rank, random_seed=seed)
     model.fit(
         features(train),
@@ -133,7 +142,29 @@ def peer(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tupl
     )
     predicted = np.clip(model.predict(features(split.test)), train.data.min(), train.data.max())
     error = float(np.sqrt(np.mean((predicted - split.test.data) ** 2)))
-    return error, time.perf_counter() - began
+    return error, time.process_time() - began
+
+
+def smurff(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tuple[float, float]:
+    """Return the test RMSE of SMURFF's BPMF, clipped as ours is, and processor seconds."""
+    from smurff import SampledNoise, TrainSession
+
+    train, test, began = split.rest.tocsr(), split.test.tocsr(), time.process_time()
+    mean, ends = float(train.data.mean()), (train.data.min(), train.data.max())
+    centred = [
+        sp.csr_matrix((each.data - mean, each.indices, each.indptr), each.shape) for each in (train, test)
+    ]
+    session = TrainSession(
+        priors=["normal", "normal"],
+        num_latent=rank,
+        burnin=burn_in,
+        nsamples=samples,
+        seed=seed,
+        verbose=0,
+    )
+    session.addTrainAndTest(*centred, noise=SampledNoise(), is_scarce=True)
+    errors = [np.clip(each.pred_avg + mean, *ends) - each.val - mean for each in session.run()]
+    return float(np.sqrt(np.mean(np.square(errors)))), time.process_time() - began
 
 
 def cost(split: Split, config: WALSConfig, pairs: int = 7) -> float:

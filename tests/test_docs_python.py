@@ -10,7 +10,7 @@ import forks
 import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SLOW = ("other-libraries.md", "ray-tune.md")
+SLOW = ("other-libraries.md", "posterior.md", "ray-tune.md")
 PAGES = ("python.md", *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW))
 
 
@@ -47,5 +47,6 @@ def test_the_page_runs_as_it_stands(page, empty_store, tmp_path, monkeypatch):
 
 def test_there_are_cells_to_run():
     assert len(cells("python.md")) >= 12
+    assert len(cells("posterior.md")) >= 4
     assert len(cells("other-libraries.md")) >= 5
     assert len(cells("ray-tune.md")) >= 8

@@ -1,4 +1,4 @@
-"""Draw the plots of docs/benchmarks.md from the tables of benchmarks/RESULTS.md.
+"""Draw the plots of docs/benchmarks.md and docs/posterior.md from the tables of benchmarks/RESULTS.md.
 
     python tools/docs_plots.py
 
@@ -123,6 +123,54 @@ def curves(title: str, across: str, lines: Sequence[tuple[str, Sequence[tuple[fl
     return picture(title, bottom + 48, parts)
 
 
+def panel(
+    box: tuple[float, float, float, float],
+    ends: tuple[float, float, float, float],
+    words: tuple[str, str],
+    ticks: Sequence[float],
+    lines: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+) -> list[str]:
+    """Return a small plot of curves over linear axes; the last one is drawn as points, without a line.
+
+    Parameters
+    ----------
+    box : tuple of float
+        Left, right, top and bottom, in pixels.
+    ends : tuple of float
+        Least and greatest x, least and greatest y.
+    words : tuple of str
+        Heading, and label of the x axis.
+    ticks : sequence of float
+        Numbers below the x axis.
+    lines : sequence of (str, points)
+        Each with its colour.
+    """
+    (left, right, top, bottom), (x0, x1, y0, y1) = box, ends
+
+    def px(x: float) -> float:
+        return left + (right - left) * (x - x0) / (x1 - x0)
+
+    def py(y: float) -> float:
+        return bottom - (bottom - top) * (y - y0) / (y1 - y0)
+
+    parts = [
+        text(left, top - 14, words[0], weight="bold"),
+        text((left + right) / 2, bottom + 40, words[1], anchor="middle"),
+    ]
+    for step in range(round((y1 - y0) / 0.2) + 1):
+        y = y0 + 0.2 * step
+        parts += [
+            f'<path d="M{left} {py(y):.1f}H{right}" stroke="{FAINT}" fill="none"/>',
+            text(left - 6, py(y) + 4, f"{y:.1f}", anchor="end"),
+        ]
+    parts += [text(px(x), bottom + 20, f"{x:g}", anchor="middle") for x in ticks]
+    for colour, points in lines[:-1]:
+        d = "L".join(f"{px(x):.1f} {py(y):.1f}" for x, y in points)
+        parts.append(f'<path d="M{d}" stroke="{colour}" stroke-width="2" fill="none"/>')
+    colour, points = lines[-1]
+    return parts + [f'<circle cx="{px(x):.1f}" cy="{py(y):.1f}" r="4" fill="{colour}"/>' for x, y in points]
+
+
 def text(x: float, y: float, words: str, *, anchor: str = "start", weight: str = "normal") -> str:
     """Return a line of text at a point."""
     return (
@@ -199,12 +247,38 @@ def samplers(results: str) -> str:
     return curves("Best RMSE so far, mean of 5 seeds, MovieLens 100K", "trials", lines)
 
 
+def calibration(results: str) -> str:
+    """Return the plot of how often intervals hold, and of the error by how sure a prediction is."""
+    held = [
+        (float(level.rstrip("%")) / 100, float(share.rstrip("%")) / 100)
+        for level, share in table(results, "### Calibration", "Intervals")
+    ]
+    tenths = [tuple(map(float, row)) for row in table(results, "### Calibration", "Tenths")]
+    rmse, deviation = ([(row[0], row[at]) for row in tenths] for at in (1, 2))
+    parts = panel(
+        (44, 232, 72, 232),
+        (0.4, 1.0, 0.4, 1.0),
+        ("Share of ratings inside", "probability of the interval"),
+        (0.4, 0.6, 0.8, 1.0),
+        [(OTHERS, [(0.4, 0.4), (1.0, 1.0)]), (OURS, held)],
+    )
+    parts += panel(
+        (292, 508, 72, 232),
+        (1, 10, 0.6, 1.2),
+        ("RMSE (dots), deviation (line)", "tenth of the ratings, the surest first"),
+        range(1, 11),
+        [("#d55e00", deviation), (OURS, rmse)],
+    )
+    return picture("Intervals on the validation ratings of MovieLens 100K", 284, parts)
+
+
 PLOTS = {
     "quality.svg": quality,
     "solver.svg": solver,
     "ingest.svg": ingest,
     "memory.svg": memory,
     "samplers.svg": samplers,
+    "calibration.svg": calibration,
 }
 
 
