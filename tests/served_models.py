@@ -7,7 +7,7 @@ import pytest
 from small_models import PLAIN
 
 from toolkit.config import RunOptions
-from toolkit.models import WALS, Ensemble
+from toolkit.models import WALS
 from toolkit.serving import write_mlflow_model
 
 N_USERS, N_ITEMS = 15, 11
@@ -40,13 +40,12 @@ def models_fixture(ratings):
     )
     titled = fitted(ratings)
     titled.titles = np.array([f"Film {n}" for n in range(N_ITEMS)])
-    ensemble = Ensemble([fitted(ratings, c) for c in CONFIGS.values()], [0.2, 0.1, 0.2, 0.2, 0.2, 0.1])
     biases = fitted(ratings, CONFIGS["biases"])
     return {
         "numbers": fitted(ratings),
         "text": with_text,
         "titled": titled,
-        "ensemble": ensemble,
+        "pattern": fitted(ratings, CONFIGS["pattern"]),
         "biases": biases,
     }
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 from small_models import PLAIN
 
-from toolkit import WALS, Ensemble, RunOptions
+from toolkit import WALS, RunOptions
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
 
 CONFIGS = {
@@ -31,11 +31,8 @@ def ratings():
     return sp.csr_matrix(matrix)
 
 
-@pytest.fixture(scope="module", params=[*CONFIGS, "ensemble"])
+@pytest.fixture(scope="module", params=CONFIGS)
 def model(request, ratings):
-    if request.param == "ensemble":
-        parts = [WALS(CONFIGS[name], OPTIONS).fit(ratings) for name in ("full", "pattern")]
-        return Ensemble(parts, [0.25, 0.75])
     return WALS(CONFIGS[request.param], OPTIONS).fit(ratings)
 
 

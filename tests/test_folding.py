@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from served_models import CONFIGS, fitted
 
-from toolkit import Backend, Ensemble
+from toolkit import Backend
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
@@ -54,7 +54,7 @@ def test_an_explanation_adds_up_to_what_fold_in_predicts(model, made_up_ratings)
 def test_a_user_among_many_items_costs_no_table_of_them(made_up_ratings):
     ratings = sp.random_array((30, 20_000), density=0.01, rng=0, format="csr")
     config = CONFIGS["both"].replace(iterations=1, factors=8)
-    model = Ensemble([fitted(ratings, config, user_ids=None, item_ids=None)])
+    model = fitted(ratings, config, user_ids=None, item_ids=None)
     one = model.rated[[3]]
     for ask in (lambda: model.fold_in(one), lambda: model.explain_ratings(one, 5)):
         ask()

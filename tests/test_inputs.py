@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, dense, named
 
-from toolkit import WALS, Backend, Ensemble, Model, RatingsSource, RunOptions, WALSConfig, ingest_ratings
+from toolkit import WALS, Backend, Model, RatingsSource, RunOptions, WALSConfig, ingest_ratings
 from toolkit.errors import ConfigError, ModelError, NotFittedError, RatingsError, UnknownIdError, WalslabError
 from toolkit.evaluation import rank
 from toolkit.inputs import checked_ratings
@@ -301,11 +301,6 @@ def test_other_arguments_of_fit_are_refused_before_training(ratings, arguments, 
         ),
         (lambda _: WALS(options={"seed": 1}), "options must be a RunOptions"),
         (lambda _: WALS().set_params(config={"factors": 3}), "config must be a WALSConfig"),
-        (Ensemble, "members must be a list of WALS"),
-        (lambda m: Ensemble([m, "model"]), "a member must be a WALS"),
-        (lambda m: Ensemble([Ensemble([m])]), "a member must be a WALS"),
-        (lambda m: Ensemble([m], "1"), "weights must be 1, one for each member"),
-        (lambda m: Ensemble([m], {"a": 1}), "weights must be 1, one for each member"),
         (lambda m: m.best_of(np.ones((1, 3))), "users must be a Side"),
         (lambda m: m.best_of(m.factors.users, hidden=[m.rated[:2]]), "hidden items must have the shape"),
         (lambda m: m.recommend(USER_IDS, backend="numpy"), "backend must be a Backend"),
@@ -338,7 +333,6 @@ def test_a_model_that_is_not_fitted_says_so(ratings, tmp_path):
         lambda: empty.users,
         lambda: empty.titles,
         lambda: setattr(empty, "titles", None),
-        lambda: Ensemble([empty]),
     ]
     for ask in asks:
         with pytest.raises(NotFittedError, match="this WALS is not fitted: call fit first"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit import WALS, Ensemble
+from toolkit import WALS
 from toolkit.errors import ConfigError, UnknownIdError
 from toolkit.models import Model
 
@@ -139,7 +139,7 @@ def test_what_is_no_probability_is_refused(model, interval):
 
 def test_models_without_samples_say_how_to_get_them(ratings):
     plain = WALS(**WORDS, iterations=2).fit(ratings)
-    for each in (plain, Ensemble([plain]), WALS(**WORDS).fit_posterior(ratings, samples=2, burn_in=1)):
+    for each in (plain, WALS(**WORDS).fit_posterior(ratings, samples=2, burn_in=1)):
         with pytest.raises(ConfigError, match=r"keeps no samples of a posterior: fit it by fit_posterior"):
             each.predict(0, 0, interval=0.8)
         with pytest.raises(ConfigError, match="keeps no samples"):

@@ -57,7 +57,7 @@ print(*sorted(Path(file).relative_to(path / "code").as_posix() for file in files
 """
 
 
-@pytest.mark.parametrize("kind", ["numbers", "ensemble"])
+@pytest.mark.parametrize("kind", ["numbers", "pattern"])
 def test_the_code_in_it_is_what_answering_imports(written, kind, tmp_path):
     """The import of a file that is not shipped would fail, or come from outside of the model."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -105,7 +105,7 @@ def test_save_that_fails_leaves_the_old_model(model, saved, monkeypatch):
     ("facts", "text"),
     [
         ({"titles": "movies.csv"}, "but got titles: choose another name; titles are kept"),
-        ({"options": {}, "format": "mine", "members": 3, "rmse": 1}, "but got format, members, options"),
+        ({"options": {}, "format": "mine", "rmse": 1}, "but got format, options"),
         ({"rmse": object()}, "the fact rmse must be a JSON value"),
         ({"rmse": np.float32(1)}, "the fact rmse must be a JSON value"),
     ],
@@ -250,6 +250,16 @@ def test_model_of_another_format_is_refused(saved, name, change, text):
 def test_header_without_what_belongs_there_is_refused(saved, name, text):
     (saved / name).write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=name):
+        WALS.load(saved)
+
+
+def test_a_mean_of_trainings_of_before_is_refused_with_what_took_its_place(saved):
+    header = json.loads((saved / "model.json").read_text(encoding="utf-8"))
+    for word in ("config", "options", "history"):
+        del header[word]
+    header |= {"members": 2, "weights": [0.5, 0.5], "trainings": [{}, {}]}
+    (saved / "model.json").write_text(json.dumps(header), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"a mean of several trainings.*`walslab refit STUDY --posterior`"):
         WALS.load(saved)
 
 

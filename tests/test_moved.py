@@ -64,7 +64,7 @@ def test_a_project_that_moved_goes_on(made, moved):
     invoke("tune", "--name", "first", "--trials", 3, "--in-process")
     invoke("resume", "first", "--in-process")
     assert len(Study.open("first").trials()) == 3
-    invoke("refit", "first", "--ensemble", 2, "--overwrite", "--register", "films", "--alias", "champion")
+    invoke("refit", "first", "--overwrite", "--register", "films", "--alias", "champion")
     assert len(open_model("models:/films@champion").users) == 100
     assert Study.open("first").facts["refit"]["model"] == str(moved / "studies/first/model")
 

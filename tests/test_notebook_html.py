@@ -10,7 +10,7 @@ from markup import Page
 from small_models import CONFIG, OPTIONS
 from trials import end, made_up_trials, result, spec_of
 
-from toolkit.models import WALS, Ensemble, Model, baseline_errors
+from toolkit.models import WALS, Model, baseline_errors
 from toolkit.notebook_html import line_chart
 from tune.spec import SearchSpec
 from tune.study import Study
@@ -72,20 +72,9 @@ def test_a_model_shows_what_it_has(kind, model, ratings):
     assert ("No figures of a training" in text) == (kind != "without validation")
 
 
-def test_an_ensemble_shows_its_members(model, ratings):
-    other = WALS(CONFIG, OPTIONS, seed=5).fit(ratings)
-    text = shown(Ensemble([model, other], weights=[0.75, 0.25]))
-    assert model.parameters in text
-    assert other.parameters in text
-    assert "0.75" in text
-
-
-def test_a_loaded_model_shows_the_same(model, ratings, tmp_path):
-    ensemble = Ensemble([model, WALS(CONFIG, OPTIONS, seed=5).fit(ratings)])
-    for name, saved in (("model", model), ("ensemble", ensemble)):
-        saved.save(tmp_path / name)
-        loaded = Model.load(tmp_path / name)
-        assert loaded._repr_html_() == saved._repr_html_()
+def test_a_loaded_model_shows_the_same(model, tmp_path):
+    model.save(tmp_path / "model")
+    assert Model.load(tmp_path / "model")._repr_html_() == model._repr_html_()
 
 
 # Charts

@@ -28,7 +28,6 @@ from recommending_models import (  # noqa: F401 - fixtures
 from toolkit.backends import Backend
 from toolkit.commands import main
 from toolkit.errors import ConfigError
-from toolkit.models import Ensemble
 from toolkit.recommending import Ranker, Rule, job, recommend_to_file
 
 # Ranker
@@ -95,13 +94,6 @@ def test_rows_come_as_the_users_were_asked_with_titles(model, tmp_path, small_pa
     columns = model.items.rows(table["item"].to_pylist())
     assert table["title"].to_pylist() == model.titles[columns].tolist()
     assert table.schema.metadata[b"walslab.exclude_seen"] == b"false"
-
-
-def test_an_ensemble_recommends_too(made_up_ratings, tmp_path):
-    ratings = made_up_ratings(20, 15, seed=3)
-    ensemble = Ensemble([fitted(ratings, seed=0), fitted(ratings, seed=1)])
-    write(ensemble, tmp_path / "out.parquet")
-    same(pq.read_table(tmp_path / "out.parquet"), wanted(ensemble, range(20)))
 
 
 def test_csv_holds_the_same(model, tmp_path, small_parts):

@@ -128,14 +128,15 @@ def test_a_better_one_takes_the_alias(here, client):
 @pytest.mark.integration
 def test_a_second_refit_leaves_nothing_of_the_first_in_the_run(here, client):
     run_id = Study.open("first").facts["parent_run_id"]
-    for out, arguments in (("models/several", ("--ensemble", 3)), ("models/one", ())):
+    sampled = ("--posterior", "--samples", 3, "--keep", 2)
+    for out, arguments in (("models/sampled", sampled), ("models/one", ())):
         told = json.loads(
             invoke("refit", "first", "--out", out, *arguments, "--json").stdout.splitlines()[-1]
         )
         files = {entry.path for entry in client.list_artifacts(run_id, "model")}
         assert files == {f"model/{path.name}" for path in (here / out).iterdir()}
-    assert "model/members" not in files
-    assert told["ensemble"] is None
+    assert "model/samples" not in files
+    assert told["posterior"] is None
 
 
 @pytest.mark.integration

@@ -29,7 +29,7 @@ from toolkit.serving import limits
 from toolkit.serving.answers import Answers
 
 
-@pytest.fixture(scope="module", params=["numbers", "text", "titled", "ensemble"])
+@pytest.fixture(scope="module", params=["numbers", "text", "titled", "pattern"])
 def served(request, models, written):
     """A model, and what MLflow makes of it."""
     before = list(sys.path)
@@ -196,7 +196,7 @@ def test_numbers_may_be_given_as_text_or_beside_empty_cells(numbers):
 
 
 def test_many_users_are_answered_as_each_alone(models):
-    model = models["ensemble"]
+    model = models["pattern"]
     answers = Answers(model)
     rng = np.random.default_rng(0)
     rows = [

@@ -64,8 +64,8 @@ def test_run_study(study, changed):
     "changed",
     [
         *({"study": "first"}, {"data": "data"}, {"out": None}, {"out": 3}, {"register": "films"}),
-        *({"ensemble": "3"}, {"ensemble": 2.5}, {"ensemble": -1}, {"ensemble": True}, {"progress": "yes"}),
-        *({"posterior": "5"}, {"posterior": -1}, {"keep": 1.5}),
+        *({"posterior": "5"}, {"posterior": 2.5}, {"posterior": -1}, {"posterior": True}, {"keep": 1.5}),
+        {"progress": "yes"},
     ],
     ids=repr,
 )

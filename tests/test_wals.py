@@ -14,7 +14,7 @@ from small_models import CONFIG, ITEM_IDS, N_ITEMS, N_USERS, OPTIONS, USER_IDS, 
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, RatingsError, UnknownIdError
-from toolkit.models import WALS, Ensemble
+from toolkit.models import WALS
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 
@@ -337,9 +337,6 @@ def test_a_model_shows_what_it_is(ratings, model):
     assert repr(WALS()) == "WALS()"
     assert repr(WALS(factors=2, iterations=1).fit(ratings)) == (
         f"WALS(factors=2, iterations=1), fitted: 15 users, 11 items, {ratings.nnz} ratings"
-    )
-    assert repr(Ensemble([model, model])) == (
-        f"Ensemble of 2 WALS, fitted: 15 users, 11 items, {ratings.nnz} ratings"
     )
 
 

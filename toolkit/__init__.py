@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from toolkit.datasets import RatingsDataset
     from toolkit.errors import WalslabError
     from toolkit.ingest import RatingsSource, ingest_ratings, read_ratings, sample_users
-    from toolkit.models import WALS, Ensemble, Model
+    from toolkit.models import WALS, Model
     from toolkit.solver import Trainer
 
 # Resolved on first use: importing the solver must not import Dask, pandas or click.
 _EXPORTS = {
     "Backend": "toolkit.backends",
-    "Ensemble": "toolkit.models",
     "Model": "toolkit.models",
     "PRESETS": "toolkit.config",
     "RatingsDataset": "toolkit.datasets",
@@ -37,7 +36,6 @@ __all__ = [
     "PRESETS",
     "WALS",
     "Backend",
-    "Ensemble",
     "Model",
     "RatingsDataset",
     "RatingsSource",

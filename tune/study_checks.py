@@ -29,7 +29,7 @@ def study_checks(study: Study) -> list[Check]:
     ways = {
         "dataset": f"put it back, or name the place where it is now: {resume} --dataset DIR",
         "mlflow run": "do as it says; whatever is in MLflow, the study's journal has its trials",
-        "factors": "refit trains them again: they matter only to `walslab refit --ensemble`",
+        "factors": "`walslab refit` trains them again: nothing else needs them",
     }
     looks: tuple[tuple[str, Callable[[Study], str]], ...] = (
         ("study", _journal),

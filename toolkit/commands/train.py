@@ -166,6 +166,7 @@ def _print(
     means = "   ".join(f"{name} RMSE {shown(errors['mean_rmse'])}" for name, errors in of.items())
     if of:
         screen.print(f"bias-only: {biases}\nmean:      {means}", soft_wrap=True)
-    problems = (shortfall(figures[f"{name}_rmse"], errors) for name, errors in of.items())
+    sampled = figures["posterior"] is not None
+    problems = (shortfall(figures[f"{name}_rmse"], of[name], sampled=sampled) for name in of)
     if problem := next(filter(None, problems), None):
         screen.print(problem, soft_wrap=True)

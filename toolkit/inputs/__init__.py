@@ -10,7 +10,6 @@ from toolkit.inputs.arguments import (
     checked_side,
     checked_titles,
     checked_type,
-    checked_weights,
     checked_word,
     require_callable,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "checked_side",
     "checked_titles",
     "checked_type",
-    "checked_weights",
     "checked_word",
     "require_callable",
     "require_columns",

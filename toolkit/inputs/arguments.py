@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from toolkit.arrays import Array, FloatArray
+from toolkit.arrays import Array
 from toolkit.errors import ConfigError, ModelError, did_you_mean
 from toolkit.predictor import Side
 
@@ -168,24 +168,3 @@ def checked_side(side: object, n_factors: int) -> Side:
             f"{factors.shape} and {bias.shape}: give what fold_in returns"
         )
     return Side(factors, bias)
-
-
-def checked_weights(weights: object, n: int, rounding: float) -> list[float]:
-    """Return the weights of a mean of `n` models as numbers above 0 that add up to 1.
-
-    Raises
-    ------
-    ConfigError
-        When there are not `n`, or one is not above 0, or they add up to another number.
-    """
-    try:
-        numbers_: FloatArray = np.asarray(weights, np.float64)
-    except (TypeError, ValueError):
-        numbers_ = np.empty(0)
-    # Written so that NaN is refused, too.
-    right = numbers_.shape == (n,) and (numbers_ > 0).all() and abs(numbers_.sum() - 1) <= rounding
-    if not right:
-        raise ConfigError(
-            f"weights must be {n}, one for each member, above 0, adding up to 1, but got {weights!r:.80}"
-        )
-    return [float(weight) for weight in numbers_]

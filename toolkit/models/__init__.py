@@ -1,10 +1,9 @@
-"""Fitted models, which answer by id: one training, or an ensemble of several; and their directories."""
+"""Fitted models, which answer by id: one training, or one posterior; and their directories."""
 
 from __future__ import annotations
 
 from toolkit.models.base import Model
 from toolkit.models.baselines import baseline_errors
-from toolkit.models.ensemble import Ensemble, common_scale
 from toolkit.models.explaining import Explanation
 from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
@@ -17,7 +16,6 @@ from toolkit.models.wals import WALS
 
 __all__ = [
     "WALS",
-    "Ensemble",
     "Evaluation",
     "Explanation",
     "Interval",
@@ -28,7 +26,6 @@ __all__ = [
     "SampleProgress",
     "baseline_errors",
     "check_target",
-    "common_scale",
     "export_tutorial",
     "interval_of",
     "require_samples",

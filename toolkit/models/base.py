@@ -15,7 +15,7 @@ from toolkit.predictor import Side
 
 
 class Model(MeasuredModel, SimilarityModel, ExplainingModel):
-    """A fitted model of any kind: one training (`toolkit.WALS`), or a mean of several (`toolkit.Ensemble`).
+    """A fitted model of any kind: one training, or one posterior (`toolkit.WALS`).
 
     Users and items have ids outside, and row numbers inside: ``model.items.rows(ids)`` returns row numbers,
     and ``model.items.at(rows)`` ids. Before `fit`, what only a fitted model has raises

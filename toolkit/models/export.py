@@ -25,7 +25,7 @@ def export_tutorial(model: Model, out: str | Path, *, overwrite: bool = False) -
     Parameters
     ----------
     model : Model
-        A fitted model; the factors of an ensemble are those of its members side by side.
+        A fitted model.
     out : str or Path
         Directory to make: ``row.npy`` (n_users, k or k + 2), ``col.npy`` (n_items, k or k + 2), ``user.npy``
         (n_users,) and ``item.npy`` (n_items,) with the ids.

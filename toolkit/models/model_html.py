@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from toolkit.config import WALSConfig
 from toolkit.figure_text import shown
@@ -53,20 +53,6 @@ def model_html(
     values = [(field.name, repr(getattr(config, field.name)), repr(field.default)) for field in fields]
     parts.append(folded("Hyperparameters", table(("", "value", "default"), values)))
     return card(words, "" if last else "No figures of a training are known.", *parts)
-
-
-def ensemble_html(words: str, members: Iterable[tuple[str, float, Progress | None]]) -> str:
-    """Return an ensemble as HTML: each member with its weight and its RMSE.
-
-    Parameters
-    ----------
-    words : str
-        The ensemble in one line.
-    members : iterable of (str, float, Progress or None)
-        Of each member its words, its weight, and the figures it ended with.
-    """
-    rows = [(name, f"{weight:.3g}", *_figures(last)) for name, weight, last in members]
-    return card(words, "", table(("member", "weight", *_FIGURES), rows))
 
 
 def _figures(last: Progress | None) -> tuple[str, str]:

@@ -21,6 +21,8 @@ from toolkit.predictor import Predictor
 
 # Each kind by the words that only it writes into the header: by these, `load` knows the kind.
 _KINDS: dict[frozenset[str], type[StoredModel]] = {}
+# Words of a kind that there was once.
+_AVERAGED = frozenset(("members", "weights", "trainings"))
 
 
 class StoredModel(ABC):
@@ -170,6 +172,11 @@ class StoredModel(ABC):
         """
         path = checked_path("path", path)
         header = files.read_header(path)
+        if header.keys() >= _AVERAGED:
+            raise ModelError(
+                f"{path} is a mean of several trainings, which `walslab refit --ensemble` made and nothing "
+                "reads any more: refit its study by `walslab refit STUDY --posterior`, which is better"
+            )
         try:
             (kind,) = (kind for words, kind in _KINDS.items() if words <= header.keys())
             model = kind._read(path, header)  # noqa: SLF001 - a kind of this class

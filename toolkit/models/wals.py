@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -233,7 +233,12 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
         return self.state.contributions(rated, items)
 
     def _header(self) -> dict[str, object]:
-        own = {"config": self.config.to_dict(), **run_words(self)}
+        own = {
+            "config": self.config.to_dict(),
+            "options": dataclasses.asdict(self.options),
+            "history": self.history,
+            "baselines": self.baselines,
+        }
         return own if self.posterior is None else {**own, files.POSTERIOR: self.posterior.words()}
 
     def _save_factors(self, folder: Path) -> None:
@@ -244,25 +249,12 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
     @classmethod
     def _read(cls, path: Path, header: dict[str, Any]) -> Self:
         training = files.read_training(path, header, Factors.load(path))
-        model = cls.holding(training, **run_of(header))
+        model = cls.holding(
+            training,
+            options=RunOptions(**header["options"]),
+            history=header["history"],
+            baselines=header.get("baselines"),
+        )
         if files.POSTERIOR in header:
             model.posterior = Posterior.read(path, header[files.POSTERIOR])
         return model
-
-
-def run_words(model: WALS) -> dict[str, object]:
-    """Return what a header says of how a training ran."""
-    return {
-        "options": dataclasses.asdict(model.options),
-        "history": model.history,
-        "baselines": model.baselines,
-    }
-
-
-def run_of(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `WALS.holding` that `run_words` wrote."""
-    return {
-        "options": RunOptions(**words["options"]),
-        "history": words["history"],
-        "baselines": words.get("baselines"),
-    }

@@ -113,7 +113,13 @@ class Baselines:
         return rmse(factors, *pairs, self._data.backend) or 0.0
 
 
-def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str = "The model") -> str | None:
+def shortfall(
+    error: float | None,
+    baselines: BaselineErrors | None,
+    *,
+    of: str = "The model",
+    sampled: bool = False,
+) -> str | None:
     """Return a sentence about a model that is not better than its biases alone, or than the mean.
 
     Parameters
@@ -124,6 +130,8 @@ def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str 
         The RMSE of the baselines on the same ratings.
     of : str, default "The model"
         What the sentence calls the model.
+    sampled : bool, default False
+        Whether it is of a posterior, whose remedies are others.
 
     Returns
     -------
@@ -137,6 +145,12 @@ def shortfall(error: float | None, baselines: BaselineErrors | None, *, of: str 
     if lost_to is None:
         return None
     name, least = lost_to
+    if sampled:
+        return (
+            f"{of} is no better than {name}: who rated what may say nothing here, so sample without it "
+            "(pattern_weight 0), then with fewer factors; or add ratings, or check which columns are user, "
+            "item and rating"
+        )
     if error < _TIE * least:
         return (
             f"{of} is no better than {name}, and no worse: these ratings may hold no more, or try less "

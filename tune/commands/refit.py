@@ -1,4 +1,4 @@
-"""``walslab refit``: train the best trial, or a mean of several, on all but the test ratings."""
+"""``walslab refit``: train or sample the best trial on all but the test ratings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import click
 
 from toolkit.commands import console, emit, json_option
 from tune.commands.options import dataset_of, model_place
+
+
+def _refuse_ensemble(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "--ensemble is gone: --posterior gives one model that is better than the mean of ten trials."
+        )
 
 
 @click.command()
@@ -26,9 +33,10 @@ from tune.commands.options import dataset_of, model_place
 )
 @click.option(
     "--ensemble",
-    type=click.IntRange(2, 50),
-    metavar="N",
-    help="Average the predictions of up to N trials, if that lowers the validation RMSE.",
+    hidden=True,
+    expose_value=False,
+    callback=_refuse_ensemble,
+    help="Was the mean of several trials.",
 )
 @click.option(
     "--posterior",
@@ -58,7 +66,6 @@ def refit(
     out: Path | None,
     dataset: str | None,
     *,
-    ensemble: int | None,
     posterior: bool,
     samples: int | None,
     keep: int | None,
@@ -77,7 +84,6 @@ def refit(
     \b
     Example:
       walslab refit first --out models/best
-      walslab refit first --ensemble 10 --out models/mean
       walslab refit half --dataset data/ml-1m/dataset --out models/all
       walslab refit first --posterior --keep 16 --out models/sampled
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
@@ -89,8 +95,6 @@ def refit(
 
     if alias and not register:
         raise click.UsageError("--alias is for a registered model: name it with --register")
-    if posterior and ensemble:
-        raise click.UsageError("--posterior and --ensemble exclude each other: give one of them.")
     target = Target(register, alias, promote) if register else None
     found = Study.open(study)
     posterior = posterior or found.spec.model == "posterior"
@@ -109,7 +113,6 @@ def refit(
             data,
             out,
             overwrite=overwrite,
-            ensemble=ensemble or 0,
             posterior=(samples or SAMPLES) if posterior else 0,
             keep=keep or 0,
             titles=names,

@@ -12,10 +12,9 @@ from toolkit.figure_text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from toolkit.datasets import RatingsDataset
-    from tune.refit import Averaged, Refit
+    from tune.refit import Refit
     from tune.study import Study
 
 
@@ -41,13 +40,12 @@ def refit_json(done: Refit, study: Study, out: Path) -> dict[str, Any]:
         "test_rmse": done.test_rmse,
         "baselines": {"test": done.baselines},
         "posterior": done.posterior,
-        "ensemble": None if done.ensemble is None else _as_json(done.ensemble),
         "registered": None if done.registered is None else asdict(done.registered),
     }
 
 
 def _print_errors(screen: Console, done: Refit) -> None:
-    mean, best = done.ensemble, done.best
+    best = done.best
     if done.posterior is not None:
         screen.print(
             f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}, of its posterior "
@@ -56,32 +54,9 @@ def _print_errors(screen: Console, done: Refit) -> None:
         )
         screen.print(posterior_text(done.posterior), soft_wrap=True)
         return
-    if mean is None:
-        screen.print(
-            f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}   refitted, test RMSE "
-            f"{shown(done.test_rmse)}"
-        )
-        return
-    if mean.retrained:
-        screen.print(
-            f"factors of {', '.join(mean.retrained)} were not kept: trained on train once more, to choose",
-            soft_wrap=True,
-        )
-    if not mean.kept:
-        screen.print(
-            f"no mean lowers the valid RMSE of {best['trial']}, {shown(best['valid_rmse'])}: refitted alone, "
-            f"test RMSE {shown(done.test_rmse)}",
-            soft_wrap=True,
-        )
-        return
-    screen.print(_members(mean))
-    change = ""
-    if mean.test_rmse is not None and mean.single_test_rmse is not None:
-        change = f" ({mean.test_rmse - mean.single_test_rmse:+.4f})"
     screen.print(
-        f"valid RMSE {shown(best['valid_rmse'])} best trial, {shown(mean.valid_rmse)} ensemble; "
-        f"test RMSE {shown(mean.single_test_rmse)} single, {shown(mean.test_rmse)} ensemble{change}",
-        soft_wrap=True,
+        f"{best['trial']}: valid RMSE {shown(best['valid_rmse'])}   refitted, test RMSE "
+        f"{shown(done.test_rmse)}"
     )
 
 
@@ -94,27 +69,5 @@ def _print_baselines(screen: Console, done: Refit) -> None:
             f"mean test RMSE {shown(to_beat['mean_rmse'])}",
             soft_wrap=True,
         )
-    if problem := shortfall(done.test_rmse, done.baselines):
+    if problem := shortfall(done.test_rmse, done.baselines, sampled=done.posterior is not None):
         screen.print(problem, soft_wrap=True)
-
-
-def _members(mean: Averaged) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table("trial", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("weight", justify="right")
-    table.add_column("valid RMSE", justify="right")
-    for trial, weight in mean.members:
-        table.add_row(trial["trial"], f"{weight:.2f}", shown(trial["valid_rmse"]))
-    return table
-
-
-def _as_json(mean: Averaged) -> dict[str, object]:
-    return {
-        "members": [{"trial": trial["trial"], "weight": weight} for trial, weight in mean.members],
-        "valid_rmse": mean.valid_rmse,
-        "test_rmse": mean.test_rmse,
-        "single_test_rmse": mean.single_test_rmse,
-        "kept": mean.kept,
-    }

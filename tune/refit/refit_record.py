@@ -28,7 +28,6 @@ def record_refit(
     *,
     data: DatasetFacts,
     best: TrialResult,
-    members: list[tuple[TrialResult, float]],
     metrics: Mapping[str, float | None],
     baselines: BaselineErrors | None,
     sampled: Sampled | None,
@@ -47,8 +46,6 @@ def record_refit(
         parent run, and the run and the study say so.
     best : TrialResult
         The best trial of the study.
-    members : list of (TrialResult, float)
-        Trials and weights of an ensemble; empty where the best trial is alone.
     metrics : mapping of str to float or None
         What the parent run is to have; None is left out. ``test_rmse`` also goes to the study.
     baselines : BaselineErrors or None
@@ -89,8 +86,6 @@ def record_refit(
     }
     if of_sample:
         facts |= {"dataset": data["dataset"], "digest": data["digest"]}
-    if members:
-        facts["members"] = [[trial["trial"], weight] for trial, weight in members]
     if sampled:
         facts |= {"posterior": sampled.facts, "baselines": baselines}
     study.keep_refit(facts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from toolkit.config import PRESETS, WALSConfig
 from toolkit.models import WALS, PosteriorFacts, SampleProgress
 from toolkit.progress_bars import StepProgress
-from tune.refit.members import model_of
+from tune.refit.model_of_trial import model_of
 from tune.study import Study, TrialResult
 
 if TYPE_CHECKING:

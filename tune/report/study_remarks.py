@@ -85,7 +85,8 @@ def remarks(spec: SearchSpec, trials: Sequence[TrialResult], baselines: Baseline
     if stuck := _stuck({cast("float", figure) for _, figure in done}, metric):
         return [stuck]
     best, figure = done[0]
-    low = None if metric.k else shortfall(figure, baselines, of=f"The best trial, {best['trial']},")
+    of, sampled = f"The best trial, {best['trial']},", spec.model == "posterior"
+    low = None if metric.k else shortfall(figure, baselines, of=of, sampled=sampled)
     ends = at_edge(best["config"], spec.space)
     edges = [_widen(name, end, cast("Interval", spec.space[name])) for name, end in ends.items()]
     return [*([low] if low else []), *edges]
