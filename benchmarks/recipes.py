@@ -3,7 +3,8 @@
     python benchmarks/recipes.py [--only NAME ...] [--columns NAME ...] [--trials 24] [--no-search]
         [--splits 1]
 
-A row has the mean, two biases, `walslab train` as it is and with --posterior, the search of
+A row has the mean, two biases, `walslab train` as it is, with --posterior, and with --posterior
+--pattern-weight 0, the search of
 `walslab tune --in-process` and its refit, and cmfrec, as it is and tuned by as many trials. Dampings and
 searches are chosen on validation ratings, which are a tenth of all. In the end every model is trained on all
 but the test ratings, another tenth, and tested once. In brackets stands the RMSE over that of the two biases.
@@ -51,7 +52,8 @@ def main() -> None:
         "mean": mean,
         "biases": biases,
         "train": default_train,
-        "posterior": sampled,
+        "posterior": lambda data, seed, _: sampled(data, seed),
+        "no pattern": lambda data, seed, _: sampled(data, seed, pattern_weight=0.0),
     }
     if not options.no_search:
         contestants["search"] = lambda data, seed, folder: searched(data, seed, folder, options.trials)
@@ -148,9 +150,9 @@ def default_train(data: RatingsDataset, _seed: int, _folder: Path) -> float:
     return WALS().fit(data.train_and_valid()).rmse(data.test) or 0.0
 
 
-def sampled(data: RatingsDataset, seed: int, _folder: Path) -> float:
-    """Sample the posterior with its preset."""
-    model = WALS(PRESETS["posterior"], RunOptions(seed=seed))
+def sampled(data: RatingsDataset, seed: int, **changed: float) -> float:
+    """Sample the posterior with its preset, or with other values for some hyperparameters."""
+    model = WALS(PRESETS["posterior"].replace(**changed), RunOptions(seed=seed))
     return model.fit_posterior(data.train_and_valid()).rmse(data.test) or 0.0
 
 

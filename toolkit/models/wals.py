@@ -233,7 +233,7 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
         return self.state.contributions(rated, items)
 
     def _header(self) -> dict[str, object]:
-        own = {
+        own: dict[str, object] = {
             "config": self.config.to_dict(),
             "options": dataclasses.asdict(self.options),
             "history": self.history,
