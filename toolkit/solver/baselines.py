@@ -145,16 +145,14 @@ def shortfall(
     if lost_to is None:
         return None
     name, least = lost_to
+    if error < _TIE * least:
+        told = f"{of} is no better than {name}, and no worse: these ratings may hold no more"
+        return told if sampled else f"{told}, or try less regularization"
     if sampled:
         return (
             f"{of} is no better than {name}: who rated what may say nothing here, so sample without it "
             "(pattern_weight 0), then with fewer factors; or add ratings, or check which columns are user, "
             "item and rating"
-        )
-    if error < _TIE * least:
-        return (
-            f"{of} is no better than {name}, and no worse: these ratings may hold no more, or try less "
-            "regularization"
         )
     return (
         f"{of} is no better than {name}: raise regularization, take fewer factors, add ratings, or "
