@@ -255,6 +255,12 @@ def test_what_no_answer_fits_is_refused_with_a_reason(numbers, rows, params, rea
     assert refused.value.get_http_status_code() == 400
 
 
+def test_half_a_character_is_no_id(models):
+    """JSON can hold one; no table of pandas can."""
+    with pytest.raises(ConfigError, match="row 0: user must be text that utf-8 can hold"):
+        Answers(models["text"])({"user": ["\ud800"]}, {})
+
+
 def test_all_mistakes_are_told_at_once(models):
     rows = {"user": [1.5, 2.5, True, [], {}, 6.5, 7.5], "ratings": [None] * 7}
     with pytest.raises(ConfigError, match=r"row 0.*row 1.*row 2.*row 3.*row 4.*; and 2 more") as refused:

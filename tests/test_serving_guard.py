@@ -9,6 +9,7 @@ import fastapi
 import pytest
 from mlflow.exceptions import MlflowException
 
+from toolkit.errors import ConfigError
 from toolkit.serving import guard
 
 
@@ -24,46 +25,49 @@ from toolkit.serving import guard
 )
 def test_tables_are_read_in_the_forms_of_mlflow(body):
     for params in ({}, {"params": {"n": 3}}):
-        read = guard.parse(json.dumps(body | params).encode())
-        assert read["params"] == params.get("params", {})
-        records = [{k: v for k, v in row.items() if v is not None} for row in read["dataframe_records"]]
+        rows, given = guard.parse(json.dumps(body | params).encode())
+        assert given == params.get("params", {})
+        records = [{k: v for k, v in row.items() if v is not None} for row in rows]
         assert records == [{"user": 1}, {"user": 2, "item": 3}]
 
 
 def test_an_object_is_a_table_of_one_row():
-    assert guard.parse(b'{"inputs": {"user": 1}, "params": null}') == {
-        "dataframe_records": [{"user": 1}],
-        "params": {},
-    }
+    assert guard.parse(b'{"inputs": {"user": 1}, "params": null}') == ([{"user": 1}], {})
 
 
 @pytest.fixture
 def server(monkeypatch):
-    """MLflow's server in a process that serves, with functions that tell what they were given."""
+    """MLflow's server in a process that serves."""
     from mlflow.pyfunc import scoring_server
 
     monkeypatch.setenv("__pyfunc_model_path__", "x")
-    monkeypatch.setattr(guard, "_one_blas_thread", lambda: None)
+    monkeypatch.setattr(guard, "keep_one_blas_thread", lambda: None)
     monkeypatch.setattr(fastapi, "FastAPI", fastapi.FastAPI)
-    monkeypatch.setattr(scoring_server, "invocations", lambda *given: given)
+    monkeypatch.setattr(scoring_server, "invocations", scoring_server.invocations)
     return scoring_server
+
+
+def told(columns, params):
+    """Answer with what was asked."""
+    return [{"columns": columns, "params": params}]
 
 
 def test_the_server_is_guarded_once_and_only_where_it_runs(server, monkeypatch):
     plain = server.invocations
     monkeypatch.delenv("__pyfunc_model_path__")
-    guard.install()
+    guard.install(told)
     assert server.invocations is plain
     monkeypatch.setenv("__pyfunc_model_path__", "x")
-    guard.install()
+    guard.install(told)
     guarded, application = server.invocations, fastapi.FastAPI
-    guard.install()
+    guard.install(told)
     assert (server.invocations, fastapi.FastAPI) == (guarded, application)
-    body, kind, *rest = guarded(
-        b'{"inputs": [{"user": 1}]}', "Application/JSON; charset=utf-8", "model", None
-    )
-    assert body == {"dataframe_records": [{"user": 1}], "params": {}}
-    assert (kind, rest) == ("application/json", ["model", None])
+    body = b'{"inputs": [{"user": 1}, {"user": 9007199254740993, "item": "\xc3\xa9"}], "params": {"n": 2}}'
+    answer = guarded(body, "Application/JSON; charset=utf-8", "model", None)
+    assert (answer.status, answer.mimetype) == (200, "application/json")
+    (asked,) = json.loads(answer.response)["predictions"]
+    # No table of pandas between: a large id beside an empty cell is whole.
+    assert asked == {"columns": {"user": [1, 2**53 + 1], "item": [None, "é"]}, "params": {"n": 2}}
     for kind in (None, "text/csv", ""):
         answer = guarded(b"{}", kind, "model", None)
         assert (answer.status, answer.mimetype) == (415, "application/json")
@@ -73,31 +77,23 @@ def test_the_server_is_guarded_once_and_only_where_it_runs(server, monkeypatch):
 
 @pytest.mark.parametrize(
     ("raised", "reason"),
-    [
-        (
-            MlflowException.invalid_parameter_value("Failed to predict data 'a table'. \nError: n must"),
-            "n must",
-        ),
-        (RecursionError(), "lists in lists"),
-    ],
+    [(ConfigError("n must be"), "n must be"), (RecursionError(), "lists in lists")],
 )
-def test_what_mlflow_raises_is_a_reason_without_the_table(server, monkeypatch, raised, reason):
-    def invocations(*_):
+def test_a_request_that_the_model_refuses_is_answered_with_the_reason(server, raised, reason):
+    def answers(*_):
         raise raised
 
-    monkeypatch.setattr(server, "invocations", invocations)
-    guard.install()
+    guard.install(answers)
     with pytest.raises(MlflowException) as refused:
         server.invocations(b'{"inputs": [{"user": 1}]}', "application/json", None, None)
     assert reason in refused.value.message
-    assert "table" not in refused.value.message
     assert refused.value.get_http_status_code() == 400
 
 
 def test_an_mlflow_with_another_server_serves_without_a_guard(server, monkeypatch, caplog):
     monkeypatch.delattr(server, "invocations")
     application = fastapi.FastAPI
-    guard.install()
+    guard.install(told)
     assert "serves without walslab's checks" in caplog.text
     assert fastapi.FastAPI is application
 
@@ -105,7 +101,7 @@ def test_an_mlflow_with_another_server_serves_without_a_guard(server, monkeypatc
 @pytest.mark.parametrize("length", [b"", b"16777217", b"5"])
 def test_a_body_that_is_too_large_is_not_read(server, length):
     """With or without its length before it; a small one is."""
-    guard.install()
+    guard.install(told)
     app = fastapi.FastAPI()
     read = []
 

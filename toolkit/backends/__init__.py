@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from toolkit.backends.base import Backend, BackendName
 from toolkit.backends.best import Best, at_most, largest
+from toolkit.backends.blas import keep_one_blas_thread
 from toolkit.backends.cuda import CudaBackend
 from toolkit.backends.cupy import CupyBackend, cupy_problem
 from toolkit.backends.equations import EquationBuilder, Equations
@@ -36,5 +37,6 @@ __all__ = [
     "device_share",
     "is_out_of_memory",
     "keep_kernels_locally",
+    "keep_one_blas_thread",
     "largest",
 ]

@@ -28,10 +28,7 @@ def one_blas_thread() -> Iterator[None]:
     Nothing is limited where threadpoolctl is missing.
     """
     global _callers  # noqa: PLW0603 - the limit is the process's, and so is the count
-    with _lock:
-        if _callers == 0 and _controller() is not None:
-            _setter().submit(_set).result()
-        _callers += 1
+    keep_one_blas_thread()
     try:
         yield
     finally:
@@ -39,6 +36,15 @@ def one_blas_thread() -> Iterator[None]:
             _callers -= 1
             if _callers == 0 and _limits:
                 _setter().submit(_reset).result()
+
+
+def keep_one_blas_thread() -> None:
+    """Keep BLAS to the calling thread for good, as a server does, whose requests run side by side."""
+    global _callers  # noqa: PLW0603 - as above
+    with _lock:
+        if _callers == 0 and _controller() is not None:
+            _setter().submit(_set).result()
+        _callers += 1
 
 
 def _set() -> None:

@@ -24,7 +24,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         """Open the model, once for the process."""
         self.answers = Answers(Model.load(context.artifacts["model"]))
-        guard.install()
+        guard.install(self.answers)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -1,9 +1,9 @@
-"""Checks of requests that MLflow's server lets through: bodies of any size, unknown columns, nested JSON.
+"""What MLflow's server does with a request: checks it, and asks the model without a table of pandas.
 
-MLflow 3 answers some of these with 500, fills the memory with others, and ignores a misspelt column or
-parameter. It has no hook for a check before its own. So two names that its server looks up are replaced, and
-only in a process that `mlflow models serve` has started. Where an MLflow lacks these names, the model is
-served without the checks.
+MLflow 3 answers bodies of any size, unknown columns and nested JSON with 500, fills the memory, or ignores
+them. Its table of pandas and its checks of it take several times the time of an answer. It has no hook for
+either. So two names that its server looks up are replaced, and only in a process that `mlflow models serve`
+has started. Where an MLflow lacks these names, its own functions serve the model.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
 
-from toolkit.errors import ConfigError, did_you_mean
+from toolkit.backends import keep_one_blas_thread
+from toolkit.errors import ConfigError, WalslabError, did_you_mean
 from toolkit.serving import limits
-from toolkit.serving.requests import COLUMNS, OTHER_WORDS, PARAMS, read_params
+from toolkit.serving.requests import COLUMNS, OTHER_WORDS, PARAMS
 
 # `mlflow models serve` sets it for the process of the server.
 _SERVING = "__pyfunc_model_path__"
@@ -25,38 +26,37 @@ _FORMATS = (_RECORDS, _SPLIT, "inputs", "instances")
 _JSON = "application/json"
 _log = logging.getLogger(__name__)
 
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
-def install() -> None:
-    """Add the checks to the server that this process will be; in other processes, do nothing."""
+
+def install(answers: Callable[[Columns, Mapping[str, Any]], list[dict[str, Any]]]) -> None:
+    """Have the server that this process will be ask the model directly; in other processes, do nothing.
+
+    Parameters
+    ----------
+    answers : callable
+        Takes the columns of a table and its parameters, as `toolkit.serving.answers.Answers` does.
+    """
     if _SERVING not in os.environ:
         return
     import fastapi
     from mlflow.pyfunc import scoring_server
 
     try:
-        invocations, response = scoring_server.invocations, scoring_server.InvocationsResponse
+        before, response = scoring_server.invocations, scoring_server.InvocationsResponse
     except AttributeError:
         _log.warning("this version of MLflow serves without walslab's checks of form and size")
         return
-    if getattr(invocations, "strict", False):
+    if getattr(before, "strict", False):
         return
-    scoring_server.invocations = _strict(invocations, response)
-    _one_blas_thread()
+    scoring_server.invocations = _strict(answers, response)
+    keep_one_blas_thread()
     # MLflow makes the server after it has loaded the model, which calls this function.
     fastapi.FastAPI = _limited(fastapi.FastAPI)  # type: ignore[misc]
 
 
-def _one_blas_thread() -> None:
-    """Keep BLAS to the thread of each request: in a server, requests run side by side."""
-    try:
-        import threadpoolctl
-    except ImportError:
-        return
-    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-
-
-def parse(data: bytes) -> dict[str, Any]:
-    """Return the body of a request in the form that MLflow's server reads: records, and parameters.
+def parse(data: bytes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the body of a request as its rows, each with the columns that it has, and its parameters.
 
     Raises
     ------
@@ -75,8 +75,6 @@ def parse(data: bytes) -> dict[str, Any]:
     if params is not None and not isinstance(params, dict):
         raise ConfigError(f"params must be an object, but is {_kind(params)}")
     _refuse_unknown(params or {}, tuple(PARAMS), "parameter")
-    # MLflow's own text of such an error is long.
-    read_params(params or {})
     table = body[given[0]]
     records = _of_split(table) if given[0] == _SPLIT else [table] if isinstance(table, dict) else table
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -86,7 +84,7 @@ def parse(data: bytes) -> dict[str, Any]:
     limits.require_at_most(limits.ROWS, len(records), "rows")
     for name in {name for record in records for name in record}:
         _refuse_unknown({name: None}, COLUMNS, "column")
-    return {_RECORDS: records, "params": params or {}}
+    return records, params or {}
 
 
 def _loaded(data: bytes) -> object:
@@ -136,25 +134,25 @@ def _kind(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _strict(invocations: Callable[..., Any], response: Callable[..., Any]) -> Callable[..., Any]:
-    """Return MLflow's function that answers a request, with our checks before it."""
+def _strict(answers: Callable[..., Any], response: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that answers a request in place of that of MLflow's server."""
     from mlflow.exceptions import MlflowException
 
-    def answer(data: bytes, content_type: str | None, model: Any, input_schema: Any) -> Any:
+    def answer(data: bytes, content_type: str | None, *_of_mlflow: object) -> Any:
         kind = (content_type or "").partition(";")[0].strip().lower()
         if kind != _JSON:
             reason = f"the content type must be {_JSON}, but is {kind[:80] or 'not given'}"
             return response(_error(reason), 415, _JSON)
         try:
-            return invocations(parse(data), _JSON, model, input_schema)
-        except ConfigError as error:
+            rows, params = parse(data)
+            named = {name for row in rows for name in row}
+            columns = {name: [row.get(name) for row in rows] for name in COLUMNS if name in named}
+            return response(json.dumps({"predictions": answers(columns, params)}), 200, _JSON)
+        except WalslabError as error:
+            # The server answers 400 to this exception.
             raise MlflowException.invalid_parameter_value(str(error)) from error
         except RecursionError as error:
             raise MlflowException.invalid_parameter_value("the request has lists in lists") from error
-        except MlflowException as error:
-            # MLflow's text begins with the whole table.
-            error.message = error.message.rpartition("\nError: ")[2]
-            raise
 
     answer.strict = True  # type: ignore[attr-defined]
     return answer

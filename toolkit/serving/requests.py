@@ -213,7 +213,10 @@ def _id(cell: object, where: str, mistake: Callable[[str], None]) -> Id | None:
     if _empty(cell):
         return None
     if isinstance(cell, str):
-        return cell
+        if _is_utf8(cell):
+            return cell
+        mistake(f"{where} must be text that utf-8 can hold, but is {_short(cell)}")
+        return None
     # In a column with empty cells, pandas holds whole numbers as floating-point numbers.
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < _EXACT:
         return int(cell)
@@ -222,6 +225,14 @@ def _id(cell: object, where: str, mistake: Callable[[str], None]) -> Id | None:
     hint = ": give large ones as text" if isinstance(cell, float) and abs(cell) >= _EXACT else ""
     mistake(f"{where} must be a whole number or text, but is {_short(cell)}{hint}")
     return None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rating(cell: object, model: Model, where: str, mistake: Callable[[str], None]) -> float | None:
