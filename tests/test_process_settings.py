@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ import threading
 
 import pytest
 
-from toolkit.files import process_settings
+from toolkit.files import process_settings, uncollected
 
 NAME, FORCED = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 
@@ -87,3 +88,12 @@ def test_it_decorates():
 
     assert (retries(), retries()) == ("2", "2")
     assert NAME not in os.environ
+
+
+def test_the_garbage_collector_is_afterwards_as_it_was():
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -273,7 +273,7 @@ def test_user_without_a_name_is_recorded_by_number(store, monkeypatch):
     monkeypatch.setattr(run_writing.getpass, "getuser", nameless)
     tracked = Tracking(store, "first")
     client = tracked.client()
-    data = {"dataset": "ml", "digest": "abc", "counts": {}}
+    data = {"dataset": "ml", "digest": "abc", "counts": {}, "derived": []}
     run = create_run(client, tracked.experiment_id(client), "trial-2", data=data, tags={})
     assert run.data.tags["mlflow.user"] == str(os.getuid())
 

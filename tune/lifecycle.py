@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from toolkit.backends import Backend, keep_kernels_locally
 from toolkit.config import GPU_BACKENDS
 from toolkit.errors import StudyError
-from toolkit.files import process_settings
+from toolkit.files import process_settings, uncollected
 from toolkit.inputs import checked_path, checked_type, checked_word
 from toolkit.progress_bars import bars_are_wanted
 from tune.executors import choose_executor, ratings_for_ray, require_valid, started_ahead, trial_ratings
@@ -203,7 +203,8 @@ def _run_locked(
                 progress.connecting(os.environ.get("RAY_ADDRESS"))
             with connected():
                 # Imported only now: Ray reads its environment when it is.
-                from tune.executors import run_on_ray
+                with uncollected():
+                    from tune.executors import run_on_ray
 
                 run = StudyRun(study, concurrency(study.spec), listeners)
                 status = _execute(study, run, partial(run_on_ray, run, ratings_for_ray(data)), progress)

@@ -15,7 +15,7 @@ from toolkit.files.address import (
 from toolkit.files.hashing import sha256_of
 from toolkit.files.masking import HANDED_OVER, MASK, handed_over, mask, secrets_in
 from toolkit.files.mounts import mounts_are_known, on_local_disk
-from toolkit.files.process_state import process_settings
+from toolkit.files.process_state import process_settings, uncollected
 from toolkit.files.sizes import size_text
 from toolkit.files.store import ObjectStore
 from toolkit.files.upload import NotSentError, Upload
@@ -41,4 +41,5 @@ __all__ = [
     "size_text",
     "store_errors",
     "strip_file_scheme",
+    "uncollected",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -57,6 +58,21 @@ def process_settings() -> Iterator[None]:
             _entered -= 1
             if not _entered:
                 _put_back()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Load a large package without the garbage collector, whose passes over what is loaded find nothing.
+
+    They take a seventh of the processor time of MLflow's import.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _state_of_process() -> Callable[[], None]:

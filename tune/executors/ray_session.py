@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from toolkit.errors import StudyError
+from toolkit.files import uncollected
 from tune.spec import SearchSpec
 
 # How long a cluster may take to answer, in seconds.
@@ -42,7 +43,8 @@ def started_ahead() -> Iterator[None]:
     RAY_ADDRESS is set or Ray runs already, nothing is started.
     """
     _prepare_environment()
-    import ray  # here, because two threads that import share one processor
+    with uncollected():
+        import ray  # here, because two threads that import share one processor
 
     if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
         yield
@@ -67,7 +69,8 @@ def connected() -> Iterator[None]:
         When the cluster of RAY_ADDRESS does not answer within 20 seconds, or Ray does not start.
     """
     _prepare_environment()
-    import ray
+    with uncollected():
+        import ray
 
     address = os.environ.get("RAY_ADDRESS")
     if not _ahead and ray.is_initialized():

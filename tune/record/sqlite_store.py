@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from toolkit.files import atomic
@@ -32,10 +34,27 @@ def sqlite_file(uri: str) -> Path | None:
 def make_store(file: Path) -> None:
     """Make a SQLite store, complete or not at all: MLflow cannot use one whose making was cut off."""
     from mlflow import MlflowClient
+    from sqlalchemy import Engine, event
 
     with atomic.scratch(file) as folder:
         made = folder / file.name
-        MlflowClient(tracking_uri=f"{SQLITE}{quote(str(made), safe=_SAFE)}")
+        # MLflow makes a store of its first version, and takes it through all versions since. No other way is
+        # there: SQLite does not take the tables of today at once. Nothing has to be on the disk before the
+        # end, because a store that is cut off here is made anew.
+        event.listen(Engine, "connect", _write_late)
+        try:
+            MlflowClient(tracking_uri=f"{SQLITE}{quote(str(made), safe=_SAFE)}")
+        finally:
+            event.remove(Engine, "connect", _write_late)
+        with made.open("rb+") as written:
+            os.fsync(written.fileno())
         # Another process may have made it in the meantime.
         with contextlib.suppress(FileExistsError):
             os.link(made, file)
+
+
+def _write_late(connection: Any, _record: object) -> None:
+    """Let a new connection to SQLite leave to the system when it writes to the disk."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")

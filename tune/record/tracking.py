@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolkit.errors import StudyError, WalslabError
-from toolkit.files import MASK, mask, process_settings
+from toolkit.files import MASK, mask, process_settings, uncollected
 from tune.record.moved_store import follow_move
 from tune.record.sqlite_store import SQLITE, absolute_uri, make_store, sqlite_file
 from tune.record.store_problems import deleted_experiment, deleted_run, gone_run, require_answer, unusable
@@ -82,7 +82,7 @@ class Tracking:
         StudyError
             When MLflow knows no store of such a URI.
         """
-        with self.errors(), process_settings():
+        with self.errors(), process_settings(), uncollected():
             file = self._file
             if file is not None and file.is_dir():
                 raise StudyError(

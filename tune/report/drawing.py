@@ -121,10 +121,22 @@ def steps(values: Sequence[float], *, mode: str) -> list[int]:
 @styled
 def document(figure: Figure) -> str:
     """Draw a figure; return it as an SVG document that stands alone, with the colours of white paper."""
+    _lay_out(figure)
     file = io.StringIO()
     nothing: dict[str, None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", metadata=nothing)
     return file.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Find the places of a figure's axes once: to save it, matplotlib would draw it twice, once to no end."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)
+    engine = figure.get_layout_engine()
+    if engine and figure.axes:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def embedded(document: str, name: str, description: str) -> str:

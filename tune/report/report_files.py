@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from toolkit.files import atomic
+from toolkit.files import atomic, uncollected
 from toolkit.models import PosteriorFacts
 from tune.spec import SearchSpec
 from tune.study import TrialResult, best_first
@@ -35,9 +35,10 @@ def write_report(
         ``report.html``, ``trials.csv``, ``trials.json``, ``history.svg``, ``curves.svg``,
         ``importances.svg``, ``slices.svg`` and ``parallel.svg``.
     """
-    from tune.report import html, table
-    from tune.report.pictures import pictures
-    from tune.report.study_remarks import baselines_of
+    with uncollected():
+        from tune.report import html, table
+        from tune.report.pictures import pictures
+        from tune.report.study_remarks import baselines_of
 
     ranked = best_first(trials, spec.metric)
     drawn = pictures(spec, ranked, baselines_of(facts))
