@@ -251,7 +251,7 @@ def test_file_that_is_no_store_is_a_problem(folder):
 def test_run_has_its_parameters_tags_and_dataset(store):
     tracked = Tracking(store, "first")
     client = tracked.client()
-    data = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}}
+    data = {"dataset": "/data/ml", "digest": "abc", "counts": {"users": 3}, "derived": []}
     run = create_run(
         client, tracked.experiment_id(client), "trial-1", data=data, tags={"a": "b"}, start_time=5000
     )
