@@ -60,7 +60,7 @@ def step_of(matrix, fixed, config, **given):
         "bias_penalty": bias_penalties(rows.counts, config),
         "n_fixed": matrix.shape[1],
     }
-    return HalfStep(rows, fixed, config, **{**values, **nothing, **given})
+    return HalfStep(rows=rows, fixed=fixed, config=config, **{**values, **nothing, **given})
 
 
 def half_step(matrix, config, by, *, order=0, column=np.int32, seed=1, **cuts):

@@ -383,7 +383,7 @@ def data_of(model):
     [
         (lambda m: TrainingData(m.rated, backend="numpy"), "backend must be a Backend, but got 'numpy'"),
         (lambda m: TrainingData(m.rated, backend=Backend(1), dtype="int8"), "dtype must be one of float32"),
-        (lambda m: Trainer(m.rated, CONFIG), "data must be a TrainingData"),
+        (lambda m: Trainer(m.rated, CONFIG), "data must be a TrainingRatings"),
         (lambda m: Trainer(data_of(m), {}), "config must be a WALSConfig"),
         (
             lambda m: Trainer(TrainingData(m.rated, backend=Backend(1)), CONFIG, seed=-1),

@@ -11,6 +11,12 @@ from toolkit.predictor import Side
 from toolkit.solver import half_step, solve_and_sum, solve_pattern
 
 
+def solved(ratings, fixed, config, backend):
+    rows, fixed = backend.rows(ratings, str(fixed.dtype)), backend.asarray(fixed)
+    sums = backend.sum_rated(rows, fixed)
+    return solve_pattern(rows, fixed, config, spread=1.0, backend=backend, sums=sums)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weight_exponent", [0.0, 0.5])
 @pytest.mark.parametrize("k", [1, 7, 24])
@@ -48,15 +54,7 @@ def test_pattern_factors_of_single_precision_are_those_of_double(backend, made_u
         factors=20, pattern_weight=0.6, regularization=regularization, regularization_offset=50.0
     )
     single, double = (
-        backend.to_numpy(
-            solve_pattern(
-                backend.rows(ratings, dtype),
-                backend.asarray(fixed, dtype),
-                config,
-                spread=1.0,
-                backend=backend,
-            )
-        )
+        backend.to_numpy(solved(ratings, fixed.astype(dtype), config, backend))
         for dtype in ("float32", "float64")
     )
     assert single.dtype == np.float32
@@ -69,7 +67,7 @@ def test_threads_do_not_change_a_bit_of_the_pattern(made_up_ratings, threads):
     ratings = made_up_ratings(n_users=1300, n_items=50)
     fixed = np.random.default_rng(0).standard_normal((50, 4)).astype("float32")
     one, many = (
-        solve_pattern(b.rows(ratings), fixed, WALSConfig(factors=4), spread=1.0, backend=b)
+        solved(ratings, fixed, WALSConfig(factors=4), b)
         for b in (Backend.require("numba", n) for n in (1, threads))
     )
     np.testing.assert_array_equal(one, many)

@@ -13,10 +13,10 @@ from toolkit.backends.cuda import CudaBackend
 from toolkit.backends.cupy import CupyBackend, cupy_problem
 from toolkit.backends.equations import EquationBuilder, Equations
 from toolkit.backends.gpu_share import DeviceMemoryError, DeviceShare, device_share, is_out_of_memory
-from toolkit.backends.half_step import HalfStep
+from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.kernel_cache import keep_kernels_locally
 from toolkit.backends.numba import NumbaBackend
-from toolkit.backends.rows import Batch, RatingRows
+from toolkit.backends.rows import Batch, RatingRows, RowCounts
 
 __all__ = [
     "Backend",
@@ -32,6 +32,8 @@ __all__ = [
     "HalfStep",
     "NumbaBackend",
     "RatingRows",
+    "RowCounts",
+    "SharedStep",
     "at_most",
     "cupy_problem",
     "device_share",

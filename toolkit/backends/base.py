@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from toolkit.arrays import DeviceArray, Ratings
+from toolkit.arrays import DeviceArray, FloatArray, Ratings
 from toolkit.backends.equations import EquationBuilder
-from toolkit.backends.half_step import HalfStep
+from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.normals import normals
 from toolkit.backends.ranking import RankingDevice
 from toolkit.backends.rows import Batch, RatingRows
@@ -29,8 +29,12 @@ _PREFERRED: dict[str, tuple[str, ...]] = {
     "numba": ("numba",),
     "numpy": (),
 }
+PartSolver = Callable[[HalfStep], tuple[DeviceArray, "DeviceArray | None"]]
+"""Solves a half-step of some of the rows; see `Backend.part_solver`."""
 # Pairs gathered at once, so that two factor rows for each of them are the only large temporaries.
 _PAIRS = 1 << 16
+# The same where their squares are weighted.
+_WEIGHTED = 1 << 18
 
 
 class Backend(RankingDevice):
@@ -171,6 +175,10 @@ class Backend(RankingDevice):
             When the solution of a row is not finite; a backend that does not wait for its device raises it in
             `require_solved`.
         """
+        return step.side(self._solved(step))
+
+    def _solved(self, step: HalfStep) -> DeviceArray:
+        """Return the unknowns of every row, shape (n_rows, unknowns)."""
         solution, equations = step.new_solution(), EquationBuilder(step)
 
         def solve(batch: Batch) -> None:
@@ -179,8 +187,8 @@ class Backend(RankingDevice):
 
         # Gathered factors, and the systems with the solver's copy of them.
         size = step.dtype.itemsize * step.unknowns
-        self.each(solve, self._within(step.rows, lambda width: size * (width + 2 * step.unknowns)))
-        return step.side(solution)
+        self.each(solve, self._within(step.ratings, lambda width: size * (width + 2 * step.unknowns)))
+        return solution
 
     def solve_and_sum(self, step: HalfStep) -> tuple[Side, DeviceArray | None]:
         """Return what `solve_rows` does, and `sum_rated` of the fixed factors.
@@ -188,6 +196,28 @@ class Backend(RankingDevice):
         The sums are None where they are no cheaper beside the solution.
         """
         return self.solve_rows(step), None
+
+    def prepared(self, step: HalfStep) -> HalfStep:
+        """Return a half-step with what its parts need of all ratings together."""
+        return step
+
+    def part_solver(self, shared: SharedStep, *, summed: bool) -> PartSolver:
+        """Return a function that solves parts of a half-step; what the parts share is made once.
+
+        Parameters
+        ----------
+        shared : SharedStep
+            Of what `prepared` returns.
+        summed : bool
+            Whether `sum_rated` of the fixed factors is taken on the way, where that is cheaper.
+
+        Returns
+        -------
+        callable
+            Takes a half-step of some of the rows. Returns their unknowns, shape (n, unknowns), NaN where a
+            row has no solution, and the sums or None.
+        """
+        return lambda part: (self._solved(part), None)
 
     def require_solved(self, rows: RatingRows, config: WALSConfig) -> None:
         """Make sure that the last `solve_rows` of these rows found a solution for each of them.
@@ -258,7 +288,9 @@ class Backend(RankingDevice):
 
     # ------------------------------------------------------------------------------------ chance
 
-    def normals(self, key: Sequence[int], shape: tuple[int, ...], dtype: str) -> DeviceArray:
+    def normals(
+        self, key: Sequence[int], shape: tuple[int, ...], dtype: str, *, begin: int = 0
+    ) -> DeviceArray:
         """Return independent standard normal numbers on the device of this backend.
 
         Parameters
@@ -267,13 +299,16 @@ class Backend(RankingDevice):
             What the numbers depend on: whole numbers from 0. Different keys give independent numbers.
         shape : tuple of int
         dtype : {"float32", "float64"}
+        begin : int, default 0
+            How many numbers of the key lie before the first one: parts that are drawn one by one are those
+            of the whole. A GPU draws other numbers for parts.
 
         Returns
         -------
         array of float, of that shape
             The same bits for any number of threads. A GPU draws other numbers than the processors do.
         """
-        return normals(key, shape, dtype, self)
+        return normals(key, shape, dtype, self, begin)
 
     # ------------------------------------------------------------------------------------ measuring
 
@@ -300,6 +335,37 @@ class Backend(RankingDevice):
         self.each(measure, range(len(errors)))
         # Added in the order of the parts, whatever thread was first.
         return sum(errors)
+
+    def row_errors(
+        self, predictor: Predictor, rows: RatingRows, item_weight: DeviceArray | None = None
+    ) -> FloatArray:
+        """Return sums of squared errors over ratings by user, which together are the sum over all.
+
+        Parameters
+        ----------
+        predictor : Predictor
+            Its users are the rows.
+        rows : RatingRows
+            Ratings by user.
+        item_weight : array of float, shape (n_items,), optional
+            Weights of the squares.
+
+        Returns
+        -------
+        array of float64, shape (n, 1) or (n, 2)
+            Squares, and weighted squares where there are weights. A backend that sums row by row has a line
+            for each, so that the total does not depend on how rows are parted; others have one in all.
+        """
+        users, items, ratings = rows.row_numbers, rows.columns, rows.values
+        if item_weight is None:
+            return np.array([[self.squared_errors(predictor, users, items, ratings)]])
+        total = np.zeros((1, 2))
+        for begin in range(0, rows.nnz, _WEIGHTED):
+            part = slice(begin, begin + _WEIGHTED)
+            predicted = predict_pairs(predictor, users[part], items[part], self.xp)
+            errors = (predicted - ratings[part]).astype("float64")
+            total += float(errors @ errors), float((item_weight[items[part]] * errors) @ errors)
+        return total
 
     def _squared_error(
         self, predictor: Predictor, users: DeviceArray, items: DeviceArray, ratings: DeviceArray

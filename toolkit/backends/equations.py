@@ -68,7 +68,7 @@ class EquationBuilder:
         """
         step, xp = self._step, self._step.rows.xp
         k, w0 = step.config.factors, step.config.unobserved_weight
-        columns, values = step.rows.gather(batch)
+        columns, values = step.ratings.gather(batch)
         z = self._table[columns].astype(precision, copy=False)  # (rows, width, unknowns)
         if self._column_weight is not None:
             c = self._column_weight[columns]

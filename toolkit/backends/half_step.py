@@ -18,14 +18,14 @@ here with biases).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from toolkit.arrays import DeviceArray
-from toolkit.backends.rows import RatingRows
+from toolkit.backends.rows import RatingRows, RowCounts
 from toolkit.config import WALSConfig
 from toolkit.errors import SolverError
 from toolkit.predictor import Side
@@ -34,62 +34,46 @@ from toolkit.predictor import Side
 _VISIBLE = 64
 
 
-@dataclass(frozen=True)
-class HalfStep:
-    """What every backend needs to solve the rows of one side; computed once for all backends.
-
-    `toolkit.solver.half_step` makes one.
+@dataclass(frozen=True, kw_only=True)
+class SharedStep:
+    """What all rows of a half-step share: the fixed side, and what is added to every row.
 
     Attributes
     ----------
-    rows : RatingRows, n_rows by n_columns
-        The observed ratings of the rows to solve.
     fixed : Side
         Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side.
     config : WALSConfig
         The hyperparameters.
     mean : float
         Global mean μ that is taken off the ratings; 0 where the model has none.
-    penalty : array of float64, shape (n_rows,)
-        The penalty of each row's factors.
-    bias_penalty : array of float64, shape (n_rows,)
-        The penalty of each row's bias.
-    row_weight, column_weight : array of float, shape (n_rows,) or (n_columns,), or None
-        The weight c of an observed rating, as a property of its row or of its column: one of the two.
+    column_weight : array of float, shape (n_columns,), or None
+        The weight c of an observed rating, where it is a property of its column.
     gram : array of float, shape (k, k), or of shape (unknowns, unknowns) with a prior, or None
         What is added to the matrix of every row: w0 YᵀY, the pattern's part, and a prior's; None for nothing.
-    pull : array of float, shape (n_rows, k), or (n_rows, unknowns) with a prior, or None
-        What is added to the right-hand side of each row; None for nothing.
     n_fixed : int
-        Rows of the fixed side that stand behind `gram`: n_columns, or more where `rows` and `fixed` hold the
-        rated ones alone.
+        Rows of the fixed side that stand behind `gram`: n_columns, or more where the step holds the rated
+        ones alone.
     pattern : array of float, shape (n_columns, k), or None
         Pattern factors of the other side. Their sum over the rated columns, times `pattern_weight`, is added
         to the right-hand side of each row; None for nothing.
     pattern_weight : float
         σ² w_p.
-    start : Side or None
-        Factors and biases of the rows from which a solution by steps begins; None where each row is solved
-        exactly. A backend that has no such solution solves exactly.
     unrated : array of float, shape (unknowns,), or None
         What a row without ratings is; None for zeros.
+    mean_square : array of float, shape (unknowns,), or None
+        The mean of c z² over all ratings, in the basis in which rows take steps; None where they take none.
     """
 
-    rows: RatingRows
     fixed: Side
     config: WALSConfig
     mean: float
-    penalty: DeviceArray
-    bias_penalty: DeviceArray
-    row_weight: DeviceArray | None
     column_weight: DeviceArray | None
     gram: DeviceArray | None
-    pull: DeviceArray | None
     n_fixed: int
     pattern: DeviceArray | None = None
     pattern_weight: float = 0.0
-    start: Side | None = None
     unrated: DeviceArray | None = None
+    mean_square: DeviceArray | None = None
 
     @property
     def biased(self) -> bool:
@@ -115,6 +99,48 @@ class HalfStep:
     def floor(self) -> float:
         """What `gram` adds to every eigenvalue of a row's matrix, roughly."""
         return 0.0 if self.gram is None or not self.unknowns else float(self.gram.trace()) / self.unknowns
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfStep(SharedStep):
+    """What every backend needs to solve the rows of one side; computed once for all backends.
+
+    `toolkit.solver.half_step` makes one. One whose `rows` are counts alone is solved in parts.
+
+    Attributes
+    ----------
+    rows : RowCounts, n_rows by n_columns
+        The rows to solve; `RatingRows` with their ratings.
+    penalty : array of float64, shape (n_rows,)
+        The penalty of each row's factors.
+    bias_penalty : array of float64, shape (n_rows,)
+        The penalty of each row's bias.
+    row_weight : array of float, shape (n_rows,), or None
+        The weight c of an observed rating, where it is a property of its row.
+    pull : array of float, shape (n_rows, k), or (n_rows, unknowns) with a prior, or None
+        What is added to the right-hand side of each row; None for nothing.
+    start : Side or None
+        Factors and biases of the rows from which a solution by steps begins; None where each row is solved
+        exactly. A backend that has no such solution solves exactly.
+    """
+
+    rows: RowCounts
+    penalty: DeviceArray
+    bias_penalty: DeviceArray
+    row_weight: DeviceArray | None
+    pull: DeviceArray | None
+    start: Side | None = None
+
+    @property
+    def ratings(self) -> RatingRows:
+        """The rows with their ratings."""
+        assert isinstance(self.rows, RatingRows)  # noqa: S101 - whoever has counts alone makes parts
+        return self.rows
+
+    @property
+    def shared(self) -> SharedStep:
+        """What all rows share, alone."""
+        return SharedStep(**{field.name: getattr(self, field.name) for field in fields(SharedStep)})
 
     def new_solution(self) -> DeviceArray:
         """Return the unknowns of every row as if none had ratings, shape (n_rows, unknowns)."""
@@ -164,7 +190,7 @@ class HalfStep:
             )
 
 
-def unsolved(rows: RatingRows, config: WALSConfig, row: int) -> SolverError:
+def unsolved(rows: RowCounts, config: WALSConfig, row: int) -> SolverError:
     """Return the error that names a row whose normal equations have no finite solution."""
     return SolverError(
         f"the normal equations of row {row} ({int(rows.host_counts[row])} ratings, "

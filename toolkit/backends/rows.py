@@ -44,7 +44,46 @@ class Batch:
             yield Batch(self.rows[part], self.starts[part], self.counts[part], self.width)
 
 
-class RatingRows:
+class RowCounts:
+    """One orientation of the ratings as far as a training needs it whole: how many each row and column has.
+
+    Parameters
+    ----------
+    host_counts : numpy array of int64, shape (n_rows,)
+        Ratings of each row.
+    host_column_counts : numpy array of int64, shape (n_columns,)
+        Ratings of each column.
+    xp : module
+        ``numpy`` or ``cupy``: where the arrays go.
+
+    Attributes
+    ----------
+    n_rows, n_columns, nnz : int
+        Sizes.
+    counts, column_counts : array of int64, shape (n_rows,) and (n_columns,)
+        Ratings of each row and of each column, on the device.
+    host_counts : numpy array of int64, shape (n_rows,)
+        Those of each row in host memory.
+    """
+
+    def __init__(self, host_counts: IntArray, host_column_counts: IntArray, xp: ArrayModule) -> None:
+        self.xp = xp
+        self.n_rows, self.n_columns, self.nnz = (
+            len(host_counts),
+            len(host_column_counts),
+            int(host_counts.sum()),
+        )
+        self.host_counts = host_counts
+        self.counts: DeviceArray = xp.asarray(host_counts)
+        self._host_column_counts = host_column_counts
+
+    @cached_property
+    def column_counts(self) -> DeviceArray:
+        """Ratings of each column, shape (n_columns,), on the device."""
+        return self.xp.asarray(self._host_column_counts)  # type: ignore[no-any-return]
+
+
+class RatingRows(RowCounts):
     """One orientation of the ratings: a row for each user (or item), its entries, and the batches to solve.
 
     `toolkit.backends.Backend.rows` makes one with the limits of its device.
@@ -74,8 +113,6 @@ class RatingRows:
         Ratings of each row, on the device.
     host_counts : numpy array of int64, shape (n_rows,)
         The same in host memory.
-    batches : tuple of Batch
-        Every row that has ratings, in one of them; the longest rows first, so that the last batch is small.
     """
 
     def __init__(
@@ -88,8 +125,18 @@ class RatingRows:
         self.counts: DeviceArray = xp.asarray(self.host_counts)
         self.columns: DeviceArray = xp.asarray(matrix.indices)
         self.values: DeviceArray = xp.asarray(matrix.data, dtype=dtype)
-        indptr = matrix.indptr.astype(np.int64)
-        self.batches = tuple(reversed([*self._plan(indptr, batch_entries, batch_rows)]))
+        self._indptr: IntArray = matrix.indptr.astype(np.int64)
+        self._most = batch_entries, batch_rows
+
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """Every row that has ratings, in one of them; the longest rows first, so that the last is small."""
+        return tuple(reversed([*self._plan(self._indptr, *self._most)]))
+
+    @cached_property
+    def row_numbers(self) -> DeviceArray:
+        """The row of each rating, int32, shape (nnz,), on the device."""
+        return self.xp.asarray(np.repeat(np.arange(self.n_rows, dtype=np.int32), self.host_counts))  # type: ignore[no-any-return]
 
     def _plan(self, indptr: IntArray, most_entries: int, most_rows: int) -> Iterator[Batch]:
         """Yield the batches, the shortest rows first."""

@@ -227,7 +227,10 @@ def item_pattern(factors: Factors, ratings: Ratings, *, backend: Backend) -> Arr
 def _pattern(ratings: Ratings, fixed: Side, factors: Factors, backend: Backend) -> Array:
     rows = backend.rows(ratings, str(fixed.factors.dtype))
     other, spread = backend.asarray(fixed.factors), factors.spread
-    return backend.to_numpy(solve_pattern(rows, other, factors.config, spread=spread, backend=backend))
+    sums = backend.sum_rated(rows, other)
+    return backend.to_numpy(
+        solve_pattern(rows, other, factors.config, spread=spread, backend=backend, sums=sums)
+    )
 
 
 def _solved(step: HalfStep, draw: Draw | None, backend: Backend) -> Side:

@@ -12,7 +12,7 @@ from toolkit.arrays import Array, FloatArray
 from toolkit.evaluation import Pairs
 from toolkit.models.posterior import Decile
 from toolkit.predictor import predict_pairs
-from toolkit.solver import Sampler, TrainingData, convergence
+from toolkit.solver import Sampler, TrainingRatings, convergence
 
 # Pairs whose predictions by every sample are kept, to see whether chains have converged.
 _TRACED = 1000
@@ -33,7 +33,7 @@ class Watched:
 
     Parameters
     ----------
-    data : TrainingData
+    data : TrainingRatings
         What is sampled.
     pairs : tuple of arrays, or None
         Validation ratings, as `toolkit.evaluation.pairs_on` gives them. Without them, predictions of training
@@ -46,18 +46,16 @@ class Watched:
 
     def __init__(
         self,
-        data: TrainingData,
+        data: TrainingRatings,
         pairs: Pairs | None,
         seed: int,
         scale: tuple[float, float] | None,
     ) -> None:
         self._data, self._held_out, self._scale = data, pairs, scale
-        users, items, ratings = data.pairs if pairs is None else pairs
-        traced = np.sort(np.random.default_rng(seed).permutation(len(ratings))[:_TRACED])
-        self._at = data.backend.asarray(traced)
-        if pairs is None:
-            users, items = users[self._at], items[self._at]
-            self._at = data.backend.asarray(np.arange(len(traced)))
+        n_known = data.nnz if pairs is None else len(pairs[2])
+        traced = np.sort(np.random.default_rng(seed).permutation(n_known)[:_TRACED])
+        self._at = data.backend.asarray(traced if pairs is not None else np.arange(len(traced)))
+        users, items, _ = data.pairs_at(traced) if pairs is None else pairs
         self._users, self._items = users, items
         n = len(users)
         self._n, self._total, self._squares = 0, np.zeros(n), np.zeros(n)

@@ -9,19 +9,21 @@ from toolkit.solver.factors import Factors, read_array, read_meta
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve, solve_and_sum
 from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
-from toolkit.solver.perturbing import perturbed
+from toolkit.solver.perturbing import Perturbation, perturbed, with_noisy_ratings
 from toolkit.solver.posterior_mean import PosteriorMean
 from toolkit.solver.posterior_trainer import PosteriorTrainer
 from toolkit.solver.prior import Prior, draw_prior
 from toolkit.solver.sampler import Sampler, SamplerState, require_posterior
 from toolkit.solver.trainer import Trainer
 from toolkit.solver.training_data import TrainingData
+from toolkit.solver.training_ratings import TrainingRatings, total_of
 from toolkit.solver.weights import bias_penalties, observation_weights, pattern_weight, penalties
 
 __all__ = [
     "BaselineErrors",
     "Baselines",
     "Factors",
+    "Perturbation",
     "PosteriorMean",
     "PosteriorTrainer",
     "Prior",
@@ -29,6 +31,7 @@ __all__ = [
     "SamplerState",
     "Trainer",
     "TrainingData",
+    "TrainingRatings",
     "bias_penalties",
     "convergence",
     "draw_prior",
@@ -48,4 +51,6 @@ __all__ = [
     "solve_and_sum",
     "solve_pattern",
     "stopping",
+    "total_of",
+    "with_noisy_ratings",
 ]

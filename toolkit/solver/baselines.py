@@ -9,7 +9,7 @@ from toolkit.evaluation import Pairs, rmse
 from toolkit.inputs import checked_type
 from toolkit.solver.factors import Factors
 from toolkit.solver.trainer import Trainer
-from toolkit.solver.training_data import TrainingData
+from toolkit.solver.training_ratings import TrainingRatings
 
 # The penalties of biases that are tried, and the one that is taken where nothing is there to choose by.
 _DAMPINGS, _USUAL = (1.0, 3.0, 8.0, 20.0), 3.0
@@ -35,7 +35,7 @@ class Baselines:
 
     Parameters
     ----------
-    data : TrainingData
+    data : TrainingRatings
         The ratings that both are trained on.
     valid : tuple of arrays, optional
         Users, items and ratings, as `toolkit.evaluation.pairs_on` gives them, to choose the penalty by.
@@ -67,9 +67,9 @@ class Baselines:
     """
 
     def __init__(
-        self, data: TrainingData, valid: Pairs | None = None, *, damping: float | None = None
+        self, data: TrainingRatings, valid: Pairs | None = None, *, damping: float | None = None
     ) -> None:
-        self._data = checked_type("data", data, TrainingData, "TrainingData(ratings, backend=backend)")
+        self._data = checked_type("data", data, TrainingRatings, "TrainingData(ratings, backend=backend)")  # type: ignore[type-abstract]
         self.mean: Factors = Trainer(data, WALSConfig(factors=0, bias="mean")).factors
         if damping is None and valid is not None and len(valid[2]) > 0:
             trainer = self._chosen(valid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toolkit.arrays import Array, DeviceArray
-from toolkit.backends import Backend, EquationBuilder, HalfStep, RatingRows
+from toolkit.backends import Backend, EquationBuilder, HalfStep, RowCounts
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
 from toolkit.solver.prior import Prior
@@ -13,7 +13,7 @@ from toolkit.solver.weights import bias_penalties, pattern_weight, penalties
 
 
 def half_step(
-    rows: RatingRows,
+    rows: RowCounts,
     fixed: Side,
     *,
     backend: Backend,
@@ -32,8 +32,9 @@ def half_step(
 
     Parameters
     ----------
-    rows : RatingRows, n_rows by n_columns
-        The observed ratings of the rows to solve.
+    rows : RowCounts, n_rows by n_columns
+        The rows to solve: `toolkit.backends.RatingRows` with their ratings, or counts alone for a
+        step that is solved in parts.
     fixed : Side
         Factors, shape (n_columns, k), and biases, shape (n_columns,), of the other side.
     backend : Backend
@@ -163,7 +164,7 @@ def solve_and_sum(
         return step.side(step.new_solution()), None
     solved, sums = backend.solve_and_sum(step) if summed else (backend.solve_rows(step), None)
     if wait:
-        backend.require_solved(step.rows, step.config)
+        backend.require_solved(step.ratings, step.config)
     return solved, sums
 
 
@@ -219,6 +220,6 @@ def row_equations(step: HalfStep) -> tuple[Array, Array]:
         With m = k, and one more where biases are fitted.
     right : array of float64, shape (m,)
     """
-    (batch,) = step.rows.batches
+    (batch,) = step.ratings.batches
     left, right, _ = EquationBuilder(step).build(batch, "float64")
     return left[0], right[0]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.arrays import DeviceArray, DType
-from toolkit.backends import Backend, RatingRows
+from toolkit.backends import Backend, RowCounts
 from toolkit.config import WALSConfig
 from toolkit.solver.weights import penalties
 
@@ -26,13 +26,13 @@ _SINGLE = 1e3
 
 
 def solve_pattern(
-    rows: RatingRows,
+    rows: RowCounts,
     fixed: DeviceArray,
     config: WALSConfig,
     *,
     spread: float,
     backend: Backend,
-    sums: DeviceArray | None = None,
+    sums: DeviceArray,
 ) -> DeviceArray:
     """Return the pattern factors of rows that minimise the objective, the other side's factors being fixed.
 
@@ -40,8 +40,8 @@ def solve_pattern(
 
     Parameters
     ----------
-    rows : RatingRows, n_rows by n_columns
-        Which columns each row has rated.
+    rows : RowCounts, n_rows by n_columns
+        How many columns each row has rated.
     fixed : array of float, shape (n_columns, k)
         Factors of the other side.
     config : WALSConfig
@@ -50,8 +50,8 @@ def solve_pattern(
         σ, the unit in which the objective measures ratings.
     backend : Backend
         Where the arrays are.
-    sums : array of float, shape (n_rows, k), optional
-        `toolkit.backends.Backend.sum_rated` of `fixed`, where it is at hand; it is overwritten.
+    sums : array of float, shape (n_rows, k)
+        `toolkit.backends.Backend.sum_rated` of `fixed`; it is overwritten.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def solve_pattern(
         Zero for a row without ratings.
     """
     xp, w = backend.xp, config.pattern_weight
-    pattern = backend.sum_rated(rows, fixed) if sums is None else sums
+    pattern = sums
     if not rows.n_rows:
         return pattern
     with backend.one_blas_thread():

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,21 @@ from toolkit.backends import Backend, HalfStep
 _RATINGS, _ROWS = 0, 1
 # Roundings of the shared matrix, of its trace, that its root is kept clear of.
 _ROUNDING = 4.0
+
+
+class Perturbation(NamedTuple):
+    """The chance of a draw.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of a rating of weight 1 around its prediction.
+    key : tuple of int
+        What the draw depends on: whole numbers from 0.
+    """
+
+    noise: float
+    key: tuple[int, ...]
 
 
 def perturbed(step: HalfStep, noise: float, key: Sequence[int], *, backend: Backend) -> HalfStep:
@@ -45,23 +61,47 @@ def perturbed(step: HalfStep, noise: float, key: Sequence[int], *, backend: Back
     -------
     HalfStep
     """
-    xp, rows, dtype = backend.xp, step.rows, str(step.dtype)
+    chance = Perturbation(noise, tuple(key))
+    return with_noisy_ratings(with_noisy_pull(step, chance, backend=backend), chance, backend=backend)
+
+
+def with_noisy_pull(step: HalfStep, chance: Perturbation, *, backend: Backend) -> HalfStep:
+    """Return a half-step with the noise of the matrix that all rows share, in the pull of each row."""
+    xp, dtype = backend.xp, str(step.dtype)
     assert step.gram is not None  # noqa: S101 - a prior is part of it
     assert step.pull is not None  # noqa: S101 - and has a pull
-    values = backend.normals((*key, _RATINGS), (rows.nnz,), dtype)
-    values *= _deviations(step, noise, backend)
-    values += rows.values
     gram = step.gram.astype("float64")
     # Of ratings almost without noise, rounding can leave an eigenvalue below zero.
     gram += _ROUNDING * float(xp.finfo(step.gram.dtype).eps) * gram.trace() * xp.eye(len(gram))
     root = xp.linalg.cholesky(gram).astype(dtype)
-    pull = backend.normals((*key, _ROWS), (rows.n_rows, step.unknowns), dtype)
-    return replace(step, rows=rows.with_values(values), pull=step.pull + noise * (pull @ root.T))
+    pull = backend.normals((*chance.key, _ROWS), (step.rows.n_rows, step.unknowns), dtype)
+    return replace(step, pull=step.pull + chance.noise * (pull @ root.T))
+
+
+def with_noisy_ratings(step: HalfStep, chance: Perturbation, *, backend: Backend, begin: int = 0) -> HalfStep:
+    """Return a half-step with noise in each rating.
+
+    Parameters
+    ----------
+    step : HalfStep
+        Of all rows, or of some that follow each other.
+    chance : Perturbation
+        That of all rows.
+    backend : Backend
+        The backend that the step was made for.
+    begin : int, default 0
+        How many ratings the rows before the first one have.
+    """
+    rows = step.ratings
+    values = backend.normals((*chance.key, _RATINGS), (rows.nnz,), str(step.dtype), begin=begin)
+    values *= _deviations(step, chance.noise, backend)
+    values += rows.values
+    return replace(step, rows=rows.with_values(values))
 
 
 def _deviations(step: HalfStep, noise: float, backend: Backend) -> DeviceArray | float:
     """Return the standard deviation of each rating, given its weight; one number where all are alike."""
-    config, rows, xp = step.config, step.rows, backend.xp
+    config, rows, xp = step.config, step.ratings, backend.xp
     if not config.weight_exponent:
         return noise / math.sqrt(config.observed_weight)
     if step.column_weight is not None:

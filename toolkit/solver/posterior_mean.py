@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from toolkit.arrays import Array, DeviceArray
-from toolkit.backends import RatingRows
+from toolkit.backends import RowCounts
 from toolkit.predictor import Side
 from toolkit.solver.alignment import aligned
 from toolkit.solver.factors import Factors
@@ -44,8 +44,8 @@ class PosteriorMean:
             found = aligned(draw, before, backend=data.backend)
         self.n += 1
         for name, side, prior, rows in (
-            ("user", found.users, found.user_prior, data.users),
-            ("item", found.items, found.item_prior, data.items),
+            ("user", found.users, found.user_prior, data.rows("user")),
+            ("item", found.items, found.item_prior, data.rows("item")),
         ):
             self._add(f"{name}_factors", side.factors)
             self._add(f"{name}_bias", side.bias)
@@ -73,7 +73,7 @@ class PosteriorMean:
             name: float(mean[f"{name}_squares"] - _squares(mean[f"{name}_factors"], rows))
             * self._mean_weight()
             / max(config.factors, 1)
-            for name, rows in (("user", data.users), ("item", data.items))
+            for name, rows in (("user", data.rows("user")), ("item", data.rows("item")))
         }
         priors = [
             Prior(
@@ -124,7 +124,7 @@ class PosteriorMean:
         self.n = n
 
 
-def _squares(factors: DeviceArray, rows: RatingRows) -> DeviceArray:
+def _squares(factors: DeviceArray, rows: RowCounts) -> DeviceArray:
     """Return the mean over ratings of the squared length of the rated row of a side."""
     lengths: DeviceArray = (factors.astype("float64") ** 2).sum(axis=1)
     return rows.counts.astype("float64") @ lengths / rows.nnz

@@ -9,25 +9,23 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.arrays import DeviceArray, FloatArray, SideName
-from toolkit.backends import RatingRows
+from toolkit.backends import RowCounts
 from toolkit.config import WALSConfig
 from toolkit.errors import ConfigError
 from toolkit.inputs import checked_number, checked_type
-from toolkit.predictor import Predictor, Side, predict_pairs
+from toolkit.predictor import Predictor, Side
 from toolkit.solver.factors import Factors
-from toolkit.solver.normal import half_step, solve_and_sum
+from toolkit.solver.normal import half_step
 from toolkit.solver.pattern import solve_pattern
-from toolkit.solver.perturbing import perturbed
+from toolkit.solver.perturbing import Perturbation, with_noisy_pull
 from toolkit.solver.prior import Prior, draw_prior
-from toolkit.solver.training_data import TrainingData
+from toolkit.solver.training_ratings import TrainingRatings
 from toolkit.solver.weights import observation_weights, pattern_weight
 
 # Parts of a key: what numbers are drawn for.
 _START, _NOISE, _ITEMS, _USERS, _UNRATED = range(5)
 # The precision of a standardised rating has a gamma distribution with this shape and rate before the ratings.
 _SHAPE, _RATE = 1.0, 1.0
-# Pairs whose errors are in memory at once.
-_PAIRS = 1 << 18
 
 
 class SamplerState(NamedTuple):
@@ -48,7 +46,7 @@ class Sampler:
 
     Parameters
     ----------
-    data : TrainingData
+    data : TrainingRatings
         The ratings; many samplers may share one.
     config : WALSConfig
         The hyperparameters. Penalties are those of the pattern factors alone.
@@ -74,8 +72,8 @@ class Sampler:
         When an argument is of another kind, or the config has what a posterior has no counterpart of.
     """
 
-    def __init__(self, data: TrainingData, config: WALSConfig, *, seed: int = 0, chain: int = 0) -> None:
-        self.data = checked_type("data", data, TrainingData, "TrainingData(ratings, backend=backend)")
+    def __init__(self, data: TrainingRatings, config: WALSConfig, *, seed: int = 0, chain: int = 0) -> None:
+        self.data = checked_type("data", data, TrainingRatings, "TrainingData(ratings, backend=backend)")  # type: ignore[type-abstract]
         self.config = require_posterior(config)
         self._key = (checked_number("seed", seed, 0), checked_number("chain", chain, 0))
         backend, k, dtype = data.backend, config.factors, data.dtype
@@ -124,11 +122,11 @@ class Sampler:
         factors = self.factors.mapped(self.data.backend.to_numpy)
         return replace(
             factors,
-            users=self._with_unrated(factors.users, factors.user_prior, self.data.users, _USERS),
-            items=self._with_unrated(factors.items, factors.item_prior, self.data.items, _ITEMS),
+            users=self._with_unrated(factors.users, factors.user_prior, self.data.rows("user"), _USERS),
+            items=self._with_unrated(factors.items, factors.item_prior, self.data.rows("item"), _ITEMS),
         )
 
-    def _with_unrated(self, side: Side, prior: Prior | None, rows: RatingRows, part: int) -> Side:
+    def _with_unrated(self, side: Side, prior: Prior | None, rows: RowCounts, part: int) -> Side:
         unrated = np.flatnonzero(rows.host_counts == 0)
         if prior is None or not len(unrated):
             return side
@@ -180,22 +178,17 @@ class Sampler:
 
     def _squares(self) -> tuple[float, float]:
         """Return the sums of squared errors on the ratings, weighted and not."""
-        config, backend = self.config, self.data.backend
+        config = self.config
         unclipped = Predictor(self.factors.users, self.factors.items, self.factors.mean)
         if not config.weight_exponent:
-            squares = backend.squared_errors(unclipped, *self.data.pairs)
+            squares, _ = self.data.squared_errors(unclipped)
             return config.observed_weight * squares, squares
-        weighted = squares = 0.0
-        for begin in range(0, self.data.nnz, _PAIRS):
-            users, items, ratings = (array[begin : begin + _PAIRS] for array in self.data.pairs)
-            errors = (predict_pairs(unclipped, users, items, backend.xp) - ratings).astype("float64")
-            squares += float(errors @ errors)
-            weighted += float((self._item_weight[items] * errors) @ errors)
+        squares, weighted = self.data.squared_errors(unclipped, self._item_weight)
         return weighted, squares
 
     def _draw(self, side: SideName) -> None:
         """Draw the prior of a side and its rows, given the other side."""
-        backend, factors, rows = self.data.backend, self.factors, self._rows(side)
+        backend, factors, rows = self.data.backend, self.factors, self.data.rows(side)
         other: SideName = "item" if side == "user" else "user"
         own, fixed = factors.users, factors.items
         if side == "item":
@@ -207,13 +200,14 @@ class Sampler:
         if self._patterned and self.sweeps > 1:
             # Sums over what each row of the other side has rated were taken when it was drawn.
             summed, self._summed = self._summed, None
+            known = summed is not None and summed[0] is own.factors
             pattern = solve_pattern(
-                self._rows(other),
+                self.data.rows(other),
                 own.factors,
                 self.config,
                 spread=factors.spread,
                 backend=backend,
-                sums=summed[1] if summed and summed[0] is own.factors else None,
+                sums=summed[1] if summed and known else self.data.sum_rated(other, own.factors),
             )
         step = half_step(
             rows,
@@ -228,11 +222,13 @@ class Sampler:
             prior=prior,
         )
         # A backend whose kernels do not wait for the device leaves priors to one that does.
-        drawn, sums = solve_and_sum(
-            perturbed(step, self.noise, key, backend=backend),
-            backend=backend,
+        chance = Perturbation(self.noise, key)
+        drawn, sums = self.data.solve(
+            side,
+            with_noisy_pull(step, chance, backend=backend),
             wait=False,
             summed=self._patterned,
+            chance=chance,
         )
         self._summed = None if sums is None else (fixed.factors, sums)
         if side == "item":
@@ -240,7 +236,7 @@ class Sampler:
         else:
             self.factors = replace(factors, users=drawn, user_prior=prior, item_pattern=pattern)
 
-    def _draw_prior(self, side: Side, rows: RatingRows, generator: np.random.Generator) -> Prior:
+    def _draw_prior(self, side: Side, rows: RowCounts, generator: np.random.Generator) -> Prior:
         """Draw the prior of a side, given those of its rows that have ratings."""
         m, units = len(self._units), self._units
         mean: FloatArray = np.zeros(m)
@@ -251,7 +247,7 @@ class Sampler:
         # Put back from standardised ratings, and beside sums over ratings.
         return Prior.of(mean * units, self.noise**2 * precision / np.outer(units, units))
 
-    def _moments(self, side: Side, rows: RatingRows) -> tuple[int, FloatArray, FloatArray]:
+    def _moments(self, side: Side, rows: RowCounts) -> tuple[int, FloatArray, FloatArray]:
         """Return how many rows have ratings, their sum, and that of their outer products, standardised."""
         backend, xp = self.data.backend, self.data.backend.xp
         parts = [side.factors, side.bias[:, None]] if self.config.bias == "full" else [side.factors]
@@ -261,9 +257,6 @@ class Sampler:
             table = table[rows.counts > 0]
         total, squares = (backend.to_numpy(array) for array in (table.sum(axis=0), table.T @ table))
         return n, total, squares
-
-    def _rows(self, side: SideName) -> RatingRows:
-        return self.data.users if side == "user" else self.data.items
 
 
 def require_posterior(config: WALSConfig) -> WALSConfig:

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from toolkit.arrays import DeviceArray, SideName
-from toolkit.backends import RatingRows
 from toolkit.config import SolverName, WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.evaluation import rmse
 from toolkit.inputs import checked_number, checked_type
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
-from toolkit.solver.normal import half_step, solve, solve_and_sum
+from toolkit.solver.normal import half_step
 from toolkit.solver.pattern import solve_pattern
 from toolkit.solver.solver_choice import chosen_solver
-from toolkit.solver.training_data import TrainingData
+from toolkit.solver.training_ratings import TrainingRatings
 from toolkit.solver.weights import observation_weights, pattern_weight
 
 
 class Trainer:
-    """Alternating least squares on one `TrainingData`.
+    """Alternating least squares on one `TrainingData`, or other `TrainingRatings`.
 
     An iteration solves the items, then the users. So after every iteration the row of each user is the exact
     solution for the current item factors, and folding a training user in gives the row she already has.
 
     Parameters
     ----------
-    data : TrainingData
+    data : TrainingRatings
         The ratings; many trainers may share one.
     config : WALSConfig
         The hyperparameters.
@@ -67,9 +66,9 @@ class Trainer:
     """
 
     def __init__(
-        self, data: TrainingData, config: WALSConfig, *, seed: int = 0, solver: SolverName = "auto"
+        self, data: TrainingRatings, config: WALSConfig, *, seed: int = 0, solver: SolverName = "auto"
     ) -> None:
-        self.data = checked_type("data", data, TrainingData, "TrainingData(ratings, backend=backend)")
+        self.data = checked_type("data", data, TrainingRatings, "TrainingData(ratings, backend=backend)")  # type: ignore[type-abstract]
         self.config = checked_type("config", config, WALSConfig, "WALSConfig(factors=32)")
         seed = checked_number("seed", seed, 0)
         backend, k = data.backend, config.factors
@@ -91,7 +90,7 @@ class Trainer:
             scale=data.scale if config.clip == "scale" else None,
             spread=spread,
         )
-        backend.reserve((data.users, data.items), config)
+        data.reserve(config)
         self._users_before: Side | None = None
         # Half-steps done. The random users of the start give no direction to go on in, and no pattern.
         self._half_steps = 0
@@ -153,14 +152,12 @@ class Trainer:
         SolverError
             When a row has no solution; the factors say nothing then.
         """
-        backend = self.data.backend
         # The small products outside of the rows would otherwise wake all threads of BLAS.
-        with backend.one_blas_thread():
+        with self.data.backend.one_blas_thread():
             # With kernels of our own, the host is ahead of the device for the whole of an iteration.
             self.solve_items(wait=False)
             self.solve_users(wait=False)
-            for rows in (self.data.items, self.data.users):
-                backend.require_solved(rows, self.config)
+            self.data.require_solved(self.config)
         self._set(iterations=self.iterations + 1)
 
     def finished(self, factors: Factors | None = None) -> Factors:
@@ -176,9 +173,7 @@ class Trainer:
 
     def train_rmse(self) -> float:
         """Return the RMSE on the training ratings."""
-        value = rmse(self.factors, *self.data.pairs, self.data.backend)
-        assert value is not None  # noqa: S101 - TrainingData refuses an empty set
-        return value
+        return math.sqrt(self.data.squared_errors(self.factors)[0] / self.data.nnz)
 
     def host_factors(self, factors: Factors | None = None) -> Factors:
         """Return the current factors, or earlier ones, in host memory, for `restore` to take back."""
@@ -229,13 +224,12 @@ class Trainer:
         exact: bool = False,
     ) -> Side:
         """Return the solved rows of a side."""
-        backend = self.data.backend
         # The weight of a rating is its item's: that of the column where users are solved.
         by_column = side == "user"
         step = half_step(
-            self._rows(side),
+            self.data.rows(side),
             fixed,
-            backend=backend,
+            backend=self.data.backend,
             config=self.config,
             mean=self.factors.mean,
             spread=self.factors.spread,
@@ -248,9 +242,8 @@ class Trainer:
         summed = self._patterned and 0 < self._half_steps < 2 * self.config.iterations - 1
         # Steps sum in a basis of their own, whose rounding a restored training would not have.
         summed = summed and (side == "item" or step.start is None)
-        if not summed or fixed is not (self.factors.items if side == "user" else self.factors.users):
-            return solve(step, backend=backend, wait=wait)
-        solved, sums = solve_and_sum(step, backend=backend, wait=wait)
+        summed = summed and fixed is (self.factors.items if side == "user" else self.factors.users)
+        solved, sums = self.data.solve(side, step, wait=wait, summed=summed)
         self._summed = None if sums is None else (fixed.factors, sums)
         return solved
 
@@ -263,17 +256,15 @@ class Trainer:
     def _pattern(self, side: SideName, other: Side) -> DeviceArray:
         """Return the pattern factors of a side, the factors of the other side being fixed."""
         summed, self._summed = self._summed, None
+        known = summed is not None and summed[0] is other.factors
         return solve_pattern(
-            self._rows(side),
+            self.data.rows(side),
             other.factors,
             self.config,
             spread=self.factors.spread,
             backend=self.data.backend,
-            sums=summed[1] if summed and summed[0] is other.factors else None,
+            sums=summed[1] if summed and known else self.data.sum_rated(side, other.factors),
         )
-
-    def _rows(self, side: SideName) -> RatingRows:
-        return self.data.users if side == "user" else self.data.items
 
     def _ahead(self, now: Side, before: Side | None) -> Side:
         """Return a side moved on by the share of its last change that momentum keeps."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import AnySparse, DeviceArray, FloatArray, IntArray, Ratings
-from toolkit.backends import Backend
+from toolkit.arrays import AnySparse, DeviceArray, FloatArray, IntArray, Ratings, SideName
+from toolkit.backends import Backend, HalfStep, RatingRows
+from toolkit.config import WALSConfig
 from toolkit.errors import RatingsError
 from toolkit.inputs import checked_ratings, checked_type, checked_word
+from toolkit.predictor import Predictor, Side
+from toolkit.solver.normal import solve_and_sum
+from toolkit.solver.perturbing import Perturbation, with_noisy_ratings
+from toolkit.solver.training_ratings import TrainingRatings, total_of
 
 # Ratings whose squares are in memory at once.
 # Of these, squares and a thousand times as much still are float32.
@@ -19,8 +23,8 @@ _LEAST_SPREAD, _MOST_SPREAD = 1e-17, 1e17
 _CHUNK = 1 << 20
 
 
-class TrainingData:
-    """The training ratings on one device, in both orientations; every model trained on them shares it.
+class TrainingData(TrainingRatings):
+    """The training ratings in the memory of one device; every model trained on them shares it.
 
     Parameters
     ----------
@@ -35,16 +39,8 @@ class TrainingData:
 
     Attributes
     ----------
-    n_users, n_items, nnz : int
-        Sizes.
-    mean : float
-        Mean rating.
-    spread : float
-        Standard deviation of the ratings, without Bessel's correction; 1 where all ratings are the same.
-    scale : tuple of float
-        Smallest and largest rating.
     users, items : RatingRows
-        The ratings of each user, and of each item.
+        The ratings of each user, and of each item; the others are those of `TrainingRatings`.
 
     Raises
     ------
@@ -88,16 +84,53 @@ class TrainingData:
         self.users = backend.rows(by_user, dtype)
         self.items = backend.rows(transposed, dtype)
 
-    @property
-    def item_counts(self) -> IntArray:
-        """Observed ratings of each item, int64, in host memory."""
-        return self.items.host_counts
+    def rows(self, side: SideName) -> RatingRows:
+        """Return an orientation of the ratings."""
+        return self.users if side == "user" else self.items
 
-    @cached_property
+    def solve(
+        self,
+        side: SideName,
+        step: HalfStep,
+        *,
+        wait: bool = True,
+        summed: bool = False,
+        chance: Perturbation | None = None,
+    ) -> tuple[Side, DeviceArray | None]:
+        """Return the factors and biases of all rows of a side; see `TrainingRatings.solve`."""
+        if chance is not None:
+            step = with_noisy_ratings(step, chance, backend=self.backend)
+        return solve_and_sum(step, backend=self.backend, wait=wait, summed=summed)
+
+    def sum_rated(self, side: SideName, table: DeviceArray) -> DeviceArray:
+        """Return sums over what each row has rated; see `TrainingRatings.sum_rated`."""
+        return self.backend.sum_rated(self.rows(side), table)
+
+    def squared_errors(
+        self, predictor: Predictor, item_weight: DeviceArray | None = None
+    ) -> tuple[float, float]:
+        """Return sums of squared errors on the ratings; see `TrainingRatings.squared_errors`."""
+        return total_of(self.backend.row_errors(predictor, self.users, item_weight))
+
+    def pairs_at(self, positions: IntArray) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+        """Return users, items and values of some ratings; see `TrainingRatings.pairs_at`."""
+        users = np.searchsorted(np.cumsum(self.users.host_counts), positions, side="right").astype(np.int32)
+        at = self.backend.asarray(positions)
+        return self.backend.asarray(users), self.users.columns[at], self.users.values[at]
+
+    def reserve(self, config: WALSConfig) -> None:
+        """Take the scratch memory that a training needs, so that its iterations take none."""
+        self.backend.reserve((self.users, self.items), config)
+
+    def require_solved(self, config: WALSConfig) -> None:
+        """Make sure that the last solutions of both sides are there; raises `SolverError`."""
+        for rows in (self.items, self.users):
+            self.backend.require_solved(rows, config)
+
+    @property
     def pairs(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """User rows, item columns and values of the ratings as flat arrays on the device."""
-        users = np.repeat(np.arange(self.n_users, dtype=np.int32), self.users.host_counts)
-        return self.backend.asarray(users), self.users.columns, self.users.values
+        return self.users.row_numbers, self.users.columns, self.users.values
 
 
 def _spread(ratings: FloatArray, mean: float) -> float:

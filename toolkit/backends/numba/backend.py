@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from typing import ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from toolkit.arrays import DeviceArray, DType
-from toolkit.backends.base import Backend
+from toolkit.backends.base import Backend, PartSolver
 from toolkit.backends.best import BestColumns
-from toolkit.backends.half_step import HalfStep
+from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.rows import Batch, RatingRows
 from toolkit.predictor import Predictor, Side
+
+if TYPE_CHECKING:
+    from toolkit.backends.numba.stepping import StepTables
 
 
 class NumbaBackend(Backend):
@@ -27,6 +31,8 @@ class NumbaBackend(Backend):
     name: ClassVar[str] = "numba"
     # docs/solver-speed.md has what was measured.
     steps_from: ClassVar[tuple[int, int] | None] = (32, 48)
+    # What `prepared` made last, with the fixed side that it is of.
+    _steps: tuple[Side | None, StepTables | None] = None, None
 
     @classmethod
     def problem(cls) -> str | None:
@@ -46,20 +52,42 @@ class NumbaBackend(Backend):
         return self._solve(step, summed=True)
 
     def _solve(self, step: HalfStep, *, summed: bool) -> tuple[Side, DeviceArray | None]:
-        from toolkit.backends.numba.solving import RowSolver
+        step = self.prepared(step)
+        solution, sums = self.part_solver(step, summed=summed)(step)
+        return step.side(solution), sums
 
-        # The loops divide by the root of a column's weight.
-        weight = step.column_weight
-        if weight is not None and not bool((weight >= np.finfo(step.dtype).tiny).all()):
-            return super().solve_rows(step), None
-        if step.start is None:
-            solver = RowSolver(step, summed=summed)
-        else:
-            from toolkit.backends.numba.stepping import SteppingSolver
+    def prepared(self, step: HalfStep) -> HalfStep:
+        """Return a half-step with what its steps need of all ratings; see `Backend.prepared`."""
+        if step.start is None or not _divides(step):
+            return step
+        from toolkit.backends.numba.stepping import StepTables
 
-            solver = SteppingSolver(step, summed=summed, multiply=self.multiply)
-        self.each(solver.solve, step.rows.batches)
-        return step.side(solver.solution), solver.sums if summed else None
+        steps = StepTables(step.shared, self.multiply)
+        # The part solver that is asked for next takes them.
+        self._steps = step.fixed, steps
+        return replace(step, mean_square=steps.mean_square(step))
+
+    def part_solver(self, shared: SharedStep, *, summed: bool) -> PartSolver:
+        """Return a function that solves parts of a half-step; see `Backend.part_solver`."""
+        from toolkit.backends.numba.solving import FixedTables, RowSolver
+        from toolkit.backends.numba.stepping import SteppingSolver, StepTables
+
+        if not _divides(shared):
+            return super().part_solver(shared, summed=summed)
+        fixed = FixedTables(shared)
+        steps, (of, made) = None, self._steps
+        if shared.mean_square is not None:
+            steps = made if made is not None and of is shared.fixed else StepTables(shared, self.multiply)
+        self._steps = None, None
+
+        def solve(part: HalfStep) -> tuple[DeviceArray, DeviceArray | None]:
+            solver = RowSolver(part, fixed, summed=summed)
+            if steps is not None and part.start is not None:
+                solver = SteppingSolver(part, fixed, steps, summed=summed)
+            self.each(solver.solve, part.ratings.batches)
+            return solver.solution, solver.sums if summed else None
+
+        return solve
 
     def sum_rated(self, rows: RatingRows, table: DeviceArray) -> DeviceArray:
         """Return for each row the sum of the lines of a table; see `Backend.sum_rated`."""
@@ -84,3 +112,9 @@ class NumbaBackend(Backend):
         from toolkit.backends.numba.heap import Heap
 
         return Heap(rows, n, dtype)
+
+
+def _divides(shared: SharedStep) -> bool:
+    """Return whether the loops can divide by the root of a column's weight."""
+    weight = shared.column_weight
+    return weight is None or bool((weight >= np.finfo(shared.dtype).tiny).all())

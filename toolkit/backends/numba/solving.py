@@ -8,36 +8,66 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.arrays import Array, DeviceArray, FloatArray, IntArray
-from toolkit.backends.half_step import HalfStep
+from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.numba.rows import solve_batch
 from toolkit.backends.numba.tiles import VECTOR_BYTES
 from toolkit.backends.rows import Batch
 
 
-class Tables(NamedTuple):
-    """The arrays that the loops over rows read, of one precision, in the order of their parameters."""
+class ColumnTables(NamedTuple):
+    """The arrays of the fixed side that the loops over rows read, of one precision."""
 
-    values: FloatArray
     table: FloatArray
     root: FloatArray
     scale: FloatArray
     offset: FloatArray
     border: FloatArray
-    row_weight: FloatArray
     gram: FloatArray
-    pull: FloatArray
     pattern: FloatArray
+
+
+class RowTables(NamedTuple):
+    """The arrays of the rows that the loops read, of one precision."""
+
+    values: FloatArray
+    row_weight: FloatArray
+    pull: FloatArray
     penalty: FloatArray
     bias_penalty: FloatArray
 
 
+class FixedTables:
+    """The tables of the fixed side of a half-step, each made when it is first asked for.
+
+    Parameters
+    ----------
+    shared : SharedStep
+        The weights of columns are no smaller than the smallest normal number.
+    """
+
+    def __init__(self, shared: SharedStep) -> None:
+        self._shared = shared
+        self._tables: dict[np.dtype[Any], ColumnTables] = {}
+        self._making = threading.Lock()
+
+    def of(self, dtype: np.dtype[Any]) -> ColumnTables:
+        """Return the tables in a precision."""
+        # All threads ask at once, and each table takes as much memory as the factors.
+        with self._making:
+            if dtype not in self._tables:
+                self._tables[dtype] = column_tables(self._shared, dtype)
+            return self._tables[dtype]
+
+
 class RowSolver:
-    """Solves the rows of one half-step, batch after batch, on any number of threads.
+    """Solves rows of one half-step, batch after batch, on any number of threads.
 
     Parameters
     ----------
     step : HalfStep
-        What to solve. The weights of columns are no smaller than the smallest normal number.
+        What to solve: all rows, or some.
+    fixed : FixedTables
+        Those of its fixed side.
     summed : bool, default False
         Whether to sum the fixed factors over the columns of each row.
 
@@ -49,12 +79,12 @@ class RowSolver:
         The sums over the columns of the rows that were solved.
     """
 
-    def __init__(self, step: HalfStep, *, summed: bool = False) -> None:
-        self._step = step
+    def __init__(self, step: HalfStep, fixed: FixedTables, *, summed: bool = False) -> None:
+        self._step, self._fixed = step, fixed
         self.solution: FloatArray = step.new_solution()
         shape = (step.rows.n_rows, step.config.factors) if summed else (0, 0)
         self.sums: FloatArray = np.zeros(shape, step.dtype)
-        self._tables: dict[np.dtype[Any], Tables] = {}
+        self._rows: dict[np.dtype[Any], RowTables] = {}
         self._making = threading.Lock()
 
     def solve(self, batch: Batch) -> None:
@@ -78,8 +108,8 @@ class RowSolver:
             rows,
             starts,
             counts,
-            step.rows.columns,
-            *self._tables_of(dtype),
+            step.ratings.columns,
+            *in_order(self._fixed.of(dtype), self._rows_of(dtype)),
             float(step.config.unobserved_weight),
             step.pattern_weight,
             step.biased,
@@ -92,20 +122,33 @@ class RowSolver:
         solved[failed] = np.nan
         return solved, failed
 
-    def _tables_of(self, dtype: np.dtype[Any]) -> Tables:
-        # All threads ask at once, and each table takes as much memory as the factors.
+    def _rows_of(self, dtype: np.dtype[Any]) -> RowTables:
         with self._making:
-            if dtype not in self._tables:
-                self._tables[dtype] = tables(self._step, dtype)
-            return self._tables[dtype]
+            if dtype not in self._rows:
+                self._rows[dtype] = row_tables(self._step, dtype)
+            return self._rows[dtype]
 
 
-def tables(step: HalfStep, dtype: np.dtype[Any]) -> Tables:
-    """Return the arrays of a half-step that the loops read, in a precision."""
-    n, k, w0 = step.rows.n_columns, step.config.factors, step.config.unobserved_weight
+def in_order(fixed: ColumnTables, rows: RowTables) -> tuple[FloatArray, ...]:
+    """Return the arrays in the order of the parameters of the loops."""
+    (table, root, scale, offset, border, gram, pattern), (values, row_weight, pull, *penalties) = fixed, rows
+    return values, table, root, scale, offset, border, row_weight, gram, pull, pattern, *penalties
 
-    def given(array: DeviceArray | None, ndim: int) -> FloatArray:
-        return np.zeros((0,) * ndim, dtype) if array is None else np.asarray(array, dtype)
+
+def row_tables(step: HalfStep, dtype: np.dtype[Any]) -> RowTables:
+    """Return the arrays of the rows of a half-step that the loops read, in a precision."""
+    return RowTables(
+        values=step.ratings.values.astype(dtype, copy=False),
+        row_weight=_given(step.row_weight, 1, dtype),
+        pull=_given(step.pull, 2, dtype),
+        penalty=step.penalty.astype(dtype),
+        bias_penalty=step.bias_penalty.astype(dtype),
+    )
+
+
+def column_tables(shared: SharedStep, dtype: np.dtype[Any]) -> ColumnTables:
+    """Return the arrays of the fixed side of a half-step that the loops read, in a precision."""
+    n, k, w0 = len(shared.fixed.bias), shared.config.factors, shared.config.unobserved_weight
 
     def padded(array: DeviceArray, columns: int) -> FloatArray:
         # Rows are read by whole vectors.
@@ -115,26 +158,25 @@ def tables(step: HalfStep, dtype: np.dtype[Any]) -> Tables:
         return table
 
     root, scale, border = np.ones(n, dtype), np.ones(n, dtype), np.zeros(0, dtype)
-    table = padded(step.fixed.factors, step.unknowns)
-    if step.biased:
+    table = padded(shared.fixed.factors, shared.unknowns)
+    if shared.biased:
         table[:, k] = 1
-    if step.column_weight is not None:
-        c = np.asarray(step.column_weight, dtype)
+    if shared.column_weight is not None:
+        c = np.asarray(shared.column_weight, dtype)
         root = np.sqrt(c)
         scale = (c + dtype.type(w0)) / root
-        if w0 and step.biased:
+        if w0 and shared.biased:
             border = dtype.type(w0) / root
-    return Tables(
-        values=step.rows.values.astype(dtype, copy=False),
+    return ColumnTables(
         table=table,
         root=root,
         scale=scale,
-        offset=(step.fixed.bias + step.mean).astype(dtype),
+        offset=(shared.fixed.bias + shared.mean).astype(dtype),
         border=border,
-        row_weight=given(step.row_weight, 1),
-        gram=given(step.gram, 2),
-        pull=given(step.pull, 2),
-        pattern=np.zeros((0, 0), dtype) if step.pattern is None else padded(step.pattern, k),
-        penalty=step.penalty.astype(dtype),
-        bias_penalty=step.bias_penalty.astype(dtype),
+        gram=_given(shared.gram, 2, dtype),
+        pattern=np.zeros((0, 0), dtype) if shared.pattern is None else padded(shared.pattern, k),
     )
+
+
+def _given(array: DeviceArray | None, ndim: int, dtype: np.dtype[Any]) -> FloatArray:
+    return np.zeros((0,) * ndim, dtype) if array is None else np.asarray(array, dtype)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from toolkit.arrays import DeviceArray, FloatArray
-from toolkit.backends.half_step import HalfStep
+from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.numba.conjugate import descend_batch
-from toolkit.backends.numba.solving import RowSolver, tables
+from toolkit.backends.numba.solving import FixedTables, RowSolver, column_tables, in_order, row_tables
 from toolkit.backends.rows import Batch
 from toolkit.predictor import Side
 
@@ -21,49 +21,78 @@ _LEAST_STEPS, _MOST_STEPS = 2, 12
 _MOST_DATA = 30.0
 
 
-class SteppingSolver(RowSolver):
-    """Solves the rows of one half-step by a few steps from where they are, and exactly where these fail.
+class StepTables:
+    """The fixed side of a half-step in the basis in which its rows take steps.
 
     What the matrices of all rows share is diagonal in the basis of its eigenvectors. There it costs a row
     nothing, and the steps take it into account as a whole.
 
     Parameters
     ----------
-    step : HalfStep
-        What to solve; it has a `start`.
-    summed : bool
-        As for `RowSolver`; the sums are those of its own pass only where nothing is shared.
+    shared : SharedStep
+        With or without its `mean_square`.
     multiply : callable
         Returns the product of two matrices, on the threads of the backend.
+
+    Attributes
+    ----------
+    basis : array of float, shape (k, k), or None
+        The eigenvectors, in columns; None where nothing is shared.
+    tables : ColumnTables
+        With the eigenvalues, and zeros for a bias, in place of the shared matrix.
     """
 
     def __init__(
-        self, step: HalfStep, *, summed: bool, multiply: Callable[[DeviceArray, DeviceArray], DeviceArray]
+        self, shared: SharedStep, multiply: Callable[[DeviceArray, DeviceArray], DeviceArray]
     ) -> None:
-        super().__init__(step, summed=summed)
-        assert step.start is not None  # noqa: S101 - the caller looked
-        self._start = step.start
-        self._basis: FloatArray | None = None
-        turned, k = step, step.config.factors
-        shared = np.zeros(step.unknowns, step.dtype)
-        if step.gram is not None:
-            values, vectors = np.linalg.eigh(step.gram.astype("float64"))
-            basis = vectors.astype(step.dtype)
-            self._basis = basis
+        self.basis: FloatArray | None = None
+        turned, k = shared, shared.config.factors
+        diagonal = np.zeros(shared.unknowns, shared.dtype)
+        if shared.gram is not None:
+            values, vectors = np.linalg.eigh(shared.gram.astype("float64"))
+            basis = self.basis = vectors.astype(shared.dtype)
             turned = replace(
-                step,
-                fixed=Side(multiply(step.fixed.factors, basis), step.fixed.bias),
-                pattern=None if step.pattern is None else multiply(step.pattern, basis),
-                pull=None if step.pull is None else multiply(step.pull, basis),
+                shared,
+                fixed=Side(multiply(shared.fixed.factors, basis), shared.fixed.bias),
+                pattern=None if shared.pattern is None else multiply(shared.pattern, basis),
                 gram=None,
             )
-            shared[:k] = values.clip(min=0)
-        self._turned = tables(turned, step.dtype)._replace(gram=shared)
-        squares = (step.rows.column_counts * self._turned.root**2) @ self._turned.table**2
-        self._mean_square = (squares[: step.unknowns] / max(step.rows.nnz, 1)).astype(step.dtype)
+            diagonal[:k] = values.clip(min=0)
+        self.tables = column_tables(turned, shared.dtype)._replace(gram=diagonal)
+
+    def mean_square(self, step: HalfStep) -> DeviceArray:
+        """Return the mean of c z² over all ratings of a half-step."""
+        squares = (step.rows.column_counts * self.tables.root**2) @ self.tables.table**2
+        return (squares[: step.unknowns] / max(step.rows.nnz, 1)).astype(step.dtype)
+
+
+class SteppingSolver(RowSolver):
+    """Solves rows of one half-step by a few steps from where they are, and exactly where these fail.
+
+    Parameters
+    ----------
+    step : HalfStep
+        What to solve: all rows, or some. It has a `start` and a `mean_square`.
+    fixed : FixedTables
+        For rows that are solved exactly.
+    steps : StepTables
+        For the others.
+    summed : bool
+        As for `RowSolver`; the sums are those of its own pass only where nothing is shared.
+    """
+
+    def __init__(self, step: HalfStep, fixed: FixedTables, steps: StepTables, *, summed: bool) -> None:
+        super().__init__(step, fixed, summed=summed)
+        assert step.start is not None  # noqa: S101 - the caller looked
+        assert step.mean_square is not None  # noqa: S101
+        self._start, self._basis, k = step.start, steps.basis, step.config.factors
+        own = row_tables(step, step.dtype)
+        if len(own.pull) and steps.basis is not None:
+            own = own._replace(pull=own.pull @ steps.basis)
+        self._arrays = in_order(steps.tables, own)
         # Of a row's ratings; factors may all be zero.
-        least_penalty = self._turned.penalty.astype("float64") + float(shared[:k].min())
-        most = _MOST_DATA * least_penalty / max(float(self._mean_square[:k].sum()), 1e-30)
+        least_penalty = own.penalty.astype("float64") + float(steps.tables.gram[:k].min())
+        most = _MOST_DATA * least_penalty / max(float(step.mean_square[:k].sum()), 1e-30)
         self._most_data = np.minimum(most, np.finfo(step.dtype).max).astype(step.dtype)
 
     def solve(self, batch: Batch) -> None:
@@ -75,8 +104,8 @@ class SteppingSolver(RowSolver):
         solved[:, k:] = self._start.bias[batch.rows, None]
         failed = np.zeros(len(batch.rows), np.bool_)
         descend_batch(
-            *(batch.rows, batch.starts, batch.counts, step.rows.columns, *self._turned),
-            *(float(step.config.unobserved_weight), step.pattern_weight, step.biased, self._mean_square),
+            *(batch.rows, batch.starts, batch.counts, step.ratings.columns, *self._arrays),
+            *(float(step.config.unobserved_weight), step.pattern_weight, step.biased, step.mean_square),
             *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, self._most_data, batch.width, self.sums, solved, failed),
         )
         if basis is not None:
