@@ -40,6 +40,7 @@ LEVELS = {
         ("backends",),
         ("evaluation",),
         ("solver",),
+        ("sharded",),
         ("models",),
         ("serving",),
         ("recommending",),

@@ -13,7 +13,7 @@ from toolkit.backends.cuda import CudaBackend
 from toolkit.backends.cupy import CupyBackend, cupy_problem
 from toolkit.backends.equations import EquationBuilder, Equations
 from toolkit.backends.gpu_share import DeviceMemoryError, DeviceShare, device_share, is_out_of_memory
-from toolkit.backends.half_step import HalfStep, SharedStep
+from toolkit.backends.half_step import HalfStep, SharedStep, unsolved
 from toolkit.backends.kernel_cache import keep_kernels_locally
 from toolkit.backends.numba import NumbaBackend
 from toolkit.backends.rows import Batch, RatingRows, RowCounts
@@ -41,4 +41,5 @@ __all__ = [
     "keep_kernels_locally",
     "keep_one_blas_thread",
     "largest",
+    "unsolved",
 ]

@@ -201,7 +201,11 @@ class Backend(RankingDevice):
         """Return a half-step with what its parts need of all ratings together."""
         return step
 
-    def part_solver(self, shared: SharedStep, *, summed: bool) -> PartSolver:
+    def with_threads(self, threads: int) -> Backend:
+        """Return a backend of this kind with another number of threads."""
+        return type(self)(threads)
+
+    def part_solver(self, shared: SharedStep, *, summed: bool, threads: int = 0) -> PartSolver:
         """Return a function that solves parts of a half-step; what the parts share is made once.
 
         Parameters
@@ -210,6 +214,8 @@ class Backend(RankingDevice):
             Of what `prepared` returns.
         summed : bool
             Whether `sum_rated` of the fixed factors is taken on the way, where that is cheaper.
+        threads : int, default 0
+            CPU threads of each part; 0 takes those of this backend.
 
         Returns
         -------
@@ -217,7 +223,8 @@ class Backend(RankingDevice):
             Takes a half-step of some of the rows. Returns their unknowns, shape (n, unknowns), NaN where a
             row has no solution, and the sums or None.
         """
-        return lambda part: (self._solved(part), None)
+        own = self.with_threads(threads) if threads else self
+        return lambda part: (own._solved(part), None)  # noqa: SLF001 - of this class
 
     def require_solved(self, rows: RatingRows, config: WALSConfig) -> None:
         """Make sure that the last `solve_rows` of these rows found a solution for each of them.

@@ -64,6 +64,10 @@ class CupyBackend(Backend):
         """Return `array` in host memory."""
         return self.xp.asnumpy(array)  # type: ignore[no-any-return]
 
+    def with_threads(self, threads: int) -> Backend:
+        """Return this backend: a GPU has no threads to choose."""
+        return self
+
     def fit_in(self, limit: int, spare: int | None = None) -> None:
         """Keep batches small enough for the memory that there is for them.
 

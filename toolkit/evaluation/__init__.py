@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from toolkit.evaluation.held_out import HeldOut, HeldOutPairs, HeldOutRows
 from toolkit.evaluation.ranking import Ranking, RankingSums, at_least, rank, rank_rows
 from toolkit.evaluation.rating_errors import Pairs, pairs_on, rmse
 
-__all__ = ["Pairs", "Ranking", "RankingSums", "at_least", "pairs_on", "rank", "rank_rows", "rmse"]
+__all__ = [
+    "HeldOut",
+    "HeldOutPairs",
+    "HeldOutRows",
+    "Pairs",
+    "Ranking",
+    "RankingSums",
+    "at_least",
+    "pairs_on",
+    "rank",
+    "rank_rows",
+    "rmse",
+]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from toolkit.arrays import AnySparse
 from toolkit.backends import Backend
 from toolkit.config import RunOptions
-from toolkit.evaluation import pairs_on
+from toolkit.evaluation import HeldOutRows
 from toolkit.solver import BaselineErrors, Baselines, TrainingData
 
 
@@ -41,6 +41,6 @@ def baseline_errors(
     """
     backend = Backend.require(options.backend, options.threads)
     data = TrainingData(ratings, by_item, backend=backend, dtype=options.dtype)
-    pairs = {name: pairs_on(backend, matrix) for name, matrix in held_out.items()}
-    baselines = Baselines(data, pairs.get("valid"), damping=damping)
-    return {name: baselines.errors(of) for name, of in pairs.items()}
+    rows = {name: HeldOutRows(backend, matrix) for name, matrix in held_out.items()}
+    baselines = Baselines(data, rows.get("valid"), damping=damping)
+    return {name: baselines.errors(of) for name, of in rows.items()}

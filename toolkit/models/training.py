@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, SolverName, WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.evaluation import pairs_on, rmse
+from toolkit.evaluation import HeldOutRows
 from toolkit.figure_text import shown
 from toolkit.inputs import checked_number, require_callable
 from toolkit.models.fitted import Training
@@ -81,7 +81,7 @@ def train(
         raise ConfigError("patience needs validation ratings to stop by: hold some out, or set it to 0")
     backend = Backend.require(options.backend, options.threads)
     data = TrainingData(given.ratings, given.by_item, backend=backend, dtype=options.dtype)
-    held_out = None if given.valid is None else pairs_on(backend, given.valid)
+    held_out = None if given.valid is None else HeldOutRows(backend, given.valid)
     trainer = Trainer(data, config, seed=options.seed, solver=options.solver)
     history: list[Progress] = []
     errors: list[float] = []
@@ -91,7 +91,7 @@ def train(
             began = time.perf_counter()
             trainer.step()
             seconds = time.perf_counter() - began
-            valid_rmse = None if held_out is None else rmse(trainer.factors, *held_out, backend)
+            valid_rmse = None if held_out is None else held_out.rmse(trainer.factors)
             history.append(
                 {
                     "iteration": trainer.iterations,
@@ -122,7 +122,7 @@ def train(
         dataset_digest=given.dataset_digest,
     )
     baselines = None
-    if held_out is not None and len(held_out[2]) > 0:
+    if held_out is not None and held_out.nnz > 0:
         baselines = Baselines(data, held_out).errors(held_out)
     return Trained(training, history, backend.name, baselines, trainer.solver)
 

@@ -13,6 +13,7 @@ from toolkit.solver.perturbing import Perturbation, perturbed, with_noisy_rating
 from toolkit.solver.posterior_mean import PosteriorMean
 from toolkit.solver.posterior_trainer import PosteriorTrainer
 from toolkit.solver.prior import Prior, draw_prior
+from toolkit.solver.rating_facts import RatingFacts, rating_facts
 from toolkit.solver.sampler import Sampler, SamplerState, require_posterior
 from toolkit.solver.trainer import Trainer
 from toolkit.solver.training_data import TrainingData
@@ -27,6 +28,7 @@ __all__ = [
     "PosteriorMean",
     "PosteriorTrainer",
     "Prior",
+    "RatingFacts",
     "Sampler",
     "SamplerState",
     "Trainer",
@@ -41,6 +43,7 @@ __all__ = [
     "pattern_weight",
     "penalties",
     "perturbed",
+    "rating_facts",
     "read_array",
     "read_meta",
     "require_posterior",

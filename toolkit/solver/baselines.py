@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from toolkit.config import WALSConfig
-from toolkit.evaluation import Pairs, rmse
+from toolkit.evaluation import HeldOut, HeldOutPairs, Pairs
 from toolkit.inputs import checked_type
 from toolkit.solver.factors import Factors
 from toolkit.solver.trainer import Trainer
@@ -37,8 +37,9 @@ class Baselines:
     ----------
     data : TrainingRatings
         The ratings that both are trained on.
-    valid : tuple of arrays, optional
-        Users, items and ratings, as `toolkit.evaluation.pairs_on` gives them, to choose the penalty by.
+    valid : HeldOut or tuple of arrays, optional
+        Ratings to choose the penalty by; as a tuple users, items and ratings, as
+        `toolkit.evaluation.pairs_on` gives them.
     damping : float, optional
         The penalty, where it was chosen before; 3 where it is not given and there are no `valid` ratings.
 
@@ -67,12 +68,13 @@ class Baselines:
     """
 
     def __init__(
-        self, data: TrainingRatings, valid: Pairs | None = None, *, damping: float | None = None
+        self, data: TrainingRatings, valid: Pairs | HeldOut | None = None, *, damping: float | None = None
     ) -> None:
         self._data = checked_type("data", data, TrainingRatings, "TrainingData(ratings, backend=backend)")  # type: ignore[type-abstract]
         self.mean: Factors = Trainer(data, WALSConfig(factors=0, bias="mean")).factors
-        if damping is None and valid is not None and len(valid[2]) > 0:
-            trainer = self._chosen(valid)
+        held_out = None if valid is None else self._held_out(valid)
+        if damping is None and held_out is not None and held_out.nnz > 0:
+            trainer = self._chosen(held_out)
         else:
             trainer = self._begun(_USUAL if damping is None else damping)
         while trainer.iterations < _ITERATIONS:
@@ -80,37 +82,37 @@ class Baselines:
         self.bias: Factors = trainer.factors
         self.damping = float(trainer.config.bias_regularization or 0)
 
-    def errors(self, pairs: Pairs) -> BaselineErrors | None:
+    def errors(self, ratings: Pairs | HeldOut) -> BaselineErrors | None:
         """Return the RMSE of both on some ratings; None when there are none.
 
         Parameters
         ----------
-        pairs : tuple of arrays
-            Users, items and ratings, as `toolkit.evaluation.pairs_on` gives them.
+        ratings : HeldOut or tuple of arrays
+            As a tuple users, items and ratings, as `toolkit.evaluation.pairs_on` gives them.
         """
-        if len(pairs[2]) == 0:
-            return None
-        return {"mean_rmse": self._error(self.mean, pairs), "bias_rmse": self._error(self.bias, pairs)}
+        held_out = self._held_out(ratings)
+        mean, bias = held_out.rmse(self.mean), held_out.rmse(self.bias)
+        return None if mean is None or bias is None else {"mean_rmse": mean, "bias_rmse": bias}
+
+    def _held_out(self, ratings: Pairs | HeldOut) -> HeldOut:
+        return ratings if isinstance(ratings, HeldOut) else HeldOutPairs(self._data.backend, *ratings)
 
     def _begun(self, damping: float) -> Trainer:
         trainer = Trainer(self._data, WALSConfig(factors=0, bias_regularization=damping))
         trainer.step()
         return trainer
 
-    def _chosen(self, valid: Pairs) -> Trainer:
+    def _chosen(self, valid: HeldOut) -> Trainer:
         """Return the training of the best penalty; the error has one minimum, so a rise ends the search."""
         begun = map(self._begun, _DAMPINGS)
         best = next(begun)
-        least = self._error(best.factors, valid)
+        least = valid.rmse(best.factors) or 0.0
         for trainer in begun:
-            error = self._error(trainer.factors, valid)
+            error = valid.rmse(trainer.factors) or 0.0
             if error >= least:
                 break
             best, least = trainer, error
         return best
-
-    def _error(self, factors: Factors, pairs: Pairs) -> float:
-        return rmse(factors, *pairs, self._data.backend) or 0.0
 
 
 def shortfall(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import AnySparse, DeviceArray, FloatArray, IntArray, Ratings, SideName
+from toolkit.arrays import AnySparse, DeviceArray, IntArray, Ratings, SideName
 from toolkit.backends import Backend, HalfStep, RatingRows
 from toolkit.config import WALSConfig
 from toolkit.errors import RatingsError
@@ -15,12 +13,8 @@ from toolkit.inputs import checked_ratings, checked_type, checked_word
 from toolkit.predictor import Predictor, Side
 from toolkit.solver.normal import solve_and_sum
 from toolkit.solver.perturbing import Perturbation, with_noisy_ratings
+from toolkit.solver.rating_facts import rating_facts
 from toolkit.solver.training_ratings import TrainingRatings, total_of
-
-# Ratings whose squares are in memory at once.
-# Of these, squares and a thousand times as much still are float32.
-_LEAST_SPREAD, _MOST_SPREAD = 1e-17, 1e17
-_CHUNK = 1 << 20
 
 
 class TrainingData(TrainingRatings):
@@ -73,14 +67,7 @@ class TrainingData(TrainingRatings):
         self.dtype = dtype
         self.n_users, self.n_items = by_user.shape
         self.nnz = int(by_user.nnz)
-        self.mean = float(by_user.data.mean(dtype=np.float64))
-        self.scale = (float(by_user.data.min()), float(by_user.data.max()))
-        self.spread = _spread(by_user.data, self.mean) if self.scale[0] < self.scale[1] else 1.0
-        if not _LEAST_SPREAD <= self.spread <= _MOST_SPREAD:
-            raise RatingsError(
-                f"the ratings have a standard deviation of {self.spread:.3g}, whose square does not fit "
-                "float32: write them in another unit, such as divided by it"
-            )
+        self.mean, self.spread, self.scale = rating_facts([by_user.data])
         self.users = backend.rows(by_user, dtype)
         self.items = backend.rows(transposed, dtype)
 
@@ -131,8 +118,3 @@ class TrainingData(TrainingRatings):
     def pairs(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """User rows, item columns and values of the ratings as flat arrays on the device."""
         return self.users.row_numbers, self.users.columns, self.users.values
-
-
-def _spread(ratings: FloatArray, mean: float) -> float:
-    chunks = (ratings[at : at + _CHUNK].astype(np.float64) - mean for at in range(0, len(ratings), _CHUNK))
-    return math.sqrt(sum(float(chunk @ chunk) for chunk in chunks) / len(ratings))

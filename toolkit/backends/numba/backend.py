@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from toolkit.arrays import DeviceArray, DType
+from toolkit.arrays import DeviceArray, DType, FloatArray
 from toolkit.backends.base import Backend, PartSolver
 from toolkit.backends.best import BestColumns
 from toolkit.backends.half_step import HalfStep, SharedStep
@@ -31,8 +31,8 @@ class NumbaBackend(Backend):
     name: ClassVar[str] = "numba"
     # docs/solver-speed.md has what was measured.
     steps_from: ClassVar[tuple[int, int] | None] = (32, 48)
-    # What `prepared` made last, with the fixed side that it is of.
-    _steps: tuple[Side | None, StepTables | None] = None, None
+    # What `prepared` made last, with the factors that it is of.
+    _steps: tuple[DeviceArray | None, StepTables | None] = None, None
 
     @classmethod
     def problem(cls) -> str | None:
@@ -64,27 +64,29 @@ class NumbaBackend(Backend):
 
         steps = StepTables(step.shared, self.multiply)
         # The part solver that is asked for next takes them.
-        self._steps = step.fixed, steps
+        self._steps = step.fixed.factors, steps
         return replace(step, mean_square=steps.mean_square(step))
 
-    def part_solver(self, shared: SharedStep, *, summed: bool) -> PartSolver:
+    def part_solver(self, shared: SharedStep, *, summed: bool, threads: int = 0) -> PartSolver:
         """Return a function that solves parts of a half-step; see `Backend.part_solver`."""
         from toolkit.backends.numba.solving import FixedTables, RowSolver
         from toolkit.backends.numba.stepping import SteppingSolver, StepTables
 
         if not _divides(shared):
-            return super().part_solver(shared, summed=summed)
-        fixed = FixedTables(shared)
+            return super().part_solver(shared, summed=summed, threads=threads)
+        fixed, own = FixedTables(shared), self.with_threads(threads) if threads else self
         steps, (of, made) = None, self._steps
         if shared.mean_square is not None:
-            steps = made if made is not None and of is shared.fixed else StepTables(shared, self.multiply)
+            steps = (
+                made if made is not None and of is shared.fixed.factors else StepTables(shared, self.multiply)
+            )
         self._steps = None, None
 
         def solve(part: HalfStep) -> tuple[DeviceArray, DeviceArray | None]:
             solver = RowSolver(part, fixed, summed=summed)
             if steps is not None and part.start is not None:
                 solver = SteppingSolver(part, fixed, steps, summed=summed)
-            self.each(solver.solve, part.ratings.batches)
+            own.each(solver.solve, part.ratings.batches)
             return solver.solution, solver.sums if summed else None
 
         return solve
@@ -99,6 +101,17 @@ class NumbaBackend(Backend):
             sum_rows(batch.rows, batch.starts, batch.counts, rows.columns, table, out)
 
         self.each(add, rows.batches)
+        return out
+
+    def row_errors(
+        self, predictor: Predictor, rows: RatingRows, item_weight: DeviceArray | None = None
+    ) -> FloatArray:
+        """Return the sum of squared errors of each row; see `Backend.row_errors`."""
+        from toolkit.backends.numba.squares import row_errors
+
+        weight = np.zeros(0, rows.values.dtype) if item_weight is None else item_weight
+        out = np.zeros((rows.n_rows, 1 if item_weight is None else 2))
+        self.each(lambda batch: row_errors(predictor, batch, rows, weight, out), rows.batches)
         return out
 
     def _squared_error(

@@ -6,6 +6,7 @@ import math
 
 from toolkit.arrays import FloatArray, IntArray
 from toolkit.backends.numba.compiling import Kernel
+from toolkit.backends.rows import Batch, RatingRows
 from toolkit.predictor import Predictor
 
 
@@ -24,6 +25,51 @@ def squared_error(predictor: Predictor, users: IntArray, items: IntArray, rating
     low, high = predictor.scale or (-math.inf, math.inf)
     (x, user_bias), (y, item_bias) = predictor.users, predictor.items
     return float(_sum(x, y, user_bias, item_bias, predictor.mean, low, high, users, items, ratings))
+
+
+def row_errors(
+    predictor: Predictor, batch: Batch, rows: RatingRows, item_weight: FloatArray, out: FloatArray
+) -> None:
+    """Put the sum over ratings of (prediction − rating)² of each row of a batch into `out`.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        In host memory; its users are the rows.
+    batch : Batch
+        Of these rows.
+    rows : RatingRows
+    item_weight : array of float, shape (n_items,) or (0,)
+        Weights of the squares in the second column of `out`.
+    out : array of float64, shape (n_rows, 1) or (n_rows, 2)
+    """
+    low, high = predictor.scale or (-math.inf, math.inf)
+    (x, user_bias), (y, item_bias) = predictor.users, predictor.items
+    _sum_rows(
+        *(batch.rows, batch.starts, batch.counts, rows.columns, rows.values),
+        *(x, y, user_bias, item_bias, predictor.mean, low, high, item_weight, out),
+    )
+
+
+@Kernel
+def _sum_rows(  # type: ignore[no-untyped-def]
+    rows, starts, counts, columns, values, x, y, user_bias, item_bias, mean, low, high, item_weight, out
+):
+    for n in range(len(rows)):
+        u, total, weighted = rows[n], 0.0, 0.0
+        for at in range(starts[n], starts[n] + counts[n]):
+            i = columns[at]
+            dot = x.dtype.type(0)
+            for j in range(x.shape[1]):
+                dot += x[u, j] * y[i, j]
+            predicted = dot + user_bias[u] + item_bias[i] + mean
+            error = min(max(predicted, low), high) - values[at]
+            total += error * error
+            if len(item_weight):
+                weighted += item_weight[i] * (error * error)
+        out[u, 0] = total
+        if len(item_weight):
+            out[u, 1] = weighted
 
 
 @Kernel

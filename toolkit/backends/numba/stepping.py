@@ -11,6 +11,7 @@ from toolkit.arrays import DeviceArray, FloatArray
 from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.numba.conjugate import descend_batch
 from toolkit.backends.numba.solving import FixedTables, RowSolver, column_tables, in_order, row_tables
+from toolkit.backends.numba.turning import padded, turn_rows
 from toolkit.backends.rows import Batch
 from toolkit.predictor import Side
 
@@ -38,6 +39,8 @@ class StepTables:
     ----------
     basis : array of float, shape (k, k), or None
         The eigenvectors, in columns; None where nothing is shared.
+    there, back : array of float
+        It and its transpose, as `turn_rows` wants them.
     tables : ColumnTables
         With the eigenvalues, and zeros for a bias, in place of the shared matrix.
     """
@@ -51,6 +54,7 @@ class StepTables:
         if shared.gram is not None:
             values, vectors = np.linalg.eigh(shared.gram.astype("float64"))
             basis = self.basis = vectors.astype(shared.dtype)
+            self.there, self.back = padded(basis), padded(basis.T)
             turned = replace(
                 shared,
                 fixed=Side(multiply(shared.fixed.factors, basis), shared.fixed.bias),
@@ -85,10 +89,12 @@ class SteppingSolver(RowSolver):
         super().__init__(step, fixed, summed=summed)
         assert step.start is not None  # noqa: S101 - the caller looked
         assert step.mean_square is not None  # noqa: S101
-        self._start, self._basis, k = step.start, steps.basis, step.config.factors
+        self._start, self._steps, k = step.start, steps, step.config.factors
         own = row_tables(step, step.dtype)
         if len(own.pull) and steps.basis is not None:
-            own = own._replace(pull=own.pull @ steps.basis)
+            pull = np.array(own.pull)
+            turn_rows(pull, np.arange(len(pull)), k, steps.there)
+            own = own._replace(pull=pull)
         self._arrays = in_order(steps.tables, own)
         # Of a row's ratings; factors may all be zero.
         least_penalty = own.penalty.astype("float64") + float(steps.tables.gram[:k].min())
@@ -97,10 +103,11 @@ class SteppingSolver(RowSolver):
 
     def solve(self, batch: Batch) -> None:
         """Solve the rows of a batch."""
-        step, k, basis = self._step, self._step.config.factors, self._basis
-        solved = np.empty((len(batch.rows), step.unknowns), step.dtype)
-        factors = self._start.factors[batch.rows]
-        solved[:, :k] = factors if basis is None else factors @ basis
+        step, k, turned = self._step, self._step.config.factors, self._steps.basis is not None
+        solved, at = np.empty((len(batch.rows), step.unknowns), step.dtype), np.arange(len(batch.rows))
+        solved[:, :k] = self._start.factors[batch.rows]
+        if turned:
+            turn_rows(solved, at, k, self._steps.there)
         solved[:, k:] = self._start.bias[batch.rows, None]
         failed = np.zeros(len(batch.rows), np.bool_)
         descend_batch(
@@ -108,10 +115,10 @@ class SteppingSolver(RowSolver):
             *(float(step.config.unobserved_weight), step.pattern_weight, step.biased, step.mean_square),
             *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, self._most_data, batch.width, self.sums, solved, failed),
         )
-        if basis is not None:
-            solved[:, :k] = solved[:, :k] @ basis.T
+        if turned:
+            turn_rows(solved, at, k, self._steps.back)
             if len(self.sums):
-                self.sums[batch.rows] = self.sums[batch.rows] @ basis.T
+                turn_rows(self.sums, batch.rows, k, self._steps.back)
         self.solution[batch.rows] = solved
         if failed.any():
             rows, starts, counts = batch.rows[failed], batch.starts[failed], batch.counts[failed]
