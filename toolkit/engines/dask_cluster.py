@@ -80,32 +80,32 @@ class Cluster:
         # the first item, so that a bad row is found early, and a file is read forwards.
         keys = [f"{name}-{len(items) - at:09d}" for at in range(len(items))]
         results: dict[str, _Result] = {}
-        with self._explained():
+        with self.explained():
             futures = self.client.map(functools.partial(attempt, function), items, key=keys, retries=_RETRIES)
             try:
                 ended: queue.SimpleQueue[Future[_Result | WalslabError]] = queue.SimpleQueue()
                 for future in futures:
                     future.add_done_callback(ended.put)
                 for left in range(len(futures), 0, -1):
-                    future = self._await(functools.partial(ended.get, timeout=_LOOK), left)
+                    future = self.wait_for(functools.partial(ended.get, timeout=_LOOK), left)
                     # A result is lost with its worker, and comes when the task has run again.
                     get = functools.partial(result_of, future, _WITHOUT_WORKERS)
-                    results[str(future.key)] = self._await(get, left)
+                    results[str(future.key)] = self.wait_for(get, left)
                     tick()
             except BaseException:
-                self._stop(futures, name)
+                self.stop(futures, name)
                 raise
         return [results[key] for key in keys]
 
     def compute(self, tasks: Sequence[Delayed]) -> None:
         """Compute tasks of Dask itself, and forget their results."""
-        with self._explained():
+        with self.explained():
             futures: list[Future[WalslabError | None]] = self.client.compute([*tasks])
             try:
                 for at, future in enumerate(futures):
-                    self._await(self._turn(future), len(futures) - at)
+                    self.wait_for(self._turn(future), len(futures) - at)
             except BaseException:
-                self._stop(futures, *(str(future.key) for future in futures))
+                self.stop(futures, *(str(future.key) for future in futures))
                 raise
 
     def stream(
@@ -128,16 +128,16 @@ class Cluster:
         task = functools.partial(attempt, function)
         todo = enumerate(items)
         turn: deque[Future[_Result | WalslabError]] = deque()
-        with self._explained():
+        with self.explained():
             try:
                 for given in range(len(items)):
                     for at, item in itertools.islice(todo, ahead - len(turn)):
                         key = f"{name}-{at:09d}"
                         turn.append(self.client.submit(task, item, key=key, retries=_RETRIES))
-                    yield self._await(self._turn(turn[0]), len(items) - given)
+                    yield self.wait_for(self._turn(turn[0]), len(items) - given)
                     turn.popleft()
             except BaseException:
-                self._stop(turn, name)
+                self.stop(turn, name)
                 raise
 
     @staticmethod
@@ -147,13 +147,23 @@ class Cluster:
         future.add_done_callback(lambda _: ended.set())
         return functools.partial(next_result, future, ended, _LOOK, _WITHOUT_WORKERS)
 
-    def _await(self, get: Callable[[], _Result], left: int) -> _Result:
+    @property
+    def look(self) -> float:
+        """Seconds without news after which the cluster is looked at."""
+        return _LOOK
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the cluster may be without workers, or a result of a task that has ended may take."""
+        return _WITHOUT_WORKERS
+
+    def wait_for(self, get: Callable[[], _Result], left: int) -> _Result:
         """Return what `get` returns; call it again while it raises `queue.Empty` and the cluster works."""
         at_work = time.monotonic()
         while True:
             with contextlib.suppress(queue.Empty):
                 return get()
-            lack = self._lack()
+            lack = self.lack()
             if not lack:
                 at_work = time.monotonic()
             elif time.monotonic() - at_work > _WITHOUT_WORKERS:
@@ -163,7 +173,7 @@ class Cluster:
                     f"`dask worker {self._address}`, and {self.words.again}"
                 )
 
-    def _lack(self) -> str:
+    def lack(self) -> str:
         """Return what keeps the cluster from working, or an empty text."""
         try:
             return "" if self._ask(self.client.nthreads) else "has had no workers"
@@ -203,7 +213,7 @@ class Cluster:
         workers = f"{'worker' if len(silent) == 1 else 'workers'} {', '.join(silent)}"
         return f"the Dask {workers} of the scheduler {self._address} {'has' if len(silent) == 1 else 'have'}"
 
-    def _stop(self, futures: Iterable[Future[_Result]], *names: str) -> None:
+    def stop(self, futures: Iterable[Future[_Result]], *names: str) -> None:
         """Cancel tasks, and wait for those that run: they write files, which are removed next."""
         until = time.monotonic() + _PATIENCE
         with contextlib.suppress(Exception):  # the scheduler may be gone
@@ -234,7 +244,7 @@ class Cluster:
             # Workers are in folders of their own, where it might name another file.
             if not Path(path).is_absolute():
                 raise BackendError(f"on a Dask cluster the path of ratings must be absolute, but got {path}")
-        with self._explained():
+        with self.explained():
             try:
                 self._ask(self.client.run_on_scheduler, nothing)  # it unpickles the tasks that it passes on
             except ModuleNotFoundError as error:
@@ -257,7 +267,7 @@ class Cluster:
                 raise BackendError(f"the Dask worker {worker} does not see {lack}: {self.words.share}")
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
         """Turn the errors of a cluster that breaks down into the house's own."""
         from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError

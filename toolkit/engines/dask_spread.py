@@ -1,0 +1,218 @@
+"""Tasks of a Dask cluster that share one large argument, each by preference where it was done before."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import queue
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from toolkit.engines.dask_cluster import Cluster
+from toolkit.engines.dask_tasks import attempt, result_of
+from toolkit.errors import WalslabError
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+_Shared = TypeVar("_Shared")
+_Result = TypeVar("_Result")
+# How often a task that failed is tried again.
+_RETRIES = 3
+# Tasks that the workers have at once, for each that runs.
+_AHEAD = 4
+# A task that takes so many times as long as the longest before, and so many seconds, is given out again.
+_SLOW, _LEAST_SLOW = 5.0, 10.0
+
+
+class Spread:
+    """Hands tasks to the workers of a cluster again and again.
+
+    A task has no effect but its result: where its worker is lost or slow, it is done once more elsewhere.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._homes: dict[int, str] = {}
+
+    def run(
+        self,
+        function: Callable[[_Shared, Any], _Result],
+        shared: _Shared,
+        items: Sequence[tuple[int, Callable[[], Any]]],
+    ) -> Generator[tuple[int, _Result]]:
+        """Yield the key and the result of each task, in the order in which they end.
+
+        Parameters
+        ----------
+        function : callable
+            Takes what is shared, and what a task alone has.
+        shared : object
+            Goes to each worker once.
+        items : sequence of (int, callable)
+            The key of each task, by which it is given to the worker that did the task of this key last, and
+            a function that returns what it alone has.
+
+        Raises
+        ------
+        BackendError
+            When the cluster is gone, or is without workers for a minute.
+        WalslabError
+            That of a task.
+        """
+        with self._cluster.explained():
+            run = _Run(self._cluster, function, shared, dict(items), self._homes)
+            try:
+                yield from run.results()
+            finally:
+                run.release()
+
+
+class _Run:
+    """One list of tasks."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        function: Callable[[Any, Any], Any],
+        shared: Any,
+        items: dict[int, Callable[[], Any]],
+        homes: dict[int, str],
+    ) -> None:
+        self._cluster, self._client, self._function = cluster, cluster.client, function
+        self._shared, self._items, self._homes = shared, items, homes
+        self._name = f"walslab-{uuid.uuid4().hex}"
+        self._numbers = itertools.count()
+        self._ended: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
+        self._given: dict[int, list[Future[Any]]] = {}
+        self._began: dict[int, float] = {}
+        self._longest, self._looked = 0.0, -math.inf
+        self._threads: dict[str, int] = {}
+        self._broadcast()
+
+    def _broadcast(self) -> None:
+        def send() -> Future[Any]:
+            if self._cluster.lack():
+                time.sleep(self._cluster.look)
+                raise queue.Empty
+            # Not by its hash: to compute that takes as long as to send it.
+            return self._client.scatter(self._shared, broadcast=True, hash=False)  # type: ignore[no-any-return]
+
+        self._sent = self._cluster.wait_for(send, len(self._items))
+
+    def _workers(self) -> dict[str, int]:
+        """Return the threads of each worker, as they were a second ago or later."""
+        if time.monotonic() > self._looked + 1:
+            self._threads, self._looked = dict(self._client.nthreads()), time.monotonic()
+        return self._threads
+
+    def results(self) -> Iterator[tuple[int, Any]]:
+        """Yield the results as they come."""
+        todo = iter(self._items)
+        left = len(self._items)
+        while left:
+            room = max(1, sum(self._workers().values())) * _AHEAD - len(self._given)
+            for key in itertools.islice(todo, max(room, 0)):
+                self._give(key)
+            key, future = self._cluster.wait_for(functools.partial(self._next), left)
+            if future not in self._given.get(key, ()):
+                continue  # the other of two, or one that was given out anew
+            found = self._result(key, future, left)
+            if found is None:
+                continue
+            worker, result = found
+            if isinstance(result, WalslabError):
+                raise result
+            self._homes[key] = worker
+            self._longest = max(self._longest, time.monotonic() - self._began.pop(key))
+            self._given.pop(key)
+            left -= 1
+            yield key, result
+
+    def _next(self) -> tuple[int, Future[Any]]:
+        try:
+            return self._ended.get(timeout=self._cluster.look)
+        except queue.Empty:
+            self._help_slow_ones()
+            raise
+
+    def _help_slow_ones(self) -> None:
+        """Give tasks out again that take far longer than others did."""
+        limit, now = max(_LEAST_SLOW, _SLOW * self._longest), time.monotonic()
+        for key, began in self._began.items():
+            if now - began > limit and len(self._given[key]) == 1 and self._longest:
+                self._give(key, elsewhere=True)
+
+    def _result(self, key: int, future: Future[Any], left: int) -> tuple[str, Any] | None:
+        """Return the worker and the result of a task, or None where it has to be done again."""
+        from distributed import CancelledError
+
+        try:
+            found: tuple[str, Any] = self._cluster.wait_for(
+                functools.partial(result_of, future, self._cluster.patience), left
+            )
+        except CancelledError:
+            # What is shared was lost with the last worker that had it. Where the scheduler itself is gone,
+            # sending it again says so.
+            self._broadcast()
+            for other in [*self._given]:
+                self._give(other)
+            return None
+        return found
+
+    def _give(self, key: int, *, elsewhere: bool = False) -> None:
+        """Give a task to the cluster."""
+        workers = self._workers()
+        home = self._homes.get(key)
+        where: dict[str, Any] = {}
+        if home in workers:
+            others = [worker for worker in workers if worker != home]
+            chosen = (others or [home]) if elsewhere else [home]
+            where = {"workers": chosen, "allow_other_workers": True}
+        with _large_arguments():
+            future = self._client.submit(
+                functools.partial(_do, self._function),
+                self._sent,
+                self._items[key](),
+                key=f"{self._name}-{next(self._numbers):09d}",
+                retries=_RETRIES,
+                **where,
+            )
+        if elsewhere:
+            self._given[key].append(future)
+        else:
+            self._given[key] = [future]
+        self._began[key] = time.monotonic()
+        future.add_done_callback(lambda done: self._ended.put((key, done)))
+
+    def release(self) -> None:
+        """Forget all tasks and what they share; no result of theirs is waited for."""
+        left = [future for futures in self._given.values() for future in futures]
+        if left:
+            self._cluster.stop(left, self._name)
+        self._given.clear()
+        self._sent.release()
+
+
+def _do(function: Callable[[Any, Any], Any], shared: Any, item: Any) -> tuple[str, Any]:
+    """Return the worker that does a task, and its result or the house's error."""
+    from distributed import get_worker
+
+    return get_worker().address, attempt(functools.partial(function, shared), item)
+
+
+@contextmanager
+def _large_arguments() -> Iterator[None]:
+    """Let tasks have megabytes of their own, which Dask warns of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
+        yield

@@ -1,0 +1,193 @@
+"""Parts on the workers of a Dask cluster, each by preference where it was done before."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toolkit.backends import RatingRows
+from toolkit.engines import Cluster, Spread, Words, cluster_at, cluster_of_gpus
+from toolkit.errors import ConfigError
+from toolkit.sharded.parts import OpenSource, Part, Source, nbytes
+from toolkit.sharded.work import DoPart, Work
+
+WORDS = Words(
+    "train again with --resume",
+    "or fewer threads",
+    "put the dataset where all workers see it under the same path, or give its address, such as s3://",
+)
+# Ratings of a task, at most, and tasks of each kind for each thread of the cluster, at least.
+_TASK_RATINGS, _TASKS = 1 << 22, 6
+# The share of a worker's memory that holds ratings, and its bytes where Dask sets no limit.
+_HELD_SHARE, _HELD_BYTES = 0.4, 1 << 30
+
+
+@dataclass(frozen=True)
+class SharedWork:
+    """What the tasks of one list share: it goes to each worker once.
+
+    Attributes
+    ----------
+    source : Source
+    work : Work
+    """
+
+    source: Source
+    work: Work
+
+
+class OwnWork(NamedTuple):
+    """What one task has for itself: its parts, and what each has of the work."""
+
+    parts: list[Part]
+    own: list[Any]
+
+
+class ClusterRunner:
+    """Hands parts to the workers of a cluster, some parts to a task.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    source : Source
+        Each worker opens it.
+    """
+
+    def __init__(self, cluster: Cluster, source: Source) -> None:
+        self._source, self._threads = source, max(1, cluster.workers)
+        self._cluster = cluster
+        self._spreads: dict[str, Spread] = {}
+
+    def run(
+        self, work: Work, parts: Sequence[Part], own: Callable[[Part], Any]
+    ) -> Iterator[tuple[Part, Any]]:
+        """Yield each part with its result, in the order in which tasks end; see `Runner.run`."""
+        tasks = self._tasks(parts)
+        # Each kind of shard has homes of its own.
+        spread = self._spreads.setdefault(parts[0].kind, Spread(self._cluster))
+        items = [
+            (number, lambda chosen=chosen: OwnWork(chosen, [own(part) for part in chosen]))
+            for number, chosen in enumerate(tasks)
+        ]
+        for number, results in spread.run(_do_parts, SharedWork(self._source, work), items):
+            yield from zip(tasks[number], results, strict=True)
+
+    def _tasks(self, parts: Sequence[Part]) -> list[list[Part]]:
+        """Return the parts in groups of parts that follow each other; the same groups each time."""
+        most = min(_TASK_RATINGS, sum(part.nnz for part in parts) // (self._threads * _TASKS))
+        groups: list[list[Part]] = []
+        size = most + 1
+        for part in parts:
+            if size + part.nnz > most:
+                groups.append([])
+                size = 0
+            groups[-1].append(part)
+            size += part.nnz
+        return groups
+
+
+@contextlib.contextmanager
+def on_cluster(source: Source, scheduler: str | None, dask: str | None = None) -> Iterator[ClusterRunner]:
+    """Yield a runner on a Dask cluster.
+
+    Parameters
+    ----------
+    source : Source
+        All workers must see it.
+    scheduler : str, optional
+        Address of a running Dask scheduler, or the path of its file.
+    dask : {"cuda"}, optional
+        A cluster with a worker on each GPU of this machine, which ends with the block.
+
+    Raises
+    ------
+    ConfigError
+        When both are asked for, or none.
+    BackendError
+        When the scheduler does not answer or has no workers, a worker does not see the dataset, or there is
+        no GPU.
+    """
+    if (scheduler is None) == (dask != "cuda"):
+        raise ConfigError("--dask-scheduler names a cluster, and --dask cuda starts one: give one of them")
+    with cluster_at(scheduler, WORDS) if scheduler else cluster_of_gpus(WORDS) as cluster:
+        if "://" not in source.where:
+            cluster.check(Path(source.where), [])
+        yield ClusterRunner(cluster, source)
+
+
+# ------------------------------------------------------------------------------------------ on a worker
+
+
+class _Held:
+    """What a worker keeps from task to task: an open dataset, ratings laid out, and work made ready.
+
+    Parameters
+    ----------
+    source : Source
+    budget : int
+        Bytes of ratings.
+    """
+
+    def __init__(self, source: Source, budget: int) -> None:
+        self._open: OpenSource = source.open(1)
+        self._budget, self._bytes = budget, 0
+        self._rows: OrderedDict[tuple[str, int], RatingRows] = OrderedDict()
+        self._ready: OrderedDict[int, tuple[SharedWork, DoPart]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def ready(self, shared: SharedWork) -> DoPart:
+        """Return the function that does a part of some work; what its parts share is made once."""
+        with self._lock:
+            # The object is the same for all tasks of the worker, as long as Dask holds it.
+            made = self._ready.get(id(shared))
+            if made is None or made[0] is not shared:
+                made = self._ready[id(shared)] = shared, shared.work.ready(self._open.backend)
+                while len(self._ready) > 1:
+                    self._ready.popitem(last=False)
+            return made[1]
+
+    def rows(self, part: Part) -> RatingRows:
+        """Return a part as it lies in memory, or else read."""
+        key = part.kind, part.number
+        with self._lock:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+                return self._rows[key]
+        rows = self._open.laid_out(part, self._open.read(part))
+        size = nbytes(rows)
+        with self._lock:
+            # Those that are there stay: passes go round, and the least recent would be the next to be used.
+            if key not in self._rows and self._bytes + size <= self._budget:
+                self._rows[key] = rows
+                self._bytes += size
+        return rows
+
+
+_held: dict[Source, _Held] = {}
+_opening = threading.Lock()
+
+
+def _do_parts(shared: SharedWork, task: OwnWork) -> list[Any]:
+    """Do some parts, and return their results; this runs on a worker."""
+    with _opening:
+        held = _held.get(shared.source)
+        if held is None:
+            _held.clear()
+            held = _held[shared.source] = _Held(shared.source, _budget())
+    do = held.ready(shared)
+    return [do(part, held.rows(part), own) for part, own in zip(task.parts, task.own, strict=True)]
+
+
+def _budget() -> int:
+    from distributed import get_worker
+
+    try:
+        limit = get_worker().memory_manager.memory_limit
+    except (ValueError, AttributeError):
+        limit = None
+    return int(limit * _HELD_SHARE) if limit else _HELD_BYTES

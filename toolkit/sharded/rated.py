@@ -1,0 +1,59 @@
+"""The training ratings of a model, mapped from files: a model knows them, and no process has to hold them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.arrays import Ratings
+from toolkit.sharded.parts import OpenSource
+
+_INT32_MAX = 2**31 - 1
+
+
+def map_ratings(source: OpenSource, folder: Path | None = None) -> Ratings:
+    """Return the training ratings of a dataset as a matrix whose arrays are mapped from files.
+
+    Parameters
+    ----------
+    source : OpenSource
+        The dataset.
+    folder : Path, optional
+        An existing directory for the files; without it a temporary one, which vanishes with the matrix.
+
+    Returns
+    -------
+    scipy.sparse CSR, shape (n_users, n_items)
+    """
+    data = source.dataset
+    nnz, shape = data.counts["train"], (data.n_users, data.n_items)
+    index = np.dtype(np.int32 if max(nnz, *shape) <= _INT32_MAX else np.int64)
+    place = Path(tempfile.mkdtemp(prefix="walslab-ratings-")) if folder is None else folder
+    names = ("rated_indptr", "rated_items", "ratings")
+    dtypes = (index, index, np.dtype(source.dtype))
+    sizes = (shape[0] + 1, nnz, nnz)
+    paths = [place / f"{name}.npy" for name in names]
+    files = [path.open("wb") for path in paths]
+    try:
+        for file, dtype, size in zip(files, dtypes, sizes, strict=True):
+            head = {"descr": dtype.str, "fortran_order": False, "shape": (size,)}
+            np.lib.format.write_array_header_1_0(file, head)
+        np.zeros(1, index).tofile(files[0])
+        for part in source.parts("train/rows"):
+            indptr, items, values = source.read(part)
+            (indptr[1:].astype(index) + index.type(part.begin)).tofile(files[0])
+            items.astype(index, copy=False).tofile(files[1])
+            values.astype(source.dtype, copy=False).tofile(files[2])
+    finally:
+        for file in files:
+            file.close()
+    indptr, items, values = (np.load(path, mmap_mode="r") for path in paths)
+    rated = sp.csr_matrix((values, items, indptr), shape=shape, copy=False)
+    if folder is None:
+        weakref.finalize(rated, shutil.rmtree, place, ignore_errors=True)
+    return rated

@@ -1,0 +1,76 @@
+"""Parts in this process: read ahead, shard after shard, and done on its threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from toolkit.processors import usable_processors
+from toolkit.sharded.parts import OpenSource, Part, Source
+from toolkit.sharded.work import DoPart, Work
+
+
+class Runner(Protocol):
+    """Does work on all parts, somewhere."""
+
+    def run(
+        self, work: Work, parts: Sequence[Part], own: Callable[[Part], Any]
+    ) -> Iterator[tuple[Part, Any]]:
+        """Yield each part with its result, in any order.
+
+        Parameters
+        ----------
+        work : Work
+        parts : sequence of Part
+        own : callable
+            Returns what a part alone needs of the work.
+        """
+
+
+class StreamRunner:
+    """Reads the shards in turn: a few are in memory at once, however many there are.
+
+    A thread reads shards ahead of those that work on them, one shard each.
+
+    Parameters
+    ----------
+    source : Source
+    threads : int, default 0
+        CPU threads; 0 means all that this process may use.
+    """
+
+    def __init__(self, source: Source, threads: int = 0) -> None:
+        self._threads = threads or usable_processors()
+        # A shard is done on one thread, and on a GPU one shard at a time.
+        self._open: OpenSource = source.open(threads)
+        if self._open.backend.xp.__name__ != "numpy":
+            self._threads = 1
+
+    def run(
+        self, work: Work, parts: Sequence[Part], own: Callable[[Part], Any]
+    ) -> Iterator[tuple[Part, Any]]:
+        """Yield each part with its result, in order; see `Runner.run`."""
+        do = work.ready(self._open.backend, 1)
+        with ThreadPoolExecutor(1, "walslab-reader") as reader, ThreadPoolExecutor(self._threads) as pool:
+            todo = iter(parts)
+            reading: deque[tuple[Part, Future[Any]]] = deque()
+            doing: deque[tuple[Part, Future[Any]]] = deque()
+            try:
+                while True:
+                    # One shard more than threads: it is there when the next thread is free.
+                    while len(reading) + len(doing) <= self._threads and (part := next(todo, None)):
+                        reading.append((part, reader.submit(self._open.read, part)))
+                        part, shard = reading.popleft()
+                        doing.append((part, pool.submit(self._do, do, part, shard, own)))
+                    if not doing:
+                        return
+                    part, future = doing.popleft()
+                    yield part, future.result()
+            finally:
+                for _, future in [*reading, *doing]:
+                    future.cancel()
+
+    def _do(self, do: DoPart, part: Part, shard: Future[Any], own: Callable[[Part], Any]) -> Any:
+        return do(part, self._open.laid_out(part, shard.result()), own(part))
