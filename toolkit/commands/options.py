@@ -54,6 +54,52 @@ preset_option = click.option(
 )
 
 
+def place_options(command: _Command) -> _Command:
+    """Give a command the options that say where a training has its ratings."""
+    options = (
+        click.option(
+            "--memory",
+            metavar="SIZE",
+            help="Memory that the training may take, such as 2GB: ratings that do not fit stay in the "
+            "shards of the dataset.  [default: what is free on this machine]",
+        ),
+        click.option(
+            "--dask-scheduler",
+            metavar="ADDRESS",
+            help="Solve on a Dask cluster, such as tcp://head:8786, whose workers see the dataset under the "
+            "same path or address.",
+        ),
+        click.option(
+            "--dask",
+            type=click.Choice(["threads", "cuda"]),
+            default="threads",
+            show_default=True,
+            help="Solve in threads, or with a Dask worker on each GPU of this machine.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def place_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `toolkit.models.placed_ratings` that were given on the command line.
+
+    Raises
+    ------
+    ConfigError
+        When the memory is no size.
+    """
+    from toolkit.ingest import parse_size
+
+    memory, dask = values["memory"], values["dask"]
+    return {
+        "memory": parse_size(memory) if memory else None,
+        "dask_scheduler": values["dask_scheduler"],
+        "dask": None if dask == "threads" else dask,
+    }
+
+
 def config_from(preset: str, values: Mapping[str, Any]) -> WALSConfig:
     """Return the preset, changed by the hyperparameters that were given on the command line."""
     return PRESETS[preset].replace(**_given(WALSConfig, values))

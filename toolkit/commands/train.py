@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from toolkit.commands.options import config_from, config_options, preset_option, run_options, run_options_from
+from toolkit.commands.options import (
+    config_from,
+    config_options,
+    place_from,
+    place_options,
+    preset_option,
+    run_options,
+    run_options_from,
+)
 from toolkit.commands.output import console, emit, json_option, posterior_text
 
 if TYPE_CHECKING:
@@ -50,6 +58,12 @@ if TYPE_CHECKING:
     help="Samples that the model keeps for intervals, such as 16; each is as large as its factors.  "
     "[default: 0]",
 )
+@place_options
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the last iteration that a killed training kept beside --out, one each half minute.",
+)
 @run_options
 @json_option
 def train(
@@ -62,6 +76,7 @@ def train(
     posterior: bool,
     samples: int | None,
     keep: int | None,
+    resume: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -70,14 +85,19 @@ def train(
     Validation and test RMSE are measured on ratings that were not trained on. Beside them stand the RMSEs of
     the mean rating, and of mean and biases without factors (bias-only): what a model has to beat.
 
+    Ratings that do not fit into memory stay in their shards, and are read once for each half of an iteration.
+    On a Dask cluster each worker keeps those that it had before. The factors are the same, to the bit.
+
     \b
     Example:
       walslab train data/ml-100k/dataset --preset tutorial-default --out models/first
       walslab train data/ml-100k/dataset --posterior --keep 16 --out models/sampled
+      walslab train data/all --out models/all --memory 2GB
+      walslab train data/all --out models/all --dask-scheduler tcp://head:8786 --resume
     """
     from toolkit.datasets import RatingsDataset
     from toolkit.figure_text import shown
-    from toolkit.models import WALS, baseline_errors, check_target
+    from toolkit.models import WALS, check_target, placed_ratings
 
     if not posterior and (samples is not None or keep is not None):
         raise click.UsageError("--samples and --keep go with --posterior.")
@@ -86,12 +106,16 @@ def train(
     if posterior and source is ParameterSource.DEFAULT:
         preset = "posterior"
     model = WALS(config_from(preset, values), run_options_from(values))
-    # What a killed sampling goes on from.
-    unfinished = out.with_name(f"{out.name}.sampling")
+    unfinished = _unfinished(out, posterior=posterior, resume=resume)
     data = RatingsDataset.open(dataset)
     screen = console(as_json=as_json)
     began = time.perf_counter()
-    with screen.status("reading ratings") as status:
+    with (
+        screen.status("reading ratings") as status,
+        placed_ratings(data, model.config, model.options, **place_from(values)) as placed,
+    ):
+        if placed.plan is not None and placed.plan.sharded:
+            screen.print(str(placed.plan), soft_wrap=True)
 
         def show(progress: Progress) -> None:
             done = f"{'sweep' if posterior else 'iteration'} {progress['iteration']}"
@@ -101,7 +125,7 @@ def train(
 
         if posterior:
             model.fit_posterior(
-                data,
+                placed,
                 samples=200 if samples is None else samples,
                 keep=keep or 0,
                 patience=patience,
@@ -110,20 +134,20 @@ def train(
                 progress=False,
             )
         else:
-            model.fit(data, patience=patience, on_iteration=show, progress=False)
+            model.fit(placed, patience=patience, checkpoint=unfinished, on_iteration=show, progress=False)
         seconds = time.perf_counter() - began
         status.update("measuring the baselines")
-        held_out = {"valid": data.valid, "test": data.test}
-        baselines = baseline_errors(data.train, held_out, model.options, by_item=data.train_by_item)
-    last = model.history[model.factors.iterations - 1]
-    rmses = {
-        "train_rmse": last["train_rmse"],
-        "valid_rmse": last["valid_rmse"],
-        "test_rmse": model.rmse(data.test),
-    }
-    if model.posterior is not None:
-        # Those of the last sweep are of a draw.
-        rmses |= {"train_rmse": model.rmse(data.train), "valid_rmse": model.rmse(data.valid)}
+        baselines = placed.baseline_errors()
+        last = model.history[model.factors.iterations - 1]
+        rmses = {
+            "train_rmse": last["train_rmse"],
+            "valid_rmse": last["valid_rmse"],
+            "test_rmse": placed.rmse(model.factors, placed.test),
+        }
+        if model.posterior is not None:
+            # Those of the last sweep are of a draw.
+            of_mean = (placed.rmse(model.factors, held_out) for held_out in (None, placed.valid))
+            rmses |= dict(zip(("train_rmse", "valid_rmse"), of_mean, strict=True))
     result = {
         **rmses,
         "baselines": baselines,
@@ -143,6 +167,20 @@ def train(
     screen.print(f"\nNext:  walslab recommend {shlex.quote(str(out))} --user {user}", soft_wrap=True)
     if as_json:
         emit({"model": str(out), **result})
+
+
+def _unfinished(out: Path, *, posterior: bool, resume: bool) -> Path:
+    """Return the directory of what a killed training or sampling goes on from."""
+    from toolkit.errors import ConfigError
+
+    if posterior:
+        return out.with_name(f"{out.name}.sampling")
+    unfinished = out.with_name(f"{out.name}.training")
+    if unfinished.exists() and not resume:
+        raise ConfigError(
+            f"{unfinished} is what an unfinished training left: go on with --resume, or remove it"
+        )
+    return unfinished
 
 
 def _print(

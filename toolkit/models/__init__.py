@@ -9,6 +9,7 @@ from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
 from toolkit.models.intervals import Interval, interval_of, require_samples
 from toolkit.models.measured import Evaluation
+from toolkit.models.placed import PlacedDataset, PlacedRatings, placed_ratings
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
@@ -20,6 +21,8 @@ __all__ = [
     "Explanation",
     "Interval",
     "Model",
+    "PlacedDataset",
+    "PlacedRatings",
     "Posterior",
     "PosteriorFacts",
     "Progress",
@@ -28,6 +31,7 @@ __all__ = [
     "check_target",
     "export_tutorial",
     "interval_of",
+    "placed_ratings",
     "require_samples",
     "rows_or_average",
 ]

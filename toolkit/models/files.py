@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from toolkit.files import atomic
 from toolkit.inputs import checked_path, structure_problem
 from toolkit.models.fitted import Fitted, Training
 from toolkit.predictor import Predictor
+from toolkit.sharded import mapped_file
 from toolkit.solver import Factors, read_array, read_meta
 
 HEADER = "model.json"
@@ -94,8 +96,17 @@ def write(
     with atomic.directory(path, overwrite=overwrite, holding=HEADER) as part:
         save_factors(part)
         for name, array in named.items():
-            np.save(part / f"{name}.npy", np.asarray(array), allow_pickle=False)
+            _save(part / f"{name}.npy", np.asarray(array))
         (part / HEADER).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+
+
+def _save(path: Path, array: Array) -> None:
+    """Write an array; one that is mapped from a file of ours as a copy of that."""
+    file = mapped_file(array)
+    if file is None:
+        np.save(path, array, allow_pickle=False)
+    else:
+        shutil.copyfile(file, path)
 
 
 def read_header(path: Path) -> dict[str, Any]:

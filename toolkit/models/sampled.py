@@ -22,10 +22,10 @@ from toolkit.models.intervals import (
     checked_probability,
     interval_of,
 )
+from toolkit.models.placed import DaskName, PlacedRatings, Where, placed_input
 from toolkit.models.posterior import SampleProgress, SamplingPlan
 from toolkit.models.sampling import sample
 from toolkit.models.training import Progress
-from toolkit.models.training_input import checked_input
 from toolkit.models.updating import updated
 from toolkit.predictor import Side, predict_rows
 from toolkit.solver import BaselineErrors, Factors
@@ -77,7 +77,7 @@ class SampledModel(Model):
 
     def fit_posterior(
         self,
-        ratings: RatingsDataset | AnySparse | Table,
+        ratings: RatingsDataset | AnySparse | Table | PlacedRatings,
         *,
         samples: int = 200,
         burn_in: int = 30,
@@ -89,6 +89,9 @@ class SampledModel(Model):
         item_ids: IdLike | IdTable | None = None,
         patience: int = 0,
         checkpoint: str | Path | None = None,
+        memory: str | int | None = None,
+        dask_scheduler: str | None = None,
+        dask: DaskName | None = None,
         on_sample: Callable[[SampleProgress], None] | None = None,
         progress: bool | None = None,
     ) -> Self:
@@ -117,6 +120,9 @@ class SampledModel(Model):
         checkpoint : str or Path, optional
             A directory that is written every ten sweeps. When it is there at the start, sampling goes on from
             it, to the same numbers. It is not removed.
+        memory, dask_scheduler, dask
+            As `fit`. The validation ratings are in the memory of this process, wherever the others are: what
+            is summed up of the predictions of each takes 28 bytes.
         on_sample : callable, optional
             Called with each sweep's `SampleProgress`.
         progress : bool, optional
@@ -138,18 +144,19 @@ class SampledModel(Model):
             As `fit`.
         """
         plan = SamplingPlan(samples, burn_in, chains, keep, patience)
-        given = checked_input(
-            ratings, self.options.dtype, valid=valid, ids=(user_ids, item_ids), columns=columns
-        )
-        self._fitted, self.history, self.backend_name, self.baselines, self.posterior = sample(
-            given,
-            self.config,
-            self.options,
-            plan,
-            checkpoint=None if checkpoint is None else checked_path("checkpoint", checkpoint),
-            on_sample=on_sample,
-            progress=progress,
-        )
+        where, ids = Where(memory, dask_scheduler, dask), (user_ids, item_ids)
+        with placed_input(
+            ratings, self.config, self.options, where, valid=valid, ids=ids, columns=columns
+        ) as placed:
+            self._fitted, self.history, self.backend_name, self.baselines, self.posterior = sample(
+                placed,
+                self.config,
+                self.options,
+                plan,
+                checkpoint=None if checkpoint is None else checked_path("checkpoint", checkpoint),
+                on_sample=on_sample,
+                progress=progress,
+            )
         self.solver_name = None
         return self
 

@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
-from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
-from toolkit.errors import ConfigError
-from toolkit.evaluation import pairs_on, rmse
+from toolkit.evaluation import rmse
 from toolkit.figure_text import shown
 from toolkit.inputs import require_callable
 from toolkit.models.fitted import Training
+from toolkit.models.placed import PlacedRatings
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress, SamplingPlan
 from toolkit.models.sampling_state import SamplingState, identity_of, read_state, write_state
-from toolkit.models.training_input import TrainingInput
+from toolkit.models.training import checked_patience
 from toolkit.models.watched import Watched
 from toolkit.progress_bars import shown_iterations
 from toolkit.solver import (
     BaselineErrors,
-    Baselines,
     PosteriorMean,
     Sampler,
-    TrainingData,
     observation_weights,
     stopping,
 )
@@ -63,7 +59,7 @@ class Sampled(NamedTuple):
 
 
 def sample(
-    given: TrainingInput,
+    placed: PlacedRatings,
     config: WALSConfig,
     options: RunOptions,
     plan: SamplingPlan,
@@ -85,28 +81,24 @@ def sample(
         As `toolkit.models.training.train`.
     """
     require_callable("on_sample", on_sample)
-    if plan.patience and (given.valid is None or given.valid.nnz == 0):
-        raise ConfigError("patience needs validation ratings to stop by: hold some out, or set it to 0")
-    backend = Backend.require(options.backend, options.threads)
-    data = TrainingData(given.ratings, given.by_item, backend=backend, dtype=options.dtype)
-    run = _Run(given, data, (config, options, plan), checkpoint=checkpoint, on_sample=on_sample)
+    checked_patience(plan.patience, placed)
+    run = _Run(placed, (config, options, plan), checkpoint=checkpoint, on_sample=on_sample)
     with shown_iterations(progress, plan.chains * (plan.burn_in + plan.samples)) as advance:
         run.advance = advance
         for chain in range(run.state.chain, plan.chains):
             run.do_chain(chain)
-    counts = data.item_counts
+    counts = placed.data.item_counts
     assert run.state.mean is not None  # noqa: S101 - the first chain leaves it
     training = Training(
         run.state.mean,
-        given.users,
-        given.items,
-        # A copy of what the caller may change, in the type of what is computed with it.
-        sp.csr_matrix(given.ratings.astype(options.dtype, copy=given.dataset_digest is None)),
+        placed.users,
+        placed.items,
+        placed.rated(),
         counts,
         counts,
-        dataset_digest=given.dataset_digest,
+        dataset_digest=placed.dataset_digest,
     )
-    return Sampled(training, run.state.history, backend.name, run.baselines(), run.posterior())
+    return Sampled(training, run.state.history, placed.backend_name, run.baselines(), run.posterior())
 
 
 class _Run:
@@ -116,21 +108,21 @@ class _Run:
 
     def __init__(
         self,
-        given: TrainingInput,
-        data: TrainingData,
+        placed: PlacedRatings,
         settings: tuple[WALSConfig, RunOptions, SamplingPlan],
         *,
         checkpoint: Path | None,
         on_sample: Callable[[SampleProgress], None] | None,
     ) -> None:
         config, options, plan = settings
-        self._data, self._config, self._seed, self._plan = data, config, options.seed, plan
+        data = placed.data
+        self._placed, self._data, self._config = placed, data, config
+        self._seed, self._plan = options.seed, plan
         self._checkpoint, self._on_sample = checkpoint, on_sample
-        backend = data.backend
-        self._pairs = None if given.valid is None or not given.valid.nnz else pairs_on(backend, given.valid)
+        self._pairs = placed.valid_pairs()
         scale = data.scale if config.clip == "scale" else None
         self._watched = Watched(data, self._pairs, options.seed, scale)
-        self._identity = identity_of(given, config, options, plan, backend)
+        self._identity = identity_of(placed, config, options, plan)
         self.state = SamplingState()
         if checkpoint is not None and checkpoint.exists():
             self.state = read_state(checkpoint, self._identity)
@@ -206,7 +198,7 @@ class _Run:
 
     def baselines(self) -> BaselineErrors | None:
         """Return the errors of the simplest models on the validation ratings; None where there are none."""
-        return None if self._pairs is None else Baselines(self._data, self._pairs).errors(self._pairs)
+        return None if self._pairs is None else self._placed.baselines().errors(self._pairs)
 
     def posterior(self) -> Posterior:
         """Return what is kept beside the mean factors."""

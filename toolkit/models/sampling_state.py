@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolkit.arrays import AnySparse, Array
-from toolkit.backends import Backend
+from toolkit.arrays import Array
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import atomic
+from toolkit.models.placed import PlacedRatings
 from toolkit.models.posterior import SampleProgress, SamplingPlan
-from toolkit.models.training_input import TrainingInput
 from toolkit.predictor import Side
 from toolkit.solver import Factors, SamplerState
 
@@ -59,18 +57,16 @@ class SamplingState:
 
 
 def identity_of(
-    given: TrainingInput, config: WALSConfig, options: RunOptions, plan: SamplingPlan, backend: Backend
+    placed: PlacedRatings, config: WALSConfig, options: RunOptions, plan: SamplingPlan
 ) -> dict[str, Any]:
     """Return what a checkpoint must be of to be continued: whatever the numbers depend on."""
-    valid = None if given.valid is None else _sum_of(given.valid)
     return {
         "config": config.to_dict(),
         "seed": options.seed,
         "dtype": options.dtype,
-        "backend": backend.name,
+        "backend": placed.backend_name,
         **dataclasses.asdict(plan),
-        "ratings": _sum_of(given.ratings),
-        "valid": valid,
+        "ratings": placed.identity(),
     }
 
 
@@ -147,10 +143,3 @@ def read_state(path: Path, identity: dict[str, Any]) -> SamplingState:
 
 def _of(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _sum_of(ratings: AnySparse) -> list[int]:
-    """Return what other ratings are most unlikely to share: sizes and checksums."""
-    coo = ratings.tocoo()
-    sums = [zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in (coo.row, coo.col, coo.data)]
-    return [*ratings.shape, int(ratings.nnz), *sums]

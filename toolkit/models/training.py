@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypedDict
 
-import scipy.sparse as sp
-
-from toolkit.backends import Backend
 from toolkit.config import RunOptions, SolverName, WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.evaluation import HeldOutRows
 from toolkit.figure_text import shown
 from toolkit.inputs import checked_number, require_callable
 from toolkit.models.fitted import Training
-from toolkit.models.training_input import TrainingInput
+from toolkit.models.placed import PlacedRatings
+from toolkit.models.training_checkpoint import TrainingCheckpoint, TrainingState, training_identity
 from toolkit.progress_bars import shown_iterations
-from toolkit.solver import BaselineErrors, Baselines, Trainer, TrainingData, stopping
+from toolkit.solver import BaselineErrors, Trainer, stopping
 
 
 class Progress(TypedDict):
@@ -53,13 +51,14 @@ class Trained(NamedTuple):
 
 
 def train(
-    given: TrainingInput,
+    placed: PlacedRatings,
     config: WALSConfig,
     options: RunOptions,
     *,
     patience: int,
     on_iteration: Callable[[Progress], None] | None,
     progress: bool | None,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Run one training, and train its baselines where there are validation ratings.
 
@@ -67,27 +66,33 @@ def train(
     ------
     ConfigError
         When `patience` is not a whole number from 0, there is `patience` and no validation rating,
-        `on_iteration` is not a function, or `progress` is neither True, False nor None.
-    RatingsError
-        When there is no rating.
+        `on_iteration` is not a function, `progress` is neither True, False nor None, or the checkpoint is of
+        another training.
+    ModelError
+        When the checkpoint cannot be read or written.
     SolverError
         When the normal equations have no finite solution.
     BackendError
         When the backend of the options is not usable.
     """
-    patience = checked_number("patience", patience, 0)
+    patience, held_out = checked_patience(patience, placed), placed.valid
     require_callable("on_iteration", on_iteration)
-    if patience and (given.valid is None or given.valid.nnz == 0):
-        raise ConfigError("patience needs validation ratings to stop by: hold some out, or set it to 0")
-    backend = Backend.require(options.backend, options.threads)
-    data = TrainingData(given.ratings, given.by_item, backend=backend, dtype=options.dtype)
-    held_out = None if given.valid is None else HeldOutRows(backend, given.valid)
-    trainer = Trainer(data, config, seed=options.seed, solver=options.solver)
-    history: list[Progress] = []
-    errors: list[float] = []
+    trainer = Trainer(placed.data, config, seed=options.seed, solver=options.solver)
+    kept = None
+    if checkpoint is not None:
+        identity = training_identity(placed, config, options, solver=trainer.solver, patience=patience)
+        kept = TrainingCheckpoint(checkpoint, identity)
+    state = TrainingState() if kept is None else kept.read()
+    history: list[Progress] = state.history
     best = trainer.factors
+    if state.factors is not None:
+        trainer.restore(state.factors, state.users_before)
+        best = trainer.factors if state.best is None else trainer.on_device(state.best)
+    errors = [each["valid_rmse"] for each in history if each["valid_rmse"] is not None]
     with shown_iterations(progress, config.iterations) as advance:
-        for _ in range(config.iterations):
+        while trainer.iterations < config.iterations and not (
+            patience and errors and stopping.stalled(errors, patience)
+        ):
             began = time.perf_counter()
             trainer.step()
             seconds = time.perf_counter() - began
@@ -100,31 +105,38 @@ def train(
                     "seconds": seconds,
                 }
             )
+            if valid_rmse is not None:
+                errors.append(valid_rmse)
+                if patience and stopping.best(errors) == len(errors) - 1:
+                    best = trainer.factors
+            if kept is not None:
+                kept.keep(trainer, best if patience else None, history)
             if advance:
                 advance(_figures(history[-1]))
             if on_iteration:
                 on_iteration(history[-1])
-            if patience and valid_rmse is not None:
-                errors.append(valid_rmse)
-                if stopping.best(errors) == len(errors) - 1:
-                    best = trainer.factors
-                if stopping.stalled(errors, patience):
-                    break
-    counts = data.item_counts
+    counts = placed.data.item_counts
     training = Training(
         trainer.host_factors(trainer.finished(best if patience else None)),
-        given.users,
-        given.items,
-        # A copy of what the caller may change, in the type of what is computed with it.
-        sp.csr_matrix(given.ratings.astype(options.dtype, copy=given.dataset_digest is None)),
+        placed.users,
+        placed.items,
+        placed.rated(),
         counts,
         counts,
-        dataset_digest=given.dataset_digest,
+        dataset_digest=placed.dataset_digest,
     )
     baselines = None
     if held_out is not None and held_out.nnz > 0:
-        baselines = Baselines(data, held_out).errors(held_out)
-    return Trained(training, history, backend.name, baselines, trainer.solver)
+        baselines = placed.baselines().errors(held_out)
+    return Trained(training, history, placed.backend_name, baselines, trainer.solver)
+
+
+def checked_patience(patience: int, placed: PlacedRatings) -> int:
+    """Return a patience that the validation ratings allow; raises `ConfigError`."""
+    patience = checked_number("patience", patience, 0)
+    if patience and (placed.valid is None or placed.valid.nnz == 0):
+        raise ConfigError("patience needs validation ratings to stop by: hold some out, or set it to 0")
+    return patience
 
 
 def _figures(last: Progress) -> str:

@@ -13,12 +13,13 @@ from toolkit.arrays import AnySparse, IdLike, IntArray, Ratings, Table
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError
-from toolkit.inputs import checked_ratings, checked_type
+from toolkit.inputs import checked_path, checked_ratings, checked_type
 from toolkit.models import files
 from toolkit.models.explaining import Contributions
 from toolkit.models.fitted import Training
 from toolkit.models.model_html import model_html
 from toolkit.models.parameters import Parameters, merged, shows_parameters
+from toolkit.models.placed import DaskName, PlacedRatings, Where, placed_input
 from toolkit.models.posterior import Posterior
 from toolkit.models.sampled import SampledModel
 from toolkit.models.training import Progress, train
@@ -160,13 +161,17 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
 
     def fit(
         self,
-        ratings: RatingsDataset | AnySparse | Table,
+        ratings: RatingsDataset | AnySparse | Table | PlacedRatings,
         *,
         columns: Sequence[object] | None = None,
         valid: AnySparse | Table | None = None,
         user_ids: IdLike | IdTable | None = None,
         item_ids: IdLike | IdTable | None = None,
         patience: int = 0,
+        memory: str | int | None = None,
+        dask_scheduler: str | None = None,
+        dask: DaskName | None = None,
+        checkpoint: str | Path | None = None,
         on_iteration: Callable[[Progress], None] | None = None,
         progress: bool | None = None,
     ) -> Self:
@@ -174,7 +179,7 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
 
         Parameters
         ----------
-        ratings : table, RatingsDataset, or scipy.sparse matrix of shape (n_users, n_items)
+        ratings : table, RatingsDataset, PlacedRatings, or scipy.sparse matrix of shape (n_users, n_items)
             A table has a row for each rating: a pandas DataFrame, a table of Polars, Arrow or another that
             offers Arrow's C stream, or the three arrays (users, items, ratings) as a tuple. Ids are whole
             numbers or text. The stored entries of a matrix are the observed ratings. A dataset brings its
@@ -190,6 +195,17 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
         patience : int, default 0
             Stop when so many iterations have not lowered the validation RMSE, and take the factors of the
             iteration that was best; 0 does all iterations.
+        memory : str or int, optional
+            How much the training may take, such as ``"2GB"`` or bytes. A dataset's ratings that do not fit
+            into it stay in their shards; by default into what is free on this machine.
+        dask_scheduler : str, optional
+            Address of a Dask scheduler, or the path of its file: the workers of its cluster, who see the
+            dataset under the same path or address, solve the rows.
+        dask : {"threads", "cuda"}, optional
+            cuda: a Dask worker on each GPU of this machine solves rows.
+        checkpoint : str or Path, optional
+            A directory that is written about every half minute. When it is there at the start, training goes
+            on from it, to the same bits. It is not removed.
         on_iteration : callable, optional
             Called with each iteration's `Progress`.
         progress : bool, optional
@@ -204,8 +220,11 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
         Raises
         ------
         ConfigError
-            When ids, columns or `valid` do not fit the ratings, or there is `patience` and no validation
-            rating.
+            When ids, columns or `valid` do not fit the ratings, there is `patience` and no validation rating,
+            `memory` is too small, a place is asked for ratings that are no dataset, or the checkpoint is of
+            another training.
+        ModelError
+            When the checkpoint cannot be read or written.
         UnknownIdError
             When `valid` is a table beside a matrix or dataset that lacks one of its ids.
         RatingsError
@@ -215,17 +234,19 @@ class WALS(Parameters, SampledModel, header_words=("config", "options", "history
         BackendError
             When the backend of the options is not usable.
         """
-        given = checked_input(
-            ratings, self.options.dtype, valid=valid, ids=(user_ids, item_ids), columns=columns
-        )
-        self._fitted, self.history, self.backend_name, self.baselines, self.solver_name = train(
-            given,
-            self.config,
-            self.options,
-            patience=patience,
-            on_iteration=on_iteration,
-            progress=progress,
-        )
+        where, ids = Where(memory, dask_scheduler, dask), (user_ids, item_ids)
+        with placed_input(
+            ratings, self.config, self.options, where, valid=valid, ids=ids, columns=columns
+        ) as placed:
+            self._fitted, self.history, self.backend_name, self.baselines, self.solver_name = train(
+                placed,
+                self.config,
+                self.options,
+                patience=patience,
+                on_iteration=on_iteration,
+                progress=progress,
+                checkpoint=None if checkpoint is None else checked_path("checkpoint", checkpoint),
+            )
         self.posterior = None
         return self
 

@@ -18,7 +18,7 @@ _RATING, _VALID = 16, 16
 # Arrays as large as the factors of both sides that are there at once, without momentum.
 _FACTORS = 4
 # Shards in memory at once, for each thread, and bytes of a rating of theirs.
-_SHARDS, _SHARD_RATING = 2, 40
+_SHARDS, _SHARD_RATING = 2, 24
 
 
 class MemoryPlan(NamedTuple):

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.arrays import Ratings
+from toolkit.arrays import Array, Ratings
 from toolkit.sharded.parts import OpenSource
 
 _INT32_MAX = 2**31 - 1
+# Folders whose files `map_ratings` made in this process, and nobody has changed since.
+_made: set[Path] = set()
 
 
 def map_ratings(source: OpenSource, folder: Path | None = None) -> Ratings:
@@ -52,8 +54,25 @@ def map_ratings(source: OpenSource, folder: Path | None = None) -> Ratings:
     finally:
         for file in files:
             file.close()
+    _made.add(place)
     indptr, items, values = (np.load(path, mmap_mode="r") for path in paths)
     rated = sp.csr_matrix((values, items, indptr), shape=shape, copy=False)
     if folder is None:
+        weakref.finalize(rated, _made.discard, place)
         weakref.finalize(rated, shutil.rmtree, place, ignore_errors=True)
     return rated
+
+
+def mapped_file(array: Array) -> Path | None:
+    """Return the file that holds an array as `map_ratings` wrote it, or None.
+
+    To copy the file takes no memory for its pages.
+    """
+    mapped: object = array
+    while isinstance(mapped, np.ndarray) and not isinstance(mapped, np.memmap):
+        mapped = mapped.base
+    if not isinstance(mapped, np.memmap) or mapped.filename is None:
+        return None
+    path = Path(mapped.filename)
+    whole = (mapped.shape, mapped.dtype) == (array.shape, array.dtype) and array.flags.c_contiguous
+    return path if whole and path.parent in _made and path.is_file() else None

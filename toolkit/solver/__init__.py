@@ -6,6 +6,7 @@ from toolkit.solver import stopping
 from toolkit.solver.baselines import BaselineErrors, Baselines, shortfall
 from toolkit.solver.chains import convergence
 from toolkit.solver.factors import Factors, read_array, read_meta
+from toolkit.solver.mean_and_spread import RatingFacts, rating_facts
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve, solve_and_sum
 from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
@@ -13,7 +14,6 @@ from toolkit.solver.perturbing import Perturbation, perturbed, with_noisy_rating
 from toolkit.solver.posterior_mean import PosteriorMean
 from toolkit.solver.posterior_trainer import PosteriorTrainer
 from toolkit.solver.prior import Prior, draw_prior
-from toolkit.solver.rating_facts import RatingFacts, rating_facts
 from toolkit.solver.sampler import Sampler, SamplerState, require_posterior
 from toolkit.solver.trainer import Trainer
 from toolkit.solver.training_data import TrainingData

@@ -208,11 +208,15 @@ class Trainer:
                 f"factors of {shapes[0]} users and items cannot continue a training of {shapes[1]}"
             )
         backend, dtype = self.data.backend, self.data.dtype
-        on_device = factors.mapped(lambda array: backend.asarray(array, dtype))
         self._users_before = None if users_before is None else backend.side(users_before, dtype)
         self._half_steps = 2 * factors.iterations
-        own = self.factors
-        self.factors = replace(on_device, mean=own.mean, scale=own.scale, spread=own.spread)
+        self.factors = self.on_device(factors)
+
+    def on_device(self, factors: Factors) -> Factors:
+        """Return factors of this training that were in host memory, on the device of its ratings."""
+        own, dtype = self.factors, self.data.dtype
+        moved = factors.mapped(lambda array: self.data.backend.asarray(array, dtype))
+        return replace(moved, mean=own.mean, scale=own.scale, spread=own.spread)
 
     def _solve(
         self,

@@ -11,9 +11,9 @@ from toolkit.config import WALSConfig
 from toolkit.errors import RatingsError
 from toolkit.inputs import checked_ratings, checked_type, checked_word
 from toolkit.predictor import Predictor, Side
+from toolkit.solver.mean_and_spread import rating_facts
 from toolkit.solver.normal import solve_and_sum
 from toolkit.solver.perturbing import Perturbation, with_noisy_ratings
-from toolkit.solver.rating_facts import rating_facts
 from toolkit.solver.training_ratings import TrainingRatings, total_of
 
 

@@ -72,7 +72,7 @@ class LaidOutRatings:
             self.data = TrainingData(ratings["train"], ratings["train_by_item"], backend=self.backend)
             self.valid = pairs_on(self.backend, ratings["valid"])
             # Made now, so that the memory that ratings take is known before a trial begins.
-            _ = self.data.pairs
+            _ = self.data.pairs, self.data.users.batches, self.data.items.batches
         except Exception as error:
             if self.share is None or not is_out_of_memory(error):
                 raise

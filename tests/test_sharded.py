@@ -1,0 +1,312 @@
+"""Training on ratings that stay in their shards: the same bits as in memory, and nothing taken on trust."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ingesting import names, walslab
+from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write_dataset
+
+from toolkit import WALS, RatingsDataset
+from toolkit.backends import Backend
+from toolkit.config import RunOptions, WALSConfig
+from toolkit.datasets import ShardReader
+from toolkit.errors import ConfigError, DatasetError, SolverError
+from toolkit.evaluation import HeldOutRows
+from toolkit.models import Model, placed, placed_ratings, training_checkpoint
+from toolkit.sharded import MemoryPlan, ShardedHeldOut, mapped_file, plan_memory
+from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("sharded"))
+
+
+@pytest.fixture
+def forced(monkeypatch):
+    """Leave the ratings of every dataset in their shards."""
+    monkeypatch.setattr(placed, "plan_memory", lambda *_, **__: MemoryPlan(True, 3 << 20, 2 << 20, 1 << 20))
+
+
+def both(dataset, backend, dtype="float32"):
+    in_memory = TrainingData(dataset.train, dataset.train_by_item, backend=backend, dtype=dtype)
+    return in_memory, in_shards(dataset, backend=backend, dtype=dtype)
+
+
+@pytest.mark.parametrize("solver", ["exact", "cg"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_training_in_shards_has_the_bits_of_one_in_memory(dataset, name, dtype, solver):
+    """Factors, errors and facts of the ratings are those of one matrix, after every iteration."""
+    backend = Backend.require("numba", 2)
+    ratings = both(dataset, backend, dtype)
+    assert (ratings[0].mean, ratings[0].spread, ratings[0].scale) == (
+        ratings[1].mean,
+        ratings[1].spread,
+        ratings[1].scale,
+    )
+    first, second = (Trainer(each, CONFIGS[name], seed=3, solver=solver) for each in ratings)
+    held_out = HeldOutRows(backend, dataset.valid), ShardedHeldOut(ratings[1], "valid")
+    for _ in range(3):
+        first.step()
+        second.step()
+        assert_same_factors(first.factors, second.factors)
+        assert first.train_rmse() == second.train_rmse()
+        assert held_out[0].rmse(first.factors) == held_out[1].rmse(second.factors)
+
+
+@settings(max_examples=8)
+@given(
+    seed=st.integers(0, 1000),
+    shard_ratings=st.sampled_from([40, 170, 1000, 10**6]),
+    threads=st.integers(1, 3),
+    name=st.sampled_from(sorted(CONFIGS)),
+    solver=st.sampled_from(["exact", "cg"]),
+)
+def test_no_cut_of_the_shards_changes_a_bit(tmp_path_factory, *, seed, shard_ratings, threads, name, solver):
+    folder = tmp_path_factory.mktemp("cut")
+    data = write_dataset(folder, seed, n_users=90, n_items=31, nnz=1500, shard_ratings=shard_ratings)
+    backend = Backend.require("numba", threads)
+    whole = TrainingData(data.train, data.train_by_item, backend=backend)
+    parted = in_shards(data, backend=backend, threads=threads)
+    first, second = (Trainer(each, CONFIGS[name], seed=seed, solver=solver) for each in (whole, parted))
+    for _ in range(3):
+        first.step()
+        second.step()
+    assert_same_factors(first.factors, second.factors)
+
+
+@pytest.mark.parametrize("weight_exponent", [0.0, 0.5])
+def test_a_chain_in_shards_has_the_bits_of_one_in_memory(dataset, weight_exponent):
+    config = BASE.replace(weight_exponent=weight_exponent)
+    first, second = (Sampler(each, config, seed=1) for each in both(dataset, Backend.require("numba", 2)))
+    for _ in range(4):
+        first.sweep()
+        second.sweep()
+        assert (first.noise, first.fit_rmse) == (second.noise, second.fit_rmse)
+    assert_same_factors(first.kept(), second.kept())
+
+
+def test_the_reference_in_shards_agrees_to_rounding(dataset):
+    first, second = (Trainer(each, BASE, seed=1) for each in both(dataset, Backend(2), "float64"))
+    for _ in range(3):
+        first.step()
+        second.step()
+    np.testing.assert_allclose(first.factors.users.factors, second.factors.users.factors, rtol=1e-8)
+
+
+def test_a_row_without_a_solution_is_named_by_its_number_among_all(dataset):
+    ratings = in_shards(dataset, backend=Backend.require("numba", 1))
+    config = WALSConfig(factors=30, regularization=0.0, pattern_weight=0.0)
+    with pytest.raises(SolverError) as here:
+        Trainer(both(dataset, Backend.require("numba", 1))[0], config).step()
+    with pytest.raises(SolverError) as there:
+        Trainer(ratings, config).step()
+    assert str(here.value) == str(there.value)
+
+
+@given(
+    values=st.lists(st.integers(1, 10).map(lambda n: n / 2), min_size=1, max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=5),
+    chunk=st.integers(1, 20),
+)
+def test_mean_and_spread_do_not_depend_on_the_pieces(values, cuts, chunk):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("toolkit.solver.mean_and_spread._CHUNK", chunk)
+        ratings = np.array(values, np.float32)
+        found = rating_facts(np.split(ratings, sorted(min(at, len(values)) for at in cuts)))
+        assert found == rating_facts([ratings])
+    assert found.mean == pytest.approx(ratings.mean(dtype=np.float64))
+    if found.scale[0] < found.scale[1]:
+        assert found.spread == pytest.approx(ratings.std(dtype=np.float64))
+
+
+@pytest.mark.parametrize("begin", [0, 1, 65535, 65536, 70000])
+@pytest.mark.parametrize("n", [0, 1, 40000, 140000])
+def test_numbers_of_a_part_are_those_of_the_whole(begin, n):
+    backend = Backend(2)
+    whole = backend.normals((1, 2), (begin + n,), "float32")
+    np.testing.assert_array_equal(whole[begin:], backend.normals((1, 2), (n,), "float32", begin=begin))
+
+
+# ------------------------------------------------------------------------------------------ shards
+
+
+def test_a_shard_is_read_straight_from_its_file_once_it_was_checked(dataset, monkeypatch):
+    reader, checked = ShardReader(dataset), []
+    read = RatingsDataset.read_shard
+    monkeypatch.setattr(RatingsDataset, "read_shard", lambda *a: checked.append(a[1:]) or read(*a))
+    for kind in ("train/rows", "train/cols", "valid/rows"):
+        for entry in dataset.shards(kind):
+            for _ in range(3):
+                for a, b in zip(reader.read(kind, entry), read(dataset, kind, entry), strict=True):
+                    np.testing.assert_array_equal(a, b)
+                    assert a.dtype == b.dtype
+    assert len(checked) == sum(len(dataset.shards(k)) for k in ("train/rows", "train/cols", "valid/rows"))
+
+
+def test_a_shard_that_changes_during_a_training_is_refused(tmp_path):
+    data = write_dataset(tmp_path)
+    trainer = Trainer(in_shards(data, backend=Backend.require("numba", 1)), BASE)
+    trainer.step()
+    path = data.path / data.shards("train/cols")[2]["path"]
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DatasetError, match=r"train/cols-00002.npz was changed since it was written"):
+        trainer.step()
+
+
+# ------------------------------------------------------------------------------------------ models
+
+
+@pytest.mark.usefixtures("forced")
+def test_a_model_trained_in_shards_is_that_of_a_training_in_memory(dataset, tmp_path, monkeypatch):
+    options = RunOptions(backend="numba", threads=2, dtype="float64")
+    there = WALS(BASE, options).fit(dataset, patience=2)
+    monkeypatch.undo()
+    here = WALS(BASE, options).fit(dataset, patience=2)
+    assert_same_factors(here.factors, there.factors)
+    figures = [[(h["train_rmse"], h["valid_rmse"]) for h in model.history] for model in (here, there)]
+    assert figures[0] == figures[1]
+    assert here.baselines == there.baselines
+    for array in (there.rated.data, there.rated.indices, there.rated.indptr):
+        assert mapped_file(array) is not None
+    for name, model in (("here", here), ("there", there)):
+        model.save(tmp_path / name)
+    for file in names(tmp_path / "here"):
+        if file != "model.json":
+            assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes(), file
+    opened = Model.load(tmp_path / "there")
+    assert (
+        opened.recommend(opened.users.id(0), n=3)[0].tolist()
+        == here.recommend(here.users.id(0), n=3)[0].tolist()
+    )
+
+
+@pytest.mark.usefixtures("forced")
+def test_a_posterior_in_shards_is_that_of_one_in_memory(dataset, monkeypatch):
+    arguments = {"samples": 6, "burn_in": 3, "keep": 2, "chains": 2}
+    there = WALS(BASE, backend="numba").fit_posterior(dataset, **arguments)
+    monkeypatch.undo()
+    here = WALS(BASE, backend="numba").fit_posterior(dataset, **arguments)
+    assert_same_factors(here.factors, there.factors)
+    assert here.posterior.facts == there.posterior.facts
+
+
+def test_a_place_is_refused_for_ratings_that_lie_in_no_shards(made_up_ratings):
+    with pytest.raises(ConfigError, match=r"memory must go with a dataset.*ingest the ratings"):
+        WALS(BASE).fit(made_up_ratings(), memory="1GB")
+    with pytest.raises(ConfigError, match=r"dask_scheduler must go with a dataset"):
+        WALS(BASE).fit_posterior(made_up_ratings(), dask_scheduler="tcp://nowhere:1")
+
+
+def test_ratings_that_fit_are_in_memory_and_others_are_not(dataset):
+    plan = plan_memory(dataset, BASE, itemsize=4, threads=1)
+    assert not plan.sharded
+    counts = {**dataset.manifest["counts"], "train": 10**9}
+    many = RatingsDataset(dataset.path, {**dataset.manifest, "counts": counts})
+    plan = plan_memory(many, BASE, itemsize=4, threads=1, budget=10**9)
+    assert plan.sharded
+    assert str(plan).startswith("the ratings stay in their shards: in memory the training takes about 15.")
+    with pytest.raises(ConfigError, match=r"--memory must be at least 26\d MiB for .* users"):
+        plan_memory(many, BASE, itemsize=4, threads=1, budget=10**8)
+
+
+@pytest.mark.usefixtures("forced")
+def test_the_command_says_where_the_ratings_are(dataset, tmp_path):
+    done = walslab("train", dataset.path, "--out", tmp_path / "model", "--iterations", 2, "--memory", "1GB")
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("the ratings stay in their shards: ")
+    assert names(tmp_path) == ["model"]
+
+
+# ------------------------------------------------------------------------------------------ checkpoints
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_after(n):
+    def look(progress):
+        if progress["iteration"] == n:
+            raise Killed
+
+    return look
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+@pytest.mark.parametrize("solver", ["exact", "cg"])
+@pytest.mark.parametrize("name", ["default", "momentum"])
+def test_a_killed_training_goes_on_to_the_same_bits(
+    dataset, tmp_path, monkeypatch, *, name, solver, patience
+):
+    """It begins in memory, and ends in shards: where the ratings are does not matter."""
+    monkeypatch.setattr(training_checkpoint, "_EVERY", 0.0)
+    config, options = CONFIGS[name].replace(iterations=6), RunOptions(backend="numba", solver=solver, seed=4)
+    whole = WALS(config, options).fit(dataset, patience=patience)
+    for n in (1, 4):
+        with pytest.raises(Killed):
+            WALS(config, options).fit(
+                dataset, patience=patience, checkpoint=tmp_path / "kept", on_iteration=killed_after(n)
+            )
+    seen = []
+    monkeypatch.setattr(placed, "plan_memory", lambda *_, **__: MemoryPlan(True, 3, 2, 1))
+    again = WALS(config, options).fit(
+        dataset, patience=patience, checkpoint=tmp_path / "kept", on_iteration=seen.append
+    )
+    assert [each["iteration"] for each in seen] == [each["iteration"] for each in whole.history][4:]
+    assert_same_factors(whole.factors, again.factors)
+    assert [h["valid_rmse"] for h in whole.history] == [h["valid_rmse"] for h in again.history]
+
+
+def test_a_checkpoint_of_another_training_is_refused(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_checkpoint, "_EVERY", 0.0)
+    WALS(BASE).fit(dataset, checkpoint=tmp_path / "kept")
+    with pytest.raises(ConfigError, match=r"kept is the checkpoint of a training of another seed: go on"):
+        WALS(BASE, seed=1).fit(dataset, checkpoint=tmp_path / "kept")
+
+
+def test_the_command_goes_on_only_where_it_is_told_to(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_checkpoint, "_EVERY", 0.0)
+    out = tmp_path / "model"
+    arguments = ["train", dataset.path, "--out", out, "--iterations", 3, "--json"]
+    with monkeypatch.context() as patched:
+        step, steps = Trainer.step, []
+
+        def killed(trainer):
+            if len(steps) == 2:
+                raise Killed
+            steps.append(step(trainer))
+
+        patched.setattr(Trainer, "step", killed)
+        with pytest.raises(Killed):
+            walslab(*arguments)
+    assert names(tmp_path) == ["model.training"]
+    refused = walslab(*arguments)
+    assert refused.exit_code
+    assert "model.training is what an unfinished training left: go on with --resume" in refused.output
+    done = walslab(*arguments, "--resume")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["iterations"] == 3
+    assert names(tmp_path) == ["model"]
+    assert Model.load(out).history[0]["iteration"] == 1
+
+
+def test_placed_ratings_serve_a_training_and_its_measures(dataset):
+    options = RunOptions(backend="numba")
+    with placed_ratings(dataset, BASE, options) as ratings:
+        model = WALS(BASE, options).fit(ratings)
+        assert ratings.rmse(model.factors, ratings.test) == pytest.approx(model.rmse(dataset.test))
+        assert ratings.rmse(model.factors) == pytest.approx(model.history[-1]["train_rmse"])
+        assert set(ratings.baseline_errors()) == {"valid", "test"}
+        with pytest.raises(ConfigError, match="give nothing beside them"):
+            WALS(BASE, options).fit(ratings, memory="1GB")
