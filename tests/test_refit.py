@@ -17,7 +17,8 @@ from toolkit.config import PRESETS, RunOptions, WALSConfig
 from toolkit.datasets import RatingsDataset
 from toolkit.errors import ModelError, StudyError
 from toolkit.ingest import RatingsSource, ingest_ratings, sample_users
-from toolkit.models import WALS
+from toolkit.models import WALS, Model
+from toolkit.sharded import MemoryPlan
 from tune.refit import refit_best
 from tune.spec import SearchSpec
 from tune.study import Study
@@ -275,3 +276,18 @@ def test_a_dataset_that_the_sample_is_not_of_is_refused(of_half, data, tmp_path)
     ):
         refit_best(of_half, other, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_refit_in_shards_is_that_in_memory(study, data, tmp_path, monkeypatch):
+    refit_best(study, data, tmp_path / "here", progress=False)
+    plan = MemoryPlan(True, 3 << 20, 2 << 20, 1 << 20)
+    monkeypatch.setattr("toolkit.models.placed.plan_memory", lambda *_, **__: plan)
+    refit_best(study, data, tmp_path / "there", progress=False)
+    for file in sorted(path.name for path in (tmp_path / "here").iterdir()):
+        if file != "model.json":
+            assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes(), file
+    here, there = (Model.load(tmp_path / name) for name in ("here", "there"))
+    assert here.dataset_digest == there.dataset_digest == data.digest
+    assert [h["train_rmse"] for h in here.history] == [h["train_rmse"] for h in there.history]
+    # Nothing else is left beside the models.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]

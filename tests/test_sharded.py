@@ -19,7 +19,7 @@ from toolkit.datasets import ShardReader
 from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
 from toolkit.models import Model, placed, placed_ratings, training_checkpoint
-from toolkit.sharded import MemoryPlan, ShardedHeldOut, mapped_file, plan_memory
+from toolkit.sharded import MemoryPlan, ShardedHeldOut, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
 
 
@@ -162,6 +162,18 @@ def test_a_shard_that_changes_during_a_training_is_refused(tmp_path):
     os.utime(path, ns=(1, 1))
     with pytest.raises(DatasetError, match=r"train/cols-00002.npz was changed since it was written"):
         trainer.step()
+
+
+def test_joined_splits_are_the_sum_of_both(dataset, tmp_path):
+    joined = join_splits(dataset, tmp_path)
+    whole = dataset.train_and_valid()
+    for found, wanted in ((joined.train, whole), (joined.train_by_item, whole.T.tocsr())):
+        for name in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+    assert (joined.test != dataset.test).nnz == joined.valid.nnz == 0
+    assert joined.user_ids.tolist() == dataset.user_ids.tolist()
+    RatingsDataset.open(tmp_path, verify=True)
+    assert not [name for name in names(tmp_path) if name.startswith("valid-of")]
 
 
 # ------------------------------------------------------------------------------------------ models

@@ -6,6 +6,7 @@ import click
 
 from toolkit.commands.command_group import LazyGroup
 from toolkit.commands.machine_checks import Check, versions
+from toolkit.commands.options import place_from, place_options
 from toolkit.commands.output import console, emit, json_option, posterior_text
 from toolkit.commands.step_progress import progress
 
@@ -17,6 +18,8 @@ __all__ = [
     "emit",
     "json_option",
     "main",
+    "place_from",
+    "place_options",
     "posterior_text",
     "progress",
     "versions",

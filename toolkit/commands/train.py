@@ -97,7 +97,7 @@ def train(
     """
     from toolkit.datasets import RatingsDataset
     from toolkit.figure_text import shown
-    from toolkit.models import WALS, check_target, placed_ratings
+    from toolkit.models import WALS, check_target, placed_ratings, require_resumed
 
     if not posterior and (samples is not None or keep is not None):
         raise click.UsageError("--samples and --keep go with --posterior.")
@@ -106,7 +106,9 @@ def train(
     if posterior and source is ParameterSource.DEFAULT:
         preset = "posterior"
     model = WALS(config_from(preset, values), run_options_from(values))
-    unfinished = _unfinished(out, posterior=posterior, resume=resume)
+    unfinished = out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
+    if not posterior:
+        require_resumed(unfinished, resume=resume)
     data = RatingsDataset.open(dataset)
     screen = console(as_json=as_json)
     began = time.perf_counter()
@@ -167,20 +169,6 @@ def train(
     screen.print(f"\nNext:  walslab recommend {shlex.quote(str(out))} --user {user}", soft_wrap=True)
     if as_json:
         emit({"model": str(out), **result})
-
-
-def _unfinished(out: Path, *, posterior: bool, resume: bool) -> Path:
-    """Return the directory of what a killed training or sampling goes on from."""
-    from toolkit.errors import ConfigError
-
-    if posterior:
-        return out.with_name(f"{out.name}.sampling")
-    unfinished = out.with_name(f"{out.name}.training")
-    if unfinished.exists() and not resume:
-        raise ConfigError(
-            f"{unfinished} is what an unfinished training left: go on with --resume, or remove it"
-        )
-    return unfinished
 
 
 def _print(

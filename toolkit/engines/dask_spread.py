@@ -100,12 +100,23 @@ class _Run:
         self._broadcast()
 
     def _broadcast(self) -> None:
+        failures = 0
+
         def send() -> Future[Any]:
+            nonlocal failures
             if self._cluster.lack():
                 time.sleep(self._cluster.look)
                 raise queue.Empty
-            # Not by its hash: to compute that takes as long as to send it.
-            return self._client.scatter(self._shared, broadcast=True, hash=False)  # type: ignore[no-any-return]
+            try:
+                # Not by its hash: to compute that takes as long as to send it.
+                return self._client.scatter(self._shared, broadcast=True, hash=False)  # type: ignore[no-any-return]
+            except Exception:
+                # A worker that dies meanwhile makes errors of many kinds.
+                failures += 1
+                if failures == _RETRIES:
+                    raise
+                time.sleep(self._cluster.look)
+                raise queue.Empty from None
 
         self._sent = self._cluster.wait_for(send, len(self._items))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.ingest.dataset_files import digest_of, write_id_table, write_shard
 from toolkit.ingest.engine_choice import chosen_engine
 from toolkit.ingest.file_scales import different_scales, far_ratings
 from toolkit.ingest.job import ingest_ratings
@@ -16,6 +17,7 @@ __all__ = [
     "SplitRule",
     "chosen_engine",
     "different_scales",
+    "digest_of",
     "example_ratings",
     "far_ratings",
     "ingest_ratings",
@@ -24,4 +26,6 @@ __all__ = [
     "rating_apart",
     "read_ratings",
     "sample_users",
+    "write_id_table",
+    "write_shard",
 ]

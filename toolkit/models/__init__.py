@@ -9,10 +9,11 @@ from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
 from toolkit.models.intervals import Interval, interval_of, require_samples
 from toolkit.models.measured import Evaluation
-from toolkit.models.placed import PlacedDataset, PlacedRatings, placed_ratings
+from toolkit.models.placed import PlacedDataset, PlacedRatings, placed_ratings, placed_with_valid
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
+from toolkit.models.training_checkpoint import require_resumed
 from toolkit.models.wals import WALS
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "export_tutorial",
     "interval_of",
     "placed_ratings",
+    "placed_with_valid",
+    "require_resumed",
     "require_samples",
     "rows_or_average",
 ]

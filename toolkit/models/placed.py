@@ -19,6 +19,7 @@ from toolkit.config import GPU_BACKENDS, RunOptions, WALSConfig
 from toolkit.datasets import IdTable, RatingsDataset
 from toolkit.errors import ConfigError
 from toolkit.evaluation import HeldOut, HeldOutRows, Pairs, pairs_on
+from toolkit.files import atomic
 from toolkit.ingest import parse_size
 from toolkit.models.training_input import GivenIds, TrainingInput, checked_input
 from toolkit.processors import usable_processors
@@ -30,6 +31,7 @@ from toolkit.sharded import (
     ShardedRatings,
     Source,
     StreamRunner,
+    join_splits,
     map_ratings,
     on_cluster,
     plan_memory,
@@ -63,6 +65,8 @@ class PlacedRatings(ABC):
         None where there are no validation ratings.
     plan : MemoryPlan or None
         Why the ratings are where they are; None where nobody had to choose.
+    identified : object
+        What other ratings are most unlikely to share, as JSON holds it; None for the digest.
     """
 
     data: TrainingRatings
@@ -72,24 +76,25 @@ class PlacedRatings(ABC):
     backend_name: str
     valid: HeldOut | None
     plan: MemoryPlan | None = None
+    identified: object = None
 
     @abstractmethod
-    def rated(self, folder: Path | None = None) -> Ratings:
+    def rated(self, beside: Path | None = None) -> Ratings:
         """Return the training ratings for a model to keep.
 
         Parameters
         ----------
-        folder : Path, optional
-            Where files go that the matrix may be mapped from.
+        beside : Path, optional
+            Beside this path go files that the matrix may be mapped from.
         """
 
     @abstractmethod
     def valid_pairs(self) -> Pairs | None:
         """Return the validation ratings as pairs in memory; None where there are none."""
 
-    @abstractmethod
     def identity(self) -> object:
         """Return what other ratings are most unlikely to share, as JSON holds it."""
+        return self.dataset_digest if self.identified is None else self.identified
 
     def rmse(self, factors: Factors, held_out: HeldOut | None = None) -> float | None:
         """Return the RMSE of factors in host memory; without `held_out` on the training ratings."""
@@ -142,7 +147,7 @@ class InMemory(PlacedRatings):
         self.users, self.items, self.dataset_digest = given.users, given.items, given.dataset_digest
         self.backend_name = backend.name
 
-    def rated(self, folder: Path | None = None) -> Ratings:
+    def rated(self, beside: Path | None = None) -> Ratings:
         """Return the training ratings for a model to keep; see `PlacedRatings.rated`."""
         given = self._given
         # A copy of what the caller may change, in the type of what is computed with it.
@@ -157,7 +162,7 @@ class InMemory(PlacedRatings):
         """Return the digest of the dataset, or sizes and checksums of the ratings."""
         given = self._given
         if given.dataset_digest is not None:
-            return given.dataset_digest
+            return super().identity()
         return [None if ratings is None else checksums(ratings) for ratings in (given.ratings, given.valid)]
 
 
@@ -197,18 +202,14 @@ class InShards(PlacedDataset):
         """The test ratings."""
         return ShardedHeldOut(self.data, "test")
 
-    def rated(self, folder: Path | None = None) -> Ratings:
+    def rated(self, beside: Path | None = None) -> Ratings:
         """Return the training ratings for a model to keep, mapped from files."""
-        return map_ratings(self._source, folder)
+        return map_ratings(self._source, beside)
 
     def valid_pairs(self) -> Pairs | None:
         """Return the validation ratings as pairs in memory; None where there are none."""
         valid = self._source.dataset.valid
         return pairs_on(self.data.backend, valid) if valid.nnz else None
-
-    def identity(self) -> object:
-        """Return the digest of the dataset."""
-        return self.dataset_digest
 
 
 @contextlib.contextmanager
@@ -272,6 +273,65 @@ def placed_ratings(
         placed = InShards(OpenSource(dataset, host, options.dtype), runner, name)
         placed.plan = plan
         yield placed
+
+
+class JoinedInMemory(InMemory, PlacedDataset):
+    """Training and validation ratings of a dataset together, in the memory of this process."""
+
+    def __init__(self, dataset: RatingsDataset, options: RunOptions) -> None:
+        both, users, items = dataset.train_and_valid(), dataset.users, dataset.items
+        super().__init__(TrainingInput(both, None, None, users, items, dataset.digest), options)
+        self._dataset, self.identified = dataset, joined_identity(dataset)
+
+    @cached_property
+    def test(self) -> HeldOut:
+        """The test ratings."""
+        return HeldOutRows(self.data.backend, self._dataset.test)
+
+
+def joined_identity(dataset: RatingsDataset) -> object:
+    """Return the identity of the training and validation ratings of a dataset together."""
+    return f"{dataset.digest} train + valid"
+
+
+@contextlib.contextmanager
+def placed_with_valid(
+    dataset: RatingsDataset,
+    config: WALSConfig,
+    options: RunOptions,
+    *,
+    beside: Path,
+    memory: int | None = None,
+    dask_scheduler: str | None = None,
+    dask: DaskName | None = None,
+) -> Iterator[PlacedDataset]:
+    """Yield the training and validation ratings of a dataset together, as `placed_ratings` does those of one.
+
+    Where they do not fit into memory, they are joined shard by shard in a hidden folder, which vanishes.
+
+    Parameters
+    ----------
+    dataset, config, options, memory, dask_scheduler, dask
+        As those of `placed_ratings`.
+    beside : Path
+        The hidden folder is made beside this path, which the workers of a cluster must see; it takes as much
+        room as the dataset.
+    """
+    clustered = dask_scheduler is not None or dask == "cuda"
+    size, threads = np.dtype(options.dtype).itemsize, options.threads or usable_processors()
+    plan = None if clustered else plan_memory(dataset, config, itemsize=size, threads=threads, budget=memory)
+    if plan is not None and not plan.sharded:
+        here = JoinedInMemory(dataset, options)
+        here.plan = plan
+        yield here
+        return
+    with atomic.scratch(beside) as folder:
+        joined = join_splits(dataset, folder)
+        where = {"memory": memory, "dask_scheduler": dask_scheduler, "dask": dask}
+        with placed_ratings(joined, config, options, **where) as placed:  # type: ignore[arg-type]
+            placed.valid, placed.dataset_digest, placed.plan = None, dataset.digest, plan
+            placed.identified = joined_identity(dataset)
+            yield placed
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def sample(
         run.state.mean,
         placed.users,
         placed.items,
-        placed.rated(),
+        placed.rated(checkpoint),
         counts,
         counts,
         dataset_digest=placed.dataset_digest,

@@ -120,7 +120,7 @@ def train(
         trainer.host_factors(trainer.finished(best if patience else None)),
         placed.users,
         placed.items,
-        placed.rated(),
+        placed.rated(checkpoint),
         counts,
         counts,
         dataset_digest=placed.dataset_digest,

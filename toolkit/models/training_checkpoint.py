@@ -142,3 +142,9 @@ def training_identity(
         "patience": patience,
         "ratings": placed.identity(),
     }
+
+
+def require_resumed(path: Path, *, resume: bool) -> None:
+    """Refuse to begin anew where an unfinished training left a checkpoint; raises `ConfigError`."""
+    if path.exists() and not resume:
+        raise ConfigError(f"{path} is what an unfinished training left: go on with --resume, or remove it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from toolkit.sharded.cluster_runner import ClusterRunner, on_cluster
 from toolkit.sharded.held_out import ShardedHeldOut
+from toolkit.sharded.joined import join_splits
 from toolkit.sharded.memory import MemoryPlan, available_memory, plan_memory
 from toolkit.sharded.parts import OpenSource, Source
 from toolkit.sharded.rated import map_ratings, mapped_file
@@ -20,6 +21,7 @@ __all__ = [
     "Source",
     "StreamRunner",
     "available_memory",
+    "join_splits",
     "map_ratings",
     "mapped_file",
     "on_cluster",

@@ -18,15 +18,16 @@ _INT32_MAX = 2**31 - 1
 _made: set[Path] = set()
 
 
-def map_ratings(source: OpenSource, folder: Path | None = None) -> Ratings:
+def map_ratings(source: OpenSource, beside: Path | None = None) -> Ratings:
     """Return the training ratings of a dataset as a matrix whose arrays are mapped from files.
 
     Parameters
     ----------
     source : OpenSource
         The dataset.
-    folder : Path, optional
-        An existing directory for the files; without it a temporary one, which vanishes with the matrix.
+    beside : Path, optional
+        The files are in a hidden folder beside this path, or else where temporary files go. They vanish with
+        the matrix.
 
     Returns
     -------
@@ -35,7 +36,10 @@ def map_ratings(source: OpenSource, folder: Path | None = None) -> Ratings:
     data = source.dataset
     nnz, shape = data.counts["train"], (data.n_users, data.n_items)
     index = np.dtype(np.int32 if max(nnz, *shape) <= _INT32_MAX else np.int64)
-    place = Path(tempfile.mkdtemp(prefix="walslab-ratings-")) if folder is None else folder
+    if beside is not None:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+    root = None if beside is None else beside.resolve().parent
+    place = Path(tempfile.mkdtemp(prefix=".walslab-ratings-", dir=root))
     names = ("rated_indptr", "rated_items", "ratings")
     dtypes = (index, index, np.dtype(source.dtype))
     sizes = (shape[0] + 1, nnz, nnz)
@@ -57,9 +61,8 @@ def map_ratings(source: OpenSource, folder: Path | None = None) -> Ratings:
     _made.add(place)
     indptr, items, values = (np.load(path, mmap_mode="r") for path in paths)
     rated = sp.csr_matrix((values, items, indptr), shape=shape, copy=False)
-    if folder is None:
-        weakref.finalize(rated, _made.discard, place)
-        weakref.finalize(rated, shutil.rmtree, place, ignore_errors=True)
+    weakref.finalize(rated, _made.discard, place)
+    weakref.finalize(rated, shutil.rmtree, place, ignore_errors=True)
     return rated
 
 

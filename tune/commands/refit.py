@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
-from toolkit.commands import console, emit, json_option
+from toolkit.commands import console, emit, json_option, place_from, place_options
 from tune.commands.options import dataset_of, model_place
 
 
@@ -59,6 +59,10 @@ def _refuse_ensemble(_: click.Context, __: click.Parameter, value: str | None) -
     show_default=True,
     help="Give the alias only to a lower test RMSE than that of the version that has it, or in any case.",
 )
+@place_options
+@click.option(
+    "--resume", is_flag=True, help="Go on from the last iteration that a killed training kept beside --out."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing model directory.")
 @json_option
 def refit(
@@ -73,8 +77,10 @@ def refit(
     register: str | None,
     alias: str | None,
     promote: Literal["better", "always"],
+    resume: bool,
     overwrite: bool,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Train the best configuration of STUDY on train + valid ratings, and test it once.
 
@@ -86,6 +92,7 @@ def refit(
       walslab refit first --out models/best
       walslab refit half --dataset data/ml-1m/dataset --out models/all
       walslab refit first --posterior --keep 16 --out models/sampled
+      walslab refit first --out models/all --dask-scheduler tcp://head:8786
       walslab refit first --titles data/ml-1m/movies.dat --register movies --alias champion
     """
     from toolkit.commands import progress
@@ -117,6 +124,8 @@ def refit(
             keep=keep or 0,
             titles=names,
             register=target,
+            resume=resume,
+            **place_from(values),
             progress=show,
         )
     screen = console(as_json=as_json)

@@ -5,25 +5,23 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from toolkit.arrays import Array, Ratings
+from toolkit.arrays import Array
 from toolkit.errors import StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type
 from toolkit.models import (
-    WALS,
     PosteriorFacts,
-    Progress,
-    baseline_errors,
     check_target,
+    require_resumed,
 )
-from toolkit.progress_bars import ShownSteps, StepProgress, shown_steps
+from toolkit.progress_bars import ShownSteps, shown_steps
 from toolkit.solver import BaselineErrors
-from tune.refit.model_of_trial import model_of
 from tune.refit.refit_record import record_refit
 from tune.refit.registry import Registered, Registry
-from tune.refit.sampling import SAMPLES, sample_best
+from tune.refit.retraining import RetrainingPlan, retrain
+from tune.refit.sampling import SAMPLES
 from tune.refit.target import Target
 from tune.study import Study, TrialResult, facts_of_dataset
 
@@ -73,6 +71,10 @@ def refit_best(
     keep: int = 0,
     titles: Array | None = None,
     register: Target | None = None,
+    memory: int | None = None,
+    dask_scheduler: str | None = None,
+    dask: Literal["threads", "cuda"] | None = None,
+    resume: bool = False,
     progress: ShownSteps = None,
 ) -> Refit:
     """Retrain the best trial's configuration on training and validation ratings, and test it.
@@ -101,6 +103,14 @@ def refit_best(
         Titles of the items in the order of the dataset's rows; kept with the model.
     register : Target, optional
         Make a version of the model in the registry of the study's MLflow store.
+    memory : int, optional
+        Bytes that the training may take: ratings that do not fit into it stay in shards, which are written to
+        a hidden folder beside `out`. By default what is free on this machine.
+    dask_scheduler, dask
+        As those of `toolkit.WALS.fit`. The workers of a cluster see the dataset, and the place of `out`.
+    resume : bool, default False
+        Go on from what a killed training kept in a directory beside `out`, with ``.training`` added to its
+        name.
     progress : bool or callable, optional
         Whether a bar shows the stages; by default where somebody sees it: in a notebook, or on a terminal.
         A function is called instead with the stage, the steps of it that are done, and the number of its
@@ -133,27 +143,22 @@ def refit_best(
     steps = shown_steps(progress)
     check_target(out, overwrite=overwrite)
     of_sample = _is_of_sample(study, data)
+    if study.spec.model == "posterior":
+        posterior = posterior or SAMPLES
     client = client_of(study)
     registry = Registry(client, register) if register else None
     if registry:
         registry.require_champion()
-    best, unfinished = study.best(), out.with_name(f"{out.name}.sampling")
-    ratings, sampled = data.train_and_valid(), None
+    best = study.best()
+    unfinished = out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
+    if not posterior:
+        require_resumed(unfinished, resume=resume)
+    where = {"memory": memory, "dask_scheduler": dask_scheduler, "dask": dask}
+    asked = RetrainingPlan(posterior, keep, where, unfinished, of_sample)
     with steps as tell:
-        if posterior or study.spec.model == "posterior":
-            sampled = sample_best(
-                best, study, data, samples=posterior or SAMPLES, keep=keep, unfinished=unfinished, tell=tell
-            )
-            model, valid_rmse = sampled.model, sampled.facts["mean_factors_rmse"]
-        else:
-            model = _fit(best, ratings, study, data, tell)
-            # The trials of a study on a sample were measured there.
-            valid_rmse = None if of_sample else best["valid_rmse"]
+        model, valid_rmse, sampled, test_rmse, baselines = retrain(study, data, out, asked, tell)
     model.dataset_digest, model.titles = data.digest, titles
-    test_rmse = model.rmse(data.test)
-    damping = (study.facts.get("baselines") or {}).get("damping")
-    of = baseline_errors(ratings, {"test": data.test}, model.options, damping=damping)
-    refit = Refit(best, valid_rmse, test_rmse, baselines=of["test"], posterior=sampled and sampled.facts)
+    refit = Refit(best, valid_rmse, test_rmse, baselines=baselines, posterior=sampled and sampled.facts)
     facts = _facts(refit) | ({"study_digest": study.facts["digest"]} if of_sample else {})
     model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
     record_refit(
@@ -166,8 +171,7 @@ def refit_best(
         baselines=refit.baselines,
         sampled=sampled,
     )
-    if sampled:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     if registry:
         with shown_steps(progress) as tell:
             tell("registering", 0, 1)
@@ -185,19 +189,6 @@ def _is_of_sample(study: Study, data: RatingsDataset) -> bool:
             f"the dataset of the study{', or what that is a sample of,' if wholes else ''} by --dataset"
         )
     return bool(data.digest != own)
-
-
-def _fit(best: TrialResult, ratings: Ratings, study: Study, data: RatingsDataset, tell: StepProgress) -> WALS:
-    """Train the configuration of the best trial on training and validation ratings."""
-    total = best["iterations"]
-    tell("training", 0, total)
-
-    def count(progress: Progress) -> None:
-        tell("training", progress["iteration"], total)
-
-    return model_of(best, study).fit(
-        ratings, user_ids=data.users, item_ids=data.items, on_iteration=count, progress=False
-    )
 
 
 def _metrics(refit: Refit) -> dict[str, float | None]:

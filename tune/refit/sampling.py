@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit.config import PRESETS, WALSConfig
-from toolkit.models import WALS, PosteriorFacts, SampleProgress
+from toolkit.models import WALS, PlacedDataset, PosteriorFacts, SampleProgress
 from toolkit.progress_bars import StepProgress
 from tune.refit.model_of_trial import model_of
 from tune.study import Study, TrialResult
@@ -45,6 +45,8 @@ def sample_best(
     best: TrialResult,
     study: Study,
     data: RatingsDataset,
+    with_valid: PlacedDataset,
+    where: Mapping[str, Any],
     *,
     samples: int,
     keep: int,
@@ -62,6 +64,10 @@ def sample_best(
     study : Study
     data : RatingsDataset
         The dataset of the study; its test ratings are not read.
+    with_valid : PlacedDataset
+        Its training and validation ratings together.
+    where : mapping
+        Where its training ratings shall be: ``memory``, ``dask_scheduler`` and ``dask``.
     samples, keep : int
         As those of `toolkit.WALS.fit_posterior`.
     unfinished : Path
@@ -95,11 +101,10 @@ def sample_best(
         checkpoint=checkpoints / "train",
         on_sample=count_from(0),
         progress=False,
+        **where,
     )
     kept.fit_posterior(
-        data.train_and_valid(),
-        user_ids=data.users,
-        item_ids=data.items,
+        with_valid,
         samples=samples,
         burn_in=_BURN_IN,
         keep=keep,
