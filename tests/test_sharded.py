@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import sys
+from types import SimpleNamespace
 
+import cupy_stand_in
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -211,6 +215,36 @@ def test_a_posterior_in_shards_is_that_of_one_in_memory(dataset, monkeypatch):
     here = WALS(BASE, backend="numba").fit_posterior(dataset, **arguments)
     assert_same_factors(here.factors, there.factors)
     assert here.posterior.facts == there.posterior.facts
+
+
+@pytest.mark.usefixtures("forced")
+def test_shards_pass_through_the_card_and_leave_nothing_there(dataset, monkeypatch):
+    """CuPy's stand-in counts what is on the device; the reference has the same model to rounding."""
+    pool = cupy_stand_in.install(monkeypatch)
+    there = WALS(BASE, RunOptions(backend="cupy", dtype="float64")).fit(dataset)
+    assert there.backend_name == "cupy"
+    gc.collect()
+    assert pool.live() == 0
+    monkeypatch.undo()
+    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(dataset)
+    assert_same_factors(here.factors, there.factors, exact=False)
+
+
+def test_each_card_has_a_worker_that_solves_on_it(dataset, monkeypatch):
+    from distributed import LocalCluster
+
+    def cluster_of_cards(**options):
+        return LocalCluster(n_workers=2, threads_per_worker=1, processes=False, **options)
+
+    cupy_stand_in.install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=cluster_of_cards))
+    there = WALS(BASE, RunOptions(dtype="float64")).fit(dataset, dask="cuda")
+    assert there.backend_name == "cupy"
+    monkeypatch.undo()
+    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(dataset)
+    assert_same_factors(here.factors, there.factors, exact=False)
+    with pytest.raises(ConfigError, match="--dask cuda has a worker on each GPU, but the backend is numba"):
+        WALS(BASE, RunOptions(backend="numba")).fit(dataset, dask="cuda")
 
 
 def test_a_place_is_refused_for_ratings_that_lie_in_no_shards(made_up_ratings):

@@ -142,11 +142,10 @@ def kill_one(cluster, which=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", ["exact", "cg"])
-def test_a_worker_killed_in_each_half_step_changes_no_bit(cluster, dataset, solver):
+def test_a_worker_killed_in_each_half_step_changes_no_bit(cluster, dataset):
     config = CONFIGS["momentum"]
-    here, there = trained_here(dataset, config, solver=solver), on(cluster, dataset, config, solver)
-    for n in range(3):
+    here, there = trained_here(dataset, config, 2, solver="cg"), on(cluster, dataset, config, "cg")
+    for n in range(2):
         for half, solve in enumerate((there.solve_items, there.solve_users)):
             killer = threading.Timer(0.02, kill_one, (cluster, n + half))
             killer.start()
@@ -178,7 +177,7 @@ def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
     monkeypatch.setattr(dask_spread, "_LEAST_SLOW", 1.0)
     monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
     config = CONFIGS["weights"]
-    here = trained_here(dataset, config, iterations=6)
+    here = trained_here(dataset, config, iterations=3)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
         first = started.start("worker", "--no-nanny", "--nthreads", "1")
@@ -186,15 +185,12 @@ def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
         with cluster_at(started.address, WORDS) as growing:
             there = on(growing, dataset, config)
             there.step()
-            for _ in range(4):
-                started.start("worker", "--no-nanny", "--nthreads", "1")
-            wait_for(lambda: len(growing.client.nthreads()) == 5)
-            for _ in range(3):
-                there.step()
+            started.start("worker", "--no-nanny", "--nworkers", "1", "--nthreads", "4")
+            wait_for(lambda: len(growing.client.nthreads()) == 2)
+            there.step()
             os.kill(first.pid, signal.SIGSTOP)
             try:
-                for _ in range(2):
-                    there.step()
+                there.step()
             finally:
                 os.kill(first.pid, signal.SIGCONT)
             assert_same_factors(here.factors, there.factors)
