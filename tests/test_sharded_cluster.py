@@ -175,6 +175,7 @@ def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
     tmp_path, repo_root, dataset, monkeypatch
 ):
     monkeypatch.setattr(dask_spread, "_LEAST_SLOW", 1.0)
+    monkeypatch.setattr(dask_spread, "_FIRST_SLOW", 3.0)
     monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
     config = CONFIGS["weights"]
     here = trained_here(dataset, config, iterations=3)

@@ -9,12 +9,12 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.engines.dask_cluster import Cluster
-from toolkit.engines.dask_tasks import attempt, result_of
+from toolkit.engines.dask_tasks import answering, attempt, result_of
 from toolkit.errors import WalslabError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _RETRIES = 3
 # Tasks that the workers have at once, for each that runs.
 _AHEAD = 4
 # A task that takes so many times as long as the longest before, and so many seconds, is given out again.
-_SLOW, _LEAST_SLOW = 5.0, 10.0
+_SLOW, _LEAST_SLOW, _FIRST_SLOW = 5.0, 10.0, 60.0
 
 
 class Spread:
@@ -97,19 +97,24 @@ class _Run:
         self._began: dict[int, float] = {}
         self._longest, self._looked = 0.0, -math.inf
         self._threads: dict[str, int] = {}
-        self._broadcast()
+        self._send()
+        self._places = places_of([*items], homes, self._workers())
 
-    def _broadcast(self) -> None:
+    def _send(self) -> None:
         failures = 0
 
-        def send() -> Future[Any]:
+        def scatter() -> Future[Any]:
             nonlocal failures
             if self._cluster.lack():
                 time.sleep(self._cluster.look)
                 raise queue.Empty
             try:
-                # Not by its hash: to compute that takes as long as to send it.
-                return self._client.scatter(self._shared, broadcast=True, hash=False)  # type: ignore[no-any-return]
+                # Not by its hash: to compute that takes as long as sending it. To one that answers; others get
+                # it from there. A broadcast of Dask's own would not end where a worker dies meanwhile.
+                first = next(iter(self._workers()), None)
+                return self._client.scatter(  # type: ignore[no-any-return]
+                    self._shared, hash=False, workers=first and [first]
+                )
             except Exception:
                 # A worker that dies meanwhile makes errors of many kinds.
                 failures += 1
@@ -118,12 +123,12 @@ class _Run:
                 time.sleep(self._cluster.look)
                 raise queue.Empty from None
 
-        self._sent = self._cluster.wait_for(send, len(self._items))
+        self._sent = self._cluster.wait_for(scatter, len(self._items))
 
     def _workers(self) -> dict[str, int]:
-        """Return the threads of each worker, as they were a second ago or later."""
-        if time.monotonic() > self._looked + 1:
-            self._threads, self._looked = dict(self._client.nthreads()), time.monotonic()
+        """Return the threads of the workers that answer, as they were a second ago or later."""
+        if time.monotonic() > self._looked + 1 and not self._cluster.lack():
+            self._threads, self._looked = self._client.run_on_scheduler(answering), time.monotonic()
         return self._threads
 
     def results(self) -> Iterator[tuple[int, Any]]:
@@ -153,15 +158,30 @@ class _Run:
         try:
             return self._ended.get(timeout=self._cluster.look)
         except queue.Empty:
-            self._help_slow_ones()
+            self._help()
             raise
 
-    def _help_slow_ones(self) -> None:
-        """Give tasks out again that take far longer than others did."""
-        limit, now = max(_LEAST_SLOW, _SLOW * self._longest), time.monotonic()
-        for key, began in self._began.items():
-            if now - began > limit and len(self._given[key]) == 1 and self._longest:
-                self._give(key, elsewhere=True)
+    def _help(self) -> None:
+        """Give tasks out again that were lost, or that take far longer than others did."""
+        if self._sent.status != "finished":
+            self._begin_again()
+            return
+        # Until one has ended, nobody knows how long they take.
+        limit = max(_LEAST_SLOW, _SLOW * self._longest) if self._longest else _FIRST_SLOW
+        late = time.monotonic() - limit
+        slow = [key for key, given in self._given.items() if self._began[key] < late and len(given) == 1]
+        if slow:
+            # The holder of what is shared may be the one that is slow.
+            self._send()
+        for key, given in self._given.items():
+            if given[-1].status in {"lost", "cancelled"} or key in slow:
+                self._give(key, elsewhere=key in slow)
+
+    def _begin_again(self) -> None:
+        """Send what is shared once more, as its last holder is lost, with all tasks that were to have it."""
+        self._send()
+        for key in self._given:
+            self._give(key)
 
     def _result(self, key: int, future: Future[Any], left: int) -> tuple[str, Any] | None:
         """Return the worker and the result of a task, or None where it has to be done again."""
@@ -174,21 +194,18 @@ class _Run:
         except CancelledError:
             # What is shared was lost with the last worker that had it. Where the scheduler itself is gone,
             # sending it again says so.
-            self._broadcast()
-            for other in [*self._given]:
-                self._give(other)
+            self._begin_again()
             return None
         return found
 
     def _give(self, key: int, *, elsewhere: bool = False) -> None:
         """Give a task to the cluster."""
-        workers = self._workers()
-        home = self._homes.get(key)
-        where: dict[str, Any] = {}
-        if home in workers:
-            others = [worker for worker in workers if worker != home]
-            chosen = (others or [home]) if elsewhere else [home]
-            where = {"workers": chosen, "allow_other_workers": True}
+        workers = [*self._workers()]
+        place = self._places.get(key)
+        if workers and (place not in workers or elsewhere):
+            others = [worker for worker in workers if worker != place] or workers
+            place = others[key % len(others)]
+        where = {"workers": [place], "allow_other_workers": True} if workers else {}
         with _large_arguments():
             future = self._client.submit(
                 functools.partial(_do, self._function),
@@ -212,6 +229,32 @@ class _Run:
             self._cluster.stop(left, self._name)
         self._given.clear()
         self._sent.release()
+
+
+def places_of(keys: Sequence[int], homes: Mapping[int, str], workers: Mapping[str, int]) -> dict[int, str]:
+    """Return the worker of each task: its home, as far as each worker gets its share.
+
+    Parameters
+    ----------
+    keys : sequence of int
+        The tasks.
+    homes : mapping of int to str
+        Where a task was done last.
+    workers : mapping of str to int
+        The threads of each worker.
+    """
+    threads = max(1, sum(workers.values()))
+    room = {worker: -(-len(keys) * n // threads) for worker, n in workers.items()}
+    places: dict[int, str] = {}
+    for key in keys:
+        if room.get(home := homes.get(key, ""), 0) > 0:
+            places[key] = home
+            room[home] -= 1
+    for key in keys:
+        if key not in places and room:
+            places[key] = max(room, key=room.__getitem__)
+            room[places[key]] -= 1
+    return places
 
 
 def _do(function: Callable[[Any, Any], Any], shared: Any, item: Any) -> tuple[str, Any]:

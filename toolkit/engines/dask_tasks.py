@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+# Seconds without a word of a worker after which it gets nothing new, as long as others speak.
+_SILENT = 10.0
 
 
 def attempt(function: Callable[[_Item], _Result], item: _Item) -> _Result | WalslabError:
@@ -60,6 +62,12 @@ def next_result(
 def holds_tasks(names: tuple[str, ...], dask_worker: Worker) -> bool:
     """Tell whether a worker has tasks whose keys begin with one of these names."""
     return any(str(key).startswith(names) for key in dask_worker.state.tasks)
+
+
+def answering(dask_scheduler: Scheduler) -> dict[str, int]:
+    """Return the threads of each worker that the scheduler has heard of lately, the last heard of first."""
+    workers = sorted(dask_scheduler.workers.values(), key=lambda worker: -worker.last_seen)
+    return {w.address: w.nthreads for w in workers if workers[0].last_seen - w.last_seen < _SILENT}
 
 
 def nothing() -> None:

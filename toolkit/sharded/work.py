@@ -86,7 +86,9 @@ class Solving(Work):
     def ready(self, backend: Backend, threads: int = 0) -> DoPart:
         """Return a function that solves a part, given its `OwnRows`."""
         shared, narrow = _moved(self.shared, backend), _narrow(backend, threads)
-        solver = backend.part_solver(shared, summed=self.summed, threads=threads)
+        # An eigenbasis has the bits of one thread, wherever it is made.
+        with backend.one_blas_thread():
+            solver = backend.part_solver(shared, summed=self.summed, threads=threads)
 
         def solve(part: Part, rows: RatingRows, own: OwnRows) -> Solved:
             start = None if own.start is None else backend.side(own.start)

@@ -74,18 +74,19 @@ class NumbaBackend(Backend):
 
         if not _divides(shared):
             return super().part_solver(shared, summed=summed, threads=threads)
-        fixed, own = FixedTables(shared), self.with_threads(threads) if threads else self
+        own = self.with_threads(threads) if threads else self
         steps, (of, made) = None, self._steps
         if shared.mean_square is not None:
             steps = (
                 made if made is not None and of is shared.fixed.factors else StepTables(shared, self.multiply)
             )
         self._steps = None, None
+        fixed = FixedTables(shared) if steps is None else steps.fixed
 
         def solve(part: HalfStep) -> tuple[DeviceArray, DeviceArray | None]:
             solver = RowSolver(part, fixed, summed=summed)
             if steps is not None and part.start is not None:
-                solver = SteppingSolver(part, fixed, steps, summed=summed)
+                solver = SteppingSolver(part, steps, summed=summed)
             own.each(solver.solve, part.ratings.batches)
             return solver.solution, solver.sums if summed else None
 

@@ -41,6 +41,8 @@ class StepTables:
         The eigenvectors, in columns; None where nothing is shared.
     there, back : array of float
         It and its transpose, as `turn_rows` wants them.
+    fixed : FixedTables
+        In the usual basis, for rows that are solved exactly.
     tables : ColumnTables
         With the eigenvalues, and zeros for a bias, in place of the shared matrix.
     """
@@ -49,9 +51,12 @@ class StepTables:
         self, shared: SharedStep, multiply: Callable[[DeviceArray, DeviceArray], DeviceArray]
     ) -> None:
         self.basis: FloatArray | None = None
-        turned, k = shared, shared.config.factors
+        self.fixed, k = FixedTables(shared), shared.config.factors
         diagonal = np.zeros(shared.unknowns, shared.dtype)
-        if shared.gram is not None:
+        if shared.gram is None:
+            # The basis is the usual one, and so are the tables.
+            self.tables = self.fixed.of(shared.dtype)._replace(gram=diagonal)
+        else:
             values, vectors = np.linalg.eigh(shared.gram.astype("float64"))
             basis = self.basis = vectors.astype(shared.dtype)
             self.there, self.back = padded(basis), padded(basis.T)
@@ -62,7 +67,7 @@ class StepTables:
                 gram=None,
             )
             diagonal[:k] = values.clip(min=0)
-        self.tables = column_tables(turned, shared.dtype)._replace(gram=diagonal)
+            self.tables = column_tables(turned, shared.dtype)._replace(gram=diagonal)
 
     def mean_square(self, step: HalfStep) -> DeviceArray:
         """Return the mean of c z² over all ratings of a half-step."""
@@ -77,16 +82,14 @@ class SteppingSolver(RowSolver):
     ----------
     step : HalfStep
         What to solve: all rows, or some. It has a `start` and a `mean_square`.
-    fixed : FixedTables
-        For rows that are solved exactly.
     steps : StepTables
-        For the others.
+        Those of its fixed side.
     summed : bool
         As for `RowSolver`; the sums are those of its own pass only where nothing is shared.
     """
 
-    def __init__(self, step: HalfStep, fixed: FixedTables, steps: StepTables, *, summed: bool) -> None:
-        super().__init__(step, fixed, summed=summed)
+    def __init__(self, step: HalfStep, steps: StepTables, *, summed: bool) -> None:
+        super().__init__(step, steps.fixed, summed=summed)
         assert step.start is not None  # noqa: S101 - the caller looked
         assert step.mean_square is not None  # noqa: S101
         self._start, self._steps, k = step.start, steps, step.config.factors
