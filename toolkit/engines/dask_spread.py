@@ -109,8 +109,8 @@ class _Run:
                 time.sleep(self._cluster.look)
                 raise queue.Empty
             try:
-                # Not by its hash: to compute that takes as long as sending it. To one that answers; others get
-                # it from there. A broadcast of Dask's own would not end where a worker dies meanwhile.
+                # Not by its hash: to compute that takes as long as to send it. One that answers gets it, and
+                # the others from there. A broadcast of Dask's own would not end where a worker dies meanwhile.
                 first = next(iter(self._workers()), None)
                 return self._client.scatter(  # type: ignore[no-any-return]
                     self._shared, hash=False, workers=first and [first]
