@@ -110,7 +110,7 @@ class _Run:
                 raise queue.Empty
             try:
                 # Not by its hash: to compute that takes as long as to send it. One that answers gets it, and
-                # the others from there. A broadcast of Dask's own would not end where a worker dies meanwhile.
+                # the others from there. A broadcast of Dask's own does not end where a worker dies meanwhile.
                 first = next(iter(self._workers()), None)
                 return self._client.scatter(  # type: ignore[no-any-return]
                     self._shared, hash=False, workers=first and [first]
