@@ -22,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 
+import scipy.sparse as sp
+
 from toolkit import WALS, RatingsDataset, RunOptions, WALSConfig
 from toolkit.files import size_text
 from toolkit.sharded import plan_memory
@@ -127,6 +129,7 @@ def train(asked: argparse.Namespace, kind: str) -> dict[str, object]:
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
     options = RunOptions(backend="numba", threads=asked.threads, solver=asked.solver)
+    warm(config, options)
     model = WALS(config, options).fit(
         data, memory=budget, on_iteration=lambda _: marks.append(processor_time()), progress=False
     )
@@ -140,6 +143,11 @@ def train(asked: argparse.Namespace, kind: str) -> dict[str, object]:
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "memory": memory,
     }
+
+
+def warm(config: WALSConfig, options: RunOptions) -> None:
+    """Load all compiled loops: those of the last iteration would otherwise be compiled in it."""
+    WALS(config, options).fit(sp.random_array((60, 40), density=0.4, rng=0, format="csr"), progress=False)
 
 
 def processor_time() -> float:
@@ -211,6 +219,7 @@ def print_cluster(asked: argparse.Namespace, path: Path, inside: dict[str, float
             marks.append((sum(s for s, _ in states), sum(n for _, n in states), time.perf_counter()))
 
         options = RunOptions(backend="numba", threads=asked.threads, solver=asked.solver)
+        client.run(warm, config, options)
         model = WALS(config, options).fit(
             data, dask_scheduler=cluster.scheduler_address, on_iteration=mark, progress=False
         )

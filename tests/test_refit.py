@@ -281,7 +281,7 @@ def test_a_dataset_that_the_sample_is_not_of_is_refused(of_half, data, tmp_path)
 def test_a_refit_in_shards_is_that_in_memory(study, data, tmp_path, monkeypatch):
     refit_best(study, data, tmp_path / "here", progress=False)
     plan = MemoryPlan(True, 3 << 20, 2 << 20, 1 << 20)
-    monkeypatch.setattr("toolkit.models.placed.plan_memory", lambda *_, **__: plan)
+    monkeypatch.setattr("toolkit.models.placing.plan_memory", lambda *_, **__: plan)
     refit_best(study, data, tmp_path / "there", progress=False)
     for file in sorted(path.name for path in (tmp_path / "here").iterdir()):
         if file != "model.json":

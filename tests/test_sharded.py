@@ -22,7 +22,7 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import ShardReader
 from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
-from toolkit.models import Model, placed, placed_ratings, training_checkpoint
+from toolkit.models import Model, placed_ratings, placing, training_checkpoint
 from toolkit.sharded import MemoryPlan, ShardedHeldOut, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
 
@@ -35,7 +35,7 @@ def dataset(tmp_path_factory):
 @pytest.fixture
 def forced(monkeypatch):
     """Leave the ratings of every dataset in their shards."""
-    monkeypatch.setattr(placed, "plan_memory", lambda *_, **__: MemoryPlan(True, 3 << 20, 2 << 20, 1 << 20))
+    monkeypatch.setattr(placing, "plan_memory", lambda *_, **__: MemoryPlan(True, 3 << 20, 2 << 20, 1 << 20))
 
 
 def both(dataset, backend, dtype="float32"):
@@ -305,7 +305,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
                 dataset, patience=patience, checkpoint=tmp_path / "kept", on_iteration=killed_after(n)
             )
     seen = []
-    monkeypatch.setattr(placed, "plan_memory", lambda *_, **__: MemoryPlan(True, 3, 2, 1))
+    monkeypatch.setattr(placing, "plan_memory", lambda *_, **__: MemoryPlan(True, 3, 2, 1))
     again = WALS(config, options).fit(
         dataset, patience=patience, checkpoint=tmp_path / "kept", on_iteration=seen.append
     )

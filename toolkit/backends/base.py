@@ -15,7 +15,7 @@ from toolkit.backends.equations import EquationBuilder
 from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.normals import normals
 from toolkit.backends.ranking import RankingDevice
-from toolkit.backends.rows import Batch, RatingRows
+from toolkit.backends.rows import MAX_STRETCH, Batch, RatingRows
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import BackendError, ConfigError
 from toolkit.predictor import Predictor, Side, predict_pairs
@@ -57,6 +57,8 @@ class Backend(RankingDevice):
         Ranks from which `toolkit.solver` has rows solved by steps; None where this backend takes none.
     batch_entries, batch_rows : int
         Padded ratings, and rows, that one batch of rows holds at most; a single row is never cut.
+    batch_stretch : float
+        Rows share a batch while the longest is at most so many times as long as the shortest.
     batch_bytes : int
         Bytes that the gathered factors and the systems of one batch take at most.
     batch_scores : int
@@ -76,6 +78,7 @@ class Backend(RankingDevice):
 
     name: ClassVar[str] = "numpy"
     steps_from: ClassVar[tuple[int, int] | None] = None
+    batch_stretch: ClassVar[float] = MAX_STRETCH
     _kinds: ClassVar[dict[str, type[Backend]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -143,7 +146,12 @@ class Backend(RankingDevice):
             Precision of the values.
         """
         return RatingRows(
-            matrix, self.xp, dtype, batch_entries=self.batch_entries, batch_rows=self.batch_rows
+            matrix,
+            self.xp,
+            dtype,
+            batch_entries=self.batch_entries,
+            batch_rows=self.batch_rows,
+            stretch=self.batch_stretch,
         )
 
     def reserve(self, rows: Sequence[RatingRows], config: WALSConfig) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from toolkit.arrays import ArrayModule, DeviceArray, IntArray, Ratings
 
 # Rows share a batch while the longest is at most this much longer than the shortest: padding stays below it.
-_MAX_STRETCH = 1.2
+MAX_STRETCH = 1.2
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class RatingRows(RowCounts):
         Padded ratings that a batch holds at most; a single row is never cut.
     batch_rows : int
         Rows that a batch holds at most.
+    stretch : float, default 1.2
+        Rows share a batch while the longest is at most so many times as long as the shortest.
 
     Attributes
     ----------
@@ -116,7 +118,14 @@ class RatingRows(RowCounts):
     """
 
     def __init__(
-        self, matrix: Ratings, xp: ArrayModule, dtype: str = "float32", *, batch_entries: int, batch_rows: int
+        self,
+        matrix: Ratings,
+        xp: ArrayModule,
+        dtype: str = "float32",
+        *,
+        batch_entries: int,
+        batch_rows: int,
+        stretch: float = MAX_STRETCH,
     ) -> None:
         self.xp = xp
         self.n_rows, self.n_columns = matrix.shape
@@ -126,7 +135,7 @@ class RatingRows(RowCounts):
         self.columns: DeviceArray = xp.asarray(matrix.indices)
         self.values: DeviceArray = xp.asarray(matrix.data, dtype=dtype)
         self._indptr: IntArray = matrix.indptr.astype(np.int64)
-        self._most = batch_entries, batch_rows
+        self._most, self._stretch = (batch_entries, batch_rows), stretch
 
     @cached_property
     def batches(self) -> tuple[Batch, ...]:
@@ -147,7 +156,7 @@ class RatingRows(RowCounts):
         begin = 0
         while begin < len(order):
             shortest = int(counts[begin])
-            limit = int(np.searchsorted(counts, max(shortest * _MAX_STRETCH, shortest + 3), side="right"))
+            limit = int(np.searchsorted(counts, max(shortest * self._stretch, shortest + 3), side="right"))
             end = min(limit, begin + most_rows)
             while end - begin > 1 and (end - begin) * int(counts[end - 1]) > most_entries:
                 end = begin + max(1, min(most_entries // int(counts[end - 1]), end - begin - 1))

@@ -9,7 +9,8 @@ from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
 from toolkit.models.intervals import Interval, interval_of, require_samples
 from toolkit.models.measured import Evaluation
-from toolkit.models.placed import PlacedDataset, PlacedRatings, placed_ratings, placed_with_valid
+from toolkit.models.placed import PlacedDataset, PlacedRatings
+from toolkit.models.placing import placed_ratings, placed_with_valid
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress

@@ -22,7 +22,8 @@ from toolkit.models.intervals import (
     checked_probability,
     interval_of,
 )
-from toolkit.models.placed import DaskName, PlacedRatings, Where, placed_input
+from toolkit.models.placed import PlacedRatings
+from toolkit.models.placing import DaskName, Where, placed_input
 from toolkit.models.posterior import SampleProgress, SamplingPlan
 from toolkit.models.sampling import sample
 from toolkit.models.training import Progress

@@ -19,7 +19,8 @@ from toolkit.models.explaining import Contributions
 from toolkit.models.fitted import Training
 from toolkit.models.model_html import model_html
 from toolkit.models.parameters import Parameters, merged, shows_parameters
-from toolkit.models.placed import DaskName, PlacedRatings, Where, placed_input
+from toolkit.models.placed import PlacedRatings
+from toolkit.models.placing import DaskName, Where, placed_input
 from toolkit.models.posterior import Posterior
 from toolkit.models.sampled import SampledModel
 from toolkit.models.training import Progress, train

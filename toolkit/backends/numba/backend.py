@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,6 +32,8 @@ class NumbaBackend(Backend):
     name: ClassVar[str] = "numba"
     # docs/solver-speed.md has what was measured.
     steps_from: ClassVar[tuple[int, int] | None] = (32, 48)
+    # Loops pad nothing. So a shard, which has few rows of each length, has no more batches than it needs.
+    batch_stretch: ClassVar[float] = math.inf
     # What `prepared` made last, with the factors that it is of.
     _steps: tuple[DeviceArray | None, StepTables | None] = None, None
 
