@@ -256,7 +256,7 @@ def test_batches_hold_every_row_once_within_their_limits(backend, counts, entrie
         numbers, starts, sizes = (backend.to_numpy(a) for a in (batch.rows, batch.starts, batch.counts))
         assert 1 <= len(numbers) <= rows
         assert len(numbers) == 1 or len(numbers) * batch.width <= entries
-        assert batch.width == max(sizes) <= max(1.2 * min(sizes), min(sizes) + 3)
+        assert batch.width == max(sizes) <= max(backend.batch_stretch * min(sizes), min(sizes) + 3)
         np.testing.assert_array_equal(sizes, np.array(counts)[numbers])
         np.testing.assert_array_equal(starts, matrix.indptr[numbers])
         seen.extend(numbers.tolist())

@@ -116,7 +116,7 @@ class _Joined:
             "counts": {**counted, "train": counted["train"] + counted["valid"], "valid": 0},
             "files": self._files,
             "digest": digest_of(self._files),
-            "derived": {"from": data.digest, "train": "train + valid"},
+            "joined": {"from": data.digest, "train": "train + valid"},
         }
         (self._folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
 
