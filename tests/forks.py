@@ -7,6 +7,7 @@ process, so it tells nothing of what one imports.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import io
@@ -169,7 +170,9 @@ def serve(ours):
         watchers.append(watcher)
         for file in files[1:]:
             os.close(file)
+    # Who asked is gone, killed perhaps: nothing that it started outlives it.
     for pid in watchers:
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     os._exit(0)
 
@@ -179,12 +182,19 @@ def watch(status, files):
     child = os.fork()
     if not child:
         os.close(status)
+        end_with_parent()
         return
     for file in (*files, 0):
         os.close(file)
     os.write(status, b"%d\n" % child)
     os.write(status, b"%d\n" % os.waitpid(child, 0)[1])
     os._exit(0)
+
+
+def end_with_parent():
+    """Have this process killed when the one that forked it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def become(request, files):
