@@ -27,8 +27,8 @@ def device(monkeypatch):
     # Long rows, whole ones and short ones in thirty by twenty ratings.
     monkeypatch.setattr("toolkit.backends.cuda.plan.plan_rows.__kwdefaults__", {"part": 6, "short": 3})
 
-    def normals(self, key, shape, dtype):
-        return self.asarray(Backend(1).normals(key, shape, dtype))
+    def normals(self, key, shape, dtype, *, begin=0):
+        return self.asarray(Backend(1).normals(key, shape, dtype, begin=begin))
 
     monkeypatch.setattr(CupyBackend, "normals", normals)
 

@@ -88,7 +88,7 @@ def test_a_champion_whose_files_are_gone_is_refused_before_training(made, moved,
     shutil.rmtree(moved / "mlruns")
     with pytest.raises(ModelError, match=r"the files of .*@champion are not at .*mlruns.* any more"):
         open_model("models:/films@champion")
-    monkeypatch.setattr("tune.refit.job._fit", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr("tune.refit.retraining._fit", lambda *_: pytest.fail("it trains"))
     told = invoke(*("refit", "first", "--overwrite", "--register", "films", "--alias", "champion"), code=2)
     assert "version 1 has the alias champion" in told
     assert "--promote always" in told

@@ -164,7 +164,7 @@ def placed_input(
         As `placed_ratings`, and `toolkit.models.training_input.checked_input`.
     """
     asked = [name for name, value in where._asdict().items() if value is not None]
-    beside = valid is not None or columns is not None or ids != (None, None)
+    beside = any(given is not None for given in (valid, columns, *ids))
     if isinstance(ratings, PlacedRatings):
         if asked or beside:
             raise ConfigError(

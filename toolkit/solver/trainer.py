@@ -57,6 +57,7 @@ class Trainer:
     --------
     >>> import scipy.sparse as sp
     >>> from toolkit import Backend, WALSConfig
+    >>> from toolkit.solver import TrainingData
     >>> ratings = sp.random_array((30, 20), density=0.3, rng=0, format="csr")
     >>> data = TrainingData(ratings, backend=Backend.require("numpy"))
     >>> trainer = Trainer(data, WALSConfig(factors=4))
