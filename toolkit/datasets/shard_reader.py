@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.arrays import Array
 from toolkit.datasets.manifest import FileEntry
-from toolkit.datasets.shards import Shard
+from toolkit.datasets.shards import Shard, reading_header
 from toolkit.files import is_address
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def _places(path: Path) -> tuple[_Place, ...] | None:
                 if version == (1, 0)
                 else np.lib.format.read_array_header_2_0
             )
-            shape, _, dtype = read(file)
+            with reading_header:
+                shape, _, dtype = read(file)
             places.append(_Place(file.tell(), dtype, int(np.prod(shape))))
     return tuple(places)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,10 @@ from toolkit.errors import DatasetError
 
 Shard: TypeAlias = tuple[IntArray, IntArray, FloatArray]
 """`indptr`, `indices` and `data` of a CSR matrix: shapes (rows + 1,), (nnz,) and (nnz,), data in float32."""
+
+# NumPy reads the header of an array as a Python literal. Python 3.11 may raise SystemError where two threads
+# build syntax trees at once ("AST constructor recursion depth mismatch").
+reading_header = threading.Lock()
 
 # NumPy, zipfile and zlib raise these errors on bytes that are no archive of arrays.
 _UNREADABLE = (
@@ -58,7 +63,7 @@ def parse_shard(content: bytes, file: Path, *, shape: tuple[int, int], nnz: int)
 
 def _unpack(content: bytes, limit: int) -> tuple[object, object, Array, Array, Array]:
     """Return the format, the shape and the three arrays that an archive holds."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+    with reading_header, np.load(io.BytesIO(content), allow_pickle=False) as archive:
         # Few bytes of a zip file can unpack to more than any memory holds.
         if sum(member.file_size for member in archive.zip.infolist()) > limit:
             raise ValueError(f"unpacked it is larger than {limit} bytes, more than the ratings stated need")
