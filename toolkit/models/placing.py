@@ -15,7 +15,6 @@ from toolkit.config import GPU_BACKENDS, RunOptions, WALSConfig
 from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
-from toolkit.ingest import parse_size
 from toolkit.models.placed import (
     DatasetInMemory,
     InMemory,
@@ -172,6 +171,8 @@ def placed_input(
             )
         yield ratings
     elif isinstance(ratings, RatingsDataset) and not beside:
+        from toolkit.ingest import parse_size
+
         memory = parse_size(where.memory) if isinstance(where.memory, str) else where.memory
         place = where._replace(memory=memory)._asdict()
         with placed_ratings(ratings, config, options, **place) as placed:

@@ -8,15 +8,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit.backends import RatingRows
-from toolkit.engines import Cluster, Spread, Words, cluster_at, cluster_of_gpus
 from toolkit.errors import ConfigError
 from toolkit.sharded.parts import OpenSource, Part, Source, nbytes
 from toolkit.sharded.work import DoPart, Work
 
-WORDS = Words(
+# A served model has this module, and no engines.
+if TYPE_CHECKING:
+    from toolkit.engines import Cluster, Spread
+
+# Words of `toolkit.engines` for errors.
+_WORDS = (
     "train again with --resume",
     "or fewer threads",
     "put the dataset where all workers see it under the same path, or give its address, such as s3://",
@@ -69,6 +73,8 @@ class ClusterRunner:
         """Yield each part with its result, in the order in which tasks end; see `Runner.run`."""
         tasks = self._tasks(parts)
         # Each kind of shard has homes of its own.
+        from toolkit.engines import Spread
+
         spread = self._spreads.setdefault(parts[0].kind, Spread(self._cluster))
         items = [
             (number, lambda chosen=chosen: OwnWork(chosen, [own(part) for part in chosen]))
@@ -112,9 +118,12 @@ def on_cluster(source: Source, scheduler: str | None, dask: str | None = None) -
         When the scheduler does not answer or has no workers, a worker does not see the dataset, or there is
         no GPU.
     """
+    from toolkit.engines import Words, cluster_at, cluster_of_gpus
+
     if (scheduler is None) == (dask != "cuda"):
         raise ConfigError("--dask-scheduler names a cluster, and --dask cuda starts one: give one of them")
-    with cluster_at(scheduler, WORDS) if scheduler else cluster_of_gpus(WORDS) as cluster:
+    words = Words(*_WORDS)
+    with cluster_at(scheduler, words) if scheduler else cluster_of_gpus(words) as cluster:
         if "://" not in source.where:
             cluster.check(Path(source.where), [])
         yield ClusterRunner(cluster, source)

@@ -11,7 +11,6 @@ import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
 from toolkit.datasets import RatingsDataset, Shard, ShardReader
-from toolkit.ingest import digest_of, write_id_table, write_shard
 
 _ENTRY = np.dtype([("item", "<i4"), ("user", "<i4"), ("rating", "<f4")])
 
@@ -92,12 +91,16 @@ class _Joined:
             spilled.unlink(missing_ok=True)
 
     def _write(self, of: str, path: str, parts: list[Shard], n_columns: int, start: int) -> None:
+        from toolkit.ingest import write_shard  # a served model has this module, and no ingest
+
         indptr, columns, values = _merged(*parts)
         self._counts[of].append(np.diff(indptr))
         self._files.append(write_shard(self._folder, path, indptr, columns, values, n_columns, start))
 
     def write_rest(self) -> None:
         """Write no validation ratings, the test ratings, the tables of ids, and the manifest."""
+        from toolkit.ingest import digest_of, write_id_table, write_shard
+
         data = self._dataset
         nothing = np.zeros(data.n_users + 1, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
         self._files.append(write_shard(self._folder, "valid/rows-00000.npz", *nothing, data.n_items, 0))
