@@ -71,7 +71,7 @@ class PlacedRatings(ABC):
         """Return the RMSE of factors in host memory; without `held_out` on the training ratings."""
         on_device = factors.mapped(self.data.backend.asarray)
         if held_out is None:
-            return float(np.sqrt(self.data.squared_errors(on_device)[0] / self.data.nnz))
+            return self.data.rmse(on_device)
         return held_out.rmse(on_device)
 
     def baselines(self, *, damping: float | None = None) -> Baselines:

@@ -10,12 +10,11 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.config import SolverName, WALSConfig
 from toolkit.errors import ConfigError
-from toolkit.evaluation import rmse
 from toolkit.predictor import Side
 from toolkit.solver.factors import Factors
 from toolkit.solver.posterior_mean import PosteriorMean
 from toolkit.solver.sampler import Sampler, SamplerState
-from toolkit.solver.training_data import TrainingData
+from toolkit.solver.training_ratings import TrainingRatings
 
 _SIDES = ("user_factors", "user_bias", "item_factors", "item_bias")
 _SUM = "sum_"
@@ -28,7 +27,7 @@ class PosteriorTrainer:
 
     Parameters
     ----------
-    data : TrainingData
+    data : TrainingRatings
         The ratings; many may share one.
     config : WALSConfig
         The hyperparameters; ``iterations`` is the number of samples.
@@ -64,7 +63,9 @@ class PosteriorTrainer:
 
     solver: SolverName = "exact"
 
-    def __init__(self, data: TrainingData, config: WALSConfig, *, seed: int = 0, burn_in: int = 10) -> None:
+    def __init__(
+        self, data: TrainingRatings, config: WALSConfig, *, seed: int = 0, burn_in: int = 10
+    ) -> None:
         self.data, self.config, self._burn_in = data, config, burn_in
         self._sampler = Sampler(data, config, seed=seed)
         self._mean = PosteriorMean(self._sampler)
@@ -94,9 +95,7 @@ class PosteriorTrainer:
 
     def train_rmse(self) -> float:
         """Return the RMSE of the mean factors on the training ratings."""
-        value = rmse(self.factors, *self.data.pairs, self.data.backend)
-        assert value is not None  # noqa: S101 - TrainingData refuses an empty set
-        return value
+        return self.data.rmse(self.factors)
 
     def host_factors(self, factors: Factors | None = None) -> Factors:
         """Return the current factors, or earlier ones, in host memory."""

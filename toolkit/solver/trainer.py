@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -174,7 +173,7 @@ class Trainer:
 
     def train_rmse(self) -> float:
         """Return the RMSE on the training ratings."""
-        return math.sqrt(self.data.squared_errors(self.factors)[0] / self.data.nnz)
+        return self.data.rmse(self.factors)
 
     def host_factors(self, factors: Factors | None = None) -> Factors:
         """Return the current factors, or earlier ones, in host memory, for `restore` to take back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 from toolkit.arrays import DeviceArray, FloatArray, IntArray, SideName
@@ -90,6 +91,10 @@ class TrainingRatings(ABC):
 
         Without weights both are the same.
         """
+
+    def rmse(self, predictor: Predictor) -> float:
+        """Return the root mean squared error of predictions on the ratings."""
+        return math.sqrt(self.squared_errors(predictor)[0] / self.nnz)
 
     @abstractmethod
     def pairs_at(self, positions: IntArray) -> tuple[DeviceArray, DeviceArray, DeviceArray]:

@@ -17,7 +17,7 @@ from toolkit.backends import (
 )
 from toolkit.config import GPU_BACKENDS, WALSConfig
 from toolkit.errors import BackendError
-from toolkit.evaluation import pairs_on, rank, rmse
+from toolkit.evaluation import HeldOutRows, rank
 from toolkit.solver import Factors, PosteriorTrainer, Trainer, TrainingData
 from tune.search import Checkpoint
 from tune.spec import SearchMetric
@@ -70,9 +70,11 @@ class LaidOutRatings:
         self.share = device_share(self.backend, gpu)
         try:
             self.data = TrainingData(ratings["train"], ratings["train_by_item"], backend=self.backend)
-            self.valid = pairs_on(self.backend, ratings["valid"])
-            # Made now, so that the memory that ratings take is known before a trial begins.
-            _ = self.data.pairs, self.data.users.batches, self.data.items.batches
+            self.valid = HeldOutRows(self.backend, ratings["valid"])
+            if self.share:
+                # Made now, so that the memory that ratings take is known before a trial begins.
+                _ = self.data.pairs, self.data.users.batches, self.data.items.batches
+                self.valid.reserve()
         except Exception as error:
             if self.share is None or not is_out_of_memory(error):
                 raise
@@ -137,7 +139,7 @@ class LaidOutRatings:
         trainer.step()
         figures = {
             "seconds": time.perf_counter() - began,
-            "valid_rmse": rmse(trainer.factors, *self.valid, self.backend),
+            "valid_rmse": self.valid.rmse(trainer.factors),
             "train_rmse": trainer.train_rmse(),
         }
         train, valid = self._matrices
