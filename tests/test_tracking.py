@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+import sqlalchemy
 from http_servers import always, serving
 from mlflow import MlflowClient
 from processes import free_port
@@ -19,6 +20,7 @@ from toolkit.files import mask
 from tune import doctor
 from tune.record import run_writing, store_problems
 from tune.record.run_writing import create_run, log, log_dataset
+from tune.record.sqlite_store import make_store
 from tune.record.tracking import Tracking
 
 
@@ -340,3 +342,21 @@ def test_default_store_lies_in_this_folder_whatever_its_name(tmp_path, monkeypat
     tracking.experiment_id(tracking.client())
     assert (here / "mlflow.db").exists()
     assert tracking.problem() is None
+
+
+def test_other_stores_of_the_process_write_as_safely_while_one_is_made(tmp_path, monkeypatch):
+    found = {}
+
+    class OtherThread:
+        """Connects to two files while a store is made."""
+
+        def __init__(self, tracking_uri):
+            for name, uri in {"made": tracking_uri, "other": f"sqlite:///{tmp_path / 'other.db'}"}.items():
+                with sqlalchemy.create_engine(uri).connect() as connection:
+                    found[name] = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+                    connection.exec_driver_sql("CREATE TABLE t (x)")
+
+    monkeypatch.setattr("mlflow.MlflowClient", OtherThread)
+    make_store(tmp_path / "a folder" / "new.db")
+    assert (tmp_path / "a folder" / "new.db").exists()
+    assert found == {"made": 0, "other": 2}

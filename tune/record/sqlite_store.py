@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -41,11 +42,12 @@ def make_store(file: Path) -> None:
         # MLflow makes a store of its first version, and takes it through all versions since. No other way is
         # there: SQLite does not take the tables of today at once. Nothing has to be on the disk before the
         # end, because a store that is cut off here is made anew.
-        event.listen(Engine, "connect", _write_late)
+        write_late = partial(_write_late, made)
+        event.listen(Engine, "connect", write_late)
         try:
             MlflowClient(tracking_uri=f"{SQLITE}{quote(str(made), safe=_SAFE)}")
         finally:
-            event.remove(Engine, "connect", _write_late)
+            event.remove(Engine, "connect", write_late)
         with made.open("rb+") as written:
             os.fsync(written.fileno())
         # Another process may have made it in the meantime.
@@ -53,8 +55,14 @@ def make_store(file: Path) -> None:
             os.link(made, file)
 
 
-def _write_late(connection: Any, _record: object) -> None:
-    """Let a new connection to SQLite leave to the system when it writes to the disk."""
-    if isinstance(connection, sqlite3.Connection):
+def _write_late(file: Path, connection: Any, _record: object) -> None:
+    """Let a new connection to a SQLite file leave to the system when it writes to the disk.
+
+    SQLAlchemy tells of all connections of the process, those of other threads to other stores among them.
+    """
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    ((_, _, opened),) = connection.execute("PRAGMA database_list")
+    if opened and os.path.realpath(opened) == os.path.realpath(file):
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = MEMORY")
