@@ -15,7 +15,7 @@ from toolkit.errors import ConfigError
 from toolkit.sharded.parts import OpenSource, Part, Source, nbytes
 from toolkit.sharded.work import DoPart, Work
 
-# A served model has this module, and no engines.
+# Engines are imported where they are used: a served model has this module, and no engines.
 if TYPE_CHECKING:
     from toolkit.engines import Cluster, Spread
 
@@ -71,10 +71,10 @@ class ClusterRunner:
         self, work: Work, parts: Sequence[Part], own: Callable[[Part], Any]
     ) -> Iterator[tuple[Part, Any]]:
         """Yield each part with its result, in the order in which tasks end; see `Runner.run`."""
-        tasks = self._tasks(parts)
-        # Each kind of shard has homes of its own.
         from toolkit.engines import Spread
 
+        tasks = self._tasks(parts)
+        # Each kind of shard has homes of its own.
         spread = self._spreads.setdefault(parts[0].kind, Spread(self._cluster))
         items = [
             (number, lambda chosen=chosen: OwnWork(chosen, [own(part) for part in chosen]))
