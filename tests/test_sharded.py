@@ -254,6 +254,12 @@ def test_a_place_is_refused_for_ratings_that_lie_in_no_shards(made_up_ratings):
         WALS(BASE).fit_posterior(made_up_ratings(), dask_scheduler="tcp://nowhere:1")
 
 
+@pytest.mark.parametrize("cluster", [{"dask_scheduler": "tcp://127.0.0.1:1"}, {"dask": "cuda"}])
+def test_memory_of_this_process_is_refused_for_a_cluster(dataset, cluster):
+    with pytest.raises(ConfigError, match="--memory is that of a training in this process: leave it out"):
+        WALS(BASE).fit(dataset, memory="1GB", **cluster)
+
+
 def test_ratings_that_fit_are_in_memory_and_others_are_not(dataset):
     plan = plan_memory(dataset, BASE, itemsize=4, threads=1)
     assert not plan.sharded

@@ -70,13 +70,13 @@ def placed_ratings(
     Raises
     ------
     ConfigError
-        When `memory` is too small, or both `dask_scheduler` and `dask` name a cluster.
+        When `memory` is too small or given with a cluster, or both `dask_scheduler` and `dask` name one.
     BackendError
         When the backend is not usable, or the cluster does not answer or has no workers.
     DatasetError, RatingsError
         When the dataset is damaged, or has no training rating.
     """
-    clustered = dask_scheduler is not None or dask == "cuda"
+    clustered = _clustered(memory, dask_scheduler, dask)
     threads = options.threads or usable_processors()
     plan = None
     if not clustered:
@@ -125,7 +125,7 @@ def placed_with_valid(
         The hidden folder is made beside this path, which the workers of a cluster must see; it takes as much
         room as the dataset.
     """
-    clustered = dask_scheduler is not None or dask == "cuda"
+    clustered = _clustered(memory, dask_scheduler, dask)
     size, threads = np.dtype(options.dtype).itemsize, options.threads or usable_processors()
     plan = None if clustered else plan_memory(dataset, config, itemsize=size, threads=threads, budget=memory)
     if plan is not None and not plan.sharded:
@@ -184,6 +184,17 @@ def placed_input(
         )
     else:
         yield InMemory(checked_input(ratings, options.dtype, valid=valid, ids=ids, columns=columns), options)
+
+
+def _clustered(memory: int | None, dask_scheduler: str | None, dask: DaskName | None) -> bool:
+    """Tell whether workers of a cluster have the ratings; they have their own limits of memory."""
+    clustered = dask_scheduler is not None or dask == "cuda"
+    if clustered and memory is not None:
+        raise ConfigError(
+            "--memory is that of a training in this process: leave it out, and give the workers of the "
+            "cluster their --memory-limit"
+        )
+    return clustered
 
 
 def _backend_name(options: RunOptions, *, on_gpus: bool, clustered: bool) -> BackendName:
