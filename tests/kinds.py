@@ -8,6 +8,8 @@ import random
 
 import numpy as np
 
+from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
+
 USERS, ITEMS = 40, 30
 
 
@@ -19,6 +21,8 @@ def made_up(seed=0, n=400):
 
 
 ROWS = made_up()
+# Pairs that were rated before, by an earlier time.
+TWICE = ROWS + [(u, i, 0.5, t - 77) for u, i, _, t in ROWS[:90]]
 
 
 def lines(rows, form="{0},{1},{2:g}", header=""):
@@ -80,3 +84,22 @@ def reviews(rows=ROWS, end="\n", every=7):
 
 def packed(data):
     return gzip.compress(data, 1)
+
+
+def detect(folder, files, **asked):
+    files = files if isinstance(files, dict) else {"r.csv": files}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return RatingsSource.detect([folder / name for name in files], **asked)
+
+
+def read(folder, files, *, bad_rows="error", duplicates="last", block_bytes=None, **asked):
+    return ingest_ratings(
+        detect(folder, files, **asked),
+        folder / "out",
+        split=SplitRule(valid=0, test=0),
+        overwrite=True,
+        bad_rows=bad_rows,
+        duplicates=duplicates,
+        block_bytes=block_bytes,
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import io
 import random
-import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,52 +16,32 @@ import pytest
 from conftest import REPO_ROOT
 from ingesting import walslab
 from kinds import (
-    ITEMS,
     NAMED,
     PLAIN,
     ROWS,
-    USERS,
+    TWICE,
     comma,
+    detect,
     json_lines,
     lines,
-    matrix,
     netflix,
     packed,
+    read,
     reviews,
     wide,
 )
 
 from toolkit.errors import RatingsError, WalslabError
-from toolkit.ingest import RatingsSource, SplitRule, example_ratings, ingest_ratings, rating_apart
+from toolkit.ingest import RatingsSource, example_ratings
 from toolkit.tables import doubt_of_roles
 
 CASES = REPO_ROOT.parent / "shared" / "cases"
-ALL = SplitRule(valid=0, test=0)
 
 
 @pytest.fixture(scope="module")
 def digest(tmp_path_factory):
     """The digest of the made-up ratings."""
     return read(tmp_path_factory.mktemp("plain"), PLAIN).digest
-
-
-def detect(folder, files, **asked):
-    files = files if isinstance(files, dict) else {"r.csv": files}
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return RatingsSource.detect([folder / name for name in files], **asked)
-
-
-def read(folder, files, *, bad_rows="error", duplicates="last", block_bytes=None, **asked):
-    return ingest_ratings(
-        detect(folder, files, **asked),
-        folder / "out",
-        split=ALL,
-        overwrite=True,
-        bad_rows=bad_rows,
-        duplicates=duplicates,
-        block_bytes=block_bytes,
-    )
 
 
 def of(form, header=""):
@@ -383,8 +362,6 @@ def test_lines_behind_quoted_ones_keep_their_numbers(tmp_path):
 
 # Times
 
-TWICE = ROWS + [(u, i, 0.5, t - 77) for u, i, _, t in ROWS[:90]]
-
 
 def moment(form):
     return lambda t: dt.datetime.fromtimestamp(t, dt.UTC).strftime(form)
@@ -530,191 +507,6 @@ def test_decimal_commas_of_any_file_are_refused(tmp_path):
         detect(tmp_path, {"a.csv": NAMED.replace(b",", b";"), "b.csv": second})
 
 
-# Other forms
-
-ONE_FORM = {
-    "JSON lines": json_lines(),
-    "JSON of Amazon": json_lines(user="reviewerID", item="asin", rating="overall", vote="3"),
-    "JSON of Yelp": json_lines(item="business_id", rating="stars", useful=1),
-    "JSON, Windows": b"\xef\xbb\xbf" + json_lines().replace(b"\n", b"\r\n"),
-    "JSON, gzip": packed(json_lines()),
-    "JSON, two orders": {"a.jsonl": json_lines(ROWS[::2]), "b.jsonl": json_lines(ROWS[1::2], more=[1])},
-    "JSON, twice": json_lines(TWICE),
-    "Netflix": netflix(),
-    "Netflix, an empty block": b"9:\n" + netflix(),
-    "Netflix, Windows": netflix().replace(b"\n", b"\r\n"),
-    "Netflix, gzip": packed(netflix()),
-    "Netflix, a file a film": {
-        f"mv_{item}.txt": netflix([row for row in ROWS if row[1] == item])
-        for item in range(101, 101 + ITEMS)
-        if any(row[1] == item for row in ROWS)
-    },
-    "MatrixMarket": matrix(),
-    "MatrixMarket, gzip": packed(matrix()),
-    "MatrixMarket, capitals": matrix().replace(b"matrix coordinate real", b"Matrix Coordinate Real"),
-    "UTF-16": NAMED.decode().encode("utf-16"),
-    "UTF-16, big": b"\xfe\xff" + NAMED.decode().encode("utf-16-be"),
-    "UTF-16, gzip": packed(NAMED.decode().encode("utf-16")),
-    "UTF-16 JSON": json_lines().decode().encode("utf-16"),
-    "sep": b"sep=;\n" + NAMED.replace(b",", b";"),
-    "sep, quoted": b'"sep=;"\r\n' + NAMED.replace(b",", b";"),
-    "sep, tab": b"\xef\xbb\xbfSEP=\t\r\n" + NAMED.replace(b",", b"\t"),
-    "sep, UTF-16": ("sep=;\r\n" + NAMED.decode().replace(",", ";")).encode("utf-16"),
-    "sep, no header": b"sep=,\n" + PLAIN,
-}
-
-
-@pytest.mark.parametrize("files", ONE_FORM.values(), ids=ONE_FORM)
-@pytest.mark.parametrize("block_bytes", [2000])
-def test_other_forms_are_read_as_they_are(tmp_path, digest, files, block_bytes):
-    assert read(tmp_path, files, block_bytes=block_bytes).digest == digest
-
-
-WIDE = {
-    "a header": (wide(), {}),
-    "tabs": (wide(delimiter="\t"), {}),
-    "no name": (wide(name=""), {}),
-    "NA": (wide(empty="NA"), {}),
-    "99": (wide(empty="99"), {"no_rating": "99"}),
-    "99.00": (wide(empty="99.00"), {"no_rating": 99}),
-    "0": (wide(empty="0"), {"no_rating": 0}),
-    "commas": (wide(delimiter=";").replace(b".", b","), {"decimal": ","}),
-    "gzip": (packed(wide()), {}),
-    "sep": (b"sep=;\n" + wide(delimiter=";"), {}),
-    "items written as floats": (wide().replace(b"101,102,", b"101.0,102.0,"), {}),
-    "another column": (
-        wide().replace(b"user,", b"user,n,").replace(b"\n", b"\n7,"),
-        {"columns": ["2", "3-32"]},
-    ),
-    "two files": ({"a.csv": wide(ROWS[:200]), "b.csv": wide(ROWS[200:])}, {}),
-}
-WIDE["another column"] = (b"n,user" + wide()[4:].replace(b"\n", b"\n7,")[:-2], {"columns": ["2", "3-32"]})
-
-
-@pytest.mark.parametrize(("files", "asked"), WIDE.values(), ids=WIDE)
-@pytest.mark.parametrize("block_bytes", [600])
-def test_wide_tables_are_read(tmp_path, digest, files, asked, block_bytes):
-    assert read(tmp_path, files, wide=True, block_bytes=block_bytes, **asked).digest == digest
-
-
-def test_wide_tables_without_a_header_number_their_items(tmp_path):
-    made = read(tmp_path, wide(header=False), wide=True)
-    assert (made.counts["users"], made.counts["items"]) == (USERS, ITEMS)
-    assert made.item_ids.tolist() == list(range(1, ITEMS + 1))
-
-
-DOUBTFUL_CELLS = {
-    "99": (wide(empty="99"), "say --no-rating 99"),
-    "-1": (wide(empty="-1"), "say --no-rating -1"),
-    "0, no header": (wide(header=False, empty="0"), "say --no-rating 0"),
-    "a sum": (
-        b"\n".join(b"%s,%d" % (line, 500 + n) for n, line in enumerate(wide().split())),
-        "column '500'",
-    ),
-    "decimal commas": (wide(delimiter=";").replace(b".", b","), "--decimal comma"),
-}
-
-
-@pytest.mark.parametrize(("data", "text"), DOUBTFUL_CELLS.values(), ids=DOUBTFUL_CELLS)
-def test_cells_that_may_be_no_ratings_are_asked_for(tmp_path, data, text):
-    with pytest.raises(RatingsError, match=text):
-        detect(tmp_path, data, wide=True)
-    if "column" in text:
-        columns = ["1", "2-31"]
-        assert read(tmp_path, data, wide=True, columns=columns).counts["ratings"] == len(ROWS)
-    if "--no-rating" in text:
-        full = read(tmp_path, data, wide=True, no_rating="")
-        assert full.counts["ratings"] == USERS * ITEMS
-
-
-BAD_WIDE = {
-    "a word": (wide() + b"77" + b",3" * 29 + b",x\n", r"line 42: the rating of item 130 must be .* 'x'"),
-    "infinite": (wide() + b"77" + b",3" * 29 + b",inf\n", r"line 42: the rating of item 130"),
-    "short": (wide() + b"77,3\n", r"line 42 has 2 field\(s\) where line 1 has 31"),
-    "no user": (wide() + b",3" * 30 + b"\n", "line 42: the user is missing"),
-}
-
-
-@pytest.mark.parametrize(("data", "text"), BAD_WIDE.values(), ids=BAD_WIDE)
-def test_bad_lines_of_wide_tables(tmp_path, digest, data, text):
-    with pytest.raises(RatingsError, match=text):
-        read(tmp_path, data, wide=True, block_bytes=400)
-    made = read(tmp_path, data, wide=True, bad_rows="drop")
-    assert (made.digest, made.counts["rejected"]) == (digest, 1)
-
-
-def tar(data, mode):
-    packed_ = io.BytesIO()
-    with tarfile.open(fileobj=packed_, mode=mode) as archive:
-        member = tarfile.TarInfo("ratings.csv")
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-    return packed_.getvalue()
-
-
-REFUSED = {
-    "tar": (tar(NAMED, "w"), "is a tar archive: unpack it"),
-    "tar.gz": (tar(NAMED, "w:gz"), "is a tar archive: unpack it"),
-    "a JSON document": (
-        b'[{"user": 1, "item": 2, "rating": 3}]',
-        "is one JSON document: write one object a line",
-    ),
-    "a JSON table": (b'{\n "user": {"0": 1}\n}\n', "is one JSON document"),
-    "JSON objects over lines": (b'{\n "user": 1\n}\n{\n "user": 2\n}\n', "jq -c "),
-    "JSON arrays": (b"[1, 2, 3.0]\n[1, 3, 4.0]\n", "has JSON arrays for lines"),
-    "an entry outside": (matrix().replace(b"\n1 ", b"\n41 ", 1), r"lies outside of its 40 rows"),
-    "half a character": (
-        json_lines() + b'{"user_id":"\\ud800","item_id":3,"rating":3}\n',
-        "line 401 is not UTF-8",
-    ),
-    "dictionaries of Python": (
-        b"{'reviewerID': 'A', 'asin': 'B', 'overall': 3.0}\n" * 5,
-        "no JSON objects: write",
-    ),
-    "UTF-32": (NAMED.decode().encode("utf-32"), "is UTF-32 text: convert it"),
-    "UTF-16 without a mark": (NAMED.decode().encode("utf-16-le"), "convert it, as in iconv -f UTF-16LE"),
-    "SQLite": (b"SQLite format 3\0\1", "is an SQLite database, not text"),
-    "NumPy": (b"\x93NUMPY\1\0v\0", "is an array of NumPy, not text"),
-    "a pattern": (matrix(field="pattern"), "pattern entries, which are no ratings"),
-    "symmetric": (matrix(symmetry="symmetric"), "write it as general"),
-    "dense": (matrix(layout="array"), "dense MatrixMarket table"),
-    "cut short": (matrix()[:-40], r"promises 400 entries, but it holds \d+"),
-    "Netflix without ratings": (b"1:\n1046323,2005-12-19\n1080030,2005-12-23\n", "line 2: the rating"),
-}
-
-
-@pytest.mark.parametrize(("data", "text"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_read_is_named_with_the_way_out(tmp_path, data, text):
-    with pytest.raises(RatingsError, match=text):
-        read(tmp_path, data)
-
-
-def test_bad_json_lines_are_bad_rows(tmp_path, digest):
-    bad = b'{"user_id": 3, "item_id"\n[1,2]\n{"user_id":null,"item_id":3,"rating":3}\n'
-    bad += b'{"user_id":[1],"item_id":3,"rating":3}\n'
-    with pytest.raises(RatingsError, match="line 401 must be a JSON object"):
-        read(tmp_path, json_lines() + bad)
-    made = read(tmp_path, json_lines() + bad, bad_rows="drop")
-    assert (made.digest, made.counts["rejected"]) == (digest, 4)
-    assert made.manifest["rejections"]["reasons"] == {"not JSON": 2, "user missing": 2}
-
-
-def test_keys_of_json_are_chosen_by_name(tmp_path, digest):
-    data = json_lines(user="who", item="what", rating="n")
-    with pytest.raises(RatingsError, match=r"who, what, n, .*--columns"):
-        detect(tmp_path, data)
-    assert read(tmp_path, data, columns=["who", "what", "n"]).digest == digest
-
-
-def test_of_json_lines_only_what_is_read_is_kept(tmp_path):
-    source = detect(tmp_path, json_lines())
-    with source.files[0].open() as stream:
-        first, *others = stream.read().splitlines()
-    assert first == b"%d,%d,%.1f,%d" % ROWS[0]
-    assert len(others) == len(ROWS) - 1
-    assert source.files[0].keys == ("user_id", "item_id", "rating", "timestamp")
-
-
 # Parquet and the front door
 
 
@@ -798,61 +590,3 @@ def test_the_cases_of_others(tmp_path, name, options, refused):
 def test_floats_of_one_file_are_the_integers_of_another(tmp_path):
     paths = [CASES / "10_ids_as_floats" / name for name in ("T06g1.csv", "T06g2.csv")]
     assert GOOD in walslab("ingest", *paths, "--out", tmp_path / "ds").stdout
-
-
-# What is read without an error, and may mean something else
-
-STARS = [(u, i, (u * 7 + i) % 5 + 1) for u in range(30) for i in range(u % 3, 40, 3)]
-
-
-def stars(form="{0},{1},{2}", rows=STARS):
-    return "".join(form.format(*row) + "\n" for row in rows).encode()
-
-
-@pytest.mark.parametrize(
-    ("value", "every", "said"), [(-1, 5, True), (99, 4, True), (0, 2, False), (6, 3, False), (-2, 5, False)]
-)
-def test_a_value_that_seems_to_stand_for_no_rating_is_told(tmp_path, value, every, said):
-    rows = [(u, i, value if n % every == 0 else r) for n, (u, i, r) in enumerate(STARS)]
-    apart = rating_apart(detect(tmp_path, stars(rows=rows)))
-    assert (apart is not None) == said
-    if apart:
-        assert apart == (value, -(-len(STARS) // every), len(STARS), 1.0, 5.0)
-
-
-@pytest.mark.parametrize("last", [b"Total,77,1190\n", b"30 40 400\n".replace(b" ", b","), b"Total,77,-900\n"])
-def test_a_rating_far_from_all_others_is_told(tmp_path, last):
-    path = tmp_path / "r.csv"
-    path.write_bytes(stars() + last)
-    done = walslab("ingest", path, "--out", tmp_path / "out")
-    assert done.exit_code == 0
-    assert f"A rating is {last.decode().split(',')[-1].strip()}, far from nearly all others." in done.output
-    path.write_bytes(stars())
-    assert "far from" not in walslab("ingest", path, "--out", tmp_path / "out", "--overwrite").output
-
-
-@pytest.mark.parametrize("halves", [("0", "5"), ("5",), ("00", "50"), ("25", "75", "00")])
-def test_decimal_commas_without_quotes_are_refused_where_they_cut_ratings(tmp_path, halves):
-    rows = [(*row, halves[n % len(halves)]) for n, row in enumerate(STARS)]
-    data = stars("{0},{1},{2},{3}", rows)
-    with pytest.raises(
-        RatingsError, match=r"may have a decimal comma that cuts them in two, as in .* --columns"
-    ):
-        detect(tmp_path, data)
-    assert detect(tmp_path, data, columns=["1", "2", "3"]).columns == (0, 1, 2)
-    assert detect(tmp_path, stars("{0},{1},{2},0")).columns == (0, 1, 2)
-
-
-def test_commas_between_thousands_are_told_from_decimal_commas(tmp_path):
-    with pytest.raises(
-        RatingsError, match=r"--decimal comma where .* or remove them where they part thousands"
-    ):
-        detect(tmp_path, stars('{0},{1},"{2},400"'))
-
-
-@pytest.mark.parametrize(
-    "line", [b"{}", b'{"user": {"id": 1}, "item": [2]}', b'{"user": [1, 2], "item": [3, 4]}']
-)
-def test_json_without_text_or_numbers_is_explained(tmp_path, line):
-    with pytest.raises(RatingsError, match=r"JSON objects without text or numbers .* one flat object a line"):
-        detect(tmp_path, (line + b"\n") * 30)
