@@ -15,7 +15,7 @@ from tune.commands.options import dataset_of, model_place
 def _refuse_ensemble(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value is not None:
         raise click.UsageError(
-            "--ensemble is gone: --posterior gives one model that is better than the mean of ten trials."
+            "--ensemble is gone: --posterior gives one model, at least as good as the mean of ten trials."
         )
 
 
