@@ -13,7 +13,7 @@ from small_models import PLAIN
 
 from toolkit.backends import Backend, DeviceMemoryError, DeviceShare
 from toolkit.errors import BackendError
-from toolkit.evaluation import rank, rmse
+from toolkit.evaluation import HeldOutRows, rank, rmse
 from toolkit.solver import Trainer
 from tune.executors import laid_out
 from tune.executors import trial_worker as training
@@ -148,7 +148,7 @@ def test_error_is_that_trials_and_the_next_goes_well(ratings, monkeypatch, error
 
 
 def test_figure_that_is_not_finite_fails_the_trial(ratings, monkeypatch):
-    monkeypatch.setattr(laid_out, "rmse", lambda *_: float("nan"))
+    monkeypatch.setattr(HeldOutRows, "rmse", lambda *_: float("nan"))
     (segment,) = all_of(TrialWorker(ratings, SETTINGS), CONFIG)
     assert segment.reason == "valid RMSE is not finite after iteration 1: more regularization is needed"
 
