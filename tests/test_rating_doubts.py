@@ -38,6 +38,18 @@ def test_a_rating_far_from_all_others_is_told(tmp_path, last):
     assert "far from" not in walslab("ingest", path, "--out", tmp_path / "out", "--overwrite").output
 
 
+@pytest.mark.parametrize(("factor", "unit"), [(1000, "milliseconds"), (10**9, "nanoseconds"), (10, "")])
+def test_times_in_two_units_within_a_file_are_told(tmp_path, factor, unit):
+    path, later = tmp_path / "r.csv", 978300760 * factor
+    path.write_bytes(
+        stars("{0},{1},{2},978300760", STARS[::2]) + stars(f"{{0}},{{1}},{{2}},{later}", STARS[1::2])
+    )
+    done = walslab("ingest", path, "--out", tmp_path / "out", "--split", "temporal")
+    assert done.exit_code == 0, done.output
+    assert ("Some times are in seconds" in done.output) == bool(unit)
+    assert (f"some in {unit}, such as {later} of r.csv" in " ".join(done.output.split())) == bool(unit)
+
+
 @pytest.mark.parametrize("halves", [("0", "5"), ("5",), ("00", "50"), ("25", "75", "00")])
 def test_decimal_commas_without_quotes_are_refused_where_they_cut_ratings(tmp_path, halves):
     rows = [(*row, halves[n % len(halves)]) for n, row in enumerate(STARS)]

@@ -23,7 +23,7 @@ def doubts_of_first(source: RatingsSource) -> Iterator[str]:
 
 def doubts_of_all(manifest: dict[str, Any]) -> Iterator[str]:
     """Yield what is odd about the ratings of a dataset, each in a sentence with the way out."""
-    from toolkit.ingest import different_scales, far_ratings
+    from toolkit.ingest import different_scales, different_units, far_ratings
 
     files = manifest["source"]["files"]
     if apart := different_scales(files):
@@ -32,7 +32,13 @@ def doubts_of_all(manifest: dict[str, Any]) -> Iterator[str]:
             f"Ratings of {one}, and those of {other}. If these are different scales, put the files on one, "
             "or ingest them apart: a model takes all ratings for ones of one scale"
         )
-    elif manifest["transform"] == "none" and manifest["duplicates"] != "sum":
+    if units := different_units(files):
+        one, other = (f"in {unit}, such as {time} of {name}" for name, time, unit in units)
+        yield (
+            f"Some times are {one}, and some {other}. Their order is that of the numbers: write all times in "
+            "one unit"
+        )
+    if not apart and manifest["transform"] == "none" and manifest["duplicates"] != "sum":
         for rating in far_ratings(files, manifest["ratings"]["min"], manifest["ratings"]["max"]):
             yield (
                 f"A rating is {rating:g}, far from nearly all others. If it is a total or stands for no "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolkit.ingest.dataset_files import digest_of, write_id_table, write_shard
 from toolkit.ingest.engine_choice import chosen_engine
 from toolkit.ingest.file_scales import different_scales, far_ratings
+from toolkit.ingest.file_times import different_units
 from toolkit.ingest.job import ingest_ratings
 from toolkit.ingest.memory import keep_freed_memory, parse_size
 from toolkit.ingest.ratings_frame import read_ratings
@@ -17,6 +18,7 @@ __all__ = [
     "SplitRule",
     "chosen_engine",
     "different_scales",
+    "different_units",
     "digest_of",
     "example_ratings",
     "far_ratings",

@@ -17,6 +17,7 @@ from toolkit.errors import ConfigError, RatingsError
 from toolkit.ingest import range_pieces, tasks
 from toolkit.ingest.checkpoints import Checkpoints
 from toolkit.ingest.file_scales import note_scales
+from toolkit.ingest.file_times import note_times
 from toolkit.ingest.manifest_content import manifest_content
 from toolkit.ingest.memory import capacity
 from toolkit.ingest.options import Options
@@ -175,8 +176,9 @@ class Stages:
         results: list[UnitResult] = done[n_files:]
         for split, facts in zip(source.given, fingerprints, strict=False):
             facts["split"] = SPLITS[split]
-        parts = zip((unit.file for unit in self.units), (each.moments for each in results), strict=True)
-        note_scales(fingerprints, parts)
+        of_file = [(unit.file, result) for unit, result in zip(self.units, results, strict=True)]
+        note_scales(fingerprints, ((at, each.moments) for at, each in of_file))
+        note_times(fingerprints, ((at, each.times) for at, each in of_file), source.time_kind)
         kinds = [kind_of_all(run.kinds[role] for result in results for run in result.runs) for role in (0, 1)]
         mixed = [
             unit

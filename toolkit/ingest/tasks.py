@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.arrays import IntArray
 from toolkit.errors import RatingsError
 from toolkit.ingest.file_scales import moments
+from toolkit.ingest.file_times import span
 from toolkit.ingest.reading import RatingsSource
 from toolkit.ingest.reading.blocks import Unit
 from toolkit.ingest.reading.ratings_file import RatingsFile
@@ -42,6 +43,8 @@ class UnitResult:
         For users and items, an id that was written as a floating-point number; empty for none.
     moments : list of float
         `toolkit.ingest.file_scales.moments` of the ratings.
+    times : list of int
+        `toolkit.ingest.file_times.span` of each of its pieces, where times are read.
     """
 
     runs: list[Run]
@@ -49,6 +52,7 @@ class UnitResult:
     rejections: Rejections
     floats: list[str]
     moments: list[float]
+    times: list[int]
 
 
 def fingerprint(file: RatingsFile) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def sort_unit(work: Path, unit: Unit, source: RatingsSource, block_bytes: int, d
     rejections = Rejections()
     lines = 0
     floats, summed = ["", ""], [0.0, 0.0, 0.0]
+    times: list[int] = []
     split = source.given[unit.file] if source.given else None
     for piece, (columns, bad, end) in enumerate(read_unit(unit, source, block_bytes)):
         lines = end
@@ -92,8 +97,9 @@ def sort_unit(work: Path, unit: Unit, source: RatingsSource, block_bytes: int, d
         floats = [old or ids.floats for old, ids in zip(floats, (columns.users, columns.items), strict=True)]
         if len(columns):
             summed = [old + new for old, new in zip(summed, moments(columns.ratings), strict=True)]
+            times += [] if columns.times is None else span(columns.times)
             runs.append(write_run(work, unit.number, piece, columns.with_split(split)))
-    return UnitResult(runs, lines, rejections, floats, summed)
+    return UnitResult(runs, lines, rejections, floats, summed, times)
 
 
 def number(work: Path, run: Run) -> None:
