@@ -212,3 +212,18 @@ def test_of_json_lines_only_what_is_read_is_kept(tmp_path):
     assert first == b"%d,%d,%.1f,%d" % ROWS[0]
     assert len(others) == len(ROWS) - 1
     assert source.files[0].keys == ("user_id", "item_id", "rating", "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("line", "way_out"),
+    [
+        ("{n},{row}", r"name the first column, too; R's .* row\.names = FALSE"),
+        ("{row},", "at the end of the lines"),
+    ],
+)
+def test_header_with_a_name_less_than_lines_have_fields_is_refused(tmp_path, line, way_out):
+    rows = [line.format(n=n, row=f"{n % 7},{n % 5},{n % 3}") for n in range(1, 30)]
+    with pytest.raises(RatingsError, match=f"line 1 names 3 columns, .* have 4 fields: .*{way_out}"):
+        detect(tmp_path, "\n".join(["user,item,rating", *rows]).encode())
+    # One such line is a bad row.
+    assert detect(tmp_path, "\n".join(["user,item,rating", "1,2,3", *rows]).encode()).fields == 3

@@ -140,6 +140,8 @@ def text_form(file: RatingsFile, asked: Asked, *, least: int = LEAST_FIELDS) -> 
     if header is None:
         named = any(is_word(word) and word in first for word in words) or not any(map(is_number, rows[0]))
         header = named or (len(rows) > 1 and _counts_columns(begun.file, rows))
+    if header:
+        _require_all_names(begun.file, rows)
     names = first if header else names_of_fields(begun.file, rows, words) if words else []
     return Form(
         begun.file, delimiter, header, names, rows, quotes=quotes, folded=begun.folded, decimal=asked.decimal
@@ -197,6 +199,21 @@ def _counts_columns(file: RatingsFile, rows: Sequence[Sequence[str]]) -> bool:
             f"--header{columns} or --no-header"
         )
     return counted
+
+
+def _require_all_names(file: RatingsFile, rows: Sequence[Sequence[str]]) -> None:
+    """Refuse a header that has a name less than all lines below it have fields."""
+    n, body = len(rows[0]), rows[1:]
+    if body and all(len(row) == n + 1 for row in body):
+        empty = not any(row[-1].strip() for row in body)
+        way_out = (
+            "remove the delimiter at the end of the lines"
+            if empty
+            else "name the first column, too; R's write.table leaves names of rows out with row.names = FALSE"
+        )
+        raise RatingsError(
+            f"{file}: line 1 names {n} columns, and the lines below it have {n + 1} fields: {way_out}"
+        )
 
 
 def _is_within(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
