@@ -15,7 +15,7 @@ from toolkit.models.fitted import Training
 from toolkit.models.placed import PlacedRatings
 from toolkit.models.training_checkpoint import TrainingCheckpoint, TrainingState, training_identity
 from toolkit.progress_bars import shown_iterations
-from toolkit.solver import BaselineErrors, Trainer, stopping
+from toolkit.solver import BaselineErrors, Factors, Trainer, stopping
 
 
 class Progress(TypedDict):
@@ -82,12 +82,9 @@ def train(
     if checkpoint is not None:
         identity = training_identity(placed, config, options, solver=trainer.solver, patience=patience)
         kept = TrainingCheckpoint(checkpoint, identity)
-    state = TrainingState() if kept is None else kept.read()
-    history: list[Progress] = state.history
-    best = trainer.factors
-    if state.factors is not None:
-        trainer.restore(state.factors, state.users_before)
-        best = trainer.factors if state.best is None else trainer.on_device(state.best)
+    history, best = _begun(trainer, TrainingState() if kept is None else kept.read())
+    # Without patience the last factors count, and no others stay in memory.
+    best = best if patience else None
     errors = [each["valid_rmse"] for each in history if each["valid_rmse"] is not None]
     with shown_iterations(progress, config.iterations) as advance:
         while trainer.iterations < config.iterations and not (
@@ -110,14 +107,14 @@ def train(
                 if patience and stopping.best(errors) == len(errors) - 1:
                     best = trainer.factors
             if kept is not None:
-                kept.keep(trainer, best if patience else None, history)
+                kept.keep(trainer, best, history)
             if advance:
                 advance(_figures(history[-1]))
             if on_iteration:
                 on_iteration(history[-1])
     counts = placed.data.item_counts
     training = Training(
-        trainer.host_factors(trainer.finished(best if patience else None)),
+        trainer.host_factors(trainer.finished(best)),
         placed.users,
         placed.items,
         placed.rated(checkpoint),
@@ -129,6 +126,13 @@ def train(
     if held_out is not None and held_out.nnz > 0:
         baselines = placed.baselines().errors(held_out)
     return Trained(training, history, placed.backend_name, baselines, trainer.solver)
+
+
+def _begun(trainer: Trainer, state: TrainingState) -> tuple[list[Progress], Factors | None]:
+    """Let a trainer go on from a state; return its history, and the best factors so far."""
+    if state.factors is not None:
+        trainer.restore(state.factors, state.users_before)
+    return state.history, trainer.factors if state.best is None else trainer.on_device(state.best)
 
 
 def checked_patience(patience: int, placed: PlacedRatings) -> int:

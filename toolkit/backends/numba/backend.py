@@ -66,8 +66,9 @@ class NumbaBackend(Backend):
         from toolkit.backends.numba.stepping import StepTables
 
         steps = StepTables(step.shared, self.multiply)
-        # The part solver that is asked for next takes them.
-        self._steps = step.fixed.factors, steps
+        if isinstance(step.rows, RatingRows):
+            # The part solver that is asked for next takes them. Where others solve the parts, nobody would.
+            self._steps = step.fixed.factors, steps
         return replace(step, mean_square=steps.mean_square(step))
 
     def part_solver(self, shared: SharedStep, *, summed: bool, threads: int = 0) -> PartSolver:

@@ -20,6 +20,8 @@ _TOLERANCE = 0.003
 _LEAST_STEPS, _MOST_STEPS = 2, 12
 # Above this ratio of a row's data to its penalty, directions that only the penalty determines take too long.
 _MOST_DATA = 30.0
+# Lines of a table that are squared at once.
+_BLOCK = 1 << 16
 
 
 class StepTables:
@@ -71,7 +73,11 @@ class StepTables:
 
     def mean_square(self, step: HalfStep) -> DeviceArray:
         """Return the mean of c z² over all ratings of a half-step."""
-        squares = (step.rows.column_counts * self.tables.root**2) @ self.tables.table**2
+        table, counts = self.tables.table, step.rows.column_counts * self.tables.root**2
+        # In double precision, and so a block at a time: a table takes as much memory as the factors.
+        squares = np.zeros(table.shape[1])
+        for first in range(0, len(table), _BLOCK):
+            squares += counts[first : first + _BLOCK] @ table[first : first + _BLOCK] ** 2
         return (squares[: step.unknowns] / max(step.rows.nnz, 1)).astype(step.dtype)
 
 
