@@ -162,10 +162,14 @@ class HalfStep(SharedStep):
         SolverError
             When the solution of a row is not finite.
         """
-        xp, k = self.rows.xp, self.config.factors
-        finite = xp.isfinite(solution)
+        finite = self.rows.xp.isfinite(solution)
         if not bool(finite.all()):
             raise unsolved(self.rows, self.config, int(finite.all(axis=1).argmin()))
+        return self.parted(solution)
+
+    def parted(self, solution: DeviceArray) -> Side:
+        """Return factors and biases, as `side` does, whether they are finite or not."""
+        xp, k = self.rows.xp, self.config.factors
         bias = solution[:, k].copy() if self.biased else xp.zeros(self.rows.n_rows, self.dtype)
         return Side(xp.ascontiguousarray(solution[:, :k]), bias)
 

@@ -1,4 +1,4 @@
-"""Tasks of a Dask cluster that share one large argument, each by preference where it was done before."""
+"""Tasks of a Dask cluster that share a large argument, each by preference where it was done before."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.engines.dask_cluster import Cluster
+from toolkit.engines.dask_shared import Sender, Shared
 from toolkit.engines.dask_tasks import answering, attempt, result_of
 from toolkit.errors import WalslabError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _Shared = TypeVar("_Shared")
 _Result = TypeVar("_Result")
+_Key = TypeVar("_Key", bound=Hashable)
 # How often a task that failed is tried again.
 _RETRIES = 3
 # Tasks that the workers have at once, for each that runs.
@@ -38,18 +40,26 @@ class Spread:
     Parameters
     ----------
     cluster : Cluster
+
+    Attributes
+    ----------
+    cluster : Cluster
+    sender : Sender
+        Sends what tasks share.
+    homes : dict of str
+        Where each task was done last, by its key.
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._homes: dict[int, str] = {}
+        self.cluster, self.sender = cluster, Sender(cluster.client)
+        self.homes: dict[Hashable, str] = {}
 
     def run(
         self,
         function: Callable[[_Shared, Any], _Result],
         shared: _Shared,
-        items: Sequence[tuple[int, Callable[[], Any]]],
-    ) -> Generator[tuple[int, _Result]]:
+        items: Sequence[tuple[_Key, Callable[[], Any]]],
+    ) -> Generator[tuple[_Key, _Result]]:
         """Yield the key and the result of each task, in the order in which they end.
 
         Parameters
@@ -57,8 +67,9 @@ class Spread:
         function : callable
             Takes what is shared, and what a task alone has.
         shared : object
-            Goes to each worker once.
-        items : sequence of (int, callable)
+            Goes to each worker once, without arrays that were part of what the last tasks shared. Nobody may
+            change its arrays.
+        items : sequence of (hashable, callable)
             The key of each task, by which it is given to the worker that did the task of this key last, and
             a function that returns what it alone has.
 
@@ -69,8 +80,8 @@ class Spread:
         WalslabError
             That of a task.
         """
-        with self._cluster.explained():
-            run = _Run(self._cluster, function, shared, dict(items), self._homes)
+        with self.cluster.explained():
+            run = _Run(self, function, shared, dict(items))
             try:
                 yield from run.results()
             finally:
@@ -82,39 +93,36 @@ class _Run:
 
     def __init__(
         self,
-        cluster: Cluster,
+        spread: Spread,
         function: Callable[[Any, Any], Any],
         shared: Any,
-        items: dict[int, Callable[[], Any]],
-        homes: dict[int, str],
+        items: Mapping[Any, Callable[[], Any]],
     ) -> None:
-        self._cluster, self._client, self._function = cluster, cluster.client, function
-        self._shared, self._items, self._homes = shared, items, homes
+        self._cluster, self._client = spread.cluster, spread.cluster.client
+        self._sender, self._homes = spread.sender, spread.homes
+        self._function, self._shared, self._items = function, shared, items
         self._name = f"walslab-{uuid.uuid4().hex}"
         self._numbers = itertools.count()
-        self._ended: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
-        self._given: dict[int, list[Future[Any]]] = {}
-        self._began: dict[int, float] = {}
+        self._ended: queue.SimpleQueue[tuple[Hashable, Future[Any]]] = queue.SimpleQueue()
+        self._given: dict[Hashable, list[Future[Any]]] = {}
+        self._began: dict[Hashable, float] = {}
         self._longest, self._looked = 0.0, -math.inf
         self._threads: dict[str, int] = {}
         self._send()
-        self._places = places_of([*items], homes, self._workers())
+        self._places = places_of([*items], self._homes, self._workers())
 
-    def _send(self) -> None:
+    def _send(self, *, anew: bool = False) -> None:
         failures = 0
 
-        def scatter() -> Future[Any]:
+        def send() -> list[Future[Any]]:
             nonlocal failures
             if self._cluster.lack():
                 time.sleep(self._cluster.look)
                 raise queue.Empty
             try:
-                # Not by its hash: to compute that takes as long as to send it. One that answers gets it, and
-                # the others from there. A broadcast of Dask's own does not end where a worker dies meanwhile.
-                first = next(iter(self._workers()), None)
-                return self._client.scatter(  # type: ignore[no-any-return]
-                    self._shared, hash=False, workers=first and [first]
-                )
+                # One that answers gets it, and the others from there. A broadcast of Dask's own does not end
+                # where a worker dies meanwhile.
+                return self._sender.send(self._shared, next(iter(self._workers()), None), anew=anew)
             except Exception:
                 # A worker that dies meanwhile makes errors of many kinds.
                 failures += 1
@@ -123,7 +131,7 @@ class _Run:
                 time.sleep(self._cluster.look)
                 raise queue.Empty from None
 
-        self._sent = self._cluster.wait_for(scatter, len(self._items))
+        self._sent = self._cluster.wait_for(send, len(self._items))
 
     def _workers(self) -> dict[str, int]:
         """Return the threads of the workers that answer, as they were a second ago or later."""
@@ -131,7 +139,7 @@ class _Run:
             self._threads, self._looked = self._client.run_on_scheduler(answering), time.monotonic()
         return self._threads
 
-    def results(self) -> Iterator[tuple[int, Any]]:
+    def results(self) -> Iterator[tuple[Any, Any]]:
         """Yield the results as they come."""
         todo = iter(self._items)
         left = len(self._items)
@@ -154,7 +162,7 @@ class _Run:
             left -= 1
             yield key, result
 
-    def _next(self) -> tuple[int, Future[Any]]:
+    def _next(self) -> tuple[Hashable, Future[Any]]:
         try:
             return self._ended.get(timeout=self._cluster.look)
         except queue.Empty:
@@ -163,7 +171,7 @@ class _Run:
 
     def _help(self) -> None:
         """Give tasks out again that were lost, or that take far longer than others did."""
-        if self._sent.status != "finished":
+        if any(sent.status != "finished" for sent in self._sent):
             self._begin_again()
             return
         # Until one has ended, nobody knows how long they take.
@@ -172,18 +180,18 @@ class _Run:
         slow = [key for key, given in self._given.items() if self._began[key] < late and len(given) == 1]
         if slow:
             # The holder of what is shared may be the one that is slow.
-            self._send()
+            self._send(anew=True)
         for key, given in self._given.items():
             if given[-1].status in {"lost", "cancelled"} or key in slow:
                 self._give(key, elsewhere=key in slow)
 
     def _begin_again(self) -> None:
         """Send what is shared once more, as its last holder is lost, with all tasks that were to have it."""
-        self._send()
+        self._send(anew=True)
         for key in self._given:
             self._give(key)
 
-    def _result(self, key: int, future: Future[Any], left: int) -> tuple[str, Any] | None:
+    def _result(self, key: Hashable, future: Future[Any], left: int) -> tuple[str, Any] | None:
         """Return the worker and the result of a task, or None where it has to be done again."""
         from distributed import CancelledError
 
@@ -198,20 +206,20 @@ class _Run:
             return None
         return found
 
-    def _give(self, key: int, *, elsewhere: bool = False) -> None:
+    def _give(self, key: Hashable, *, elsewhere: bool = False) -> None:
         """Give a task to the cluster."""
-        workers = [*self._workers()]
+        workers, number = [*self._workers()], next(self._numbers)
         place = self._places.get(key)
         if workers and (place not in workers or elsewhere):
             others = [worker for worker in workers if worker != place] or workers
-            place = others[key % len(others)]
+            place = others[number % len(others)]
         where = {"workers": [place], "allow_other_workers": True} if workers else {}
         with _large_arguments():
             future = self._client.submit(
                 functools.partial(_do, self._function),
-                self._sent,
                 self._items[key](),
-                key=f"{self._name}-{next(self._numbers):09d}",
+                *self._sent,
+                key=f"{self._name}-{number:09d}",
                 retries=_RETRIES,
                 **where,
             )
@@ -228,24 +236,26 @@ class _Run:
         if left:
             self._cluster.stop(left, self._name)
         self._given.clear()
-        self._sent.release()
+        self._sent[0].release()
 
 
-def places_of(keys: Sequence[int], homes: Mapping[int, str], workers: Mapping[str, int]) -> dict[int, str]:
+def places_of(
+    keys: Sequence[Hashable], homes: Mapping[Hashable, str], workers: Mapping[str, int]
+) -> dict[Hashable, str]:
     """Return the worker of each task: its home, as far as each worker gets its share.
 
     Parameters
     ----------
-    keys : sequence of int
+    keys : sequence of hashable
         The tasks.
-    homes : mapping of int to str
+    homes : mapping of hashable to str
         Where a task was done last.
     workers : mapping of str to int
         The threads of each worker.
     """
     threads = max(1, sum(workers.values()))
     room = {worker: -(-len(keys) * n // threads) for worker, n in workers.items()}
-    places: dict[int, str] = {}
+    places: dict[Hashable, str] = {}
     for key in keys:
         if room.get(home := homes.get(key, ""), 0) > 0:
             places[key] = home
@@ -257,11 +267,11 @@ def places_of(keys: Sequence[int], homes: Mapping[int, str], workers: Mapping[st
     return places
 
 
-def _do(function: Callable[[Any, Any], Any], shared: Any, item: Any) -> tuple[str, Any]:
+def _do(function: Callable[[Any, Any], Any], item: Any, shared: Shared, *arrays: object) -> tuple[str, Any]:
     """Return the worker that does a task, and its result or the house's error."""
     from distributed import get_worker
 
-    return get_worker().address, attempt(functools.partial(function, shared), item)
+    return get_worker().address, attempt(functools.partial(function, shared.whole(arrays)), item)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from toolkit.backends import RatingRows
 from toolkit.errors import ConfigError
@@ -17,7 +17,7 @@ from toolkit.sharded.work import DoPart, Work
 
 # Engines are imported where they are used: a served model has this module, and no engines.
 if TYPE_CHECKING:
-    from toolkit.engines import Cluster, Spread
+    from toolkit.engines import Cluster
 
 # Words of `toolkit.engines` for errors.
 _WORDS = (
@@ -31,7 +31,7 @@ _TASK_RATINGS, _TASKS = 1 << 22, 6
 _HELD_SHARE, _HELD_BYTES = 0.4, 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SharedWork:
     """What the tasks of one list share: it goes to each worker once.
 
@@ -63,24 +63,22 @@ class ClusterRunner:
     """
 
     def __init__(self, cluster: Cluster, source: Source) -> None:
+        from toolkit.engines import Spread
+
         self._source, self._threads = source, max(1, cluster.workers)
-        self._cluster = cluster
-        self._spreads: dict[str, Spread] = {}
+        self._spread = Spread(cluster)
 
     def run(
         self, work: Work, parts: Sequence[Part], own: Callable[[Part], Any]
     ) -> Iterator[tuple[Part, Any]]:
         """Yield each part with its result, in the order in which tasks end; see `Runner.run`."""
-        from toolkit.engines import Spread
-
         tasks = self._tasks(parts)
         # Each kind of shard has homes of its own.
-        spread = self._spreads.setdefault(parts[0].kind, Spread(self._cluster))
         items = [
-            (number, lambda chosen=chosen: OwnWork(chosen, [own(part) for part in chosen]))
+            ((parts[0].kind, number), lambda chosen=chosen: OwnWork(chosen, [own(part) for part in chosen]))
             for number, chosen in enumerate(tasks)
         ]
-        for number, results in spread.run(_do_parts, SharedWork(self._source, work), items):
+        for (_, number), results in self._spread.run(_do_parts, SharedWork(self._source, work), items):
             yield from zip(tasks[number], results, strict=True)
 
     def _tasks(self, parts: Sequence[Part]) -> list[list[Part]]:
@@ -145,27 +143,23 @@ class _Held:
     def __init__(self, source: Source, budget: int) -> None:
         self._open: OpenSource = source.open(1)
         self._budget, self._bytes = budget, 0
-        self._rows: OrderedDict[tuple[str, int], RatingRows] = OrderedDict()
-        self._ready: OrderedDict[int, tuple[SharedWork, DoPart]] = OrderedDict()
+        self._rows: dict[tuple[str, int], RatingRows] = {}
+        # What the cluster no longer holds goes away.
+        self._ready: WeakKeyDictionary[SharedWork, DoPart] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def ready(self, shared: SharedWork) -> DoPart:
         """Return the function that does a part of some work; what its parts share is made once."""
         with self._lock:
-            # The object is the same for all tasks of the worker, as long as Dask holds it.
-            made = self._ready.get(id(shared))
-            if made is None or made[0] is not shared:
-                made = self._ready[id(shared)] = shared, shared.work.ready(self._open.backend)
-                while len(self._ready) > 1:
-                    self._ready.popitem(last=False)
-            return made[1]
+            if shared not in self._ready:
+                self._ready[shared] = shared.work.ready(self._open.backend)
+            return self._ready[shared]
 
     def rows(self, part: Part) -> RatingRows:
         """Return a part as it lies in memory, or else read."""
         key = part.kind, part.number
         with self._lock:
             if key in self._rows:
-                self._rows.move_to_end(key)
                 return self._rows[key]
         rows = self._open.laid_out(part, self._open.read(part))
         size = nbytes(rows)
@@ -189,7 +183,7 @@ def _do_parts(shared: SharedWork, task: OwnWork) -> list[Any]:
             _held.clear()
             held = _held[shared.source] = _Held(shared.source, _budget())
     do = held.ready(shared)
-    return [do(part, held.rows(part), own) for part, own in zip(task.parts, task.own, strict=True)]
+    return [do(part, held.rows, own) for part, own in zip(task.parts, task.own, strict=True)]
 
 
 def _budget() -> int:

@@ -14,9 +14,10 @@ from toolkit.config import WALSConfig
 from toolkit.datasets import RatingsDataset
 from toolkit.errors import DatasetError, RatingsError
 from toolkit.predictor import Predictor, Side
+from toolkit.sharded.errors_on_the_way import ErrorsOnTheWay, in_order
 from toolkit.sharded.parts import OpenSource, Part
 from toolkit.sharded.stream_runner import Runner
-from toolkit.sharded.work import Measuring, OwnRows, Solving, Summing
+from toolkit.sharded.work import Measure, Measuring, OwnRows, Solving, Summing
 from toolkit.solver import Perturbation, TrainingRatings, rating_facts, total_of
 
 _KINDS: dict[SideName, str] = {"user": "train/rows", "item": "train/cols"}
@@ -57,6 +58,9 @@ class ShardedRatings(TrainingRatings):
             "item": RowCounts(items, users, self.backend.xp),
         }
         self.mean, self.spread, self.scale = rating_facts(self._values(users))
+        self._errors = ErrorsOnTheWay(self._is_cut_as_users)
+        # What the rows of the last half-step shared.
+        self._fixed_before: Side | None = None
 
     @property
     def dataset(self) -> RatingsDataset:
@@ -85,6 +89,11 @@ class ShardedRatings(TrainingRatings):
     def _parts(self) -> dict[str, list[Part]]:
         return {}
 
+    def _is_cut_as_users(self, kind: str) -> bool:
+        """Tell whether the parts of a kind have the users that those of the training ratings have."""
+        cuts = ([(part.start, part.stop) for part in self.parts(of)] for of in (kind, _KINDS["user"]))
+        return next(cuts) == next(cuts)
+
     def rows(self, side: SideName) -> RowCounts:
         """Return the counts of an orientation."""
         return self._rows[side]
@@ -105,9 +114,19 @@ class ShardedRatings(TrainingRatings):
         step = self.backend.prepared(step)
         found = Side(np.empty((n, k), step.dtype), np.zeros(n, step.dtype))
         sums: Array | None = np.empty((n, k), step.dtype) if summed else None
-        work = Solving(step.shared, summed, chance)
-        done = self._runner.run(work, self.parts(_KINDS[side]), lambda part: OwnRows.of(step, part))
-        for part, (solution, own_sums) in done:
+        measures = self._errors.begin(found, step.fixed) if side == "user" else {}
+        measured = [self.parts(kind) for kind in measures]
+        # Where steps start from what the workers of a cluster have, it is not sent to them.
+        start = step.start if step.start is self._fixed_before else None
+        self._fixed_before = step.fixed
+
+        def own(part: Part) -> OwnRows:
+            others = [parts[part.number] for parts in measured]
+            return OwnRows.of(step, part, others, started=start is None)
+
+        work = Solving(step.shared, start, summed, chance, measures)
+        for part, (solution, own_sums, errors) in self._runner.run(work, self.parts(_KINDS[side]), own):
+            self._errors.add(part.number, errors)
             self._require_finite(step, part, solution)
             found.factors[part.rows] = solution[:, :k]
             if step.biased:
@@ -141,16 +160,13 @@ class ShardedRatings(TrainingRatings):
         self, kind: str, predictor: Predictor, item_weight: DeviceArray | None = None
     ) -> FloatArray:
         """Return what `toolkit.backends.Backend.row_errors` does, for shards by user of any kind."""
-        users = predictor.users
-        work = Measuring(predictor.items, predictor.mean, predictor.scale, item_weight)
-        found: dict[int, FloatArray] = {}
-
-        def own(part: Part) -> Side:
-            return Side(users.factors[part.rows], users.bias[part.rows])
-
-        for part, errors in self._runner.run(work, self.parts(kind), own):
-            found[part.number] = errors
-        return np.concatenate([found[number] for number in sorted(found)])
+        measure = Measure(predictor.mean, predictor.scale, item_weight)
+        known = self._errors.of(kind, predictor, measure)
+        if known is not None:
+            return known
+        work = Measuring(predictor.items, measure)
+        done = self._runner.run(work, self.parts(kind), lambda part: predictor.users.at(part.rows))
+        return in_order({part.number: errors for part, errors in done})
 
     def pairs_at(self, positions: IntArray) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """Return users, items and values of some ratings; see `TrainingRatings.pairs_at`."""

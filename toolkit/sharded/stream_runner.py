@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
+from toolkit.backends import RatingRows
 from toolkit.processors import usable_processors
 from toolkit.sharded.parts import OpenSource, Part, Source
 from toolkit.sharded.work import DoPart, Work
@@ -73,4 +74,11 @@ class StreamRunner:
                     future.cancel()
 
     def _do(self, do: DoPart, part: Part, shard: Future[Any], own: Callable[[Part], Any]) -> Any:
-        return do(part, self._open.laid_out(part, shard.result()), own(part))
+        rows = {part: self._open.laid_out(part, shard.result())}
+
+        def rows_of(other: Part) -> RatingRows:
+            if other not in rows:
+                rows[other] = self._open.laid_out(other, self._open.read(other))
+            return rows[other]
+
+        return do(part, rows_of, own(part))

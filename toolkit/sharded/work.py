@@ -7,7 +7,7 @@ in each process, a function that does a part. Arrays come and go in host memory.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,8 +17,10 @@ from toolkit.predictor import Predictor, Side
 from toolkit.sharded.parts import Part
 from toolkit.solver import Perturbation, with_noisy_ratings
 
-DoPart = Callable[[Part, RatingRows, Any], Any]
-"""Does a part, given its rows and what is its own of the work."""
+RowsOf = Callable[[Part], RatingRows]
+"""Returns the ratings of a part."""
+DoPart = Callable[[Part, RowsOf, Any], Any]
+"""Does a part, given how to get at ratings, and what is its own of the work."""
 
 
 class Work(ABC):
@@ -38,32 +40,69 @@ class Work(ABC):
 
 
 class OwnRows(NamedTuple):
-    """The arrays of the rows of a part in a half-step, as `toolkit.backends.HalfStep` has them."""
+    """What the rows of a part have for themselves in a half-step.
+
+    Attributes
+    ----------
+    penalty, bias_penalty, row_weight, pull, start
+        As `toolkit.backends.HalfStep` has them.
+    measured : list of Part
+        Other ratings of these rows, or the same, whose errors are measured as soon as the rows are solved.
+    """
 
     penalty: Array
     bias_penalty: Array
     row_weight: Array | None
     pull: Array | None
     start: Side | None
+    measured: list[Part]
 
     @classmethod
-    def of(cls, step: HalfStep, part: Part) -> OwnRows:
-        """Return those of a part."""
+    def of(cls, step: HalfStep, part: Part, measured: list[Part], *, started: bool) -> OwnRows:
+        """Return those of a part, with its `start` or without."""
         own = part.rows
         return cls(
             step.penalty[own],
             step.bias_penalty[own],
             None if step.row_weight is None else step.row_weight[own],
             None if step.pull is None else step.pull[own],
-            None if step.start is None else Side(step.start.factors[own], step.start.bias[own]),
+            step.start.at(own) if step.start is not None and started else None,
+            measured,
         )
 
 
+class Measure(NamedTuple):
+    """How errors are measured.
+
+    Attributes
+    ----------
+    mean : float
+    scale : tuple of float, or None
+        What predictions are clipped to.
+    item_weight : array of float, shape (n_items,), or None
+        Weights of the squares.
+    """
+
+    mean: float
+    scale: tuple[float, float] | None
+    item_weight: Array | None
+
+    def is_like(self, other: Measure) -> bool:
+        """Tell whether errors are the same by both; equal weights in another array count as others."""
+        return self[:2] == other[:2] and self.item_weight is other.item_weight
+
+    def errors(self, backend: Backend, users: Side, items: Side, rows: RatingRows) -> FloatArray:
+        """Return what `toolkit.backends.Backend.row_errors` does."""
+        predictor = Predictor(users, items, self.mean, scale=self.scale)
+        return backend.row_errors(predictor, rows, _there(self.item_weight, backend))
+
+
 class Solved(NamedTuple):
-    """The unknowns of the rows of a part, and the sums over what they rated or None."""
+    """The unknowns of the rows of a part, the sums over what they rated or None, and the measured errors."""
 
     solution: Array
     sums: Array | None
+    errors: dict[str, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -73,15 +112,21 @@ class Solving(Work):
     Attributes
     ----------
     shared : SharedStep
+    start : Side or None
+        From which the steps of all rows begin, where that is not their own; see `OwnRows`.
     summed : bool
         Whether sums over what rows rated are taken on the way, where that is cheaper.
     chance : Perturbation or None
         Noise that the ratings get.
+    measures : mapping of str to Measure
+        How the errors of `OwnRows.measured` are measured, by kind of shard.
     """
 
     shared: SharedStep
+    start: Side | None
     summed: bool
     chance: Perturbation | None
+    measures: Mapping[str, Measure]
 
     def ready(self, backend: Backend, threads: int = 0) -> DoPart:
         """Return a function that solves a part, given its `OwnRows`."""
@@ -90,21 +135,29 @@ class Solving(Work):
         with backend.one_blas_thread():
             solver = backend.part_solver(shared, summed=self.summed, threads=threads)
 
-        def solve(part: Part, rows: RatingRows, own: OwnRows) -> Solved:
-            start = None if own.start is None else backend.side(own.start)
+        def solve(part: Part, rows: RowsOf, own: OwnRows) -> Solved:
+            start = own.start if self.start is None else self.start.at(part.rows)
             step = HalfStep(
                 **{name: getattr(shared, name) for name in SharedStep.__dataclass_fields__},
-                rows=rows,
+                rows=rows(part),
                 penalty=backend.asarray(own.penalty),
                 bias_penalty=backend.asarray(own.bias_penalty),
                 row_weight=_there(own.row_weight, backend),
                 pull=_there(own.pull, backend),
-                start=start,
+                start=None if start is None else backend.side(start),
             )
             if self.chance is not None:
                 step = with_noisy_ratings(step, self.chance, backend=narrow, begin=part.begin)
             solution, sums = solver(step)
-            return Solved(backend.to_numpy(solution), None if sums is None else backend.to_numpy(sums))
+            errors = {
+                other.kind: self.measures[other.kind].errors(
+                    narrow, step.parted(solution), shared.fixed, rows(other)
+                )
+                for other in own.measured
+            }
+            return Solved(
+                backend.to_numpy(solution), None if sums is None else backend.to_numpy(sums), errors
+            )
 
         return solve
 
@@ -123,7 +176,7 @@ class Summing(Work):
     def ready(self, backend: Backend, threads: int = 0) -> DoPart:
         """Return a function that sums over a part."""
         table, narrow = backend.asarray(self.table), _narrow(backend, threads)
-        return lambda _part, rows, _own: backend.to_numpy(narrow.sum_rated(rows, table))
+        return lambda part, rows, _own: backend.to_numpy(narrow.sum_rated(rows(part), table))
 
 
 @dataclass(frozen=True)
@@ -133,28 +186,16 @@ class Measuring(Work):
     Attributes
     ----------
     items : Side
-    mean : float
-    scale : tuple of float, or None
-        What predictions are clipped to.
-    item_weight : array of float, shape (n_items,), or None
-        Weights of the squares.
+    measure : Measure
     """
 
     items: Side
-    mean: float
-    scale: tuple[float, float] | None
-    item_weight: Array | None
+    measure: Measure
 
     def ready(self, backend: Backend, threads: int = 0) -> DoPart:
         """Return a function that measures a part, given its users."""
         items, narrow = backend.side(self.items), _narrow(backend, threads)
-        weight = None if self.item_weight is None else backend.asarray(self.item_weight)
-
-        def measure(_part: Part, rows: RatingRows, users: Side) -> FloatArray:
-            predictor = Predictor(backend.side(users), items, self.mean, scale=self.scale)
-            return narrow.row_errors(predictor, rows, weight)
-
-        return measure
+        return lambda part, rows, users: self.measure.errors(narrow, backend.side(users), items, rows(part))
 
 
 def _narrow(backend: Backend, threads: int) -> Backend:
