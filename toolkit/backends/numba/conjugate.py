@@ -8,11 +8,36 @@ RecSys 2010). A row whose residual stays too large is left to the exact solution
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from toolkit.arrays import FloatArray
 from toolkit.backends.numba.compiling import Kernel, compiled
 from toolkit.backends.numba.gathering import gather
 from toolkit.backends.numba.tiles import ROWS, VECTOR_BYTES, add_rows, dot_rows
+
+
+def new_scratch(longest: int, columns: int, dtype: np.dtype[Any]) -> FloatArray:
+    """Return memory for the ratings of one row after the other.
+
+    Parameters
+    ----------
+    longest : int
+        The most ratings that a row has.
+    columns : int
+        What is gathered of a rating: the unknowns, its residual, and a border where the tables have one.
+    dtype : dtype
+        Of the tables.
+
+    Returns
+    -------
+    array of float, shape (≥ longest, ≥ columns)
+        Of whole tiles.
+    """
+    step = max(VECTOR_BYTES // dtype.itemsize, ROWS)
+    wide = -(-columns // step) * step
+    return np.zeros((-(-longest // ROWS) * ROWS, wide), dtype)
 
 
 @compiled
@@ -116,7 +141,7 @@ def descend_batch(  # type: ignore[no-untyped-def]
     least,
     most,
     most_data,
-    longest,
+    gathered,
     sums,
     out,
     failed,
@@ -135,8 +160,8 @@ def descend_batch(  # type: ignore[no-untyped-def]
         Steps of a row.
     most_data : array, shape (n_rows,)
         A row with more ratings, times c where it is a property of the row, fails without a step.
-    longest : int
-        The most ratings that a row has.
+    gathered : array, shape (≥ ratings of any row up to whole tiles, ld)
+        Scratch memory, zeros when it is first used, as `new_scratch` makes it.
     out : array, shape (n, unknowns)
         Holds where each row begins, and receives where it ends.
     failed : array of bool, shape (n,)
@@ -144,9 +169,7 @@ def descend_batch(  # type: ignore[no-untyped-def]
     """
     unknowns = out.shape[1]
     k = unknowns - biased
-    step = max(VECTOR_BYTES // table.itemsize, ROWS)
-    ld = -(-(unknowns + 1 + (len(border) > 0)) // step) * step
-    gathered = np.zeros((-(-longest // ROWS) * ROWS, ld), table.dtype)
+    ld = gathered.shape[1]
     x, r = np.zeros(ld, table.dtype), np.zeros(ld, table.dtype)
     d, z = np.zeros(ld, table.dtype), np.zeros(ld, table.dtype)
     dots = np.empty(ROWS, table.dtype)

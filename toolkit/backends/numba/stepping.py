@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from toolkit.arrays import DeviceArray, FloatArray
 from toolkit.backends.half_step import HalfStep, SharedStep
-from toolkit.backends.numba.conjugate import descend_batch
+from toolkit.backends.numba.conjugate import descend_batch, new_scratch
 from toolkit.backends.numba.solving import FixedTables, RowSolver, column_tables, in_order, row_tables
 from toolkit.backends.numba.turning import padded, turn_rows
 from toolkit.backends.rows import Batch
@@ -53,6 +54,7 @@ class StepTables:
         self, shared: SharedStep, multiply: Callable[[DeviceArray, DeviceArray], DeviceArray]
     ) -> None:
         self.basis: FloatArray | None = None
+        self._own = threading.local()
         self.fixed, k = FixedTables(shared), shared.config.factors
         diagonal = np.zeros(shared.unknowns, shared.dtype)
         if shared.gram is None:
@@ -70,6 +72,19 @@ class StepTables:
             )
             diagonal[:k] = values.clip(min=0)
             self.tables = column_tables(turned, shared.dtype)._replace(gram=diagonal)
+
+    def scratch(self, longest: int) -> FloatArray:
+        """Return memory of this thread for rows of so many ratings; see `new_scratch`.
+
+        A Dask worker's memory goes back to the system as soon as it is free, and to have it again takes as
+        long as to solve the row.
+        """
+        held: FloatArray | None = getattr(self._own, "scratch", None)
+        if held is None or len(held) < longest:
+            tables = self.tables
+            columns = len(tables.gram) + 1 + (len(tables.border) > 0)
+            held = self._own.scratch = new_scratch(longest, columns, tables.table.dtype)
+        return held
 
     def mean_square(self, step: HalfStep) -> DeviceArray:
         """Return the mean of c z² over all ratings of a half-step."""
@@ -118,11 +133,11 @@ class SteppingSolver(RowSolver):
         if turned:
             turn_rows(solved, at, k, self._steps.there)
         solved[:, k:] = self._start.bias[batch.rows, None]
-        failed = np.zeros(len(batch.rows), np.bool_)
+        failed, scratch = np.zeros(len(batch.rows), np.bool_), self._steps.scratch(batch.width)
         descend_batch(
             *(batch.rows, batch.starts, batch.counts, step.ratings.columns, *self._arrays),
             *(float(step.config.unobserved_weight), step.pattern_weight, step.biased, step.mean_square),
-            *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, self._most_data, batch.width, self.sums, solved, failed),
+            *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, self._most_data, scratch, self.sums, solved, failed),
         )
         if turned:
             turn_rows(solved, at, k, self._steps.back)
