@@ -131,15 +131,21 @@ def train(asked: argparse.Namespace, kind: str) -> dict[str, object]:
     options = RunOptions(backend="numba", threads=asked.threads, solver=asked.solver)
     warm(config, options)
     model = WALS(config, options).fit(
-        data, memory=budget, on_iteration=lambda _: marks.append(processor_time()), progress=False
+        data,
+        memory=budget,
+        on_iteration=lambda _: marks.append((processor_time(), time.perf_counter())),
+        progress=False,
     )
     with tempfile.TemporaryDirectory(dir=Path(asked.dataset).parent) as folder:
         model.save(Path(folder, "model"))
     ended.set()
     looking.join()
+    seconds, wall = (
+        (last - first) / (len(marks) - 1) for first, last in zip(marks[0], marks[-1], strict=True)
+    )
     return {
-        "seconds": (marks[-1] - marks[0]) / (len(marks) - 1),
-        "wall": sum(each["seconds"] for each in model.history[1:]) / (len(marks) - 1),
+        "seconds": seconds,
+        "wall": wall,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "memory": memory,
     }
@@ -220,30 +226,28 @@ def print_cluster(asked: argparse.Namespace, path: Path, inside: dict[str, float
 
         options = RunOptions(backend="numba", threads=asked.threads, solver=asked.solver)
         client.run(warm, config, options)
-        model = WALS(config, options).fit(
+        WALS(config, options).fit(
             data, dask_scheduler=cluster.scheduler_address, on_iteration=mark, progress=False
         )
     n = len(marks) - 1
     seconds, written, wall = ((last - first) / n for first, last in zip(marks[0], marks[-1], strict=True))
-    stated = exchanged(data, asked.rank, workers=2, stepping=model.solver_name == "cg")
+    stated = exchanged(data, asked.rank, workers=2)
     print("| two workers of one thread ÷ one process of two threads | |\n|---|---:|")
     print(f"| processor time of an iteration | {seconds / inside['seconds']:.2f} |")
-    print(f"| its time, without errors of the process | {wall / inside['wall']:.2f} |")
+    print(f"| its time | {wall / inside['wall']:.2f} |")
     print(f"| bytes written in an iteration | {size_text(written)} |")
     print(f"| by the arithmetic | {size_text(stated)} |")
     print(f"| written ÷ arithmetic | {written / stated:.3f} |")
 
 
-def exchanged(data: RatingsDataset, k: int, *, workers: int, stepping: bool) -> float:
-    """Return the bytes that an iteration with its errors takes, without pattern factors."""
-    users, items, size = data.n_users, data.n_items, 4
-    side = {"users": users * (k + 1) * size, "items": items * (k + 1) * size}
+def exchanged(data: RatingsDataset, k: int, *, workers: int) -> float:
+    """Return the bytes that an iteration with its errors takes, without pattern factors and momentum."""
+    users, items = data.n_users, data.n_items
+    factors, weights = 4 * (users + items) * (k + 1), 4 * items
     # What is shared goes to the scheduler, from there to a worker, and from worker to worker.
-    shared = (side["users"] + side["items"] + 4 * items + 2 * side["items"]) * (workers + 1)
+    shared = (workers + 1) * (factors + weights)
     # What a task has for itself goes through the scheduler, and so do results.
-    penalties = 16 * (users + items) + 4 * items
-    own = penalties + stepping * (side["users"] + side["items"]) + 2 * side["users"]
-    results = side["users"] + side["items"] + 2 * 8 * users
+    own, results = 16 * (users + items) + weights, factors + 16 * users
     return float(shared + 2 * (own + results))
 
 

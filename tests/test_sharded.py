@@ -23,7 +23,7 @@ from toolkit.datasets import ShardReader
 from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
 from toolkit.models import Model, placed_ratings, placing, training_checkpoint
-from toolkit.sharded import MemoryPlan, ShardedHeldOut, join_splits, mapped_file, plan_memory
+from toolkit.sharded import MemoryPlan, ShardedHeldOut, StreamRunner, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
 
 
@@ -84,6 +84,48 @@ def test_no_cut_of_the_shards_changes_a_bit(tmp_path_factory, *, seed, shard_rat
         first.step()
         second.step()
     assert_same_factors(first.factors, second.factors)
+
+
+class Counting(StreamRunner):
+    """Notes what is done with which kind of shard."""
+
+    def __init__(self, source):
+        super().__init__(source, 2)
+        self.done = []
+
+    def run(self, work, parts, own):
+        self.done.append((type(work).__name__, parts[0].kind))
+        return super().run(work, parts, own)
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+def test_errors_that_are_asked_for_again_are_measured_where_users_are_solved(dataset, posterior):
+    runners = []
+
+    def counting(source):
+        runners.append(Counting(source))
+        return runners[0]
+
+    ratings = in_shards(dataset, backend=Backend.require("numba", 2), runner=counting)
+    config = BASE.replace(pattern_weight=0.0, weight_exponent=0.3)
+    trained, held_out = Trainer(ratings, config), ShardedHeldOut(ratings, "valid")
+    solving = [("Solving", "train/cols"), ("Solving", "train/rows")]
+    if posterior:
+        sampler = Sampler(ratings, config)
+        for _ in range(3):
+            sampler.sweep()
+        assert runners[0].done == [*solving, ("Measuring", "train/rows"), *solving, *solving]
+        return
+    for _ in range(3):
+        trained.step()
+        trained.train_rmse()
+        held_out.rmse(trained.factors)
+    measuring = [("Measuring", "train/rows"), ("Measuring", "valid/rows")]
+    assert runners[0].done == [*solving, *measuring, *solving, *solving]
+    trained.step()
+    trained.step()
+    held_out.rmse(trained.factors)
+    assert runners[0].done[8:] == [*solving, *solving, measuring[1]]
 
 
 @pytest.mark.parametrize("weight_exponent", [0.0, 0.5])

@@ -20,7 +20,7 @@ from toolkit.backends import Backend
 from toolkit.config import RunOptions
 from toolkit.engines import Spread, Words, cluster_at, dask_cluster, dask_spread
 from toolkit.errors import BackendError, ConfigError
-from toolkit.sharded import ClusterRunner
+from toolkit.sharded import ClusterRunner, ShardedHeldOut
 from toolkit.solver import Trainer, TrainingData
 
 pytestmark = pytest.mark.integration
@@ -153,6 +153,46 @@ def test_a_worker_killed_in_each_half_step_changes_no_bit(cluster, dataset):
             killer.join()
             wait_for(lambda: len(cluster.client.nthreads()) == 2)
     assert_same_factors(here.factors, there.factors)
+
+
+def grow():
+    """Take memory until there is no more, in a thread of a worker."""
+
+    def run():
+        taken = []
+        while True:
+            taken.append(b"x" * (16 << 20))
+            time.sleep(0.005)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+@pytest.mark.slow
+def test_five_workers_of_which_one_is_killed_at_its_memory_limit_change_no_bit(tmp_path, repo_root, dataset):
+    """Its nanny ends a worker that takes more than its limit, and starts another."""
+    config = CONFIGS["weights"]
+    here = trained_here(dataset, config, solver="cg")
+    limited = {**QUICK, "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False"}
+    with DaskProcesses(tmp_path, repo_root, **limited) as started:
+        options = ("--nworkers", "5", "--nthreads", "1", "--memory-limit", "800MB")
+        started.start("worker", *options)
+        started.start_scheduler()
+        wait_for(lambda: not failure_to_connect(started.address))
+        with cluster_at(started.address, WORDS) as five:
+            wait_for(lambda: len(five.client.nthreads()) == 5)
+            there = on(five, dataset, config, "cg")
+            held_out = ShardedHeldOut(there.data, "valid")
+            there.step()
+            before, doomed = set(five.client.nthreads()), next(iter(five.client.nthreads()))
+            five.client.run(grow, workers=[doomed])
+            for _ in range(2):
+                there.step()
+                assert held_out.rmse(there.factors) > 0
+            wait_for(lambda: doomed not in five.client.nthreads() and len(five.client.nthreads()) == 5)
+            assert len(before & set(five.client.nthreads())) == 4
+            assert_same_factors(here.factors, there.factors)
+            assert here.train_rmse() == there.train_rmse()
+            there.step()  # the new worker has its share
 
 
 @pytest.mark.slow
