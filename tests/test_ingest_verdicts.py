@@ -197,7 +197,7 @@ def test_the_count_of_dropped_rows_is_in_the_json(folder):
         (GOOD, ("--split-file", "test=r.csv"), "r.csv is given twice, for training and held out"),
         (GOOD, ("--split-file", "test=none.csv"), "there is no ratings file none.csv"),
         (GOOD, ("--memory", "lots"), "--memory must be a size such as 512MiB or 2GB, but got 'lots'"),
-        (GOOD, ("--memory", "64MiB"), "--memory must be at least [0-9]+MiB, .* but got 64MiB"),
+        (GOOD, ("--memory", "64MiB"), "--memory must be at least [0-9]+MiB, .* but got 64 MiB"),
         (b"1,2," + b"9" * 400_000 + b"x\n" + GOOD, (), "line 1: the rating must be .* '9999999"),
         (GOOD + b"x" * 400_000 + b"\n", (), "line 3 has 1 .*: 'xxxxxxxx"),
     ],
@@ -394,7 +394,9 @@ def test_sizes_of_memory(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MiB", "-1GB", "1e9", "5 parsecs", "1,5g", "nan", "inf"])
+@pytest.mark.parametrize(
+    "text", ["", "MiB", "-1GB", "1e9", "5 parsecs", "1,5g", "nan", "inf", "0", "0.4", "1" * 400]
+)
 def test_what_is_no_size(text):
     with pytest.raises(ConfigError, match="--memory must be a size"):
         parse_size(text)

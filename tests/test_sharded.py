@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
 from types import SimpleNamespace
 
@@ -310,8 +311,54 @@ def test_ratings_that_fit_are_in_memory_and_others_are_not(dataset):
     plan = plan_memory(many, BASE, itemsize=4, threads=1, budget=10**9)
     assert plan.sharded
     assert str(plan).startswith("the ratings stay in their shards: in memory the training takes about 15.")
-    with pytest.raises(ConfigError, match=r"--memory must be at least 26\d MiB for .* users"):
+    with pytest.raises(ConfigError, match=r"--memory must be at least 26\dMiB for .* users"):
         plan_memory(many, BASE, itemsize=4, threads=1, budget=10**8)
+
+
+def test_the_memory_that_an_error_asks_for_is_enough(dataset, tmp_path):
+    train = ["train", dataset.path, "--out", tmp_path / "model", "--iterations", 1, "--memory"]
+    refused = walslab(*train, "1MB")
+    assert refused.exit_code == 2
+    least = re.search(r"at least (\d+MiB)", refused.output)[1]
+    done = walslab(*train, least)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ({"memory": ""}, "--memory must be a size"),
+        ({"memory": -1}, "memory must be at least 1"),
+        ({"memory": float("nan")}, "memory must be a whole number"),
+        ({"memory": b"2GB"}, "memory must be a whole number"),
+        ({"dask": "foo"}, "dask must be one of threads, cuda"),
+        ({"dask_scheduler": ""}, "--dask-scheduler must be an address"),
+        ({"dask_scheduler": 5}, "--dask-scheduler must be an address"),
+    ],
+)
+def test_a_place_that_is_none(dataset, place, text):
+    with pytest.raises(ConfigError, match=text):
+        WALS(BASE).fit(dataset, **place)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("train", "--memory"),
+        ("sample", "--memory"),
+        ("ingest", "--memory"),
+        ("train", "--dask-scheduler"),
+        ("ingest", "--dask-scheduler"),
+    ],
+)
+def test_an_option_that_is_empty_is_not_one_that_was_left_out(dataset, tmp_path, command, option):
+    """As of a variable of a shell that is not set."""
+    of = {"train": [dataset.path], "sample": [dataset.path, "--users", "0.5"]}
+    words = of.get(command, [dataset.path.parent / "ratings.csv"])
+    done = walslab(command, *words, "--out", tmp_path / "out", option, "")
+    assert done.exit_code == 2
+    assert f"{option} must be a" in done.output
+    assert names(tmp_path) == []
 
 
 @pytest.mark.usefixtures("forced")

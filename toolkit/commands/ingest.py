@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.commands.options import SIZE
 from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.rating_doubts import doubts_of_all, doubts_of_first
 from toolkit.commands.step_progress import progress
@@ -121,7 +122,9 @@ _FORMS = {"utf-16": "UTF-16", "sep": "sep=", "netflix": "blocks of an item", "ma
     help="Stop at a row that is no rating, or leave such rows out, counted and sampled in the manifest.",
 )
 @click.option(
-    "--memory", help="Memory to take, such as 512MiB or 2GB.  [default: a quarter of the machine's]"
+    "--memory",
+    type=SIZE,
+    help="Memory to take, such as 512MiB or 2GB.  [default: a quarter of the machine's]",
 )
 @click.option(
     "--shard-ratings",
@@ -163,7 +166,7 @@ def ingest(
     duplicates: str,
     transform: str,
     bad_rows: str,
-    memory: str | None,
+    memory: int | None,
     shard_ratings: int | None,
     dask_scheduler: str | None,
     dask: str,
@@ -197,7 +200,6 @@ def ingest(
         example_ratings,
         ingest_ratings,
         keep_freed_memory,
-        parse_size,
     )
 
     began = time.perf_counter()
@@ -210,9 +212,8 @@ def ingest(
         )
     rule = SplitRule(kind="given" if given else split or "random", valid=valid, test=test, seed=seed)  # type: ignore[arg-type]
     rule.check()
-    budget = parse_size(memory) if memory else None
     # Workers of a cluster are in folders of their own.
-    written = _absolute if dask_scheduler else str
+    written = _absolute if dask_scheduler is not None else str
     source = RatingsSource.detect(
         [written(path) for path in ratings],
         delimiter=delimiter,
@@ -241,7 +242,7 @@ def ingest(
             duplicates=duplicates,  # type: ignore[arg-type]
             transform=transform,  # type: ignore[arg-type]
             bad_rows=bad_rows,  # type: ignore[arg-type]
-            memory_bytes=budget,
+            memory_bytes=memory,
             shard_ratings=shard_ratings,
             engine=engine,
             overwrite=overwrite,

@@ -54,12 +54,26 @@ preset_option = click.option(
 )
 
 
+class _Size(click.ParamType[Any]):
+    """A number of bytes, written such as 512MiB or 2GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from toolkit.ingest import parse_size  # which imports Arrow
+
+        return parse_size(value)
+
+
+SIZE = _Size()
+
+
 def place_options(command: _Command) -> _Command:
     """Give a command the options that say where a training has its ratings."""
     options = (
         click.option(
             "--memory",
-            metavar="SIZE",
+            type=SIZE,
             help="Memory that the training may take, such as 2GB: ratings that do not fit stay in the "
             "shards of the dataset.  [default: what is free on this machine]",
         ),
@@ -83,21 +97,8 @@ def place_options(command: _Command) -> _Command:
 
 
 def place_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `toolkit.models.placed_ratings` that were given on the command line.
-
-    Raises
-    ------
-    ConfigError
-        When the memory is no size.
-    """
-    from toolkit.ingest import parse_size
-
-    memory, dask = values["memory"], values["dask"]
-    return {
-        "memory": parse_size(memory) if memory else None,
-        "dask_scheduler": values["dask_scheduler"],
-        "dask": None if dask == "threads" else dask,
-    }
+    """Return the arguments of `toolkit.models.placed_ratings` that were given on the command line."""
+    return {name: values[name] for name in ("memory", "dask_scheduler", "dask")}
 
 
 def config_from(preset: str, values: Mapping[str, Any]) -> WALSConfig:

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from toolkit.commands.options import SIZE
 from toolkit.commands.output import console, emit, json_option
 from toolkit.commands.step_progress import progress
 
@@ -26,7 +27,9 @@ from toolkit.commands.step_progress import progress
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another seed, other users."
 )
 @click.option(
-    "--memory", help="Memory to take, such as 512MiB or 2GB.  [default: a quarter of the machine's]"
+    "--memory",
+    type=SIZE,
+    help="Memory to take, such as 512MiB or 2GB.  [default: a quarter of the machine's]",
 )
 @click.option(
     "--scratch",
@@ -41,7 +44,7 @@ def sample(
     out: str,
     *,
     seed: int,
-    memory: str | None,
+    memory: int | None,
     scratch: str | None,
     overwrite: bool,
     as_json: bool,
@@ -59,7 +62,7 @@ def sample(
       walslab tune data/ml-1m/half --name half
       walslab refit half --dataset data/ml-1m/dataset --out models/all
     """
-    from toolkit.ingest import keep_freed_memory, parse_size, sample_users
+    from toolkit.ingest import keep_freed_memory, sample_users
 
     began = time.perf_counter()
     keep_freed_memory()
@@ -69,7 +72,7 @@ def sample(
             share,
             out,
             seed=seed,
-            memory_bytes=parse_size(memory) if memory else None,
+            memory_bytes=memory,
             overwrite=overwrite,
             scratch=scratch,
             progress=show,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.engines.dask_cluster import Cluster, Words
-from toolkit.errors import BackendError
+from toolkit.errors import BackendError, ConfigError
 from toolkit.files import mask
 
 if TYPE_CHECKING:
@@ -31,9 +31,15 @@ def cluster_at(scheduler: str, words: Words) -> Iterator[Cluster]:
 
     Raises
     ------
+    ConfigError
+        When it is no text, or an empty one, as a variable of a shell may be that is not set.
     BackendError
         When it does not answer or has no workers.
     """
+    if not isinstance(scheduler, str) or not scheduler.strip():
+        raise ConfigError(
+            f"--dask-scheduler must be an address such as tcp://head:8786, but got {scheduler!r:.80}"
+        )
     with _client(scheduler) as client:
         cluster = Cluster(client, words)
         if not cluster.workers:

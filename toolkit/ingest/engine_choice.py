@@ -34,9 +34,9 @@ def chosen_engine(scheduler: str | None = None, dask: str | None = None) -> Iter
     BackendError
         When the scheduler does not answer or has no workers, or there is no GPU.
     """
-    if scheduler and dask not in {None, "threads"}:
+    if scheduler is not None and dask not in {None, "threads"}:
         raise ConfigError("--dask-scheduler names a cluster, and --dask starts one: give one of them")
-    if scheduler:
+    if scheduler is not None:
         with cluster_at(scheduler, WORDS) as cluster:
             yield cluster
     elif dask == "cuda":

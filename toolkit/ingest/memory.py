@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ConfigError
+from toolkit.files import size_text
 
 _UNITS = {
     "": 1,
@@ -57,12 +59,13 @@ def parse_size(text: str) -> int:
     Raises
     ------
     ConfigError
-        When the text is no size.
+        When the text is no size of a byte or more.
     """
     size = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?", text.strip().lower())
-    if not size:
-        raise ConfigError(f"--memory must be a size such as 512MiB or 2GB, but got {text!r}")
-    return int(float(size[1]) * _UNITS[size[2] or ""])
+    amount = float(size[1]) * _UNITS[size[2] or ""] if size else math.nan
+    if not 1 <= amount < math.inf:
+        raise ConfigError(f"--memory must be a size such as 512MiB or 2GB, but got {text!r:.60}")
+    return int(amount)
 
 
 def default_budget() -> int:
@@ -86,7 +89,14 @@ def keep_freed_memory() -> None:
             tune(what, size)
 
 
-def capacity(budget: int, *, input_bytes: int, shard_ratings: int, most_workers: int) -> Capacity:
+def capacity(
+    budget: int,
+    *,
+    input_bytes: int,
+    shard_ratings: int,
+    most_workers: int,
+    way_out: str = "give more, or a smaller --shard-ratings",
+) -> Capacity:
     """Return how many tasks may run at once, and how much each may read.
 
     Tables of ids come on top, 12 bytes for an integer id and more for text. A model of as many users and
@@ -102,6 +112,8 @@ def capacity(budget: int, *, input_bytes: int, shard_ratings: int, most_workers:
         Ratings of a shard.
     most_workers : int
         Tasks at once, at most.
+    way_out : str
+        What the user can do where the budget is too small.
 
     Raises
     ------
@@ -113,8 +125,7 @@ def capacity(budget: int, *, input_bytes: int, shard_ratings: int, most_workers:
     if budget < least:
         raise ConfigError(
             f"--memory must be at least {-(-least // 2**20)}MiB, which one task takes with shards of "
-            f"{shard_ratings:,} ratings, but got {budget // 2**20}MiB: give more, or a "
-            "smaller --shard-ratings"
+            f"{shard_ratings:,} ratings, but got {size_text(budget)}: {way_out}"
         )
     block = min(_LARGEST_BLOCK, max(BLOCK_BYTES, input_bytes // _MANY_BLOCKS))
     room = budget - _INTERPRETER

@@ -110,7 +110,8 @@ def sample_users(
         largest = max(entry["nnz"] for kind in KINDS for entry in data.shards(kind))
         size = max(largest, automatic_shard_ratings(data.counts["ratings"]))
         most = usable_processors()
-        engine = Threads(capacity(budget, input_bytes=0, shard_ratings=size, most_workers=most).workers)
+        allowed = capacity(budget, input_bytes=0, shard_ratings=size, most_workers=most, way_out="give more")
+        engine = Threads(allowed.workers)
 
     def resumable(left: Path) -> bool:
         return can_resume(left / FOLDER, plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from toolkit.config import GPU_BACKENDS, RunOptions, WALSConfig
 from toolkit.datasets import RatingsDataset
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
+from toolkit.inputs import checked_number, checked_word
 from toolkit.models.placed import (
     DatasetInMemory,
     InMemory,
@@ -70,7 +71,8 @@ def placed_ratings(
     Raises
     ------
     ConfigError
-        When `memory` is too small or given with a cluster, or both `dask_scheduler` and `dask` name one.
+        When `memory` is no number of bytes, too small, or given with a cluster; when `dask` is another word,
+        or both `dask_scheduler` and `dask` name a cluster.
     BackendError
         When the backend is not usable, or the cluster does not answer or has no workers.
     DatasetError, RatingsError
@@ -173,8 +175,9 @@ def placed_input(
     elif isinstance(ratings, RatingsDataset) and not beside:
         from toolkit.ingest import parse_size
 
-        memory = parse_size(where.memory) if isinstance(where.memory, str) else where.memory
-        place = where._replace(memory=memory)._asdict()
+        if isinstance(where.memory, str):
+            where = where._replace(memory=parse_size(where.memory))
+        place: Any = where._asdict()
         with placed_ratings(ratings, config, options, **place) as placed:
             yield placed
     elif asked:
@@ -188,6 +191,10 @@ def placed_input(
 
 def _clustered(memory: int | None, dask_scheduler: str | None, dask: DaskName | None) -> bool:
     """Tell whether workers of a cluster have the ratings; they have their own limits of memory."""
+    if memory is not None:
+        checked_number("memory", memory, 1)
+    if dask is not None:
+        checked_word("dask", dask, get_args(DaskName))
     clustered = dask_scheduler is not None or dask == "cuda"
     if clustered and memory is not None:
         raise ConfigError(

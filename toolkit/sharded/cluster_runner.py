@@ -121,7 +121,7 @@ def on_cluster(source: Source, scheduler: str | None, dask: str | None = None) -
     if (scheduler is None) == (dask != "cuda"):
         raise ConfigError("--dask-scheduler names a cluster, and --dask cuda starts one: give one of them")
     words = Words(*_WORDS)
-    with cluster_at(scheduler, words) if scheduler else cluster_of_gpus(words) as cluster:
+    with cluster_of_gpus(words) if scheduler is None else cluster_at(scheduler, words) as cluster:
         if "://" not in source.where:
             cluster.check(Path(source.where), [])
         yield ClusterRunner(cluster, source)

@@ -85,9 +85,10 @@ def plan_memory(
     per_rating = _RATING + 2 * (itemsize - 4)
     in_memory = base + counts["train"] * per_rating + counts["valid"] * _VALID
     free = int(0.9 * available_memory()) if budget is None else budget
-    if budget is not None and budget < min(streamed, in_memory):
+    least = min(streamed, in_memory)
+    if budget is not None and budget < least:
         raise ConfigError(
-            f"--memory must be at least {size_text(min(streamed, in_memory))} for {dataset.n_users:,} users, "
+            f"--memory must be at least {-(-least // 2**20)}MiB for {dataset.n_users:,} users, "
             f"{dataset.n_items:,} items and {k} factors, but got {size_text(budget)}: give more, or take "
             "fewer factors"
         )
