@@ -94,7 +94,7 @@ def test_save_that_fails_leaves_the_old_model(model, saved, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr("toolkit.solver.factors.save_array", full)
     with pytest.raises(OSError, match="No space left"):
         model.save(saved, overwrite=True)
     WALS.load(saved)

@@ -62,7 +62,7 @@ class ShardReader:
             return dataset.read_shard(kind, entry)
         path = dataset.path / entry["path"]
         known = self._known.get(entry["path"])
-        if known is not None:
+        if known is not None and path.is_file():
             with path.open("rb") as file:
                 if known.state == _state(file):
                     indptr, indices, data = (_array(file, place) for place in known.places)

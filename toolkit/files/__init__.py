@@ -12,6 +12,7 @@ from toolkit.files.address import (
     store_errors,
     strip_file_scheme,
 )
+from toolkit.files.array_files import append_array, save_array
 from toolkit.files.hashing import sha256_of
 from toolkit.files.masking import HANDED_OVER, MASK, handed_over, mask, secrets_in
 from toolkit.files.mounts import mounts_are_known, on_local_disk
@@ -26,6 +27,7 @@ __all__ = [
     "NotSentError",
     "ObjectStore",
     "Upload",
+    "append_array",
     "as_path",
     "atomic",
     "error_text",
@@ -36,6 +38,7 @@ __all__ = [
     "mounts_are_known",
     "on_local_disk",
     "process_settings",
+    "save_array",
     "secrets_in",
     "sha256_of",
     "size_text",

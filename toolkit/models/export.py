@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.errors import ModelError
-from toolkit.files import atomic
+from toolkit.files import atomic, save_array
 
 if TYPE_CHECKING:
     from toolkit.arrays import Array
@@ -57,7 +57,7 @@ def export_tutorial(model: Model, out: str | Path, *, overwrite: bool = False) -
     try:
         with atomic.directory(out, overwrite=overwrite, holding="row.npy") as part:
             for name, array in arrays.items():
-                np.save(part / f"{name}.npy", array, allow_pickle=False)
+                save_array(part / f"{name}.npy", array)
     except FileExistsError as error:
         raise ModelError(str(error)) from error
     return {name: array.shape for name, array in arrays.items()}

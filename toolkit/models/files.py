@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from toolkit.arrays import Array
 from toolkit.datasets import IdTable, Texts, as_objects
 from toolkit.errors import ModelError
-from toolkit.files import atomic
+from toolkit.files import atomic, save_array
 from toolkit.inputs import checked_path, structure_problem
 from toolkit.models.fitted import Fitted, Training
 from toolkit.predictor import Predictor
@@ -104,7 +104,7 @@ def _save(path: Path, array: Array) -> None:
     """Write an array; one that is mapped from a file of ours as a copy of that."""
     file = mapped_file(array)
     if file is None:
-        np.save(path, array, allow_pickle=False)
+        save_array(path, array)
     else:
         shutil.copyfile(file, path)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
-from toolkit.files import atomic
+from toolkit.files import atomic, save_array
 from toolkit.predictor import Side
 from toolkit.solver import Factors, Trainer, read_array
 
@@ -122,7 +122,7 @@ class TrainingCheckpoint:
                     each.save(part / name)
                 if before is not None:
                     for word, array in zip(("factors", "bias"), before, strict=True):
-                        np.save(part / f"{_USERS_BEFORE}_{word}.npy", array, allow_pickle=False)
+                        save_array(part / f"{_USERS_BEFORE}_{word}.npy", array)
                 (part / _STATE).write_text(json.dumps(words) + "\n", encoding="utf-8")
         except FileExistsError as error:
             raise ModelError(str(error)) from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from toolkit.arrays import Array, FloatArray, IntArray
 from toolkit.datasets import RatingsDataset, Shard, ShardReader
+from toolkit.files import append_array
 
 _ENTRY = np.dtype([("item", "<i4"), ("user", "<i4"), ("rating", "<f4")])
 
@@ -73,7 +74,7 @@ class _Joined:
             for at, part in enumerate(np.split(entries, cuts[:-1])):
                 if len(part):
                     with self._spilled(at).open("ab") as file:
-                        part.tofile(file)
+                        append_array(file, part)
 
     def _spilled(self, number: int) -> Path:
         return self._folder / f"valid-of-items-{number:05d}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import tempfile
 import weakref
 from pathlib import Path
@@ -11,9 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from toolkit.arrays import Array, Ratings
+from toolkit.files import append_array, atomic
 from toolkit.sharded.parts import OpenSource
 
 _INT32_MAX = 2**31 - 1
+_ARRAYS = ("rated_indptr", "rated_items", "ratings")
 # Folders whose files `map_ratings` made in this process, and nobody has changed since.
 _made: set[Path] = set()
 
@@ -27,7 +29,7 @@ def map_ratings(source: OpenSource, beside: Path | None = None) -> Ratings:
         The dataset.
     beside : Path, optional
         The files are in a hidden folder beside this path, or else where temporary files go. They vanish with
-        the matrix.
+        the matrix; those of a process that was killed vanish when the next one comes.
 
     Returns
     -------
@@ -36,34 +38,28 @@ def map_ratings(source: OpenSource, beside: Path | None = None) -> Ratings:
     data = source.dataset
     nnz, shape = data.counts["train"], (data.n_users, data.n_items)
     index = np.dtype(np.int32 if max(nnz, *shape) <= _INT32_MAX else np.int64)
-    if beside is not None:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-    root = None if beside is None else beside.resolve().parent
-    place = Path(tempfile.mkdtemp(prefix=".walslab-ratings-", dir=root))
-    names = ("rated_indptr", "rated_items", "ratings")
     dtypes = (index, index, np.dtype(source.dtype))
     sizes = (shape[0] + 1, nnz, nnz)
-    paths = [place / f"{name}.npy" for name in names]
-    files = [path.open("wb") for path in paths]
-    try:
-        for file, dtype, size in zip(files, dtypes, sizes, strict=True):
-            head = {"descr": dtype.str, "fortran_order": False, "shape": (size,)}
-            np.lib.format.write_array_header_1_0(file, head)
-        np.zeros(1, index).tofile(files[0])
-        for part in source.parts("train/rows"):
-            indptr, items, values = source.read(part)
-            (indptr[1:].astype(index) + index.type(part.begin)).tofile(files[0])
-            items.astype(index, copy=False).tofile(files[1])
-            values.astype(source.dtype, copy=False).tofile(files[2])
-    finally:
-        for file in files:
-            file.close()
-    _made.add(place)
-    indptr, items, values = (np.load(path, mmap_mode="r") for path in paths)
-    rated = sp.csr_matrix((values, items, indptr), shape=shape, copy=False)
-    weakref.finalize(rated, _made.discard, place)
-    weakref.finalize(rated, shutil.rmtree, place, ignore_errors=True)
-    return rated
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(atomic.scratch(beside or Path(tempfile.gettempdir(), "walslab-ratings")))
+        paths = [place / f"{name}.npy" for name in _ARRAYS]
+        with contextlib.ExitStack() as opened:
+            files = [opened.enter_context(path.open("wb")) for path in paths]
+            for file, dtype, size in zip(files, dtypes, sizes, strict=True):
+                head = {"descr": dtype.str, "fortran_order": False, "shape": (size,)}
+                np.lib.format.write_array_header_1_0(file, head)
+            append_array(files[0], np.zeros(1, index))
+            for part in source.parts("train/rows"):
+                indptr, items, values = source.read(part)
+                append_array(files[0], indptr[1:].astype(index) + index.type(part.begin))
+                append_array(files[1], items.astype(index, copy=False))
+                append_array(files[2], values.astype(source.dtype, copy=False))
+        indptr, items, values = (np.load(path, mmap_mode="r") for path in paths)
+        rated = sp.csr_matrix((values, items, indptr), shape=shape, copy=False)
+        _made.add(place)
+        weakref.finalize(rated, _made.discard, place)
+        weakref.finalize(rated, stack.pop_all().close)
+        return rated
 
 
 def mapped_file(array: Array) -> Path | None:

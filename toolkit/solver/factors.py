@@ -13,6 +13,7 @@ import numpy as np
 from toolkit.arrays import Array, DeviceArray
 from toolkit.config import WALSConfig
 from toolkit.errors import ModelError
+from toolkit.files import save_array
 from toolkit.predictor import Predictor, Side
 from toolkit.solver.prior import Prior
 
@@ -84,13 +85,13 @@ class Factors(Predictor):
         path = Path(path)
         arrays = (self.users.factors, self.items.factors, self.users.bias, self.items.bias)
         for name, array in zip(_ARRAYS, arrays, strict=True):
-            np.save(path / f"{name}.npy", np.asarray(array), allow_pickle=False)
+            save_array(path / f"{name}.npy", array)
         # The users' pattern factors follow from the items' factors, and are not written.
         if self.item_pattern is not None:
-            np.save(path / f"{_PATTERN}.npy", np.asarray(self.item_pattern), allow_pickle=False)
+            save_array(path / f"{_PATTERN}.npy", self.item_pattern)
         for name, prior in zip(_PRIORS, (self.user_prior, self.item_prior), strict=True):
             if prior is not None:
-                np.save(path / f"{name}.npy", prior.to_array(), allow_pickle=False)
+                save_array(path / f"{name}.npy", prior.to_array())
         meta = {
             "format": _FORMAT,
             "format_version": _VERSION,

@@ -12,6 +12,7 @@ import numpy as np
 
 from toolkit.arrays import Array
 from toolkit.errors import ModelError
+from toolkit.files import save_array
 from toolkit.predictor import Side
 from toolkit.solver import Factors, read_array
 
@@ -62,7 +63,7 @@ class Checkpoint:
         before = self.users_before
         if before is not None:
             for key, array in before._asdict().items():
-                np.save(folder / f"before_{key}.npy", np.asarray(array), allow_pickle=False)
+                save_array(folder / f"before_{key}.npy", array)
         if self.sampling is not None:
             np.savez(folder / _SAMPLING, allow_pickle=False, **self.sampling)
         state = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.arrays import Array
+from toolkit.files import append_array
 from toolkit.tables import DistinctIds, array_of, numbers
 
 
@@ -19,14 +20,6 @@ def type_of_numbers(n: int) -> np.dtype[Any]:
     """
     small = np.min_scalar_type(n - 1)
     return small if small.itemsize < 4 else np.dtype(np.int32)
-
-
-def append_array(file: BinaryIO, values: Array) -> None:
-    """Write an array behind the contents of a file.
-
-    On a full disk `ndarray.tofile` loses the last bytes without a word; this raises OSError.
-    """
-    file.write(np.ascontiguousarray(values).data)
 
 
 def write_array(path: str | Path, values: Array) -> None:

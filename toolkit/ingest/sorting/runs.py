@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from toolkit.arrays import IntArray
+from toolkit.files import append_array
 from toolkit.ingest.reading.columns import Columns, KindOfIds
 from toolkit.ingest.sorting.array_files import (
-    append_array,
     read_array,
     read_ids,
     type_of_numbers,
