@@ -60,7 +60,8 @@ def evaluate(
 
     Ratings are read a shard at a time, and factors stay in the model's files, so that memory does not grow
     with the ratings. Users and items are found by id. One that the model lacks is an average one in the RMSE,
-    and is left out of the ranking.
+    and is left out of the ranking. Beside the RMSE stand those of the mean rating, and of mean and biases
+    without factors (bias-only), both of the dataset's training ratings: what a model has to beat.
 
     \b
     Example:
@@ -68,10 +69,11 @@ def evaluate(
     """
     from toolkit.datasets import RatingsDataset
     from toolkit.recommending import evaluate_on
+    from toolkit.solver import shortfall
 
     began = time.perf_counter()
     with progress() as show:
-        done = evaluate_on(
+        measured = evaluate_on(
             model,
             RatingsDataset.open(dataset),
             split,
@@ -83,13 +85,33 @@ def evaluate(
             progress=show,
         )
     seconds = time.perf_counter() - began
-    console(as_json=as_json).print(
-        f"{split} RMSE {shown(done.rmse)}\n"
+    done, baselines = measured.evaluation, measured.baselines
+    lines = [f"{split} RMSE {shown(done.rmse)}   in {seconds:.1f} s"]
+    if baselines:
+        lines.append(
+            f"baselines of the dataset's training ratings: bias-only {split} RMSE "
+            f"{shown(baselines['bias_rmse'])}, mean {split} RMSE {shown(baselines['mean_rmse'])}"
+        )
+    lines.append(
         f"of {done.users:,} users: recall@{n} {shown(done.recall)}, of at most {n} "
-        f"{shown(done.capped_recall)}, ndcg@{n} {shown(done.ndcg)}; coverage {done.coverage:.1%}   "
-        f"in {seconds:.1f} s",
-        soft_wrap=True,
+        f"{shown(done.capped_recall)}, ndcg@{n} {shown(done.ndcg)}; coverage {done.coverage:.1%}"
+        if done.users
+        else f"no user of the model has a relevant {split} rating: there is nothing to rank"
     )
+    if lacking := measured.ratings - measured.known:
+        lines.append(
+            f"{lacking:,} of {measured.ratings:,} {split} ratings are of a user or an item that the model "
+            "lacks: an average one stands for it"
+        )
+    if measured.trained:
+        lines.append(
+            f"The model was trained on {measured.trained:,} of these {measured.ratings:,} ratings, so that "
+            "its figures are too good: measure on a split that was held out of it"
+        )
+    elif problem := shortfall(done.rmse, baselines, sampled=measured.sampled):
+        lines.append(problem)
+    console(as_json=as_json).print("\n".join(lines), soft_wrap=True)
     if as_json:
-        known = {"model": str(model), "dataset": dataset, "split": split, "n": n}
-        emit({**known, **done._asdict(), "seconds": seconds})
+        asked = {"model": str(model), "dataset": dataset, "split": split, "n": n}
+        counted = {name: getattr(measured, name) for name in ("ratings", "known", "trained", "baselines")}
+        emit({**asked, **done._asdict(), **counted, "seconds": seconds})

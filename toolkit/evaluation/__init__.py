@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.evaluation.held_out import HeldOut, HeldOutPairs, HeldOutRows
-from toolkit.evaluation.ranking import Ranking, RankingSums, at_least, rank, rank_rows
+from toolkit.evaluation.ranking import Ranking, RankingSums, at_least, checked_relevant, rank, rank_rows
 from toolkit.evaluation.rating_errors import Pairs, pairs_on, rmse
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Ranking",
     "RankingSums",
     "at_least",
+    "checked_relevant",
     "pairs_on",
     "rank",
     "rank_rows",

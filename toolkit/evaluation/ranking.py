@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -119,11 +121,11 @@ def rank(
     Raises
     ------
     ConfigError
-        When `n` is below 1, or a matrix has another shape than the predictor.
+        When `n` is below 1, `relevant` is no finite number, or a matrix has another shape than the predictor.
     RatingsError
         When a matrix is not one of finite ratings, each pair once.
     """
-    n = checked_number("n", n, 1)
+    n, relevant = checked_number("n", n, 1), checked_relevant(relevant)
     backend = backend or Backend(threads=1)
     wanted = checked_ratings(held_out, name="held_out")
     if relevant is not None:
@@ -200,8 +202,24 @@ def rank_rows(
     )
 
 
+def checked_relevant(relevant: object) -> float | None:
+    """Return the smallest rating of a relevant item, or None for every item.
+
+    Raises
+    ------
+    ConfigError
+        When it is no finite number.
+    """
+    if relevant is None:
+        return None
+    real = isinstance(relevant, numbers.Real) and not isinstance(relevant, bool | np.bool_)
+    if not real or not math.isfinite(float(cast("float", relevant))):
+        raise ConfigError(f"relevant must be a rating, such as 4, but got {relevant!r:.60}")
+    return float(cast("float", relevant))
+
+
 def at_least(matrix: sp.csr_matrix, relevant: float) -> sp.csr_matrix:
-    """Return the ratings of a matrix that are not below `relevant`."""
+    """Return the ratings of a matrix that are not below `relevant`, which `checked_relevant` returned."""
     coo = matrix.tocoo()
     kept = coo.data >= relevant
     return sp.csr_matrix((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=coo.shape)

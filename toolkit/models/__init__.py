@@ -10,7 +10,7 @@ from toolkit.models.files import check_target
 from toolkit.models.intervals import Interval, interval_of, require_samples
 from toolkit.models.measured import Evaluation
 from toolkit.models.placed import PlacedDataset, PlacedRatings
-from toolkit.models.placing import placed_ratings, placed_with_valid
+from toolkit.models.placing import placed_ratings, placed_with_valid, ratings_in_shards
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
@@ -35,6 +35,7 @@ __all__ = [
     "interval_of",
     "placed_ratings",
     "placed_with_valid",
+    "ratings_in_shards",
     "require_resumed",
     "require_samples",
     "rows_or_average",

@@ -89,6 +89,33 @@ def placed_ratings(
             placed.plan = plan
             yield placed
             return
+    with ratings_in_shards(dataset, options, dask_scheduler=dask_scheduler, dask=dask) as placed:
+        placed.plan = plan
+        yield placed
+
+
+@contextlib.contextmanager
+def ratings_in_shards(
+    dataset: RatingsDataset,
+    options: RunOptions,
+    *,
+    dask_scheduler: str | None = None,
+    dask: DaskName | None = None,
+) -> Iterator[PlacedDataset]:
+    """Yield the ratings of a dataset, left in its shards: read in turn here, or by the workers of a cluster.
+
+    Parameters
+    ----------
+    dataset, options, dask_scheduler, dask
+        As those of `placed_ratings`.
+
+    Raises
+    ------
+    ConfigError, BackendError, DatasetError, RatingsError
+        As `placed_ratings`.
+    """
+    clustered = _clustered(None, dask_scheduler, dask)
+    threads = options.threads or usable_processors()
     name = _backend_name(options, on_gpus=dask == "cuda", clustered=clustered)
     source = Source(dataset.where, dataset.digest, name, options.dtype)
     # What is dense is computed in host memory.
@@ -99,9 +126,7 @@ def placed_ratings(
             if clustered
             else StreamRunner(source, threads)
         )
-        placed = InShards(OpenSource(dataset, host, options.dtype), runner, name)
-        placed.plan = plan
-        yield placed
+        yield InShards(OpenSource(dataset, host, options.dtype), runner, name)
 
 
 @contextlib.contextmanager

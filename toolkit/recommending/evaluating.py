@@ -17,15 +17,17 @@ import scipy.sparse as sp
 
 from toolkit.arrays import FloatArray, IntArray
 from toolkit.backends import Backend
+from toolkit.config import RunOptions
 from toolkit.datasets import FileEntry, RatingsDataset
 from toolkit.engines import Engine, Threads, Words, cluster_at
 from toolkit.errors import ConfigError, DatasetError, ModelError
-from toolkit.evaluation import RankingSums, at_least, rank_rows
+from toolkit.evaluation import RankingSums, at_least, checked_relevant, rank_rows
 from toolkit.inputs import checked_number, checked_word
-from toolkit.models import Evaluation, Model, rows_or_average
+from toolkit.models import Evaluation, Model, ratings_in_shards, rows_or_average
 from toolkit.predictor import Side, predict_rows
 from toolkit.progress_bars import ShownSteps, shown_steps
 from toolkit.recommending.tasks import model_checksum
+from toolkit.solver import BaselineErrors
 
 HeldOut = Literal["valid", "test"]
 _HELD_OUT: tuple[HeldOut, ...] = ("valid", "test")
@@ -67,9 +69,39 @@ class EvaluationJob:
     exclude_seen: bool
 
 
+class Measured(NamedTuple):
+    """A model on the held-out ratings of a dataset.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+    ratings : int
+        How many there are.
+    known : int
+        How many are of a user and of an item of the model.
+    trained : int
+        How many the model was trained on: they do not tell how good it is.
+    baselines : BaselineErrors or None
+        The RMSE of the mean, and of mean and biases, on the same ratings, both trained on the training
+        ratings of the dataset; None where there are none.
+    sampled : bool
+        Whether the model is of a posterior.
+    """
+
+    evaluation: Evaluation
+    ratings: int
+    known: int
+    trained: int
+    baselines: BaselineErrors | None
+    sampled: bool
+
+
 class _Sums(NamedTuple):
     squares: float
     ratings: int
+    known: int
+    strange: int
+    trained: int
     ranking: RankingSums
 
 
@@ -84,7 +116,7 @@ def evaluate_on(
     threads: int = 0,
     scheduler: str | None = None,
     progress: ShownSteps = None,
-) -> Evaluation:
+) -> Measured:
     """Return how well a model predicts the held-out ratings of a dataset, and ranks its users' items.
 
     Ratings are read a shard at a time by each thread, and the model's factors stay in its files. So memory is
@@ -110,15 +142,16 @@ def evaluate_on(
 
     Returns
     -------
-    Evaluation
+    Measured
         The same bits with every number of threads and workers.
 
     Raises
     ------
     ConfigError
-        When an argument is out of range, or there is no rating to measure on.
+        When an argument is out of range, there is no rating to measure on, or the model knows nobody and
+        nothing in them.
     ModelError, DatasetError
-        When one of the two is damaged, or another one on a worker.
+        When one of the two is missing or damaged, or another one on a worker.
     BackendError
         When the cluster is gone, or a worker does not see the model.
     """
@@ -129,7 +162,7 @@ def evaluate_on(
     job = EvaluationJob(
         *(str(path), model_checksum(path), data.where, data.digest, f"{split}/rows"),
         checked_number("n", n, 1),
-        relevant,
+        checked_relevant(relevant),
         exclude_seen,
     )
     _opened(job)  # what is damaged is refused here, before any worker is asked
@@ -148,8 +181,38 @@ def evaluate_on(
     ranking = RankingSums.none(len(parts[0].ranking.recommended))
     for part in parts:
         ranking += part.ranking
-    squares = math.fsum(part.squares for part in parts)
-    return Evaluation(math.sqrt(squares / sum(part.ratings for part in parts)), *ranking.ranking())
+    ratings, known, strange, trained = (
+        sum(getattr(part, name) for part in parts) for name in ("ratings", "known", "strange", "trained")
+    )
+    if strange == ratings:
+        raise _other_ids(job)
+    error = math.sqrt(math.fsum(part.squares for part in parts) / ratings)
+    baselines = _baselines(data, split, threads, scheduler)
+    sampled = _opened(job)[0].posterior is not None
+    return Measured(Evaluation(error, *ranking.ranking()), ratings, known, trained, baselines, sampled)
+
+
+def _baselines(
+    data: RatingsDataset, split: HeldOut, threads: int, scheduler: str | None
+) -> BaselineErrors | None:
+    """Return the errors of the simplest models of the training ratings, which stay in their shards."""
+    if not data.counts["train"]:
+        return None
+    with ratings_in_shards(data, RunOptions(threads=threads), dask_scheduler=scheduler) as placed:
+        held_out = placed.test if split == "test" else placed.valid
+        return None if held_out is None else placed.baselines().errors(held_out)
+
+
+def _other_ids(job: EvaluationJob) -> ConfigError:
+    """Return the error of a model whose users and items are others."""
+    model, data, _ = _opened(job)
+    ids = (table.id(0) for table in (model.users, model.items, data.users, data.items))
+    user, item, own_user, own_item = map(repr, ids)
+    return ConfigError(
+        f"{job.model} knows no user and no item of the held-out ratings of {job.dataset}: its ids are such "
+        f"as user {user} and item {item}, and those of the dataset such as user {own_user} and item "
+        f"{own_item}; give a model of these users and items"
+    )
 
 
 @contextlib.contextmanager
@@ -176,9 +239,20 @@ def _measure(job: EvaluationJob, entry: FileEntry) -> _Sums:
     local = np.repeat(np.arange(len(rows)), counts)[known]
     shape = len(rows), len(model.items)
     wanted = sp.csr_matrix((ratings[known], (local, items[known])), shape=shape)
+    strange = int(((users < 0) & (items < 0)).sum())
+    found = len(ratings), int(known.sum()), strange, _trained(model, wanted, rows)
     if job.relevant is not None:
         wanted = at_least(wanted, job.relevant)
-    return _Sums(squares, len(ratings), _ranked(job, model, wanted, rows))
+    return _Sums(squares, *found, _ranked(job, model, wanted, rows))
+
+
+def _trained(model: Model, wanted: sp.csr_matrix, rows: IntArray) -> int:
+    """Return how many of the ratings of some users are among those that the model was trained on."""
+    asked = np.flatnonzero(np.diff(wanted.indptr))
+    own, known = wanted[asked], model.rated[rows[asked]]
+    # Not their ratings, of which one may be 0.
+    ones = (sp.csr_matrix((np.ones(m.nnz, np.int8), m.indices, m.indptr), m.shape) for m in (own, known))
+    return int(next(ones).multiply(next(ones)).nnz)
 
 
 def _squares(model: Model, users: IntArray, items: IntArray, ratings: FloatArray) -> float:

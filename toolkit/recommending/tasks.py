@@ -53,8 +53,19 @@ class RankingJob:
 
 
 def model_checksum(path: str | Path) -> str:
-    """Return the SHA-256 of a model's header, whose figures of the training no other model has."""
-    return hashlib.sha256((Path(path) / "model.json").read_bytes()).hexdigest()
+    """Return the SHA-256 of a model's header, whose figures of the training no other model has.
+
+    Raises
+    ------
+    ModelError
+        When there is none.
+    """
+    try:
+        return hashlib.sha256((Path(path) / "model.json").read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelError(
+            f"{path} is not a model: it has no model.json; make one with `walslab train DATASET --out {path}`"
+        ) from error
 
 
 def on_cluster(engine: Cluster, job: RankingJob, parts: Sequence[IntArray]) -> Generator[Best]:
