@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from forks import Forked
 
+from toolkit.errors import ConfigError
 from toolkit.files import atomic, on_local_disk, work_folder
 
 
@@ -356,3 +358,30 @@ def test_text_that_cannot_be_written_leaves_the_old_text(tmp_path):
         atomic.write_text(path, "\ud800")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["study.json"]
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/model", "memory://model", "file:///tmp/model"])
+@pytest.mark.parametrize("written", [atomic.file, atomic.directory, atomic.scratch])
+def test_an_address_is_no_path_of_this_machine(tmp_path, monkeypatch, written, address):
+    """A folder s3: was made here, and its owner looked for her model in a bucket."""
+    monkeypatch.chdir(tmp_path)
+    for given in (address, Path(address)):
+        refused = pytest.raises(
+            ConfigError, match=r"://.* is an address, but this is written on this machine"
+        )
+        with refused, written(given):
+            pytest.fail("worked")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("written", [atomic.file, atomic.directory])
+def test_where_nothing_can_be_made_is_said_before_the_work(tmp_path, monkeypatch, written):
+    (tmp_path / "file").touch()
+    refused = pytest.raises(FileExistsError, match=r"file is a file, and nothing can be made below it")
+    with refused, written(tmp_path / "file" / "below" / "it"):
+        pytest.fail("worked")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may do anything
+    refused = pytest.raises(PermissionError, match="Permission denied, choose another path")
+    with refused, written(tmp_path / "new" / "path"):
+        pytest.fail("worked")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

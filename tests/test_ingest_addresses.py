@@ -6,11 +6,11 @@ import itertools
 import json
 
 import pytest
-from ingesting import walslab
+from ingesting import names, walslab
 from ratings_files import ROWS, text_of
 
 from toolkit import RatingsDataset, RatingsSource, ingest_ratings
-from toolkit.errors import DatasetError, RatingsError
+from toolkit.errors import ConfigError, DatasetError, RatingsError
 from toolkit.files import ObjectStore
 
 
@@ -174,3 +174,42 @@ def test_of_two_that_write_to_one_address_the_last_goes_on(ratings, memory, scra
     with pytest.raises(DatasetError, match="another process has begun to write to memory://bucket/set"):
         made(ratings, address, scratch)
     assert RatingsDataset.open(address, verify=True).digest == second[0].digest
+
+
+@pytest.mark.parametrize("out", ["memory://", "memory:///", "s3://"])
+def test_an_address_of_no_folder(ratings, scratch, out):
+    with pytest.raises(DatasetError, match="must be the address of a folder, such as s3://bucket/mine"):
+        made(ratings, out, scratch)
+    with pytest.raises(DatasetError, match="must be the address of a folder, such as s3://bucket/mine"):
+        RatingsDataset.open(out)
+
+
+@pytest.mark.parametrize(
+    ("scratch", "text"),
+    [
+        ("memory://bucket/work", "--scratch must be a folder of this machine, but got memory://bucket/work"),
+        ("ratings.csv/below", "--scratch must be a folder of this machine, but .* cannot be made: Not a dir"),
+    ],
+)
+@pytest.mark.usefixtures("memory")
+def test_a_scratch_that_is_no_folder(ratings, monkeypatch, scratch, text):
+    monkeypatch.chdir(ratings.parent)
+    before = names(ratings.parent)
+    with pytest.raises(ConfigError, match=text):
+        made(ratings, "memory://bucket/mine", scratch.replace("ratings.csv", ratings.name))
+    assert names(ratings.parent) == before
+
+
+def test_a_scratch_that_nothing_needs_is_refused(ratings, scratch):
+    with pytest.raises(ConfigError, match=r"--scratch is where a dataset is made before it is sent.*leave"):
+        made(ratings, ratings.with_name("here"), scratch)
+
+
+def test_ratings_inside_the_dataset_that_they_would_replace(ratings, tmp_path):
+    first = made(ratings, tmp_path / "mine", None)
+    inside = tmp_path / "mine" / "more.csv"
+    inside.write_bytes(ratings.read_bytes())
+    with pytest.raises(DatasetError, match=r"--out .*mine would replace .*more\.csv, which the dataset is"):
+        made(inside, tmp_path / "mine", None, overwrite=True)
+    assert inside.exists()
+    assert RatingsDataset.open(tmp_path / "mine").digest == first.digest

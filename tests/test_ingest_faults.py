@@ -557,9 +557,8 @@ def test_a_dataset_that_comes_up_meanwhile_is_not_replaced(ratings, undisturbed,
 def test_a_file_where_a_folder_is_to_be(ratings, tmp_path, below):
     (tmp_path / "file").write_text("mine")
     done = walslab("ingest", ratings, "--out", tmp_path / "file" / below)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("walslab: error: [Errno ")
-    assert str(tmp_path / "file") in done.stderr
+    assert done.exit_code == 2
+    assert f"{tmp_path / 'file'} is a file, and nothing can be made below it: choose another" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -570,7 +569,7 @@ def test_a_folder_that_is_read_only(ratings, tmp_path):
     done = walslab("ingest", ratings, "--out", tmp_path / "out")
     tmp_path.chmod(0o755)
     assert done.exit_code == 1
-    assert "walslab: error: [Errno 13] Permission denied: " in done.stderr
+    assert "walslab: error: [Errno 13] Permission denied, choose another path: " in done.stderr
     assert names(tmp_path) == []
 
 
@@ -578,5 +577,5 @@ def test_a_disk_that_is_read_only(disk, ratings):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     done = walslab("ingest", ratings, "--out", disk / "out")
     assert done.exit_code == 1
-    assert "walslab: error: [Errno 30] Read-only file system: " in done.stderr
+    assert "walslab: error: [Errno 30] Read-only file system, choose another path: " in done.stderr
     assert names(disk) == []

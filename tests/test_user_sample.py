@@ -200,6 +200,19 @@ def test_what_is_there_stays_unless_it_is_a_dataset_to_overwrite(whole, tmp_path
         sample_users(data, 0.6, tmp_path / "thesis", overwrite=True)
 
 
+@pytest.mark.parametrize("out", ["whole", "whole/../whole", ".", "link"])
+def test_the_dataset_that_it_is_taken_of_is_not_replaced(whole, tmp_path, monkeypatch, out):
+    """Whose other users would be lost; nor is a dataset that holds it."""
+    data = sample_users(whole[1], 1, tmp_path / "whole")
+    (tmp_path / "manifest.json").write_bytes((tmp_path / "whole" / "manifest.json").read_bytes())
+    (tmp_path / "link").symlink_to("whole")
+    monkeypatch.chdir(tmp_path)
+    done = walslab("sample", "whole", "--users", "0.5", "--out", out, "--overwrite")
+    assert done.exit_code == 2
+    assert f"--out {out} would replace {tmp_path}/whole, which the dataset is made of" in done.output
+    assert RatingsDataset.open(tmp_path / "whole", verify=True).digest == data.digest
+
+
 @pytest.mark.parametrize("kind", ["train/rows", "valid/rows"])
 def test_a_damaged_shard_is_named_and_nothing_is_left(tmp_path, kind):
     data = ingested(frame_of(60, 20, text=False), tmp_path / "data", shard_ratings=60)
@@ -228,6 +241,9 @@ def test_a_sample_at_an_address_of_a_dataset_at_an_address(whole, memory, tmp_pa
         memory.pipe(f"/bucket/whole/{path.relative_to(whole[1].path)}", path.read_bytes())
     made = sample_users("memory://bucket/whole", 0.5, "memory://bucket/half", scratch=tmp_path / "scratch")
     assert made.digest == expected.digest == RatingsDataset.open("memory://bucket/half", verify=True).digest
+    for out in ("memory://bucket/whole", "memory://bucket/whole/", "memory://bucket"):
+        with pytest.raises(DatasetError, match=r"would replace memory://bucket/whole, which the dataset is"):
+            sample_users("memory://bucket/whole", 0.5, out, overwrite=True)
 
 
 def test_the_command(whole, tmp_path):

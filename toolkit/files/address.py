@@ -37,8 +37,8 @@ def as_path(path: str | Path, error: type[WalslabError]) -> Path:
     Raises
     ------
     WalslabError
-        Of class `error`, when no installed library reads such addresses. Also when the address holds a
-        password: studies, runs and messages name addresses.
+        Of class `error`, when no installed library reads such addresses, or the address names nothing. Also
+        when it holds a password: studies, runs and messages name addresses.
     """
     if not is_address(path):
         return Path(path)
@@ -49,6 +49,8 @@ def as_path(path: str | Path, error: type[WalslabError]) -> Path:
             f"{mask(str(path))} must be without passwords and signatures, as it is named in records and "
             "logs: give them in the environment"
         )
+    if not str(path).partition("://")[2].strip("/"):
+        raise error(f"{path} must be the address of a folder, such as s3://bucket/mine")
     try:
         store_path = UPath(str(path))
         store_path.fs  # noqa: B018 - this looks for the library that reads the address

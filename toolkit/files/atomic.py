@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from toolkit.errors import ConfigError
+from toolkit.files.masking import mask
 from toolkit.files.work_folder import WorkFolder, remove
 
 
@@ -33,7 +37,7 @@ def file(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     FileExistsError
         When `path` is a directory, or a file and `overwrite` is false.
     """
-    path = Path(path).resolve()
+    path = _of_this_machine(path)
     _clean_up(path)
     _check_file(path, overwrite=overwrite)
     work = WorkFolder.create(path)
@@ -52,7 +56,7 @@ def file(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def scratch(path: str | Path) -> Iterator[Path]:
     """Yield an empty directory beside `path` for temporary files; it vanishes when the block ends."""
-    path = Path(path).resolve()
+    path = _of_this_machine(path)
     _clean_up(path)
     work = WorkFolder.create(path)
     try:
@@ -94,7 +98,7 @@ def directory(
         When there is something at `path` that has to stay.
     """
     # Resolved, so that "." has a name and a symbolic link keeps pointing at what it pointed at.
-    path = Path(path).resolve()
+    path = _of_this_machine(path)
     # First of all: a directory that a dead process was about to replace is put back, and needs `overwrite`.
     work = _clean_up(path, resume)
     try:
@@ -135,8 +139,14 @@ def check_free(path: Path, *, overwrite: bool = False, holding: str | None = Non
     Raises
     ------
     FileExistsError
-        When there is something at `path` that has to stay.
+        When there is something at `path` that has to stay, or it is below a file.
+    OSError
+        When this process may not write there, or the disk is read-only.
+    ConfigError
+        When `path` is an address.
     """
+    path = _of_this_machine(path)
+    _check_above(path)
     if not path.exists():
         return
     if not path.is_dir():
@@ -149,7 +159,30 @@ def check_free(path: Path, *, overwrite: bool = False, holding: str | None = Non
         )
 
 
+def _of_this_machine(path: str | Path) -> Path:
+    """Return a path resolved; raises `ConfigError` for an address, which would make a folder ``s3:``."""
+    # A Path has one slash where an address has two.
+    if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(path)):
+        address = f"{scheme[1]}://{str(path)[scheme.end() :]}"
+        raise ConfigError(
+            f"{mask(address)} is an address, but this is written on this machine alone: give a path, and "
+            "copy what is complete there to the address"
+        )
+    return Path(path).resolve()
+
+
+def _check_above(path: Path) -> None:
+    """Refuse a path that nothing can be made at, before any work is done for it."""
+    above = next(each for each in path.parents if each.exists())
+    if not above.is_dir():
+        raise FileExistsError(f"{above} is a file, and nothing can be made below it: choose another path")
+    if not os.access(above, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(above).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(code, f"{os.strerror(code)}, choose another path", str(above))
+
+
 def _check_file(path: Path, *, overwrite: bool) -> None:
+    _check_above(path)
     if path.is_dir():
         raise FileExistsError(f"{path} is a directory, and a file is to be made there: choose another path")
     if path.exists() and not overwrite:

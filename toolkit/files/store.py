@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import WalslabError
-from toolkit.files.address import as_path, store_errors
+from toolkit.files.address import as_path, is_address, store_errors
+from toolkit.files.masking import mask
 
 _WAY_OUT = "check the address, and the store's variables in this process's environment"
 # fsspec's memory store looks and writes in two steps.
@@ -31,11 +32,14 @@ class ObjectStore:
     Raises
     ------
     WalslabError
-        Of class `error`, when no installed library reads such addresses, or the address holds a password.
+        Of class `error`, when no installed library reads such addresses, or the address names no folder or
+        holds a password.
     """
 
     def __init__(self, address: str, error: type[WalslabError]) -> None:
         self._address, self._error = address, error
+        if not is_address(address):
+            raise error(f"{mask(address)} must be the address of a folder, such as s3://bucket/mine")
         root: Any = as_path(address, error)
         self._fs, self._root = root.fs, root.path
 

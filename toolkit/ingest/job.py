@@ -140,7 +140,7 @@ def ingest_ratings(
     asked = Asked(columns=columns, split_column=split_column, ids=ids, timestamp=options.split.needs_times)
     source, table = _opened(source, asked)
     check_columns(source, options.split)
-    out = checked_out(out, overwrite=overwrite)
+    out = checked_out(out, overwrite=overwrite, inputs=[] if table else [f.path for f in source.files])
     allowed = capacity(
         budget,
         input_bytes=0 if table else sum(file.expanded_size() for file in source.files),

@@ -8,11 +8,11 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from toolkit.errors import ConfigError, DatasetError
-from toolkit.files import NotSentError, Upload, atomic, is_address, strip_file_scheme
+from toolkit.files import NotSentError, Upload, atomic, is_address, mask, strip_file_scheme
 from toolkit.inputs import checked_path
 from toolkit.progress_bars import StepProgress
 
@@ -66,10 +66,17 @@ def new_dataset(
 
     Raises
     ------
+    ConfigError
+        When `scratch` is no folder of this machine, or goes with an `out` that needs none.
     DatasetError
         When something has to stay at `out`, or the store of an address fails. The directory here stays then,
         and the same call goes on with sending it.
     """
+    if scratch is not None and not is_address(out):
+        raise ConfigError(
+            f"--scratch is where a dataset is made before it is sent to an address, but --out {out} is a "
+            "folder of this machine: leave --scratch out"
+        )
     try:
         if not is_address(out):
             with atomic.directory(out, overwrite=overwrite, resume=resume) as folder:
@@ -84,8 +91,16 @@ def new_dataset(
         raise DatasetError(str(error)) from error
 
 
-def checked_out(out: str | Path, *, overwrite: bool) -> str | Path:
+def checked_out(out: str | Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> str | Path:
     """Return the path or the address of a new dataset, before any work is done.
+
+    Parameters
+    ----------
+    out : str or Path
+    overwrite : bool
+        Whether an existing dataset is replaced.
+    inputs : iterable of str or Path
+        What the dataset is made of: it would be lost where it lies at `out` or below.
 
     Raises
     ------
@@ -98,6 +113,12 @@ def checked_out(out: str | Path, *, overwrite: bool) -> str | Path:
     if not isinstance(overwrite, bool):
         raise ConfigError(f"overwrite must be True or False, but got {overwrite!r}")
     out = strip_file_scheme(out)
+    for each in map(strip_file_scheme, inputs):
+        if is_address(each) == is_address(out) and _is_below(each, out):
+            raise DatasetError(
+                f"--out {mask(str(out))} would replace {mask(str(each))}, which the dataset is made of: give "
+                "another --out"
+            )
     if is_address(out):
         return str(out)
     path = Path(out)
@@ -108,6 +129,12 @@ def checked_out(out: str | Path, *, overwrite: bool) -> str | Path:
             f"{path} exists and is not a dataset, so it is not overwritten: give another --out"
         )
     return path
+
+
+def _is_below(path: str | Path, folder: str | Path) -> bool:
+    if is_address(folder):
+        return f"{path}/".startswith(f"{str(folder).rstrip('/')}/")
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
 @contextlib.contextmanager
@@ -147,5 +174,12 @@ def _folder_for(address: str, scratch: str | Path | None) -> Path:
             raise DatasetError(f"{root} must be a folder that only this user may enter: give a --scratch")
     else:
         root = checked_path("scratch", scratch)
-        root.mkdir(parents=True, exist_ok=True)
+        if is_address(scratch):
+            raise ConfigError(f"--scratch must be a folder of this machine, but got {mask(str(scratch))}")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"--scratch must be a folder of this machine, but {root} cannot be made: {error.strerror}"
+            ) from error
     return root.resolve() / f"dataset-{hashlib.sha256(address.encode()).hexdigest()[:16]}"

@@ -99,9 +99,9 @@ def sample_users(
     """
     share, seed = checked_share(share), checked_seed(seed)
     budget = default_budget() if memory_bytes is None else checked_number("memory_bytes", memory_bytes, 1)
-    out = checked_out(out, overwrite=overwrite)
     data = RatingsDataset.open(strip_file_scheme(data)) if isinstance(data, str | Path) else data
     checked_type("data", data, RatingsDataset, "what RatingsDataset.open returns")
+    out = checked_out(out, overwrite=overwrite, inputs=[data.where])
     steps = shown_steps(progress)
     sample = _Sample(data, share, seed)
     plan = {"version": __version__, "sample": [data.digest, data.where, share, seed]}
