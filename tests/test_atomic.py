@@ -17,7 +17,7 @@ import pytest
 from forks import Forked
 
 from toolkit.errors import ConfigError
-from toolkit.files import atomic, on_local_disk, work_folder
+from toolkit.files import atomic, claimed, on_local_disk, work_folder
 
 
 class BoomError(Exception):
@@ -385,3 +385,46 @@ def test_where_nothing_can_be_made_is_said_before_the_work(tmp_path, monkeypatch
     with refused, written(tmp_path / "new" / "path"):
         pytest.fail("worked")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+CLAIMING = """
+import sys, time
+from toolkit.files import claimed
+with claimed(sys.argv[1]):
+    print("claimed", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_claimed_path_is_refused_until_its_process_ends(tmp_path):
+    with Forked(CLAIMING, tmp_path / "model") as process:
+        assert process.stdout.readline() == "claimed\n"
+        refused = pytest.raises(FileExistsError, match=r"another process is making .*model: wait for its end")
+        with refused, claimed(tmp_path / "model"):
+            pytest.fail("claimed twice")
+        with claimed(tmp_path / "other"):
+            pass
+        process.kill()
+        process.wait()
+    with claimed(tmp_path / "model"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_many_has_the_claim_at_a_time(tmp_path):
+    held, most = [], []
+
+    def work():
+        for _ in range(50):
+            with contextlib.suppress(FileExistsError), claimed(tmp_path / "model"):
+                held.append(1)
+                most.append(len(held))
+                held.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
+    assert list(tmp_path.iterdir()) == []

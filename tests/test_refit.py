@@ -15,7 +15,7 @@ from small_models import PLAIN
 from cluster.cli import main
 from toolkit.config import PRESETS, RunOptions, WALSConfig
 from toolkit.datasets import RatingsDataset
-from toolkit.errors import ModelError, StudyError
+from toolkit.errors import ConfigError, ModelError, StudyError
 from toolkit.ingest import RatingsSource, ingest_ratings, sample_users
 from toolkit.models import WALS, Model
 from toolkit.sharded import MemoryPlan
@@ -291,3 +291,10 @@ def test_a_refit_in_shards_is_that_in_memory(study, data, tmp_path, monkeypatch)
     assert [h["train_rmse"] for h in here.history] == [h["train_rmse"] for h in there.history]
     # Nothing else is left beside the models.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
+
+
+@pytest.mark.parametrize("posterior", [0, 5])
+def test_more_samples_to_keep_than_there_are_is_said_before_the_work(study, data, tmp_path, posterior):
+    with pytest.raises(ConfigError, match=f"--keep must be at most the {posterior} samples"):
+        refit_best(study, data, tmp_path / "model", posterior=posterior, keep=posterior + 1)
+    assert list(tmp_path.iterdir()) == []

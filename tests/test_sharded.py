@@ -23,6 +23,7 @@ from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import ShardReader
 from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
+from toolkit.files import claimed
 from toolkit.models import Model, placed_ratings, placing, training_checkpoint
 from toolkit.sharded import MemoryPlan, ShardedHeldOut, StreamRunner, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
@@ -440,6 +441,16 @@ def test_the_command_goes_on_only_where_it_is_told_to(dataset, tmp_path, monkeyp
     assert json.loads(done.stdout)["iterations"] == 3
     assert names(tmp_path) == ["model"]
     assert Model.load(out).history[0]["iteration"] == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--posterior"], ["--overwrite", "--resume"]])
+def test_two_trainings_for_one_model_are_one_too_many(dataset, tmp_path, options):
+    """The first to end removed the checkpoints of both, and the other trained for nothing."""
+    with claimed(tmp_path / "model"):
+        refused = walslab("train", dataset.path, "--out", tmp_path / "model", "--iterations", 1, *options)
+    assert refused.exit_code == 2
+    assert "another process is making" in refused.output
+    assert names(tmp_path) == []
 
 
 def test_placed_ratings_serve_a_training_and_its_measures(dataset):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,7 +96,7 @@ def train(
     """
     from toolkit.datasets import RatingsDataset
     from toolkit.figure_text import shown
-    from toolkit.models import WALS, check_target, placed_ratings, require_resumed
+    from toolkit.models import WALS, check_target, placed_ratings, unfinished_training
 
     if not posterior and (samples is not None or keep is not None):
         raise click.UsageError("--samples and --keep go with --posterior.")
@@ -106,13 +105,11 @@ def train(
     if posterior and source is ParameterSource.DEFAULT:
         preset = "posterior"
     model = WALS(config_from(preset, values), run_options_from(values))
-    unfinished = out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
-    if not posterior:
-        require_resumed(unfinished, resume=resume)
     data = RatingsDataset.open(dataset)
     screen = console(as_json=as_json)
     began = time.perf_counter()
     with (
+        unfinished_training(out, posterior=posterior, resume=resume) as unfinished,
         screen.status("reading ratings") as status,
         placed_ratings(data, model.config, model.options, **place_from(values)) as placed,
     ):
@@ -150,19 +147,19 @@ def train(
             # Those of the last sweep are of a draw.
             of_mean = (placed.rmse(model.factors, held_out) for held_out in (None, placed.valid))
             rmses |= dict(zip(("train_rmse", "valid_rmse"), of_mean, strict=True))
-    result = {
-        **rmses,
-        "baselines": baselines,
-        "iterations": last["iteration"],
-        "seconds": seconds,
-        "seconds_per_iteration": sum(p["seconds"] for p in model.history) / len(model.history),
-        "backend": model.backend_name,
-        "solver": model.solver_name,
-        "config": model.config.to_dict(),
-        "posterior": model.posterior and model.posterior.facts,
-    }
-    model.save(out, overwrite=overwrite, **rmses)
-    shutil.rmtree(unfinished, ignore_errors=True)
+        result = {
+            **rmses,
+            "baselines": baselines,
+            "iterations": last["iteration"],
+            "seconds": seconds,
+            "seconds_per_iteration": sum(p["seconds"] for p in model.history) / len(model.history),
+            "backend": model.backend_name,
+            "solver": model.solver_name,
+            "config": model.config.to_dict(),
+            "posterior": model.posterior and model.posterior.facts,
+        }
+        status.update("writing the model")
+        model.save(out, overwrite=overwrite, **rmses)
     _print(screen, result, baselines)
     screen.print(f"model in {out}", soft_wrap=True)
     user = shlex.quote(str(model.users.id(0)))

@@ -13,6 +13,7 @@ from toolkit.files.address import (
     strip_file_scheme,
 )
 from toolkit.files.array_files import append_array, save_array
+from toolkit.files.claim import claimed
 from toolkit.files.hashing import sha256_of
 from toolkit.files.masking import HANDED_OVER, MASK, handed_over, mask, secrets_in
 from toolkit.files.mounts import mounts_are_known, on_local_disk
@@ -30,6 +31,7 @@ __all__ = [
     "append_array",
     "as_path",
     "atomic",
+    "claimed",
     "error_text",
     "file_system",
     "handed_over",

@@ -14,7 +14,7 @@ from toolkit.models.placing import placed_ratings, placed_with_valid, ratings_in
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
-from toolkit.models.training_checkpoint import require_resumed
+from toolkit.models.training_checkpoint import unfinished_training
 from toolkit.models.wals import WALS
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "placed_ratings",
     "placed_with_valid",
     "ratings_in_shards",
-    "require_resumed",
     "require_samples",
     "rows_or_average",
+    "unfinished_training",
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,7 @@ import numpy as np
 
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
-from toolkit.files import atomic, save_array
+from toolkit.files import atomic, claimed, save_array
 from toolkit.predictor import Side
 from toolkit.solver import Factors, Trainer, read_array
 
@@ -144,7 +147,35 @@ def training_identity(
     }
 
 
-def require_resumed(path: Path, *, resume: bool) -> None:
-    """Refuse to begin anew where an unfinished training left a checkpoint; raises `ConfigError`."""
-    if path.exists() and not resume:
+@contextlib.contextmanager
+def unfinished_training(out: Path, *, posterior: bool, resume: bool) -> Iterator[Path]:
+    """Yield the directory beside a model that has the checkpoints of its training.
+
+    It is removed when the block ends well. Nobody else trains for the same model meanwhile.
+
+    Parameters
+    ----------
+    out : Path
+        The model directory to make.
+    posterior : bool
+        Whether the model is sampled: a sampling always goes on from its checkpoints.
+    resume : bool
+        Whether a training goes on from its checkpoints.
+
+    Raises
+    ------
+    ConfigError
+        When a training shall begin anew where an unfinished one left its checkpoint.
+    ModelError
+        When another process is making the model.
+    """
+    path = out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
+    if path.exists() and not (posterior or resume):
         raise ConfigError(f"{path} is what an unfinished training left: go on with --resume, or remove it")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(out))
+        except FileExistsError as error:
+            raise ModelError(str(error)) from error
+        yield path
+        shutil.rmtree(path, ignore_errors=True)

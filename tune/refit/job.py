@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.arrays import Array
-from toolkit.errors import StudyError
+from toolkit.errors import ConfigError, StudyError
 from toolkit.files import process_settings
 from toolkit.inputs import checked_number, checked_path, checked_titles, checked_type
-from toolkit.models import (
-    PosteriorFacts,
-    check_target,
-    require_resumed,
-)
+from toolkit.models import PosteriorFacts, check_target, unfinished_training
 from toolkit.progress_bars import ShownSteps, shown_steps
 from toolkit.solver import BaselineErrors
 from tune.refit.refit_record import record_refit
@@ -123,12 +118,14 @@ def refit_best(
     Raises
     ------
     ConfigError
-        When an argument is of another class, or the checkpoints beside `out` are of another sampling.
+        When an argument is of another class, `keep` is more than the samples, or the checkpoints beside
+        `out` are of another training or sampling.
     StudyError
         When no trial finished, the dataset is another one, the MLflow store does not answer, or somebody
         deleted the study's run there.
     ModelError
-        When `out` exists and `overwrite` is false, or it is not a model directory.
+        When `out` exists and `overwrite` is false, it is not a model directory, or another process is making
+        it.
     """
     from toolkit.datasets import RatingsDataset
     from tune.record import client_of
@@ -145,33 +142,32 @@ def refit_best(
     of_sample = _is_of_sample(study, data)
     if study.spec.model == "posterior":
         posterior = posterior or SAMPLES
+    if keep > posterior:
+        raise ConfigError(f"--keep must be at most the {posterior} samples of a posterior, but got {keep}")
     client = client_of(study)
     registry = Registry(client, register) if register else None
     if registry:
         registry.require_champion()
     best = study.best()
-    unfinished = out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
-    if not posterior:
-        require_resumed(unfinished, resume=resume)
     where = {"memory": memory, "dask_scheduler": dask_scheduler, "dask": dask}
-    asked = RetrainingPlan(posterior, keep, where, unfinished, of_sample)
-    with steps as tell:
-        model, valid_rmse, sampled, test_rmse, baselines = retrain(study, data, out, asked, tell)
-    model.dataset_digest, model.titles = data.digest, titles
-    refit = Refit(best, valid_rmse, test_rmse, baselines=baselines, posterior=sampled and sampled.facts)
-    facts = _facts(refit) | ({"study_digest": study.facts["digest"]} if of_sample else {})
-    model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
-    record_refit(
-        study,
-        client,
-        out,
-        data=facts_of_dataset(data),
-        best=best,
-        metrics=_metrics(refit),
-        baselines=refit.baselines,
-        sampled=sampled,
-    )
-    shutil.rmtree(unfinished, ignore_errors=True)
+    with unfinished_training(out, posterior=bool(posterior), resume=resume) as unfinished:
+        asked = RetrainingPlan(posterior, keep, where, unfinished, of_sample)
+        with steps as tell:
+            model, valid_rmse, sampled, test_rmse, baselines = retrain(study, data, out, asked, tell)
+        model.dataset_digest, model.titles = data.digest, titles
+        refit = Refit(best, valid_rmse, test_rmse, baselines=baselines, posterior=sampled and sampled.facts)
+        facts = _facts(refit) | ({"study_digest": study.facts["digest"]} if of_sample else {})
+        model.save(out, overwrite=overwrite, trained_on="train + valid", study=study.name, **facts)
+        record_refit(
+            study,
+            client,
+            out,
+            data=facts_of_dataset(data),
+            best=best,
+            metrics=_metrics(refit),
+            baselines=refit.baselines,
+            sampled=sampled,
+        )
     if registry:
         with shown_steps(progress) as tell:
             tell("registering", 0, 1)
