@@ -14,6 +14,7 @@ from toolkit.arrays import Array
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import atomic
+from toolkit.models.checkpoint_reading import checked_history, reading
 from toolkit.models.placed import PlacedRatings
 from toolkit.models.posterior import SampleProgress, SamplingPlan
 from toolkit.predictor import Side
@@ -109,7 +110,7 @@ def read_state(path: Path, identity: dict[str, Any]) -> SamplingState:
     ModelError
         When it cannot be read.
     """
-    try:
+    with reading(path):
         words = json.loads((path / _STATE).read_text(encoding="utf-8"))
         changed = [name for name, value in identity.items() if words["identity"].get(name) != value]
         if changed:
@@ -117,7 +118,8 @@ def read_state(path: Path, identity: dict[str, Any]) -> SamplingState:
                 f"{path} is the checkpoint of a sampling of another {', '.join(changed)}: go on with the "
                 "same, or remove it"
             )
-        with np.load(path / _ARRAYS, allow_pickle=False) as arrays:
+        # Opened here: NumPy does not close a file that is no archive.
+        with (path / _ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         kept = [Factors.load(path / f"kept-{at}").mapped(np.array) for at in range(len(words["noises"]))]
         mean = Factors.load(path / "mean").mapped(np.array) if words["mean"] else None
@@ -133,12 +135,8 @@ def read_state(path: Path, identity: dict[str, Any]) -> SamplingState:
             words["samples"],
             _of(found, "watched_"),
             list(zip(kept, words["noises"], strict=True)),
-            words["history"],
+            checked_history(words["history"], SampleProgress.__annotations__),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ConfigError | ModelError):
-            raise
-        raise ModelError(f"{path} is no checkpoint that can be read ({error!r}): remove it") from error
 
 
 def _of(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:

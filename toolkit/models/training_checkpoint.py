@@ -16,6 +16,7 @@ import numpy as np
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import atomic, claimed, save_array
+from toolkit.models.checkpoint_reading import checked_history, reading
 from toolkit.predictor import Side
 from toolkit.solver import Factors, Trainer, read_array
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.models.placed import PlacedRatings
 
 _STATE = "training.json"
+_FIGURES = ("iteration", "train_rmse", "valid_rmse", "seconds")
 _FACTORS, _BEST, _USERS_BEFORE = "factors", "best", "users_before"
 # Seconds from one checkpoint to the next, at least.
 _EVERY = 30.0
@@ -81,7 +83,7 @@ class TrainingCheckpoint:
         path = self._path
         if not path.exists():
             return TrainingState()
-        try:
+        with reading(path):
             words = json.loads((path / _STATE).read_text(encoding="utf-8"))
             kept = words["identity"]
             changed = [name for name, value in self._identity.items() if kept.get(name) != value]
@@ -96,11 +98,8 @@ class TrainingCheckpoint:
                 names = (f"{_USERS_BEFORE}_{word}.npy" for word in ("factors", "bias"))
                 before = Side(*(np.array(read_array(path / name)) for name in names))
             factors = Factors.load(path / _FACTORS).mapped(np.array)
-            return TrainingState(factors, before, best, words["history"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, ConfigError | ModelError):
-                raise
-            raise ModelError(f"{path} is no checkpoint that can be read ({error!r}): remove it") from error
+            history = checked_history(words["history"], _FIGURES, factors.iterations)
+            return TrainingState(factors, before, best, history)
 
     def keep(self, trainer: Trainer, best: Factors | None, history: list[Any]) -> None:
         """Write the state of a training in place of the one before, unless that was a moment ago."""
