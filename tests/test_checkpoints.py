@@ -12,10 +12,12 @@ import pytest
 import scipy.sparse as sp
 from processes import wait_for
 
+from toolkit import Backend, WALSConfig
 from toolkit.files import ObjectStore
+from toolkit.solver import PosteriorTrainer, TrainingData
 from tune.executors import TrialWorker, run_in_process, trial_worker
 from tune.search import StudyRun
-from tune.search.checkpoint import Checkpoints
+from tune.search.checkpoint import Checkpoint, Checkpoints
 from tune.spec import SearchSpec
 from tune.study import Study, mirror
 
@@ -281,6 +283,21 @@ def test_checkpoint_that_is_cut_short_is_passed_over(make, ratings):
     run = StudyRun(study, 1)
     assert (run.next().iterations, run.next()) == (0, None)
     run.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", bytes(100), None])
+def test_chain_whose_archive_is_damaged_begins_anew(ratings, tmp_path, content):
+    """As a power cut leaves it: empty, of zeros, or cut short."""
+    config = WALSConfig(factors=2, iterations=3)
+    trainer = PosteriorTrainer(TrainingData(ratings["train"], backend=Backend.require("numpy")), config)
+    trainer.step()
+    kept = Checkpoint(trainer.host_factors(), None, None, {}, sampling=trainer.host_state())
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("trial-001", kept)
+    assert checkpoints.load("trial-001").sampling.keys() == kept.sampling.keys()
+    archive = next(tmp_path.rglob("*.npz"))
+    archive.write_bytes(archive.read_bytes()[:300] if content is None else content)
+    assert checkpoints.load("trial-001") is None
 
 
 def test_factors_are_handed_over_only_where_they_may_be_kept(make, ratings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from toolkit.models.base import Model
 from toolkit.models.baselines import baseline_errors
+from toolkit.models.checkpoint_reading import reading_checkpoint
 from toolkit.models.explaining import Explanation
 from toolkit.models.export import export_tutorial
 from toolkit.models.files import check_target
@@ -36,6 +37,7 @@ __all__ = [
     "placed_ratings",
     "placed_with_valid",
     "ratings_in_shards",
+    "reading_checkpoint",
     "require_samples",
     "rows_or_average",
     "unfinished_training",

@@ -19,7 +19,7 @@ _UNREADABLE = (
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading_checkpoint(path: Path) -> Iterator[None]:
     """Turn all errors of what a checkpoint holds into one that names it.
 
     Raises

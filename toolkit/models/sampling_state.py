@@ -14,7 +14,7 @@ from toolkit.arrays import Array
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import atomic
-from toolkit.models.checkpoint_reading import checked_history, reading
+from toolkit.models.checkpoint_reading import checked_history, reading_checkpoint
 from toolkit.models.placed import PlacedRatings
 from toolkit.models.posterior import SampleProgress, SamplingPlan
 from toolkit.predictor import Side
@@ -110,7 +110,7 @@ def read_state(path: Path, identity: dict[str, Any]) -> SamplingState:
     ModelError
         When it cannot be read.
     """
-    with reading(path):
+    with reading_checkpoint(path):
         words = json.loads((path / _STATE).read_text(encoding="utf-8"))
         changed = [name for name, value in identity.items() if words["identity"].get(name) != value]
         if changed:

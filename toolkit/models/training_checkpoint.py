@@ -16,7 +16,7 @@ import numpy as np
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.files import atomic, claimed, save_array
-from toolkit.models.checkpoint_reading import checked_history, reading
+from toolkit.models.checkpoint_reading import checked_history, reading_checkpoint
 from toolkit.predictor import Side
 from toolkit.solver import Factors, Trainer, read_array
 
@@ -83,7 +83,7 @@ class TrainingCheckpoint:
         path = self._path
         if not path.exists():
             return TrainingState()
-        with reading(path):
+        with reading_checkpoint(path):
             words = json.loads((path / _STATE).read_text(encoding="utf-8"))
             kept = words["identity"]
             changed = [name for name, value in self._identity.items() if kept.get(name) != value]

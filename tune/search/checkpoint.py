@@ -13,6 +13,7 @@ import numpy as np
 from toolkit.arrays import Array
 from toolkit.errors import ModelError
 from toolkit.files import save_array
+from toolkit.models import reading_checkpoint
 from toolkit.predictor import Side
 from toolkit.solver import Factors, read_array
 
@@ -81,25 +82,27 @@ class Checkpoint:
 
         Raises
         ------
-        OSError, ValueError, KeyError, TypeError, ModelError
+        ModelError
             When the folder is not as it was written.
         """
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        names = [f"before_{key}.npy" for key in Side._fields] if state["before"] else []
-        before = [read_array(folder / name) for name in names]
-        sampling = None
-        # A checkpoint of before is one of a training.
-        if state.get("sampling", False):
-            with np.load(folder / _SAMPLING, allow_pickle=False) as arrays:
-                sampling = {name: arrays[name] for name in arrays.files}
-        return cls(
-            factors=Factors.load(folder / "factors"),
-            users_before=Side(*before) if before else None,
-            best=Factors.load(folder / "best") if state["best"] else None,
-            figures=state["figures"],
-            history=state["history"],
-            sampling=sampling,
-        )
+        with reading_checkpoint(folder):
+            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            names = [f"before_{key}.npy" for key in Side._fields] if state["before"] else []
+            before = [read_array(folder / name) for name in names]
+            sampling = None
+            # A checkpoint of before is one of a training.
+            if state.get("sampling", False):
+                # Opened here: NumPy does not close a file that is no archive.
+                with (folder / _SAMPLING).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                    sampling = {name: arrays[name] for name in arrays.files}
+            return cls(
+                factors=Factors.load(folder / "factors"),
+                users_before=Side(*before) if before else None,
+                best=Factors.load(folder / "best") if state["best"] else None,
+                figures=state["figures"],
+                history=state["history"],
+                sampling=sampling,
+            )
 
 
 class Checkpoints:
@@ -134,7 +137,7 @@ class Checkpoints:
         for folder in reversed(self._saved(trial)):
             try:
                 return Checkpoint.load(folder)
-            except (OSError, ValueError, KeyError, TypeError, ModelError):
+            except ModelError:
                 # A power cut can leave files without their content: the trial then begins earlier.
                 continue
         return None
