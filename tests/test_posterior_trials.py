@@ -58,6 +58,11 @@ def test_a_state_goes_on_bit_for_bit_and_must_be_whole(ratings):
         trainer_of(ratings, CONFIG.replace(factors=4)).restore(one.host_state())
 
 
+def test_the_solver_of_a_training_is_refused(ratings):
+    with pytest.raises(ConfigError, match="solver cg is that of a training, and a posterior takes none"):
+        WALS(CONFIG, solver="cg").fit_posterior(ratings, samples=2, burn_in=1)
+
+
 def test_specification_of_posteriors_has_defaults_of_its_own():
     spec = SearchSpec.from_dict({"model": "posterior"})
     assert (spec.preset, spec.start, spec.max_iterations) == ("posterior", ("posterior",), 40)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +270,21 @@ def test_a_manifest_whose_lineage_is_damaged(whole, tmp_path):
     path.write_text(json.dumps(manifest))
     with pytest.raises(DatasetError, match="must have a list of objects with a digest as derived"):
         RatingsDataset.open(tmp_path / "half")
+
+
+def test_what_comes_next_can_be_pasted(tmp_path, monkeypatch):
+    """Into a shell, whatever the names of folders."""
+    monkeypatch.chdir(tmp_path)
+    for words, made in (
+        (["synth", "--out", "it's made.csv", "--ratings", 300, "--users", 30, "--items", 20], "it's made"),
+        (
+            ["synth", "--out", "no suffix", "--ratings", 300, "--users", 30, "--items", 20],
+            "no suffix.dataset",
+        ),
+        (["ingest", "it's made.csv", "--out", "a set"], "a set"),
+        (["sample", "a set", "--users", 0.5, "--out", "$half"], "$half"),
+    ):
+        done = walslab(*words)
+        assert done.exit_code == 0, done.output
+        told = done.output.partition("Next:")[2].splitlines()
+        assert any(made in shlex.split(line) for line in told), told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -251,8 +252,12 @@ def ingest(
         )
     seconds = time.perf_counter() - began
     _report(data, seconds, screen)
-    screen.print(f"\nNext:  walslab train {out} --preset tutorial-default --out models/first", soft_wrap=True)
-    screen.print(f"       walslab tune {out}", soft_wrap=True)
+    place = shlex.quote(out)
+    screen.print(
+        f"\nNext:  walslab train {place} --preset tutorial-default --out models/first\n"
+        f"       walslab tune {place}",
+        soft_wrap=True,
+    )
     if as_json:
         order = ("ratings", "users", "items", "train", "valid", "test", "rejected", "duplicates")
         emit(

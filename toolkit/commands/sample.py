@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 import click
@@ -83,8 +84,8 @@ def sample(
         f"{counts['ratings']:,} ratings of {counts['users']:,} users and {counts['items']:,} items\n"
         f"train {counts['train']:,}   valid {counts['valid']:,}   test {counts['test']:,}   in {seconds:.1f} "
         f"s\ndataset in {data.path}, digest {data.digest}, of {data.derived[0]['digest']}\n"
-        f"\nNext:  walslab tune {out}\n"
-        f"       walslab refit STUDY --dataset {dataset}",
+        f"\nNext:  walslab tune {shlex.quote(out)}\n"
+        f"       walslab refit STUDY --dataset {shlex.quote(dataset)}",
         soft_wrap=True,
     )
     if as_json:

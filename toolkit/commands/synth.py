@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from functools import partial
 from pathlib import Path
@@ -81,11 +82,12 @@ def synth(*, out: Path, like: str | None, as_json: bool, **options: Any) -> None
         make = partial(write_like, like=like) if like is not None else write_ratings
         made = make(out, **given, progress=show)
     seconds = time.perf_counter() - began
+    dataset = out.with_suffix("" if out.suffix else ".dataset")
     screen.print(
         f"{made.ratings:,} ratings of {made.users:,} users and {made.items:,} items in {seconds:.1f} s\n"
         f"mean {made.mean:.2f}, item Gini {made.item_gini:.2f}, median of {made.user_median:.0f} ratings a "
         f"user, least RMSE possible {made.rmse_floor:.4f}\n"
-        f"\nNext:  walslab ingest {out} --out {out.with_suffix('')}",
+        f"\nNext:  walslab ingest {shlex.quote(str(out))} --out {shlex.quote(str(dataset))}",
         soft_wrap=True,
     )
     if as_json:

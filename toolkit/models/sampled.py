@@ -137,14 +137,16 @@ class SampledModel(Model):
         Raises
         ------
         ConfigError
-            As `fit`; when a number is too small, the config has an ``unobserved_weight``, or the checkpoint
-            is of another sampling.
+            As `fit`; when a number is too small, the config has an ``unobserved_weight``, the solver is
+            ``cg``, or the checkpoint is of another sampling.
         ModelError
             When the checkpoint cannot be read or written.
         UnknownIdError, RatingsError, SolverError, BackendError
             As `fit`.
         """
         plan = SamplingPlan(samples, burn_in, chains, keep, patience)
+        if self.options.solver == "cg":
+            raise ConfigError("solver cg is that of a training, and a posterior takes none: leave it at auto")
         where, ids = Where(memory, dask_scheduler, dask), (user_ids, item_ids)
         with placed_input(
             ratings, self.config, self.options, where, valid=valid, ids=ids, columns=columns
