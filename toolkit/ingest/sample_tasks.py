@@ -96,6 +96,6 @@ def write_taken(
 
 
 def _places(begins: IntArray, counts: IntArray) -> Array:
-    """Return the positions of the entries of some rows, which begin and have as many as is said."""
+    """Return the positions of the entries of some rows, given where each begins and how many it has."""
     before = np.cumsum(counts) - counts
     return np.repeat(begins - before, counts) + np.arange(counts.sum())

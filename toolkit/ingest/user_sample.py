@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from toolkit import __version__
-from toolkit.arrays import IntArray
-from toolkit.datasets import SPLITS, TRAIN, RatingsDataset, Texts
+from toolkit.arrays import Array, IntArray
+from toolkit.datasets import SPLITS, TRAIN, IdTable, RatingsDataset, Texts
 from toolkit.engines import Engine, Threads
 from toolkit.errors import ConfigError
 from toolkit.files import strip_file_scheme
@@ -130,6 +130,8 @@ def sample_users(
 
 
 class _Sample:
+    """The users that were chosen, and what they rated."""
+
     def __init__(self, data: RatingsDataset, share: float, seed: int) -> None:
         self.data, self.share, self.seed = data, share, seed
         self.rows = chosen_users(data.users, share, seed)
@@ -156,7 +158,7 @@ class _Sample:
             [(write_taken, folder, work.folder, at, part, shape, starts) for at, part in enumerate(parts)],
         )
         columns = write_by_item(work, folder, rows, column_spans, len(self.rows))
-        ids = _some(data, self.rows), _all_items(data)
+        ids = _distinct(data.users, data.users.at(self.rows)), _distinct(data.items, data.items.ids)
         files = list_files(folder, ids, rows, columns)
         kept = np.sum([shards.counts for shards in rows], axis=0).tolist()
         return self._manifest(files, ids, parts, kept)
@@ -219,17 +221,9 @@ class _Sample:
         }
 
 
-def _some(data: RatingsDataset, rows: IntArray) -> DistinctIds:
-    """Return the ids of some users."""
+def _distinct(table: IdTable, ids: Array) -> DistinctIds:
+    """Return ids of a table as the files of a dataset take them."""
     import pyarrow as pa
 
-    ids = data.users.at(rows)
     # Large, as all ids together may be longer than 2 GiB.
-    return pa.array(ids.tolist(), pa.large_string()) if isinstance(data.users.stored, Texts) else ids
-
-
-def _all_items(data: RatingsDataset) -> DistinctIds:
-    import pyarrow as pa
-
-    text = isinstance(data.items.stored, Texts)
-    return pa.array(data.items.ids.tolist(), pa.large_string()) if text else data.items.ids
+    return pa.array(ids.tolist(), pa.large_string()) if isinstance(table.stored, Texts) else ids

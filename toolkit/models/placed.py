@@ -37,7 +37,7 @@ class PlacedRatings(ABC):
     plan : MemoryPlan or None
         Why the ratings are where they are; None where nobody had to choose.
     identified : object
-        What other ratings are most unlikely to share, as JSON holds it; None for the digest.
+        What tells these ratings from others, as JSON holds it; None for the digest.
     """
 
     data: TrainingRatings
@@ -64,7 +64,7 @@ class PlacedRatings(ABC):
         """Return the validation ratings as pairs in memory; None where there are none."""
 
     def identity(self) -> object:
-        """Return what other ratings are most unlikely to share, as JSON holds it."""
+        """Return what tells these ratings from others, as JSON holds it."""
         return self.dataset_digest if self.identified is None else self.identified
 
     def rmse(self, factors: Factors, held_out: HeldOut | None = None) -> float | None:
@@ -203,7 +203,7 @@ def joined_identity(dataset: RatingsDataset) -> object:
 
 
 def checksums(ratings: AnySparse) -> list[int]:
-    """Return what other ratings are most unlikely to share: sizes and checksums."""
+    """Return what tells ratings from others: their sizes and checksums."""
     coo = ratings.tocoo()
     sums = [zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in (coo.row, coo.col, coo.data)]
     return [*ratings.shape, int(ratings.nnz), *sums]

@@ -46,7 +46,7 @@ class SharedWork:
 
 
 class OwnWork(NamedTuple):
-    """What one task has for itself: its parts, and what each has of the work."""
+    """The parts of one task, and what each of them alone needs of the work."""
 
     parts: list[Part]
     own: list[Any]
@@ -164,7 +164,7 @@ class _Held:
         rows = self._open.laid_out(part, self._open.read(part))
         size = nbytes(rows)
         with self._lock:
-            # Those that are there stay: passes go round, and the least recent would be the next to be used.
+            # A part that is held stays: each pass goes through all parts, so the oldest one comes next.
             if key not in self._rows and self._bytes + size <= self._budget:
                 self._rows[key] = rows
                 self._bytes += size

@@ -53,7 +53,7 @@ class _Joined:
         self._reader = ShardReader(dataset)
         self._files: list[dict[str, Any]] = []
         self._columns = dataset.shards("train/cols")
-        self._counts = {"users": [], "items": []}  # type: dict[str, list[IntArray]]
+        self._counts: dict[str, list[IntArray]] = {"users": [], "items": []}
 
     def write_rows(self) -> None:
         """Write the shards by user, and sort the validation ratings into the ranges of items."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ class ShardedRatings(TrainingRatings):
 
     def __init__(self, source: OpenSource, runner: Runner) -> None:
         self._source, self._runner = source, runner
+        self._parts: dict[str, list[Part]] = {}
         dataset = source.dataset
         self.backend: Backend = source.backend
         self.dtype = source.dtype
@@ -84,10 +84,6 @@ class ShardedRatings(TrainingRatings):
         if kind not in self._parts:
             self._parts[kind] = self._source.parts(kind)
         return self._parts[kind]
-
-    @cached_property
-    def _parts(self) -> dict[str, list[Part]]:
-        return {}
 
     def _is_cut_as_users(self, kind: str) -> bool:
         """Tell whether the parts of a kind have the users that those of the training ratings have."""

@@ -56,21 +56,19 @@ class StreamRunner:
         do = work.ready(self._open.backend, 1)
         with ThreadPoolExecutor(1, "walslab-reader") as reader, ThreadPoolExecutor(self._threads) as pool:
             todo = iter(parts)
-            reading: deque[tuple[Part, Future[Any]]] = deque()
             doing: deque[tuple[Part, Future[Any]]] = deque()
             try:
                 while True:
                     # One shard more than threads: it is there when the next thread is free.
-                    while len(reading) + len(doing) <= self._threads and (part := next(todo, None)):
-                        reading.append((part, reader.submit(self._open.read, part)))
-                        part, shard = reading.popleft()
+                    while len(doing) <= self._threads and (part := next(todo, None)):
+                        shard = reader.submit(self._open.read, part)
                         doing.append((part, pool.submit(self._do, do, part, shard, own)))
                     if not doing:
                         return
                     part, future = doing.popleft()
                     yield part, future.result()
             finally:
-                for _, future in [*reading, *doing]:
+                for _, future in doing:
                     future.cancel()
 
     def _do(self, do: DoPart, part: Part, shard: Future[Any], own: Callable[[Part], Any]) -> Any:
