@@ -144,6 +144,16 @@ def test_a_wider_range_is_one_that_a_file_may_have():
         assert all(line.startswith(key) for line, key in zip(said, ("factors", "momentum"), strict=True))
 
 
+@pytest.mark.parametrize(("factors", "widened"), [(600, False), (4, True)])
+def test_more_factors_are_not_advised_to_a_trial_that_overfits(factors, widened):
+    spec = spec_of({"factors": {"low": 4, "high": 600, "scale": "log"}})
+    (trial,) = made_up_trials(1, spec, failing=0)
+    trial["config"] |= {"factors": factors}
+    low, *edges = remarks(spec, [trial], {"mean_rmse": 0.02, "bias_rmse": 0.01})
+    assert "take fewer factors" in low
+    assert [line.startswith("factors is at the lower end") for line in edges] == [True] * widened
+
+
 @pytest.mark.parametrize(
     ("metric", "figures", "stuck"),
     [

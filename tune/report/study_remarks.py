@@ -17,6 +17,8 @@ _END = 0.02
 # By how much an end of a logarithmic range is moved.
 _WIDER = 4
 End = Literal["low", "high"]
+# Ends beyond which a model overfits more.
+_FREER: dict[str, End] = {"factors": "high", "regularization": "low"}
 
 
 def baselines_of(facts: Mapping[str, Any]) -> BaselineErrors | None:
@@ -88,7 +90,12 @@ def remarks(spec: SearchSpec, trials: Sequence[TrialResult], baselines: Baseline
     of, sampled = f"The best trial, {best['trial']},", spec.model == "posterior"
     low = None if metric.k else shortfall(figure, baselines, of=of, sampled=sampled)
     ends = at_edge(best["config"], spec.space)
-    edges = [_widen(name, end, cast("Interval", spec.space[name])) for name, end in ends.items()]
+    edges = [
+        _widen(name, end, cast("Interval", spec.space[name]))
+        for name, end in ends.items()
+        # What is no better than biases overfits, and wants the opposite.
+        if not (low and _FREER.get(name) == end)
+    ]
     return [*([low] if low else []), *edges]
 
 
