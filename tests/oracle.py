@@ -140,95 +140,60 @@ def item_weight(problem: Problem, h: Hyperparameters) -> Array:
     return np.array([h.observed_weight * float(max(n, 1)) ** -h.weight_exponent for n in counts])
 
 
-def predict(state: State, user: int, item: int) -> float:
-    """Return the predicted rating of one pair, unclipped."""
-    dot = sum(a * b for a, b in zip(state.x[user], state.y[item], strict=True))
-    return float(state.mean + state.user_bias[user] + state.item_bias[item] + dot)
-
-
 def predictions(state: State) -> Array:
-    """Return the predicted ratings of all pairs, shape (n_users, n_items)."""
-    shape = len(state.x), len(state.y)
-    return np.array([predict(state, u, i) for u, i in np.ndindex(shape)]).reshape(shape)
+    """Return the predicted ratings of all pairs, unclipped, shape (n_users, n_items)."""
+    return np.asarray(state.mean + state.user_bias[:, None] + state.item_bias + state.x @ state.y.T)
 
 
 def rmse(problem: Problem, state: State) -> float:
     """Return the root mean squared error over the observed pairs."""
-    errors = [predict(state, u, i) - problem.ratings[u, i] for u, i in np.argwhere(problem.observed)]
-    return math.sqrt(math.fsum(e * e for e in errors) / len(errors))
+    errors = (predictions(state) - problem.ratings)[problem.observed]
+    return math.sqrt(math.fsum(errors**2) / len(errors))
+
+
+def penalty(n: Array, h: Hyperparameters) -> Array:
+    """Return the penalty of the factors of rows with n ratings; those of rows without are zero anyway."""
+    return np.where(n > 0, h.regularization * (n + h.regularization_offset) ** h.regularization_exponent, 0)
 
 
 def objective(problem: Problem, state: State, h: Hyperparameters) -> float:
     """Return the objective, in the unit of the ratings squared, by summing over every pair."""
     mean, spread = problem.scale(h)
     problem, state = problem.standardised(h), state.standardised(mean, spread)
-    w0, c = h.unobserved_weight, item_weight(problem, h)
-    terms = []
-    for u, i in np.ndindex(problem.observed.shape):
-        if problem.observed[u, i]:
-            terms.append((w0 + c[i]) * (problem.ratings[u, i] - predict(state, u, i)) ** 2)
-        else:
-            terms.append(w0 * float(state.x[u] @ state.y[i]) ** 2)
-    for factors, bias, counts in (
-        (state.x, state.user_bias, problem.observed.sum(axis=1)),
-        (state.y, state.item_bias, problem.observed.sum(axis=0)),
+    w0, rated = h.unobserved_weight, problem.observed
+    errors = problem.ratings - predictions(state)
+    terms = [np.where(rated, (w0 + item_weight(problem, h)) * errors**2, w0 * (state.x @ state.y.T) ** 2)]
+    for factors, bias, explains, rated in (
+        (state.x, state.user_bias, state.item_pattern, problem.observed),
+        (state.y, state.item_bias, state.user_pattern, problem.observed.T),
     ):
-        for row, n in enumerate(counts):
-            if n:
-                size = float(factors[row] @ factors[row])
-                terms.append(
-                    h.regularization
-                    * (float(n) + h.regularization_offset) ** h.regularization_exponent
-                    * size
-                )
-                terms.append(bias_penalty(n, h) * float(bias[row]) ** 2)
-    for factors, explains, rated in (
-        (state.x, state.item_pattern, problem.observed),
-        (state.y, state.user_pattern, problem.observed.T),
-    ):
-        for row, column in np.ndindex(rated.shape):
-            dot = 0.0 if explains is None else float(factors[row] @ explains[column])
-            terms.append(h.pattern_weight * (float(rated[row, column]) - dot) ** 2)
-        for column, n in enumerate(rated.sum(axis=0)):
-            if n and explains is not None:
-                size = float(explains[column] @ explains[column])
-                terms.append(
-                    h.regularization
-                    * (float(n) + h.regularization_offset) ** h.regularization_exponent
-                    * size
-                )
-    return spread**2 * math.fsum(terms)
+        n = rated.sum(axis=1)
+        terms += [penalty(n, h)[:, None] * factors**2, bias_penalty(n, h) * bias**2]
+        explained = 0.0
+        if explains is not None:
+            explained = factors @ explains.T
+            terms.append(penalty(rated.sum(axis=0), h)[:, None] * explains**2)
+        terms.append(h.pattern_weight * (rated - explained) ** 2)
+    return spread**2 * math.fsum(np.concatenate([np.ravel(term) for term in terms]))
 
 
-def bias_penalty(n: int, h: Hyperparameters) -> float:
-    """Return the penalty of the bias of a row with n ratings."""
+def bias_penalty(n: Array, h: Hyperparameters) -> Array:
+    """Return the penalty of the biases of rows with n ratings."""
     if h.bias_regularization is not None:
-        return h.bias_regularization
-    return h.regularization * (float(n) + h.regularization_offset) ** h.regularization_exponent
+        return np.where(n > 0, h.bias_regularization, 0)
+    return penalty(n, h)
 
 
 def user_gradient(problem: Problem, state: State, h: Hyperparameters, weight: Array) -> tuple[Array, Array]:
     """Return the derivatives of the objective by x and b_u; `weight`, (n_users, n_items), is every c."""
-    by_x, by_bias = np.zeros_like(state.x), np.zeros_like(state.user_bias)
-    for u, i in np.ndindex(problem.observed.shape):
-        if problem.observed[u, i]:
-            pull = -2 * (h.unobserved_weight + weight[u, i]) * (problem.ratings[u, i] - predict(state, u, i))
-            by_bias[u] += pull
-        else:
-            pull = 2 * h.unobserved_weight * float(state.x[u] @ state.y[i])
-        by_x[u] += pull * state.y[i]
-        if state.item_pattern is not None:
-            explains = state.item_pattern[i]
-            left = float(problem.observed[u, i]) - float(state.x[u] @ explains)
-            by_x[u] -= 2 * h.pattern_weight * left * explains
-    for u, n in enumerate(problem.observed.sum(axis=1)):
-        penalty = (
-            2 * h.regularization * (float(n) + h.regularization_offset) ** h.regularization_exponent
-            if n
-            else 0.0
-        )
-        by_x[u] += penalty * state.x[u]
-        by_bias[u] += 2 * bias_penalty(n, h) * state.user_bias[u] if n else 0.0
+    rated, n = problem.observed, problem.observed.sum(axis=1)
+    errors = np.where(rated, problem.ratings - predictions(state), 0)
+    pull = -2 * (h.unobserved_weight + weight) * errors
+    by_bias = pull.sum(axis=1) + 2 * bias_penalty(n, h) * state.user_bias
+    by_x = np.where(rated, pull, 2 * h.unobserved_weight * (state.x @ state.y.T)) @ state.y
+    by_x += 2 * penalty(n, h)[:, None] * state.x
+    if state.item_pattern is not None:
+        by_x -= 2 * h.pattern_weight * (rated - state.x @ state.item_pattern.T) @ state.item_pattern
     # Without biases b is a constant zero, and nothing is derived by it.
     return by_x, by_bias if h.bias == "full" else np.zeros_like(by_bias)
 
@@ -249,29 +214,17 @@ def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Arra
     """Return the x and b_u that minimise the objective, each user by its own dense normal equations."""
     k, fit_bias = state.x.shape[1], h.bias == "full"
     x, bias = np.zeros_like(state.x), np.zeros_like(state.user_bias)
-    for u, n in enumerate(problem.observed.sum(axis=1)):
-        if n == 0:
-            continue
-        left = (
-            h.regularization
-            * (float(n) + h.regularization_offset) ** h.regularization_exponent
-            * np.eye(k + 1)
-        )
-        left[k, k] = bias_penalty(n, h)
-        right = np.zeros(k + 1)
-        for i in range(problem.observed.shape[1]):
-            if problem.observed[u, i]:
-                z = np.append(state.y[i], 1.0)
-                w = h.unobserved_weight + weight[u, i]
-                left += w * np.outer(z, z)
-                right += w * (problem.ratings[u, i] - state.mean - state.item_bias[i]) * z
-            else:
-                z = np.append(state.y[i], 0.0)
-                left += h.unobserved_weight * np.outer(z, z)
-            if state.item_pattern is not None:
-                explains = np.append(state.item_pattern[i], 0.0)
-                left += h.pattern_weight * np.outer(explains, explains)
-                right += h.pattern_weight * float(problem.observed[u, i]) * explains
+    counts = problem.observed.sum(axis=1)
+    for u in np.flatnonzero(counts):
+        rated, n = problem.observed[u], counts[u]
+        z = np.column_stack([state.y, rated])  # the bias belongs to what is observed
+        w = h.unobserved_weight + rated * weight[u]
+        aim = np.where(rated, problem.ratings[u] - state.mean - state.item_bias, 0)
+        left = np.diag([*k * [float(penalty(n, h))], float(bias_penalty(n, h))]) + z.T @ (w[:, None] * z)
+        right = z.T @ (w * aim)
+        if state.item_pattern is not None:
+            left[:k, :k] += h.pattern_weight * state.item_pattern.T @ state.item_pattern
+            right[:k] += h.pattern_weight * rated @ state.item_pattern
         if fit_bias:
             solution = np.linalg.solve(left, right)
             x[u], bias[u] = solution[:k], solution[k]
@@ -283,15 +236,10 @@ def solve_users(problem: Problem, state: State, h: Hyperparameters, weight: Arra
 def solve_pattern(problem: Problem, y: Array, h: Hyperparameters) -> Array:
     """Return the x̃ that minimises the objective, each user by its own dense normal equations."""
     found = np.zeros((len(problem.observed), y.shape[1]))
-    for u, n in enumerate(problem.observed.sum(axis=1)):
-        if n:
-            left = h.pattern_weight * (y.T @ y)
-            left += (
-                h.regularization
-                * (float(n) + h.regularization_offset) ** h.regularization_exponent
-                * np.eye(y.shape[1])
-            )
-            found[u] = np.linalg.solve(left, h.pattern_weight * (problem.observed[u] @ y))
+    counts = problem.observed.sum(axis=1)
+    for u in np.flatnonzero(counts):
+        left = h.pattern_weight * (y.T @ y) + float(penalty(counts[u], h)) * np.eye(y.shape[1])
+        found[u] = np.linalg.solve(left, h.pattern_weight * (problem.observed[u] @ y))
     return found
 
 
