@@ -84,7 +84,7 @@ def ratings_of(n_users, n_items, per_user):
     return sp.csr_matrix((values, (users, items)), (n_users, n_items))
 
 
-SHAPES = {"more users": ratings_of(3000, 700, 4), "more items": ratings_of(700, 3000, 9)}
+SHAPES = {"more users": ratings_of(400, 92, 4), "more items": ratings_of(92, 400, 9)}
 CHANGES = [
     {},
     {"iterations": 1, "pattern_weight": 0.5, "momentum": 0.3},
@@ -108,7 +108,7 @@ def test_need_is_a_lower_bound_of_what_a_training_takes(pool, shape, changes, pa
     before = pool.used_bytes()
     pool.peak = 0
     # Enough for rows to be solved many at once, and little beside what is counted.
-    backend.fit_in(8 * GIB, 4 << 20)
+    backend.batch_bytes, backend.batch_entries = 1 << 17, 1 << 10
     trainer, best = Trainer(data, config), None
     for _ in range(config.iterations):
         trainer.step()
