@@ -133,7 +133,15 @@ def lost(monkeypatch, after, *, cleaned=True):
     monkeypatch.setattr(ObjectStore, "remove", cleaning)
 
 
-@pytest.mark.parametrize("fault", [*itertools.product([0, 3, -1], [True, False], [True, False])])
+FAULTS = [*itertools.product([0, 3, -1], [True, False], [True, False])]
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    # The faults are those of one class for both stores; a request to a real server costs a hundredth of a second.
+    [*(("memory", fault) for fault in FAULTS), ("s3", (3, True, False)), ("s3", (-1, False, True))],
+    indirect=["address"],
+)
 def test_a_connection_that_is_lost_in_the_middle(ratings, stores, monkeypatch, fault):
     (address, scratch), (after, cleaned, overwrite) = stores, fault
     expected = made(ratings, ratings.with_name("here"), None)

@@ -95,15 +95,17 @@ def test_biggest_files_of_a_large_folder_are_named(surroundings):
     assert working_dir.check(surroundings) is None
 
 
-def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surroundings):
+def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surroundings, monkeypatch):
+    assert working_dir._MOST == 100 << 20
+    monkeypatch.setattr(working_dir, "_MOST", 10 << 20)
     with (surroundings / "zeros.bin").open("wb") as file:
-        file.truncate(101 << 20)
-    assert "zeros.bin (101 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
-    (surroundings / "data.bin").write_bytes(os.urandom(101 << 20))
-    with pytest.raises(JobError, match=r"202 MiB in 2 files, 10\d MiB packed, and Ray takes 100") as raised:
+        file.truncate(11 << 20)
+    assert "zeros.bin (11 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
+    (surroundings / "data.bin").write_bytes(os.urandom(11 << 20))
+    with pytest.raises(JobError, match=r"22 MiB in 2 files, 11 MiB packed, and Ray takes 10 MiB") as raised:
         working_dir.check(surroundings)
     assert raised.value.exit_code == 2
-    assert "data.bin (101 MiB)" in str(raised.value)
+    assert "data.bin (11 MiB)" in str(raised.value)
     assert ".rayignore" in str(raised.value)
 
 
