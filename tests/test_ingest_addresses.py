@@ -138,7 +138,7 @@ FAULTS = [*itertools.product([0, 3, -1], [True, False], [True, False])]
 
 @pytest.mark.parametrize(
     ("address", "fault"),
-    # The faults are those of one class for both stores; a request to a real server costs a hundredth of a second.
+    # The faults are of one class for both stores; a request to a server takes a hundredth of a second.
     [*(("memory", fault) for fault in FAULTS), ("s3", (3, True, False)), ("s3", (-1, False, True))],
     indirect=["address"],
 )
