@@ -102,7 +102,7 @@ def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surrounding
         file.truncate(11 << 20)
     assert "zeros.bin (11 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
     (surroundings / "data.bin").write_bytes(os.urandom(11 << 20))
-    with pytest.raises(JobError, match=r"22 MiB in 2 files, 11\.\d MiB packed, and Ray takes 10 MiB") as raised:
+    with pytest.raises(JobError, match=r"22 MiB in 2 files, 11.* packed, and Ray takes 10 MiB") as raised:
         working_dir.check(surroundings)
     assert raised.value.exit_code == 2
     assert "data.bin (11 MiB)" in str(raised.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import time
 from collections.abc import Sequence
@@ -96,6 +97,12 @@ def manifest_content(
     }
 
 
+@functools.cache
+def _version(library: str) -> str:
+    """Return the version of a library; to look it up takes milliseconds."""
+    return importlib.metadata.version(library)
+
+
 def identity(files: list[FileEntry]) -> dict[str, Any]:
     """Return what the manifest of any dataset says: format, digest, time, files and versions.
 
@@ -112,6 +119,6 @@ def identity(files: list[FileEntry]) -> dict[str, Any]:
         "files": files,
         "versions": {
             "walslab": __version__,
-            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+            **{name: _version(name) for name in _LIBRARIES},
         },
     }
