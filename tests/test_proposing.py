@@ -74,7 +74,7 @@ def failing_often(sampled):
     st.integers(0, 14),
     st.sampled_from([quadratic, failing_often]),
 )
-@settings(max_examples=20)
+@settings(max_examples=settings.default.max_examples // 2)
 def test_resumed_study_proposes_what_an_unkilled_one_does(sampler, seed, kept, loss):
     spec = spec_of(sampler, seed)
     whole = run(Proposer(spec, 1), range(1, 16), loss)
@@ -82,7 +82,7 @@ def test_resumed_study_proposes_what_an_unkilled_one_does(sampler, seed, kept, l
 
 
 @given(st.integers(0, 100), st.integers(1, 12))
-@settings(max_examples=10)
+@settings(max_examples=settings.default.max_examples // 3)
 def test_resumed_study_with_trials_out_proposes_what_an_unkilled_one_does(seed, kept):
     """Two at once: each trial is told when the next but one is asked for."""
     spec = spec_of(seed=seed)
@@ -194,7 +194,7 @@ def test_model_beats_chance():
         journal = run(Proposer(spec_of(sampler, seed, space, startup=8), 1), range(1, 41))
         return min(entry["loss"] for entry in journal)
 
-    by_chance, by_model = (mean(best(sampler, seed) for seed in range(8)) for sampler in ("random", "tpe"))
+    by_chance, by_model = (mean(best(sampler, seed) for seed in range(4)) for sampler in ("random", "tpe"))
     assert by_model < 0.5 * by_chance
 
 

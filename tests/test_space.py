@@ -40,7 +40,7 @@ def quiet_optuna():
 
 
 @given(low=st.integers(1, 60), span=st.integers(0, 4), scale=st.sampled_from(SCALES))
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples)
 def test_every_whole_number_between_both_ends_is_reached(low, span, scale):
     domain = Interval(low, low + span, scale, integer=True)
     values = sample(domain, 300)
@@ -65,7 +65,7 @@ def test_wide_whole_number_ranges_reach_their_dense_end_and_stay_inside(scale):
     scale=st.sampled_from(SCALES),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples)
 def test_numbers_come_near_both_ends_and_never_beyond(low, factor, scale, seed):
     high = low * factor
     domain = Interval(low, high, scale)
