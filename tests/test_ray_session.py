@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
@@ -10,6 +11,7 @@ import threading
 import pytest
 import ray
 import ray._private.state
+from ray._private.node import Node
 from ray.core.generated import autoscaler_pb2
 
 from toolkit.errors import StudyError
@@ -182,6 +184,35 @@ def test_a_ray_that_ctrl_c_comes_before_ends(calls, monkeypatch):
         with connected():
             pass
     assert calls == ["init", "shutdown"]
+
+
+class SlowNode(Node):
+    """A node of Ray whose raylet does not answer in time; it starts nothing."""
+
+    def __init__(self, killed):
+        self._killed = killed
+        raise Exception("The current node timed out during startup. This could happen")  # noqa: TRY002
+
+    def kill_all_processes(self, *, wait, **_):
+        assert wait
+        self._killed.append(self)
+
+
+@pytest.mark.parametrize("slow", [1, 2])
+def test_a_ray_that_a_busy_machine_starts_too_slowly_is_started_once_more(calls, monkeypatch, slow):
+    nodes, killed = [], []
+
+    def init(**_):
+        nodes.append("begun")
+        if len(nodes) <= slow:
+            SlowNode(killed)
+        calls.append("init")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(StudyError, match="timed out") if slow == 2 else contextlib.nullcontext(), connected():
+        assert calls == ["init"]
+    # Nothing of what did not start is left.
+    assert (len(nodes), len(killed)) == (2, slow)
 
 
 def test_no_ray_is_started_ahead_of_one_that_runs(calls):

@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from tune.spec import SearchSpec
 
 # How long a cluster may take to answer, in seconds.
 ANSWERS_WITHIN = 20.0
+# What Ray says of a node whose processes did not answer within the 30 s that it gives them.
+_TOO_SLOW = "timed out during startup"
 # The type of the frame that both sides of an HTTP/2 connection begin with.
 _SETTINGS = 4
 # Ray reads these when it is imported or started, so they must be set before.
@@ -111,10 +114,30 @@ def _prepare_environment() -> None:
 
 
 def _start(address: str | None) -> None:
-    import ray
-
     if address:
         _wait_for(address)
+        _init(address)
+        return
+    try:
+        _init_here()
+    except Exception as error:  # Ray raises a bare one
+        if _TOO_SLOW not in str(error):
+            raise
+        # The machine is busy. What Ray read from disk meanwhile makes the second start quicker.
+        _init_here()
+
+
+def _init_here() -> None:
+    try:
+        _init(None)
+    except Exception as error:
+        _end_processes(error)
+        raise
+
+
+def _init(address: str | None) -> None:
+    import ray
+
     # Without an address Ray would join whatever Ray happens to run on this machine.
     ray.init(
         address=address or "local",
@@ -122,6 +145,17 @@ def _start(address: str | None) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+
+
+def _end_processes(error: Exception) -> None:
+    """End the processes of a node whose start raised an error: ``ray.shutdown`` does not know it."""
+    from ray._private.node import Node
+
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+            return
 
 
 def _wait_for(address: str) -> None:
