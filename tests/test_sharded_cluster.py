@@ -62,8 +62,8 @@ def on(cluster, dataset, config, solver="exact"):
     return Trainer(data, config, seed=3, solver=solver)
 
 
-@pytest.mark.parametrize("solver", ["exact", "cg"])
-@pytest.mark.parametrize("name", CONFIGS)
+# Each configuration and each solver; all pairs of them are those of test_sharded.py.
+@pytest.mark.parametrize(("name", "solver"), [*zip(CONFIGS, ["cg", "exact"] * 2, strict=True)])
 def test_workers_solve_to_the_bits_of_one_process(cluster, dataset, name, solver):
     here, there = (
         trained_here(dataset, CONFIGS[name], solver=solver),
@@ -96,9 +96,8 @@ def test_a_task_goes_where_it_was_done_before(cluster):
     assert stayed >= 6
 
 
-def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_process(
-    processes, dataset, tmp_path
-):
+def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_process(processes, tmp_path):
+    dataset = write_dataset(tmp_path, shard_ratings=1500)  # two shards: a sampling asks for each forty times
     for kind in ([], ["--posterior", "--samples", "4"]):
         for name, place in (("here", []), ("there", ["--dask-scheduler", processes.file])):
             done = walslab(

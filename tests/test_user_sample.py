@@ -134,14 +134,11 @@ def test_shards_engines_and_memory_do_not_decide(whole, tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.ingest.shards.SHARD_RATINGS", 50)
     expected = sample_users(data, 0.5, tmp_path / "expected")
     assert len(expected.shards("train/rows")) > 2
-    for at, size in enumerate([1, 17, 10_000]):
-        source = ingested(frame, tmp_path / f"source-{at}", shard_ratings=size)
-        for name, options in {
-            "plain": {},
-            "one": {"engine": Threads(1)},
-            "small": {"memory_bytes": 200 << 20},
-        }.items():
-            assert sample_users(source, 0.5, tmp_path / f"{name}-{at}", **options).digest == expected.digest
+    sources = [ingested(frame, tmp_path / f"in {size}", shard_ratings=size) for size in (1, 17, 10_000)]
+    cases = [(source, {}) for source in sources]
+    cases += [(sources[1], {"engine": Threads(1)}), (sources[1], {"memory_bytes": 200 << 20})]
+    for at, (source, options) in enumerate(cases):
+        assert sample_users(source, 0.5, tmp_path / f"sample {at}", **options).digest == expected.digest
     # Numbers of rows and the order of lines do not decide either: only ids do.
     with_more = pd.concat(
         [
