@@ -116,8 +116,7 @@ def test_it_agrees_with_the_oracle(data):
 GOOD = b"1,2,3\n" * 40
 
 
-@pytest.mark.parametrize("block_bytes", [60, 1 << 20])
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("block_bytes", "packed"), [(60, True), (1 << 20, False)])
 @pytest.mark.parametrize(
     ("bad", "text"),
     [

@@ -401,6 +401,7 @@ def test_sparse_matrix_and_dataset_train_the_same_model(workshop):
     np.testing.assert_array_equal(from_dataset.factors.items.factors, from_matrix.factors.items.factors)
 
 
+@pytest.mark.slow  # as those of test_trainable_on_ray.py; test_wals_trainable.py is quick
 def test_a_tuner_of_ones_own_searches_stops_and_gives_a_model(workshop, tmp_path):
     import ray.tune as ray_tune
     from ray.tune.schedulers import ASHAScheduler
