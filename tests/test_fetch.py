@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import http.server
 import importlib.util
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -285,6 +287,18 @@ def test_several_at_once_download_once(tiny, server, tmp_path):
         thread.join()
     assert sorted(result.source for result in results) == ["grouplens", "local", "local", "local"]
     assert len(server.asked) == 1
+
+
+def test_another_process_that_never_ends_is_named(tiny, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.fetching.job.PATIENCE", 0.1)
+    monkeypatch.setattr("toolkit.fetching.job.LOOK", 0.01)
+    (tmp_path / "tiny").mkdir()
+    handle = os.open(tmp_path / "tiny", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(FetchError, match=r"another process has been fetching .*tiny for .* another --out"):
+        fetch("tiny", tmp_path)
+    os.close(handle)
+    assert fetch("tiny", tmp_path).source == "grouplens"
 
 
 def test_several_at_once_on_a_disk_without_locks_do_no_harm(tiny, server, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from toolkit.files import atomic, sha256_of, size_text
 
 SOURCES = ("auto", "grouplens", "pypi")
 SUMS = "SHA256SUMS"
+# Seconds to wait for another process that fetches the same, and from one look to the next.
+PATIENCE, LOOK = 1800.0, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,8 @@ def fetch(
     ConfigError
         When there is no such data set, or it has no such source.
     FetchError
-        When no source delivers the data set, or another file has the name of the ratings or of the zip.
+        When no source delivers the data set, another file has the name of the ratings or of the zip, or
+        another process fetches the same for half an hour.
     """
     published = find(name)
     if source not in SOURCES:
@@ -96,16 +100,32 @@ def _one_at_a_time(folder: Path, progress: DownloadProgress) -> Iterator[None]:
     """Wait while another process fetches the same data set to the same folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        # Some network disks lock no directories. Two processes then download in folders of their own.
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        until = None
+        while not _locked(handle):
+            if until is None:
                 progress.note(f"waiting for another process that is fetching {folder}")
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                until = time.monotonic() + PATIENCE
+            elif time.monotonic() > until:
+                raise FetchError(
+                    f"another process has been fetching {folder} for {PATIENCE:.0f} s: end it, or choose "
+                    "another --out"
+                )
+            time.sleep(LOOK)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of a folder, and tell whether nobody else has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some network disks lock no directories. Two processes then download in folders of their own.
+        return True
+    return True
 
 
 def _from_disk(published: PublishedSet, folder: Path, progress: DownloadProgress) -> Fetched | None:
