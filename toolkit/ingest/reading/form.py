@@ -204,7 +204,7 @@ def _counts_columns(file: RatingsFile, rows: Sequence[Sequence[str]]) -> bool:
 def _require_all_names(file: RatingsFile, rows: Sequence[Sequence[str]]) -> None:
     """Refuse a header that has a name less than all lines below it have fields."""
     n, body = len(rows[0]), rows[1:]
-    if body and all(len(row) == n + 1 for row in body):
+    if len(body) >= _SEVERAL and all(len(row) == n + 1 for row in body):
         empty = not any(row[-1].strip() for row in body)
         way_out = (
             "remove the delimiter at the end of the lines"
