@@ -6,6 +6,7 @@ import contextlib
 import errno
 import resource
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -23,11 +24,15 @@ from toolkit.solver import Trainer
 def files_of_at_most(size):
     """Let no file of this process grow beyond some bytes: what a full disk does, at a byte of our choice."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    bytecode = sys.dont_write_bytecode
+    # Python keeps the bytecode of a module that it imports now, cut short without a word.
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = bytecode
 
 
 @pytest.fixture
