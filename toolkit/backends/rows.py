@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,11 +98,12 @@ class RatingRows(RowCounts):
     dtype : str
         Precision of the values.
     batch_entries : int
-        Padded ratings that a batch holds at most; a single row is never cut.
+        Ratings that a batch holds at most, with padding where there is any; a single row is never cut.
     batch_rows : int
         Rows that a batch holds at most.
     stretch : float, default 1.2
-        Rows share a batch while the longest is at most so many times as long as the shortest.
+        Rows share a batch while the longest is at most so many times as long as the shortest. Infinite where
+        rows are not padded.
 
     Attributes
     ----------
@@ -157,9 +159,11 @@ class RatingRows(RowCounts):
         while begin < len(order):
             shortest = int(counts[begin])
             limit = int(np.searchsorted(counts, max(shortest * self._stretch, shortest + 3), side="right"))
-            end = min(limit, begin + most_rows)
-            while end - begin > 1 and (end - begin) * int(counts[end - 1]) > most_entries:
-                end = begin + max(1, min(most_entries // int(counts[end - 1]), end - begin - 1))
+            candidates = counts[begin : min(limit, begin + most_rows)]
+            # Where rows of any length share a batch, nobody pads them.
+            padded = math.isfinite(self._stretch)
+            sizes = candidates * np.arange(1, len(candidates) + 1) if padded else candidates.cumsum()
+            end = begin + max(1, int(np.searchsorted(sizes, most_entries, side="right")))
             rows = order[begin:end]
             yield Batch(
                 rows=self.xp.asarray(rows),
