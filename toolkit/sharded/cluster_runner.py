@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from toolkit.backends import RatingRows
+from toolkit.backends import Backend, RatingRows
 from toolkit.errors import ConfigError
 from toolkit.sharded.parts import OpenSource, Part, Source, nbytes
 from toolkit.sharded.work import DoPart, Work
@@ -138,10 +138,16 @@ class _Held:
     source : Source
     budget : int
         Bytes of ratings.
+
+    Attributes
+    ----------
+    backend : Backend
+        Does the work.
     """
 
     def __init__(self, source: Source, budget: int) -> None:
         self._open: OpenSource = source.open(1)
+        self.backend: Backend = self._open.backend
         self._budget, self._bytes = budget, 0
         self._rows: dict[tuple[str, int], RatingRows] = {}
         # What the cluster no longer holds goes away.
@@ -183,7 +189,9 @@ def _do_parts(shared: SharedWork, task: OwnWork) -> list[Any]:
             _held.clear()
             held = _held[shared.source] = _Held(shared.source, _budget())
     do = held.ready(shared)
-    return [do(part, held.rows, own) for part, own in zip(task.parts, task.own, strict=True)]
+    # Once for all parts: to set the limit takes a millisecond.
+    with held.backend.one_blas_thread():
+        return [do(part, held.rows, own) for part, own in zip(task.parts, task.own, strict=True)]
 
 
 def _budget() -> int:

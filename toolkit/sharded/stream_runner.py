@@ -54,7 +54,11 @@ class StreamRunner:
     ) -> Iterator[tuple[Part, Any]]:
         """Yield each part with its result, in order; see `Runner.run`."""
         do = work.ready(self._open.backend, 1)
-        with ThreadPoolExecutor(1, "walslab-reader") as reader, ThreadPoolExecutor(self._threads) as pool:
+        with (
+            self._open.backend.one_blas_thread(),
+            ThreadPoolExecutor(1, "walslab-reader") as reader,
+            ThreadPoolExecutor(self._threads) as pool,
+        ):
             todo = iter(parts)
             doing: deque[tuple[Part, Future[Any]]] = deque()
             try:
