@@ -438,8 +438,11 @@ def test_the_command_goes_on_only_where_it_is_told_to(dataset, tmp_path, monkeyp
     assert "model.training is what an unfinished training left: go on with --resume" in refused.output
     done = walslab(*arguments, "--resume")
     assert done.exit_code == 0, done.output
+    assert "begins anew" not in done.output
     assert json.loads(done.stdout)["iterations"] == 3
     assert names(tmp_path) == ["model"]
+    anew = walslab(*arguments, "--resume", "--overwrite")
+    assert f"there is no {tmp_path / 'model.training'}, so the training begins anew" in anew.stderr
     assert Model.load(out).history[0]["iteration"] == 1
 
 

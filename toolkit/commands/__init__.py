@@ -7,7 +7,7 @@ import click
 from toolkit.commands.command_group import LazyGroup
 from toolkit.commands.machine_checks import Check, versions
 from toolkit.commands.options import place_from, place_options
-from toolkit.commands.output import console, emit, json_option, posterior_text
+from toolkit.commands.output import console, emit, json_option, posterior_text, say_if_nothing_is_left
 from toolkit.commands.step_progress import progress
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "place_options",
     "posterior_text",
     "progress",
+    "say_if_nothing_is_left",
     "versions",
 ]
 

@@ -13,6 +13,8 @@ import click
 from toolkit.figure_text import shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from toolkit.models import PosteriorFacts
@@ -40,6 +42,15 @@ def emit(result: Mapping[str, object]) -> None:
     """Print `result` as one line of JSON, the last line of standard output; NaN and infinity become null."""
     sys.stdout.flush()
     click.echo(json.dumps(_finite(result), allow_nan=False))
+
+
+def say_if_nothing_is_left(screen: Console, out: Path, *, posterior: bool) -> None:
+    """Say that ``--resume`` finds nothing of an earlier training of the model, where that is so."""
+    from toolkit.models import unfinished_place
+
+    place = unfinished_place(out, posterior=posterior)
+    if not place.exists():
+        screen.print(f"--resume: there is no {place}, so the training begins anew", soft_wrap=True)
 
 
 def shown_rating(rating: float, sign: str = "", *, beside: float | None = None) -> str:

@@ -20,7 +20,7 @@ from toolkit.commands.options import (
     run_options,
     run_options_from,
 )
-from toolkit.commands.output import console, emit, json_option, posterior_text
+from toolkit.commands.output import console, emit, json_option, posterior_text, say_if_nothing_is_left
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,6 +107,8 @@ def train(
     model = WALS(config_from(preset, values), run_options_from(values))
     data = RatingsDataset.open(dataset)
     screen = console(as_json=as_json)
+    if resume:
+        say_if_nothing_is_left(screen, out, posterior=posterior)
     began = time.perf_counter()
     with (
         unfinished_training(out, posterior=posterior, resume=resume) as unfinished,

@@ -15,7 +15,7 @@ from toolkit.models.placing import placed_ratings, placed_with_valid, ratings_in
 from toolkit.models.posterior import Posterior, PosteriorFacts, SampleProgress
 from toolkit.models.predicting import rows_or_average
 from toolkit.models.training import Progress
-from toolkit.models.training_checkpoint import unfinished_training
+from toolkit.models.training_checkpoint import unfinished_place, unfinished_training
 from toolkit.models.wals import WALS
 
 __all__ = [
@@ -40,5 +40,6 @@ __all__ = [
     "reading_checkpoint",
     "require_samples",
     "rows_or_average",
+    "unfinished_place",
     "unfinished_training",
 ]

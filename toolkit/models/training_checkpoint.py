@@ -146,6 +146,11 @@ def training_identity(
     }
 
 
+def unfinished_place(out: Path, *, posterior: bool) -> Path:
+    """Return where the checkpoints of the training of a model are; see `unfinished_training`."""
+    return out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
+
+
 @contextlib.contextmanager
 def unfinished_training(out: Path, *, posterior: bool, resume: bool) -> Iterator[Path]:
     """Yield the directory beside a model that has the checkpoints of its training.
@@ -168,7 +173,7 @@ def unfinished_training(out: Path, *, posterior: bool, resume: bool) -> Iterator
     ModelError
         When another process is making the model.
     """
-    path = out.with_name(f"{out.name}.{'sampling' if posterior else 'training'}")
+    path = unfinished_place(out, posterior=posterior)
     if path.exists() and not (posterior or resume):
         raise ConfigError(f"{path} is what an unfinished training left: go on with --resume, or remove it")
     with contextlib.ExitStack() as stack:

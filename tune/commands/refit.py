@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 import click
 
-from toolkit.commands import console, emit, json_option, place_from, place_options
+from toolkit.commands import (
+    console,
+    emit,
+    json_option,
+    place_from,
+    place_options,
+    say_if_nothing_is_left,
+)
 from tune.commands.options import dataset_of, model_place
 
 
@@ -114,6 +121,9 @@ def refit(
         from toolkit.datasets import read_titles
 
         names = read_titles(titles, data.items)
+    screen = console(as_json=as_json)
+    if resume:
+        say_if_nothing_is_left(screen, out, posterior=posterior)
     with progress() as show:
         done = refit_best(
             found,
@@ -128,7 +138,6 @@ def refit(
             **place_from(values),
             progress=show,
         )
-    screen = console(as_json=as_json)
     if data.digest != found.facts["digest"]:
         screen.print(f"trained on {data.where}, of which the study's dataset is a sample", soft_wrap=True)
     print_refit(screen, done, out)
