@@ -123,10 +123,8 @@ def descend_batch(  # type: ignore[no-untyped-def]
     columns,
     values,
     table,
-    root,
-    scale,
-    offset,
-    border,
+    marks,
+    bordered,
     row_weight,
     shared,
     pull,
@@ -189,7 +187,7 @@ def descend_batch(  # type: ignore[no-untyped-def]
         pulled[:] = 0
         own, rated = columns[start : start + count], values[start:]
         gather(
-            own, rated, table, root, scale, offset, border, pattern, count, unknowns, gathered, summed, pulled
+            *(own, rated, table, marks, bordered, biased, pattern, count, unknowns, gathered, summed, pulled)
         )
         n = -(-count // ROWS) * ROWS
         for p in range(count, n):

@@ -7,11 +7,14 @@ from toolkit.backends.numba.tiles import add_row, prefetch, put_row
 
 # Ratings ahead whose factors are asked for: a row of them is at no address that a processor could foresee.
 _AHEAD = 8
+# What the loops read of a column beside its factors, in the order in which it lies in one line of the cache.
+ROOT, SCALE, OFFSET, BORDER = range(4)
+MARKS = 4
 
 
 @compiled
 def gather(  # type: ignore[no-untyped-def]
-    columns, values, table, root, scale, offset, border, pattern, n, unknowns, gathered, summed, pulled
+    columns, values, table, marks, bordered, biased, pattern, n, unknowns, gathered, summed, pulled
 ):
     """Gather the first n ratings: their columns' factors, and behind these their weighted residuals.
 
@@ -22,18 +25,23 @@ def gather(  # type: ignore[no-untyped-def]
     one = table.dtype.type(1)
     for p in range(n):
         if p + _AHEAD < len(columns):
-            prefetch(table, columns[p + _AHEAD] * wide, wide)
+            ahead = columns[p + _AHEAD]
+            prefetch(table, ahead * wide, wide)
+            prefetch(marks, ahead * marks.shape[1], 1)
             if pattern_wide:
-                prefetch(pattern, columns[p + _AHEAD] * pattern_wide, pattern_wide)
+                prefetch(pattern, ahead * pattern_wide, pattern_wide)
         column = columns[p]
-        put_row(gathered, p * ld, table, column * wide, root[column], wide)
+        root = marks[column, ROOT]
+        put_row(gathered, p * ld, table, column * wide, root, wide)
         if len(summed):
             add_row(summed, 0, table, column * wide, one, wide)
         if pattern_wide:
             add_row(pulled, 0, pattern, column * pattern_wide, one, pattern_wide)
-        gathered[p, unknowns] = scale[column] * (values[p] - offset[column])
-        if len(border):
-            gathered[p, unknowns + 1] = border[column]
+        if biased:
+            gathered[p, unknowns - 1] = root
+        gathered[p, unknowns] = marks[column, SCALE] * (values[p] - marks[column, OFFSET])
+        if bordered:
+            gathered[p, unknowns + 1] = marks[column, BORDER]
 
 
 @Kernel

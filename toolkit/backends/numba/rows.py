@@ -134,10 +134,8 @@ def solve_batch(  # type: ignore[no-untyped-def]
     columns,
     values,
     table,
-    root,
-    scale,
-    offset,
-    border,
+    marks,
+    bordered,
     row_weight,
     gram,
     pull,
@@ -161,15 +159,14 @@ def solve_batch(  # type: ignore[no-untyped-def]
         The rows, where the ratings of each begin, and how many it has; at least one.
     columns, values : array, shape (nnz,)
         All ratings.
-    table : array, shape (n_columns, ≥ unknowns)
-        z of each column, and zeros up to a whole vector.
-    root : array, shape (n_columns,)
-        √c of each column; ones where the weight is a property of the row.
-    scale, offset : array, shape (n_columns,)
-        The weighted residual of a rating is (value − offset) · scale.
-    border : array, shape (n_columns,) or (0,)
-        Times √c z it is w0 z; given where biases are fitted, w0 is not 0, and the weight is a
-        property of the column.
+    table : array, shape (n_columns, ≥ k)
+        The factors of each column, and zeros up to a whole vector. z is these and, with a bias, 1.
+    marks : array, shape (n_columns, 4)
+        Four numbers of each column. The first is √c, or one where the weight is a property of the row. The
+        weighted residual of a rating is (value − offset) · scale, of the second and third. The fourth is a
+        border: times √c z it is w0 z.
+    bordered : bool
+        Whether there is a border: biases are fitted, w0 is not 0, and the weight is a property of the column.
     row_weight : array, shape (n_rows,) or (0,)
         c, where it is a property of the row.
     gram : array, shape (k, k) or (0, 0)
@@ -200,7 +197,7 @@ def solve_batch(  # type: ignore[no-untyped-def]
     k = gram.shape[0]
     width = VECTOR_BYTES // table.itemsize
     step = max(width, ROWS)
-    ld = -(-(unknowns + 1 + (len(border) > 0)) // step) * step
+    ld = -(-(unknowns + 1 + bordered) // step) * step
     matrix = np.empty((ld, ld), table.dtype)
     gathered = np.zeros((_CHUNK, ld), table.dtype)
     block = np.zeros((ROWS, ROWS), table.dtype)
@@ -219,12 +216,12 @@ def solve_batch(  # type: ignore[no-untyped-def]
             n = min(_CHUNK, start + count - begin)
             own, rated = columns[begin : start + count], values[begin:]
             gather(
-                own, rated, table, root, scale, offset, border, pattern, n, unknowns, gathered, summed, pulled
+                *(own, rated, table, marks, bordered, biased, pattern, n, unknowns, gathered, summed, pulled)
             )
             _add_products(matrix, gathered, n, unknowns, ld, width)
         if len(row_weight):
             _weigh(matrix, unknowns, biased, row_weight[row], w0)
-        elif len(border):
+        elif bordered:
             for i in range(unknowns):
                 matrix[i, bias] += matrix[i, unknowns + 1]
         for i in range(k):

@@ -9,19 +9,21 @@ import numpy as np
 
 from toolkit.arrays import Array, DeviceArray, FloatArray, IntArray
 from toolkit.backends.half_step import HalfStep, SharedStep
+from toolkit.backends.numba.gathering import BORDER, MARKS, OFFSET, ROOT, SCALE
 from toolkit.backends.numba.rows import solve_batch
 from toolkit.backends.numba.tiles import VECTOR_BYTES
 from toolkit.backends.rows import Batch
+
+# Bytes of a line of the cache.
+_LINE = 64
 
 
 class ColumnTables(NamedTuple):
     """The arrays of the fixed side that the loops over rows read, of one precision."""
 
     table: FloatArray
-    root: FloatArray
-    scale: FloatArray
-    offset: FloatArray
-    border: FloatArray
+    marks: FloatArray
+    bordered: bool
     gram: FloatArray
     pattern: FloatArray
 
@@ -129,10 +131,10 @@ class RowSolver:
             return self._rows[dtype]
 
 
-def in_order(fixed: ColumnTables, rows: RowTables) -> tuple[FloatArray, ...]:
-    """Return the arrays in the order of the parameters of the loops."""
-    (table, root, scale, offset, border, gram, pattern), (values, row_weight, pull, *penalties) = fixed, rows
-    return values, table, root, scale, offset, border, row_weight, gram, pull, pattern, *penalties
+def in_order(fixed: ColumnTables, rows: RowTables) -> tuple[FloatArray | bool, ...]:
+    """Return the tables in the order of the parameters of the loops."""
+    (table, marks, bordered, gram, pattern), (values, row_weight, pull, *penalties) = fixed, rows
+    return values, table, marks, bordered, row_weight, gram, pull, pattern, *penalties
 
 
 def row_tables(step: HalfStep, dtype: np.dtype[Any]) -> RowTables:
@@ -149,33 +151,40 @@ def row_tables(step: HalfStep, dtype: np.dtype[Any]) -> RowTables:
 def column_tables(shared: SharedStep, dtype: np.dtype[Any]) -> ColumnTables:
     """Return the arrays of the fixed side of a half-step that the loops read, in a precision."""
     n, k, w0 = len(shared.fixed.bias), shared.config.factors, shared.config.unobserved_weight
-
-    def padded(array: DeviceArray, columns: int) -> FloatArray:
-        # Rows are read by whole vectors.
-        width = VECTOR_BYTES // dtype.itemsize
-        table = np.zeros((n, -(-columns // width) * width), dtype)
-        table[:, :k] = array
-        return table
-
-    root, scale, border = np.ones(n, dtype), np.ones(n, dtype), np.zeros(0, dtype)
-    table = padded(shared.fixed.factors, shared.unknowns)
-    if shared.biased:
-        table[:, k] = 1
+    marks = _in_lines(n, MARKS, dtype)
+    marks[:, [ROOT, SCALE]] = 1
+    marks[:, OFFSET] = shared.fixed.bias + shared.mean
+    bordered = False
     if shared.column_weight is not None:
         c = np.asarray(shared.column_weight, dtype)
-        root = np.sqrt(c)
-        scale = (c + dtype.type(w0)) / root
-        if w0 and shared.biased:
-            border = dtype.type(w0) / root
+        root = marks[:, ROOT] = np.sqrt(c)
+        marks[:, SCALE] = (c + dtype.type(w0)) / root
+        bordered = bool(w0 and shared.biased)
+        if bordered:
+            marks[:, BORDER] = dtype.type(w0) / root
     return ColumnTables(
-        table=table,
-        root=root,
-        scale=scale,
-        offset=(shared.fixed.bias + shared.mean).astype(dtype),
-        border=border,
+        table=_padded(shared.fixed.factors, k, dtype),
+        marks=marks,
+        bordered=bordered,
         gram=_given(shared.gram, 2, dtype),
-        pattern=np.zeros((0, 0), dtype) if shared.pattern is None else padded(shared.pattern, k),
+        pattern=np.zeros((0, 0), dtype) if shared.pattern is None else _padded(shared.pattern, k, dtype),
     )
+
+
+def _padded(array: DeviceArray, k: int, dtype: np.dtype[Any]) -> FloatArray:
+    """Return a table whose rows are read by whole vectors, of which there is at least one."""
+    width = VECTOR_BYTES // dtype.itemsize
+    table = _in_lines(len(array), max(1, -(-k // width)) * width, dtype)
+    table[:, :k] = array
+    return table
+
+
+def _in_lines(n: int, columns: int, dtype: np.dtype[Any]) -> FloatArray:
+    """Return zeros that begin with a line of the cache, so that a row touches as few of them as it can."""
+    room = _LINE // dtype.itemsize
+    flat = np.zeros(n * columns + room, dtype)
+    first = -flat.ctypes.data % _LINE // dtype.itemsize
+    return flat[first : first + n * columns].reshape(n, columns)
 
 
 def _given(array: DeviceArray | None, ndim: int, dtype: np.dtype[Any]) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy as np
 from toolkit.arrays import DeviceArray, FloatArray
 from toolkit.backends.half_step import HalfStep, SharedStep
 from toolkit.backends.numba.conjugate import descend_batch, new_scratch
+from toolkit.backends.numba.gathering import ROOT
 from toolkit.backends.numba.solving import FixedTables, RowSolver, column_tables, in_order, row_tables
 from toolkit.backends.numba.turning import padded, turn_rows
 from toolkit.backends.rows import Batch
@@ -82,18 +83,21 @@ class StepTables:
         held: FloatArray | None = getattr(self._own, "scratch", None)
         if held is None or len(held) < longest:
             tables = self.tables
-            columns = len(tables.gram) + 1 + (len(tables.border) > 0)
+            columns = len(tables.gram) + 1 + tables.bordered
             held = self._own.scratch = new_scratch(longest, columns, tables.table.dtype)
         return held
 
     def mean_square(self, step: HalfStep) -> DeviceArray:
         """Return the mean of c z² over all ratings of a half-step."""
-        table, counts = self.tables.table, step.rows.column_counts * self.tables.root**2
+        table, counts = self.tables.table, step.rows.column_counts * self.tables.marks[:, ROOT] ** 2
         # In double precision, and so a block at a time: a table takes as much memory as the factors.
         squares = np.zeros(table.shape[1])
         for first in range(0, len(table), _BLOCK):
             squares += counts[first : first + _BLOCK] @ table[first : first + _BLOCK] ** 2
-        return (squares[: step.unknowns] / max(step.rows.nnz, 1)).astype(step.dtype)
+        # The last of a biased row is 1.
+        means = np.full(step.unknowns, counts.sum())
+        means[: step.config.factors] = squares[: step.config.factors]
+        return (means / max(step.rows.nnz, 1)).astype(step.dtype)
 
 
 class SteppingSolver(RowSolver):
