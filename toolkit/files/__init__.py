@@ -21,6 +21,7 @@ from toolkit.files.process_state import process_settings, uncollected
 from toolkit.files.sizes import size_text
 from toolkit.files.store import ObjectStore
 from toolkit.files.upload import NotSentError, Upload
+from toolkit.files.write_back import begin_write_back
 
 __all__ = [
     "HANDED_OVER",
@@ -31,6 +32,7 @@ __all__ = [
     "append_array",
     "as_path",
     "atomic",
+    "begin_write_back",
     "claimed",
     "error_text",
     "file_system",

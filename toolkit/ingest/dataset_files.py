@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from toolkit.arrays import Array, IntArray
+from toolkit.files import begin_write_back
 from toolkit.tables import DistinctIds, array_of
 
 FileEntry: TypeAlias = dict[str, Any]
@@ -109,7 +110,9 @@ def _write(
         inside.update(part if isinstance(part, bytes) else part.data)
     data = packed.getbuffer()
     (root / path).parent.mkdir(exist_ok=True)
-    (root / path).write_bytes(data)
+    with (root / path).open("wb") as file:
+        file.write(data)
+        begin_write_back(file)
     return {
         "path": path,
         "bytes": len(data),

@@ -166,8 +166,11 @@ def _local_range(file: RatingsFile, begin: int, end: int) -> bytes:
         begin = stream.tell()
         if begin >= end:
             return b""
-        data = stream.read(end - begin)
-        return data if data.endswith(b"\n") else data + stream.readline()
+        stream.seek(end - 1)
+        stream.readline()
+        end = stream.tell()
+        stream.seek(begin)
+        return stream.read(end - begin)
 
 
 def _remote_range(file: RatingsFile, begin: int, end: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 # Control characters. The CSV reader cannot cut at a delimiter of several bytes; one of these that is not in
 # the data takes its place.
 _UNITS = [bytes([unit]) for unit in (0x1F, *range(1, 0x1F)) if unit not in b"\t\n\r"]
-_DIGIT_ZERO, _POINT, _MINUS = b"0.-"
+_ZERO, _POINT, _MINUS = b"0.-"
+_ODD_BEGINNING = re.compile(rb"0[0-9xX]")
+# So many bytes are looked at together: they stay in the processor's cache.
+_CACHED = 1 << 18
 
 
 def parse(data: bytes, source: RatingsSource) -> Columns:
@@ -218,23 +222,24 @@ def _unusual_numbers(data: bytes) -> bool:
     Such an id is text. This pass over the bytes is much cheaper than reading every id as text. Where only
     another column has such a number, the ids are read the slower way, and come out the same.
     """
+    if _ODD_BEGINNING.match(data) or data.endswith(b"-0"):
+        return True
+    letters, minus = b"x" in data or b"X" in data, b"-" in data
     bytes_ = np.frombuffer(data, np.uint8)
-    step = 1 << 18  # stays in the processor's cache
-    for begin in range(0, len(bytes_), step):
-        # The part holds one byte before and one behind.
-        part = bytes_[max(begin - 1, 0) : begin + step + 1]
-        digit = (part - np.uint8(ord("0"))) < 10
-        starts = part[1:] == _DIGIT_ZERO
-        starts &= ~digit[:-1]
-        starts &= part[:-1] != _POINT
-        at = np.flatnonzero(starts) + 1
-        if begin == 0 and len(part) and part[0] == _DIGIT_ZERO:
-            at = np.concatenate([[0], at])
-        after = part[np.minimum(at + 1, len(part) - 1)]
-        last = at + 1 >= len(part)
-        odd = ((after - np.uint8(ord("0"))) < 10) | ((after | 32) == ord("x"))
-        odd |= (at > 0) & (part[at - 1] == _MINUS) & (after != _POINT)
-        # The next part shows what follows the last byte of this one.
-        if (odd & ~last).any():
+    for begin in range(0, len(bytes_) - 2, _CACHED):
+        part = bytes_[begin : begin + _CACHED + 2]
+        # The point becomes 0, digits 1 to 10, and everything else more.
+        ranks = part ^ np.uint8(1)
+        ranks -= np.uint8(_POINT ^ 1)
+        starts = ranks[:-2] > 10
+        starts &= ranks[1:-1] == (_ZERO ^ 1) - (_POINT ^ 1)
+        ranks -= np.uint8(1)
+        odd = ranks[2:] < 10
+        if letters:
+            odd |= (part[2:] | 32) == ord("x")
+        if minus:
+            odd |= (part[:-2] == _MINUS) & (part[2:] != _POINT)
+        odd &= starts
+        if odd.any():
             return True
-    return data.endswith(b"-0")
+    return False

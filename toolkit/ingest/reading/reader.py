@@ -42,7 +42,7 @@ def read_unit(
         return
     for piece in pieces(unit, source, block_bytes):
         end = piece.line - 1 + piece.lines
-        if not piece.data.strip():
+        if not piece.data or piece.data.isspace():
             yield Columns.none(), Rejections(), end
             continue
         try:
