@@ -1,4 +1,4 @@
-"""Files that are on their way to the disk early: complete for every reader, and no error where nothing can begin."""
+"""Files that are on their way to the disk early: complete for every reader, and no error without a disk."""
 
 from __future__ import annotations
 

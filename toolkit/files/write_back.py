@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 
 def begin_write_back(file: BinaryIO) -> None:
-    """Let the system begin to take a file to its disk, and wait for nothing; where it cannot, nothing happens.
+    """Let the system begin to take a file to its disk, and wait for nothing; without a disk nothing happens.
 
     Who makes a directory that is complete or not there waits for its files at the end
     (`toolkit.files.atomic.directory`).

@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.arrays import Array, IntArray
 from toolkit.datasets import SPLITS, TRAIN
 from toolkit.ingest.dataset_files import FileEntry, write_shard
-from toolkit.ingest.sorting.array_files import read_array, type_of_numbers, write_array
+from toolkit.ingest.sorting.array_files import type_of_numbers
 from toolkit.ingest.sorting.counting import stable_order
 from toolkit.ingest.sorting.merging import Part
 
@@ -149,24 +149,27 @@ def _write_column_run(
 ) -> ColumnRun:
     lengths = np.diff(cuts)
     n_users = part.stop - part.start
-    dtypes = _column_dtypes(n_users, int(lengths.max()))
+    of_users, of_items = _piece_types(n_users, int(lengths.max()))
     numbers = np.arange(len(lengths), dtype=type_of_numbers(len(lengths)))
+    positions = np.arange(cuts[-1]) - np.repeat(cuts[:-1], lengths)
+    # Indices of another type would be converted each time.
+    items = items.astype(np.intp)
     ranges_of_items = np.repeat(numbers, lengths)[items]
     # NumPy sorts such small numbers by counting them.
     order = np.argsort(ranges_of_items, kind="stable")
-    columns = {
-        "users": np.repeat(np.arange(n_users, dtype=np.int32), n_train),
-        "items": items - cuts.astype(np.int32)[ranges_of_items],
-        "ratings": ratings,
-    }
-    for name, values in columns.items():
-        write_array(f"{path}.{name}", values[order].astype(dtypes[name], copy=False))
+    columns = (
+        ratings[order],
+        np.repeat(np.arange(n_users, dtype=of_users), n_train)[order],
+        positions.astype(of_items)[items][order],
+    )
     bounds = np.concatenate([[0], np.cumsum(np.bincount(ranges_of_items, minlength=len(lengths)))])
+    pieces = itertools.pairwise(bounds.tolist())
+    Path(path).write_bytes(b"".join(values[begin:end].data for begin, end in pieces for values in columns))
     return ColumnRun(part.start, part.stop, bounds)
 
 
-def _column_dtypes(n_users: int, widest: int) -> dict[str, np.dtype[Any]]:
-    """Return the types of users and items, counted from the first of their range, and of ratings.
+def _piece_types(n_users: int, widest: int) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the types of users and items, counted from the first of their range.
 
     Parameters
     ----------
@@ -175,11 +178,7 @@ def _column_dtypes(n_users: int, widest: int) -> dict[str, np.dtype[Any]]:
     widest : int
         Most items of a range.
     """
-    return {
-        "users": type_of_numbers(n_users),
-        "items": type_of_numbers(widest),
-        "ratings": np.dtype(np.float32),
-    }
+    return type_of_numbers(n_users), type_of_numbers(widest)
 
 
 def write_columns(
@@ -216,26 +215,33 @@ def write_columns(
         Training ratings of each item.
     """
     start, stop = span
-
-    def gather(name: str) -> Array:
-        return np.concatenate([_read_piece(work, run, name, widest) for run in enumerate(pieces.tolist())])
-
-    items = gather("items")
+    users, items, ratings = _gather(work, pieces, widest)
     # Users ascend from run to run, and within a range of a run; a stable sort by item keeps that.
     order = stable_order(items, stop - start)
     n_train = np.bincount(items, minlength=stop - start)
     del items
-    users = gather("users")[order]
-    ratings = gather("ratings")[order]
+    users, ratings = users[order], ratings[order]
     indptr = np.concatenate([[0], np.cumsum(n_train)])
     entry = write_shard(folder, f"train/cols-{number:05d}.npz", indptr, users, ratings, n_users, start)
     return entry, n_train
 
 
-def _read_piece(work: Path, run: tuple[int, list[int]], name: str, widest: int) -> Array:
-    """Return what a range of users has in one range of items, the users as rows of the dataset."""
-    number, (first, behind, begin, end) = run
-    values = read_array(
-        f"{_column_run(work, number)}.{name}", _column_dtypes(behind - first, widest)[name], begin, end
-    )
-    return values + np.int32(first) if name == "users" else values
+def _gather(work: Path, pieces: IntArray, widest: int) -> tuple[IntArray, IntArray, Array]:
+    """Return row, position within the range, and rating of all training ratings of a range of items."""
+    n = int((pieces[:, 3] - pieces[:, 2]).sum())
+    users, ratings = np.empty(n, np.int32), np.empty(n, np.float32)
+    items = np.empty(n, _piece_types(1, widest)[1])
+    at = 0
+    for number, (first, behind, begin, end) in enumerate(pieces.tolist()):
+        of_users, of_items = _piece_types(behind - first, widest)
+        size, n_piece = ratings.itemsize + of_users.itemsize + of_items.itemsize, end - begin
+        with Path(_column_run(work, number)).open("rb", buffering=0) as file:
+            file.seek(begin * size)
+            data = file.read(n_piece * size)
+        piece = slice(at, at + n_piece)
+        ratings[piece] = np.frombuffer(data, ratings.dtype, n_piece)
+        behind_ratings = n_piece * ratings.itemsize
+        np.add(np.frombuffer(data, of_users, n_piece, behind_ratings), np.int32(first), out=users[piece])
+        items[piece] = np.frombuffer(data, of_items, n_piece, behind_ratings + n_piece * of_users.itemsize)
+        at += n_piece
+    return users, items, ratings

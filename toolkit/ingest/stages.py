@@ -44,6 +44,9 @@ from toolkit.ingest.tasks import UnitResult
 from toolkit.ingest.writing import list_files, write_by_item
 from toolkit.tables import DistinctIds
 
+# Runs that a task numbers: it reads all ids once.
+_TOGETHER = 8
+
 
 def changed_while_read(source: RatingsSource) -> RatingsError:
     """Return the error of files that somebody wrote while they were read."""
@@ -279,7 +282,8 @@ class Stages:
         """Return the ratings by range of users, and the ranges of items."""
         work, options = self.checkpoints, self.options
         self.ids = (self._number(0), self._number(1))
-        work.run(f"number{again}", "numbering", [(tasks.number, work.folder, run) for run in self.runs])
+        some = [self.runs[at : at + _TOGETHER] for at in range(0, len(self.runs), _TOGETHER)]
+        work.run(f"number{again}", "numbering", [(tasks.number, work.folder, runs) for runs in some])
         n_users, n_items = self.shape
         per_user = np.zeros(n_users, np.int64)
         per_item = np.zeros(n_items, np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,11 @@ def sort_unit(work: Path, unit: Unit, source: RatingsSource, block_bytes: int, d
     return UnitResult(runs, lines, rejections, floats, summed, times)
 
 
-def number(work: Path, run: Run) -> None:
-    """Give the ids of a run their rows and columns."""
-    number_run(run, read_ids(work / "users"), read_ids(work / "items"))
+def number(work: Path, runs: Sequence[Run]) -> None:
+    """Give the ids of some runs their rows and columns."""
+    users, items = read_ids(work / "users"), read_ids(work / "items")
+    for run in runs:
+        number_run(run, users, items)
 
 
 def write_part(

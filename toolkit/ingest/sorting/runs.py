@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from toolkit.tables import DistinctIds
 
 # Columns of a run, in the order of the file; the last two where they are read.
 _DTYPES = {"ratings": np.float32, "times": np.int64, "splits": np.uint8}
+# What the file has behind them of the distinct users and items. Ids that are text are in files of their own.
+_COUNTS = ("user-counts", "item-counts")
+_IDS = ("user-ids", "item-ids")
 
 
 @dataclass(frozen=True)
@@ -64,44 +68,58 @@ class Run:
 
     def counts(self, begin: int = 0, end: int | None = None) -> IntArray:
         """Return the ratings of each distinct user, int32."""
-        return read_array(f"{self.path}.counts", np.int32, begin, end)
+        return self.column("user-counts", begin, end)
 
     def item_counts(self) -> tuple[IntArray, IntArray]:
         """Return the columns of the distinct items, and the ratings of each."""
-        columns = read_array(f"{self.path}.distinct-columns", np.int32)
-        return columns, read_array(f"{self.path}.item-counts", np.int32)
+        return self._distinct_columns(), self.column("item-counts")
 
     def user_ids(self) -> DistinctIds:
         """Return the distinct users."""
-        return read_ids(f"{self.path}.users")
+        return self._ids(0)
 
     def item_ids(self) -> DistinctIds:
         """Return the distinct items."""
-        return read_ids(f"{self.path}.items")
+        return self._ids(1)
 
     def column(self, name: str, begin: int = 0, end: int | None = None) -> IntArray:
-        """Return entries ``begin <= at < end`` of a column."""
+        """Return entries ``begin <= at < end`` of a column, or of another array of its file."""
         before = 0
-        for other in self.columns:
+        for other, dtype, length in self._arrays():
             if other == name:
                 break
-            before += self.n * _dtype(other, self.n_items).itemsize
-        dtype = _dtype(name, self.n_items)
-        return read_array(f"{self.path}.rows", dtype, begin, self.n if end is None else end, before)
+            before += length * dtype.itemsize
+        return read_array(f"{self.path}.run", dtype, begin, length if end is None else end, before)
+
+    def _arrays(self) -> Iterator[tuple[str, np.dtype[Any], int]]:
+        """Yield name, type and length of each array of its file, in their order."""
+        for name in self.columns:
+            yield name, _dtype(name, self.n_items), self.n
+        sizes = (self.n_users, self.n_items)
+        for name, size in zip(_COUNTS, sizes, strict=True):
+            yield name, np.dtype(np.int32), size
+        for name, size, kind in zip(_IDS, sizes, self.kinds, strict=True):
+            if kind == "integer":
+                yield name, np.dtype(np.int64), size
+
+    def _ids(self, role: int) -> DistinctIds:
+        name = _IDS[role]
+        return self.column(name) if self.kinds[role] == "integer" else read_ids(f"{self.path}.{name}")
 
     def set_numbers(self, users: IntArray, items: IntArray) -> None:
         """Keep the row of each distinct user and the column of each distinct item, both int32."""
-        write_array(f"{self.path}.user-rows", users)
-        write_array(f"{self.path}.distinct-columns", items)
+        write_array(f"{self.path}.numbers", np.concatenate([users, items]))
 
     def user_rows(self, begin: int = 0, end: int | None = None) -> IntArray:
         """Return the row of each distinct user, ascending."""
-        return read_array(f"{self.path}.user-rows", np.int32, begin, end)
+        return read_array(f"{self.path}.numbers", np.int32, begin, self.n_users if end is None else end)
 
     def item_columns(self, begin: int = 0, end: int | None = None) -> IntArray:
         """Return the column of each rating."""
-        columns, _ = self.item_counts()
-        return columns[self.column("items", begin, end)]
+        return self._distinct_columns()[self.column("items", begin, end)]
+
+    def _distinct_columns(self) -> IntArray:
+        return read_array(f"{self.path}.numbers", np.int32, self.n_users)
 
 
 def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
@@ -129,15 +147,18 @@ def write_run(folder: Path, unit: int, piece: int, columns: Columns) -> Run:
         "splits": columns.splits,
     }
     held = {column: values for column, values in present.items() if values is not None}
-    with Path(f"{path}.rows").open("wb") as file:
+    items = np.bincount(columns.items.codes, minlength=n_items)
+    with Path(f"{path}.run").open("wb") as file:
         for column, entries in held.items():
             values = np.asarray(entries, _dtype(column, n_items))
             append_array(file, values if order is None else values[order])
-    write_array(f"{path}.counts", counts)
-    items = np.bincount(columns.items.codes, minlength=n_items)
-    write_array(f"{path}.item-counts", items.astype(np.int32))
-    write_ids(f"{path}.users", columns.users.distinct)
-    write_ids(f"{path}.items", columns.items.distinct)
+        append_array(file, counts)
+        append_array(file, items.astype(np.int32))
+        for role, ids in zip(_IDS, (columns.users.distinct, columns.items.distinct), strict=True):
+            if isinstance(ids, np.ndarray):
+                append_array(file, ids)
+            else:
+                write_ids(f"{path}.{role}", ids)
     kinds = (columns.users.kind, columns.items.kind)
     return Run(folder, name, unit, piece, len(columns), n_users, n_items, kinds, tuple(held))
 

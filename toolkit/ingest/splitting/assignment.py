@@ -96,7 +96,7 @@ def assign(
         held = keys <= np.uint64(cut.key)
         if rule.needs_times and cut.tie != _LAST:
             held &= (keys != np.uint64(cut.key)) | (hashes <= np.uint64(cut.tie))
-        assigned[held] = number
+        np.putmask(assigned, held, number)
     return assigned
 
 
@@ -142,11 +142,10 @@ def assign_by_user(
 
 def _mix(x: IntArray) -> IntArray:
     """Return splitmix64 of 64-bit integers (Steele, Lea and Flood, OOPSLA 2014)."""
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x ^= x >> np.uint64(30)
-        x *= np.uint64(0xBF58476D1CE4E5B9)
-        x ^= x >> np.uint64(27)
-        x *= np.uint64(0x94D049BB133111EB)
-        x ^= x >> np.uint64(31)
-        return x
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
