@@ -12,6 +12,7 @@ from pathlib import Path
 
 from toolkit.errors import ConfigError
 from toolkit.files import size_text
+from toolkit.processors import usable_processors
 
 _UNITS = {
     "": 1,
@@ -26,8 +27,10 @@ _UNITS = {
 }
 # Measured by benchmarks/ingest.py: the interpreter with NumPy, SciPy and Arrow.
 _INTERPRETER = 140 << 20
-# Numbers of two knobs of mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# Numbers of three knobs of mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+# So many threads share a heap, and with it what each of them freed.
+_THREADS_PER_HEAP = 8
 # Bytes that a task takes when it reads a block, and when it merges the ratings of one shard.
 _PER_BLOCK_BYTE = 6
 PER_SHARD_RATING = 72
@@ -85,8 +88,9 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         tune = ctypes.CDLL(None).mallopt
-        for what, size in ((_MMAP_THRESHOLD, 1 << 27), (_TRIM_THRESHOLD, 1 << 28)):
-            tune(what, size)
+        tune(_MMAP_THRESHOLD, 1 << 27)
+        tune(_TRIM_THRESHOLD, 1 << 28)
+        tune(_ARENA_MAX, -(-usable_processors() // _THREADS_PER_HEAP))
 
 
 def capacity(

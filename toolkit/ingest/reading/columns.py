@@ -129,12 +129,13 @@ def of_column(column: pa.Array, kind: str) -> Ids:
         When an id is missing or too long, or is no integer although it must be.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if column.null_count:
         raise ValueError("an id is missing")
     if pa.types.is_integer(column.type):
         return of_integers(numbers(column))
+    import pyarrow.compute as pc
+
     codes, words = numbers(column.indices), column.dictionary
     kept = pc.utf8_trim_whitespace(words)
     floats = ""

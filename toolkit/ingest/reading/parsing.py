@@ -117,24 +117,23 @@ def _table(data: bytes, source: RatingsSource, integers: tuple[bool, ...]) -> pa
 def _read(
     data: bytes, source: RatingsSource, integers: tuple[bool, ...], delimiter: bytes, stride: int = 1
 ) -> pa.Table:
-    lines = count_lines(data)
-    table = None
     try:
         table = _cut(data, source, integers, delimiter, stride)
     except ValueError:
         # The reader skips empty lines, but not lines of blanks.
         kept = [line for line in data.splitlines() if line.strip()]
-        if len(kept) == lines:
+        if len(kept) == count_lines(data):
             raise
         table = _cut(b"\n".join(kept), source, integers, delimiter, stride)
-    quoted = source.quoted and b'"' in data
+    if not (source.quoted and b'"' in data):
+        return table
     # Where some line ends are not counted, a row too many may hide a row too few.
-    if (table.num_rows != lines or (quoted and _lone_returns(data))) and table.num_rows != sum(
+    if (table.num_rows != count_lines(data) or _lone_returns(data)) and table.num_rows != sum(
         1 for line in data.splitlines() if line.strip()
     ):
         raise ValueError("a quoted field goes over the end of its line")
     # The reader ends a field that is still open with the data.
-    if quoted and not closes_quotes(_last_line(data), source.delimiter):
+    if not closes_quotes(_last_line(data), source.delimiter):
         raise ValueError("a quoted field is not closed")
     return table
 

@@ -30,6 +30,9 @@ def kind_of(texts: Sequence[str]) -> str:
     Most of the texts decide; the reader names the others as bad rows.
     """
     texts = texts[:_ENOUGH]
+    if texts and all(is_time(text, KINDS[0]) for text in texts):
+        # What parses the others is imported for a tenth of a second.
+        return KINDS[0]
     fits = {kind: sum(is_time(text, kind) for text in texts) for kind in KINDS}
     best = max(KINDS, key=lambda kind: fits[kind])
     return best if fits[best] * 2 > len(texts) else ""
