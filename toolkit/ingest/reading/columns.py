@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 KindOfIds = Literal["integer", "text"]
 # A table from id to code is used where it is at most this many times as long as the column.
 _TABLE_STRETCH = 8
+# And always where it is at most so long: a hash is imported for a tenth of a second.
+_SHORT_TABLE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def of_integers(values: IntArray) -> Ids:
     if len(values) == 0:
         return Ids(np.zeros(0, np.int32), np.zeros(0, np.int64))
     least, most = int(values.min()), int(values.max())
-    if most - least < max(_TABLE_STRETCH * len(values), 1 << 16):
+    if most - least < max(_TABLE_STRETCH * len(values), _SHORT_TABLE):
         at = values - least
         seen = np.zeros(most - least + 1, np.bool_)
         seen[at] = True

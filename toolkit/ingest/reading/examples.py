@@ -7,7 +7,7 @@ import io
 
 from toolkit.errors import WalslabError
 from toolkit.ingest.reading.blocks import Piece, Unit, without_header
-from toolkit.ingest.reading.columns import Columns, as_text
+from toolkit.ingest.reading.columns import Columns
 from toolkit.ingest.reading.groups import BYTES_PER_ROW, read_group
 from toolkit.ingest.reading.quotes import sample_on_one_line
 from toolkit.ingest.reading.ratings_file import first_bytes
@@ -35,7 +35,7 @@ def example_ratings(source: RatingsSource, number: int = 3) -> list[str]:
         columns = first_columns(source.of_file(0), _LINES)
     except (WalslabError, ValueError, LookupError, OSError):
         return []
-    users, items = (as_text(ids.distinct).to_pylist() for ids in (columns.users, columns.items))
+    users, items = ([str(one) for one in ids.distinct.tolist()] for ids in (columns.users, columns.items))
     rows = zip(columns.users.codes, columns.items.codes, columns.ratings.tolist(), strict=True)
     return [
         f"user {_shown(users[user])} gave item {_shown(items[item])} a {rating:.6g}"
