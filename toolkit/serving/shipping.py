@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import toolkit
@@ -30,7 +31,8 @@ def copy_served_code(entry: Path, target: Path) -> None:
         shutil.copyfile(file, copy)
 
 
-def _imported_by(script: Path) -> set[Path]:
+@cache  # parsing takes half a second, and the files of a process are those that it began with
+def _imported_by(script: Path) -> frozenset[Path]:
     files: set[Path] = set()
     waiting = [script]
     while waiting:
@@ -38,7 +40,7 @@ def _imported_by(script: Path) -> set[Path]:
         new = {file for name in _imports(source.body) for file in _files_of(name)} - files
         files |= new
         waiting += new
-    return files
+    return frozenset(files)
 
 
 def _imports(statements: list[ast.stmt]) -> Iterator[str]:
