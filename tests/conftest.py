@@ -5,10 +5,13 @@ from __future__ import annotations
 import surroundings  # noqa: F401  before what it is about is imported
 
 # isort: split
+import functools
 import gc
 import gzip
+import importlib
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import forks
@@ -40,6 +43,20 @@ def pytest_addoption(parser):
         "listed as skipped where no device answers. cupy, cuda: a missing device is a failure, so that no "
         "GPU job can pass without one",
     )
+
+
+def pytest_configure(config):
+    """Spare the processes of ``pytest -n`` waiting for a disk, and compiling the same bytecode."""
+    if not config.getoption("numprocesses", None):
+        return
+    # `make test-all` writes to a disk.
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    # A fresh clone has no bytecode. Processes that import everything in one order compile it each.
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+        for name in ("ray.tune.schedulers", "matplotlib.pyplot", "sklearn.model_selection", "distributed"):
+            importlib.import_module(name)
 
 
 def pytest_generate_tests(metafunc):
@@ -191,7 +208,10 @@ def movielens_1m():
 def empty_store(tmp_path_factory):
     """The file of an MLflow store that holds nothing, for copies: MLflow takes seconds to make one."""
     from mlflow import MlflowClient
+    from mlflow.store.db import utils
 
+    # For each store that is opened, MLflow would read all of its migrations for the number of the last.
+    utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
