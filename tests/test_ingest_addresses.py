@@ -21,6 +21,14 @@ def ratings(tmp_path):
     return path
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """What an ingest into a directory makes."""
+    folder = tmp_path_factory.mktemp("expected")
+    (folder / "r.csv").write_bytes(text_of(ROWS))
+    return made(folder / "r.csv", folder / "here", None)
+
+
 @pytest.fixture
 def scratch(tmp_path):
     return tmp_path / "scratch"
@@ -142,11 +150,10 @@ FAULTS = [*itertools.product([0, 3, -1], [True, False], [True, False])]
     [*(("memory", fault) for fault in FAULTS), ("s3", (3, True, False)), ("s3", (-1, False, True))],
     indirect=["address"],
 )
-def test_a_connection_that_is_lost_in_the_middle(ratings, stores, monkeypatch, fault):
+def test_a_connection_that_is_lost_in_the_middle(ratings, expected, stores, monkeypatch, fault):
     (address, scratch), (after, cleaned, overwrite) = stores, fault
-    expected = made(ratings, ratings.with_name("here"), None)
     if overwrite:
-        made(ratings, address, scratch, shard_ratings=50)
+        made(ratings, address, scratch, shard_ratings=75)
     files = len(expected.manifest["files"]) + 1
     with monkeypatch.context() as patch:
         lost(patch, after % files, cleaned=cleaned)

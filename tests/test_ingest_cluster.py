@@ -11,7 +11,7 @@ from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_con
 from ingesting import names, walslab
 from processes import wait_for
 
-from toolkit.engines import dask_cluster
+from toolkit.engines import dask_cluster, dask_connection
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, chosen_engine, ingest_ratings
 
@@ -90,6 +90,7 @@ def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(
     cluster, ratings, tmp_path, impatient, monkeypatch
 ):
     monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
+    monkeypatch.setattr(dask_connection, "_CLOSE", 1.0)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
@@ -145,6 +146,7 @@ def test_a_check_of_a_cluster_that_hangs_ends_and_names_who_is_silent(
     cluster, ratings, tmp_path, monkeypatch, frozen
 ):
     monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
+    monkeypatch.setattr(dask_connection, "_CLOSE", 1.0)
     monkeypatch.setattr(dask_cluster, "_WORKERS_ANSWER", 4.0)
     who = {"worker": r"worker tcp://\S+ of the scheduler", "scheduler": "scheduler"}[frozen]
     text = (
@@ -159,6 +161,7 @@ def test_a_check_of_a_cluster_that_hangs_ends_and_names_who_is_silent(
 
 def test_tasks_that_are_given_up_do_not_wait_for_a_worker_that_hangs(cluster, ratings, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
+    monkeypatch.setattr(dask_connection, "_CLOSE", 1.0)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):

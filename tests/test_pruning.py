@@ -25,10 +25,9 @@ def store(tmp_path_factory, empty_store):
     return make_store(tmp_path_factory.mktemp("store"), empty_store)
 
 
-@pytest.fixture
-def study(store, tmp_path):
-    """A study of five trials: the third is the best, the second failed."""
-    made = make_study(store, tmp_path)
+def five_trials(store, folder):
+    """Return a study of five trials: the third is the best, the second failed."""
+    made = make_study(store, folder)
     figures = {1: 0.9, 3: 0.7, 4: 0.8, 5: 0.95}
     ended(made, *(result(f"trial-00{n}", rmse, config=CONFIG.to_dict()) for n, rmse in figures.items()))
     failed = result("trial-002", None, "FAILED", reason="singular", trace="it was", history={})
@@ -36,6 +35,17 @@ def study(store, tmp_path):
     assert MlflowRecord(made).close() == 0
     made.update(status="finished")
     return made
+
+
+@pytest.fixture
+def study(store, tmp_path):
+    return five_trials(store, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unpruned(store, tmp_path_factory):
+    """A study of which nobody removes anything."""
+    return five_trials(store, tmp_path_factory.mktemp("unpruned"))
 
 
 def names(removals):
@@ -218,15 +228,15 @@ def test_command_says_what_it_would_remove_and_removes_it_when_told_to(study):
     "arguments",
     [(), ("--keep", 1, "--failed"), ("--keep", 0), ("--older-than", "soon"), ("--older-than", 30)],
 )
-def test_command_refuses_what_it_cannot_read(study, arguments):
-    invoke(study.path, *arguments, code=2)
-    assert len(runs_of(study)) == 5
+def test_command_refuses_what_it_cannot_read(unpruned, arguments):
+    invoke(unpruned.path, *arguments, code=2)
+    assert len(runs_of(unpruned)) == 5
 
 
 @pytest.mark.parametrize(("age", "removed"), [("30d", 5), ("0m", 5), ("99999w", 0)])
-def test_command_reads_ages(study, age, removed):
+def test_command_reads_ages(unpruned, age, removed):
     # The made-up trials ended in 1970; the best stays.
-    told = json.loads(invoke(study.path, "--older-than", age, "--json").stdout.splitlines()[-1])
+    told = json.loads(invoke(unpruned.path, "--older-than", age, "--json").stdout.splitlines()[-1])
     assert (told["removed"], len(told["trials"])) == (False, max(0, removed - 1))
 
 

@@ -19,7 +19,7 @@ from recommending_models import model_fixture, names, saved_fixture, small_parts
 
 from toolkit import WALS, WALSConfig, ingest_ratings
 from toolkit.commands import main
-from toolkit.engines import Cluster, cluster_at, dask_cluster
+from toolkit.engines import Cluster, cluster_at, dask_cluster, dask_connection
 from toolkit.errors import BackendError, ConfigError, ModelError
 from toolkit.models import Model
 from toolkit.recommending import Rule, evaluate_on, every_user, ranking, recommend_to_file, tasks
@@ -74,7 +74,7 @@ def cluster(tmp_path_factory, repo_root):
         yield processes
 
 
-def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path):
+def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     users, items = np.nonzero(rng.random((60, 20)) < 0.4)
     frame = pd.DataFrame({"user": users, "item": items, "rating": rng.integers(1, 11, len(users)) / 2})
@@ -85,6 +85,7 @@ def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path):
     fitted.save(tmp_path / "model")
     expected = evaluate_on(tmp_path / "model", data)
     assert evaluate_on(tmp_path / "model", data, scheduler=cluster.address) == expected
+    monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
     with pytest.raises(BackendError, match=r"does not answer|cannot be reached"):
         evaluate_on(tmp_path / "model", data, scheduler="tcp://127.0.0.1:9")
 
@@ -101,7 +102,7 @@ def lonely(tmp_path_factory, repo_root):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2)):
+    for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2), ("_ANSWER", 3.0)):
         monkeypatch.setattr(dask_cluster, name, seconds)
 
 

@@ -18,7 +18,7 @@ from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write
 from toolkit import WALS
 from toolkit.backends import Backend
 from toolkit.config import RunOptions
-from toolkit.engines import Spread, Words, cluster_at, dask_cluster, dask_spread
+from toolkit.engines import Spread, Words, cluster_at, dask_cluster, dask_connection, dask_spread
 from toolkit.errors import BackendError, ConfigError
 from toolkit.sharded import ClusterRunner, ShardedHeldOut
 from toolkit.solver import Trainer, TrainingData
@@ -127,7 +127,8 @@ def test_a_dataset_that_workers_do_not_see_is_refused_with_the_way_out(cluster, 
         cluster.check(type(dataset.path)("/nowhere"), [])
 
 
-def test_two_ways_to_a_cluster_are_one_too_many(dataset):
+def test_two_ways_to_a_cluster_are_one_too_many(dataset, monkeypatch):
+    monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
     with pytest.raises(ConfigError, match="give one of them"):
         WALS(BASE).fit(dataset, dask_scheduler="tcp://127.0.0.1:1", dask="cuda")
     with pytest.raises(BackendError, match="does not answer"):

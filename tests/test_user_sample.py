@@ -129,9 +129,12 @@ def test_samples_are_nested_and_a_sample_of_a_sample_is_the_smaller(whole, tmp_p
     assert twice.derived == steps
 
 
-def test_shards_engines_and_memory_do_not_decide(whole, tmp_path, monkeypatch):
-    frame, data = whole
-    monkeypatch.setattr("toolkit.ingest.shards.SHARD_RATINGS", 50)
+@pytest.mark.parametrize("text", [False, True], ids=["integers", "text"])
+def test_shards_engines_and_memory_do_not_decide(text, tmp_path, monkeypatch):
+    # Few: a shard of each rating is a case.
+    frame = frame_of(30, 10, text=text)
+    data = ingested(frame, tmp_path / "whole", shard_ratings=20)
+    monkeypatch.setattr("toolkit.ingest.shards.SHARD_RATINGS", 10)
     expected = sample_users(data, 0.5, tmp_path / "expected")
     assert len(expected.shards("train/rows")) > 2
     sources = [ingested(frame, tmp_path / f"in {size}", shard_ratings=size) for size in (1, 17, 10_000)]
