@@ -47,14 +47,13 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Spare the processes of ``pytest -n`` waiting for a disk, and compiling the same bytecode."""
-    if not config.getoption("numprocesses", None):
-        return
     # `make test-all` writes to a disk.
     memory = Path("/dev/shm")
-    if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    if config.getoption("numprocesses", None) and memory.is_dir():
+        if shutil.disk_usage(memory).free > 4 << 30:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     # A fresh clone has no bytecode. Processes that import everything in one order compile it each.
-    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+    elif os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
         for name in ("ray.tune.schedulers", "matplotlib.pyplot", "sklearn.model_selection", "distributed"):
             importlib.import_module(name)
 
