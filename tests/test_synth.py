@@ -272,6 +272,11 @@ def test_the_recipe_of_jester_is_dense_and_of_real_values(tmp_path, monkeypatch)
     assert counts_of(rows[:, 1])[0] > 100
 
 
+@pytest.fixture(scope="module")
+def in_stars(tmp_path_factory):
+    return like("ml-100k", tmp_path_factory.mktemp("stars"), seed=5)
+
+
 @pytest.mark.parametrize(
     ("name", "times", "plus"),
     [
@@ -281,8 +286,8 @@ def test_the_recipe_of_jester_is_dense_and_of_real_values(tmp_path, monkeypatch)
         ("ml-100k-plus-95", 1, 95),
     ],
 )
-def test_recipes_of_one_kind_are_the_same_ratings_in_other_units(tmp_path, name, times, plus):
-    stars, rows = like("ml-100k", tmp_path, seed=5)
+def test_recipes_of_one_kind_are_the_same_ratings_in_other_units(in_stars, tmp_path, name, times, plus):
+    stars, rows = in_stars
     other, others = like(name, tmp_path, seed=5)
     np.testing.assert_allclose(others[:, 2], rows[:, 2] * times + plus, atol=1e-9)
     np.testing.assert_array_equal(others[:, [0, 1, 3]], rows[:, [0, 1, 3]])
