@@ -54,7 +54,7 @@ def pytest_configure(config):
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     # A fresh clone has no bytecode. Processes that import everything in one order compile it each.
     elif os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
-        for name in ("ray.tune.schedulers", "matplotlib.pyplot", "sklearn.model_selection", "distributed"):
+        for name in ("ray.tune.schedulers", "matplotlib.figure", "sklearn.model_selection", "distributed"):
             importlib.import_module(name)
 
 
