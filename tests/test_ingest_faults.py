@@ -1,9 +1,7 @@
-"""An ingest that is killed, interrupted, short of disk or misled: a complete dataset or none, no rubbish."""
+"""An ingest that is killed, interrupted or misled: a complete dataset or none, no rubbish."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import pickle
 import shutil
@@ -14,18 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disturbed_ingests import SMALL, contents, ratings_fixture, undisturbed_fixture  # noqa: F401 - fixtures
 from forks import Forked
 from ingesting import names, walslab
 
 from toolkit.datasets import RatingsDataset
-from toolkit.engines import Threads
 from toolkit.errors import DatasetError, RatingsError
 from toolkit.ingest import RatingsSource, SplitRule, checkpoints, ingest_ratings, tasks
 
-# Some forty tasks.
-SMALL = {"block_bytes": 4000, "shard_ratings": 800}
 KILLS = 5
-STAGES = ("reading", "numbering", "sorting", "writing by user", "writing by item")
+
 
 # An ingest whose tasks take their time.
 SLOW_INGEST = """
@@ -62,33 +58,6 @@ def slow(task):
 checkpoints._once = slow
 main(prog_name="walslab")
 """
-
-
-def contents(path):
-    """Return all files, and the manifest without its date."""
-    found = {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
-    manifest = json.loads(found.pop("manifest.json"))
-    del manifest["created"]
-    return found, manifest
-
-
-def write_ratings(path, n=4000, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = zip(rng.integers(0, 300, n), rng.integers(0, 200, n), rng.integers(1, 6, n), strict=True)
-    path.write_text("".join(f"{u},{i},{r}\n" for u, i, r in rows))
-    return path
-
-
-@pytest.fixture(scope="module")
-def ratings(tmp_path_factory):
-    """A file of ratings, in a folder of its own."""
-    return write_ratings(tmp_path_factory.mktemp("ratings") / "r.csv")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(ratings, tmp_path_factory):
-    """What comes of it when nothing happens."""
-    return ingest_ratings(RatingsSource.detect([ratings]), tmp_path_factory.mktemp("good") / "out", **SMALL)
 
 
 @pytest.fixture
@@ -349,122 +318,6 @@ def test_a_terminated_one_leaves_no_dataset_and_the_next_one_cleans_up(ratings, 
     done = walslab(*arguments)
     assert done.exit_code == 0, done.output
     assert names(tmp_path) == ["out"]
-
-
-# Out of disk
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A disk of 8 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "walslab-test", str(folder)]
-    try:
-        done = subprocess.run(mount, check=False, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        pytest.skip(f"there is no mount: {error}")
-    if done.returncode:
-        pytest.skip(f"a disk of its own is not permitted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(disk, leave=0):
-    """Fill a disk with one file, but for some bytes; return the file."""
-    facts = os.statvfs(disk)
-    with (disk / "ballast").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, facts.f_bavail * facts.f_frsize - leave)
-    return disk / "ballast"
-
-
-def test_a_full_disk_is_told_and_leaves_what_was_there(disk, ratings, undisturbed):
-    source = RatingsSource.detect([ratings])
-    out = disk / "out"
-    shutil.copytree(undisturbed.path, out)
-    other = {**SMALL, "split": SplitRule(seed=1), "overwrite": True}
-
-    def fail(filled=None, end=False):
-        """Return the stage that it fails in, on a disk that is filled at the beginning or end of one."""
-        reached = [""]
-
-        def progress(stage, done, total):
-            reached.append(stage)
-            if stage == filled and done == (total if end else 0):
-                fill(disk)
-
-        with pytest.raises(OSError, match="No space left on device") as raised:
-            ingest_ratings(source, out, progress=progress, engine=Threads(1), **other)
-        assert raised.value.errno == errno.ENOSPC
-        assert names(disk) == ["ballast", "out"]
-        assert RatingsDataset.open(out, verify=True).digest == undisturbed.digest
-        (disk / "ballast").unlink()
-        return reached[-1]
-
-    failed = set()
-    for leave in range(0, 240_001, 30_000):
-        fill(disk, leave)
-        failed.add(fail())
-    assert {"", "reading", "numbering", "sorting"} <= failed
-    # By others, while it is at work.
-    assert [fail(stage) for stage in STAGES] == [*STAGES]
-    assert fail(STAGES[-1], end=True) == STAGES[-1]
-    made = ingest_ratings(source, out, **other)
-    assert made.digest != undisturbed.digest
-    assert RatingsDataset.open(out, verify=True).digest == made.digest
-    assert names(disk) == ["out"]
-
-
-def test_the_command_says_that_the_disk_is_full(disk, tmp_path):
-    path = write_ratings(tmp_path / "many.csv", 100_000)
-    for share in (0.1, 0.45):
-        ballast = fill(disk, int(share * 1.9e6))
-        done = walslab("ingest", path, "--out", disk / "out")
-        assert done.exit_code == 1
-        assert "walslab: error: [Errno 28] No space left on device" in done.stderr
-        assert names(disk) == ["ballast"]
-        ballast.unlink()
-    done = walslab("ingest", path, "--out", disk / "out")
-    assert done.exit_code == 0, done.output
-    assert names(disk) == ["out"]
-
-
-@pytest.mark.skipif(
-    not Path("/dev/full").exists(), reason="there is no /dev/full, which is as a full disk is"
-)
-@pytest.mark.parametrize(
-    "file",
-    [
-        ".work/run-000000-0000.run",
-        ".work/users",
-        ".work/run-000000-0000.numbers",
-        ".work/part-00000.counts",
-        ".work/part-00000.items",
-        ".work/part-00000.ratings",
-        ".work/columns-00000",
-        "train/rows-00000.npz",
-        "train/cols-00000.npz",
-        "valid/rows-00000.npz",
-        "users.parquet",
-        "manifest.json",
-    ],
-)
-def test_no_file_is_cut_short_by_a_full_disk_unnoticed(tmp_path, file):
-    # Few ratings: what is lost would be lost when the file is closed.
-    (tmp_path / "r.csv").write_text("".join(f"{u},{u % 7},3\n" for u in range(50)))
-    told = []
-
-    def progress(stage, done, total):
-        if not told:
-            (folder,) = tmp_path.glob(".out.partial-*/new")
-            (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).symlink_to("/dev/full")
-        told.append(stage)
-
-    with pytest.raises(OSError, match="No space left on device") as raised:
-        ingest_ratings(RatingsSource.detect([tmp_path / "r.csv"]), tmp_path / "out", progress=progress)
-    assert raised.value.errno == errno.ENOSPC
-    assert names(tmp_path) == ["r.csv"]
 
 
 # Misled

@@ -18,7 +18,7 @@ from toolkit.predictor import Side, predict_pairs
 from toolkit.solver import Trainer, TrainingData, objective, observation_weights
 
 # Regularization from 1e-3: far below, rows with fewer ratings than factors are so ill-conditioned that
-# rounding alone moves the objective. `test_solver.py` has tests of that end.
+# rounding alone moves the objective. `test_unsolvable.py` has tests of that end.
 CONFIGS = st.builds(
     WALSConfig,
     factors=st.integers(1, 6),
