@@ -1,8 +1,7 @@
-"""Studies and datasets at an address: the same as in a folder, whoever comes next, and whatever dies."""
+"""Studies at an address: the same as in a folder, whoever comes next, and whatever dies."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -10,22 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 
-import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from forks import Forked
 from fsspec.implementations.memory import MemoryFileSystem
+from memory_addresses import address_fixture, data_address_fixture, dataset_fixture, store_fixture  # noqa: F401 - fixtures
 from processes import wait_for
 from trials import end, result
 
 from cluster.cli import main
-from toolkit import RatingsDataset
-from toolkit.errors import DatasetError, StudyError
+from toolkit.errors import StudyError
 from toolkit.files import ObjectStore
-from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 from tune.lifecycle import create_study, require_same
@@ -50,39 +46,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(store_lock, "EXPIRY", 15.0)
     monkeypatch.setattr(mirror, "_PAUSE", 0.02)
     return tmp_path
-
-
-@pytest.fixture
-def address():
-    """An address of its own, in the memory of this process."""
-    name = uuid.uuid4().hex
-    yield f"memory://{name}/studies/first"
-    with contextlib.suppress(FileNotFoundError):
-        fsspec.filesystem("memory").rm(f"/{name}", recursive=True)
-
-
-@pytest.fixture
-def store():
-    """What lies at addresses in memory."""
-    return fsspec.filesystem("memory")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """A small dataset in a folder."""
-    root = tmp_path_factory.mktemp("data")
-    rows = [f"{u},{i},{(u * i) % 5 + 1}" for u in range(30) for i in range(20) if (u + i) % 3]
-    (root / "r.csv").write_text("user,item,rating\n" + "\n".join(rows))
-    rule = SplitRule(valid=0.2, test=0.1)
-    return ingest_ratings(RatingsSource.detect([root / "r.csv"]), root / "dataset", split=rule)
-
-
-@pytest.fixture
-def data_address(dataset, store, address):
-    """The same dataset at an address."""
-    there = address.replace("studies/first", "dataset")
-    store.put(str(dataset.path), there.removeprefix("memory:/"), recursive=True)
-    return there
 
 
 def made(address):
@@ -470,53 +433,3 @@ def test_study_that_cannot_begin_leaves_nothing_at_its_address(address, dataset,
     with pytest.raises(StudyError, match="no MLflow server answers"):
         create_study(address, dataset, SPEC)
     assert not store.exists(address.removeprefix("memory:/"))
-
-
-# Datasets
-
-
-def test_dataset_at_an_address_is_the_same(data_address, dataset):
-    there = RatingsDataset.open(data_address, verify=True)
-    assert there.digest == dataset.digest
-    assert there.where == data_address
-    for name in ("train", "train_by_item", "valid", "test"):
-        assert (getattr(there, name) != getattr(dataset, name)).nnz == 0
-    np.testing.assert_array_equal(there.item_ids, dataset.item_ids)
-
-
-@pytest.mark.parametrize("verify", [False, True])
-def test_file_that_an_address_lacks_or_has_changed_is_named(data_address, dataset, store, verify):
-    file = next(
-        entry["path"] for entry in dataset.manifest["files"] if entry["path"].startswith("train/rows")
-    )
-    at = f"{data_address.removeprefix('memory:/')}/{file}"
-    content = store.cat(at)
-    store.pipe(at, content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(DatasetError, match=f"{data_address}/{file} was changed since it was written"):
-        RatingsDataset.open(data_address, verify=verify).train  # noqa: B018 - read now
-    store.rm(at)
-    with pytest.raises(DatasetError, match=f"{data_address}/{file} is missing"):
-        RatingsDataset.open(data_address)
-
-
-@pytest.mark.parametrize(
-    ("where", "told"),
-    [
-        ("memory://nothing/here", "memory://nothing/here is not a dataset: it has no manifest.json"),
-        ("s4://bucket/key", "s4://bucket/key cannot be reached: .*check the part before ://"),
-        ("gs://bucket/key", "gs://bucket/key cannot be reached: .*pip install gcsfs"),
-        ("ftp://ann:s3cret@host/key", r"ftp://ann:\*\*\*@host/key must be without passwords"),
-    ],
-)
-def test_address_without_a_dataset_is_refused(where, told):
-    with pytest.raises(DatasetError, match=told):
-        RatingsDataset.open(where)
-
-
-def test_store_that_refuses_is_named_with_a_way_out(monkeypatch, data_address):
-    def failing(self, *args, **options):
-        raise PermissionError("Access Denied")
-
-    monkeypatch.setattr(MemoryFileSystem, "_open", failing)
-    with pytest.raises(DatasetError, match="cannot be used: Access Denied; check the address, and the store"):
-        RatingsDataset.open(data_address)
