@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -418,11 +417,3 @@ def test_a_folder_that_is_read_only(ratings, tmp_path):
     assert done.exit_code == 1
     assert "walslab: error: [Errno 13] Permission denied, choose another path: " in done.stderr
     assert names(tmp_path) == []
-
-
-def test_a_disk_that_is_read_only(disk, ratings):
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    done = walslab("ingest", ratings, "--out", disk / "out")
-    assert done.exit_code == 1
-    assert "walslab: error: [Errno 30] Read-only file system, choose another path: " in done.stderr
-    assert names(disk) == []

@@ -128,3 +128,11 @@ def test_no_file_is_cut_short_by_a_full_disk_unnoticed(tmp_path, file):
         ingest_ratings(RatingsSource.detect([tmp_path / "r.csv"]), tmp_path / "out", progress=progress)
     assert raised.value.errno == errno.ENOSPC
     assert names(tmp_path) == ["r.csv"]
+
+
+def test_a_disk_that_is_read_only(disk, ratings):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    done = walslab("ingest", ratings, "--out", disk / "out")
+    assert done.exit_code == 1
+    assert "walslab: error: [Errno 30] Read-only file system, choose another path: " in done.stderr
+    assert names(disk) == []
