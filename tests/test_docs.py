@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -36,6 +37,14 @@ def test_home_page_lists_every_command_and_no_other():
     page = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     listed = re.findall(r"\| `walslab (\w+)", page)
     assert sorted(listed) == sorted(main.list_commands(context))
+
+
+def test_names_of_the_reference_are_there():
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
+    names = re.findall(r"(?m)^::: (\S+)$", pages)
+    assert len(names) > 20
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 @pytest.mark.parametrize("line", walslab_lines())
