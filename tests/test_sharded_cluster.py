@@ -238,6 +238,27 @@ def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
 
 
 @pytest.mark.slow
+def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
+    tmp_path, repo_root, monkeypatch
+):
+    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
+        started.start_scheduler()
+        worker = started.start("worker", "--no-nanny", "--nthreads", "1")
+        wait_for(lambda: not failure_to_connect(started.address))
+        with cluster_at(started.address, WORDS) as frozen:
+            (address,) = frozen.client.nthreads()
+            started.start("worker", "--no-nanny", "--nthreads", "1")
+            wait_for(lambda: len(frozen.client.nthreads()) == 2)
+            os.kill(worker.pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(TimeoutError):
+                    frozen.scatter(["shared"], address)
+            finally:
+                os.kill(worker.pid, signal.SIGCONT)
+
+
+@pytest.mark.slow
 def test_a_cluster_that_stays_without_workers_is_given_up(tmp_path, repo_root, dataset, monkeypatch):
     monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
     monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import itertools
@@ -12,9 +13,18 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from toolkit.engines.dask_tasks import attempt, holds_tasks, lacks, next_result, nothing, result_of, unheard
+from toolkit.engines.dask_tasks import (
+    answering,
+    attempt,
+    holds_tasks,
+    lacks,
+    next_result,
+    nothing,
+    result_of,
+    unheard,
+)
 from toolkit.engines.threads import Tick
 from toolkit.errors import BackendError, WalslabError
 from toolkit.files import mask
@@ -146,6 +156,35 @@ class Cluster:
         ended = threading.Event()
         future.add_done_callback(lambda _: ended.set())
         return functools.partial(next_result, future, ended, _LOOK, _WITHOUT_WORKERS)
+
+    def scatter(self, objects: Sequence[object], worker: str | None) -> list[Future[Any]]:
+        """Return futures of objects that a worker gets, or any worker.
+
+        Raises
+        ------
+        TimeoutError
+            When the worker is no longer heard of: Dask itself would wait for a frozen one without end.
+        """
+
+        async def scatter() -> list[Future[Any]]:
+            # Not by their hashes: to compute these takes as long as to send them.
+            found: list[Future[Any]] = await self.client.scatter(
+                [*objects], hash=False, workers=None if worker is None else [worker], asynchronous=True
+            )
+            return found
+
+        loop: Any = self.client.loop
+        sending = asyncio.run_coroutine_threadsafe(scatter(), loop.asyncio_loop)
+        try:
+            while True:
+                try:
+                    return sending.result(timeout=_LOOK)
+                except TimeoutError:
+                    answers = self._ask(self.client.run_on_scheduler, answering)
+                    if sending.done() or worker not in {None, *answers}:
+                        raise
+        finally:
+            sending.cancel()
 
     @property
     def look(self) -> float:

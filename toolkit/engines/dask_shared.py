@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 # Bytes from which an array is sent by itself.
 _LARGE = 1 << 14
@@ -46,11 +46,12 @@ class Sender:
 
     Parameters
     ----------
-    client : distributed.Client
+    scatter : callable
+        Sends objects to a worker; see `toolkit.engines.Cluster.scatter`.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, scatter: Callable[[Sequence[object], str | None], list[Future[Any]]]) -> None:
+        self._scatter = scatter
         self._sent: list[tuple[object, Future[Any]]] = []
 
     def send(self, shared: object, worker: str | None, *, anew: bool = False) -> list[Future[Any]]:
@@ -76,10 +77,7 @@ class Sender:
         pickled = pickle.dumps(shared, protocol=5, buffer_callback=within)
         known = {id(array): there for array, there in self._sent if not anew and there.status == "finished"}
         new = [array for array in arrays if id(array) not in known]
-        # Not by their hashes: to compute these takes as long as to send them.
-        head, *sent = self._client.scatter(
-            [Shared(pickled), *new], hash=False, workers=None if worker is None else [worker]
-        )
+        head, *sent = self._scatter([Shared(pickled), *new], worker)
         known |= {id(array): there for array, there in zip(new, sent, strict=True)}
         futures = [known[id(array)] for array in arrays]
         self._sent = [*zip(arrays, futures, strict=True)]

@@ -51,7 +51,7 @@ class Spread:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.sender = cluster, Sender(cluster.client)
+        self.cluster, self.sender = cluster, Sender(cluster.scatter)
         self.homes: dict[Hashable, str] = {}
 
     def run(
