@@ -252,7 +252,7 @@ def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
             wait_for(lambda: len(frozen.client.nthreads()) == 2)
             os.kill(worker.pid, signal.SIGSTOP)
             try:
-                with pytest.raises(TimeoutError):
+                with pytest.raises(BackendError, match=rf"worker {address} .* hangs: start it anew"):
                     frozen.scatter(["shared"], address)
             finally:
                 os.kill(worker.pid, signal.SIGCONT)

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -162,7 +163,7 @@ class Cluster:
 
         Raises
         ------
-        TimeoutError
+        BackendError
             When the worker is no longer heard of: Dask itself would wait for a frozen one without end.
         """
 
@@ -176,13 +177,13 @@ class Cluster:
         loop: Any = self.client.loop
         sending = asyncio.run_coroutine_threadsafe(scatter(), loop.asyncio_loop)
         try:
-            while True:
-                try:
-                    return sending.result(timeout=_LOOK)
-                except TimeoutError:
-                    answers = self._ask(self.client.run_on_scheduler, answering)
-                    if sending.done() or worker not in {None, *answers}:
-                        raise
+            while not wait([sending], _LOOK).done:
+                if worker not in {None, *self._ask(self.client.run_on_scheduler, answering)}:
+                    raise BackendError(
+                        f"the Dask worker {worker} of the scheduler {self._address} hangs: start it anew, "
+                        f"and {self.words.again}"
+                    )
+            return sending.result()
         finally:
             sending.cancel()
 
