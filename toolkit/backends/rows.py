@@ -155,13 +155,13 @@ class RatingRows(RowCounts):
         order = np.argsort(self.host_counts, kind="stable")
         order = order[np.searchsorted(self.host_counts[order], 1) :]
         counts = self.host_counts[order]
+        # Where rows of any length share a batch, nobody pads them.
+        padded = math.isfinite(self._stretch)
         begin = 0
         while begin < len(order):
             shortest = int(counts[begin])
             limit = int(np.searchsorted(counts, max(shortest * self._stretch, shortest + 3), side="right"))
             candidates = counts[begin : min(limit, begin + most_rows)]
-            # Where rows of any length share a batch, nobody pads them.
-            padded = math.isfinite(self._stretch)
             sizes = candidates * np.arange(1, len(candidates) + 1) if padded else candidates.cumsum()
             end = begin + max(1, int(np.searchsorted(sizes, most_entries, side="right")))
             rows = order[begin:end]
