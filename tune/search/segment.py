@@ -94,7 +94,8 @@ class Segment:
     reason: str | None = None
     trace: str | None = None
     fatal: bool = False
-    factors: Factors | None = None
+    # Not in its repr: Ray Tune formats every result for its log, whether anybody reads it or not.
+    factors: Factors | None = field(default=None, repr=False)
     system: System | None = None
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
     baselines: dict[str, float] | None = None
