@@ -5,6 +5,7 @@ from __future__ import annotations
 import surroundings  # noqa: F401  before what it is about is imported
 
 # isort: split
+import atexit
 import functools
 import gc
 import gzip
@@ -104,9 +105,11 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector the million objects of all that is imported by now."""
+    """Spare the garbage collector the million objects of all that is imported, now and when the process ends."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    atexit.register(gc.freeze)
 
 
 def pytest_sessionfinish():

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+import warnings
 from functools import partial
 
 import numpy as np
@@ -192,6 +193,48 @@ def test_an_error_in_a_batch_reaches_the_caller(threads):
 
     with pytest.raises(ZeroDivisionError, match="batch 3"):
         Backend(threads).each(work, list(range(6)))
+
+
+@pytest.mark.parametrize("failing", ["the caller's", "another"])
+def test_an_error_in_any_thread_reaches_the_caller_and_no_further_batch_is_begun(failing):
+    both, seen = threading.Barrier(2, timeout=60), []
+
+    def work(batch):
+        seen.append(batch)
+        if batch < 2:
+            both.wait()
+            if (threading.current_thread() is threading.main_thread()) == (failing == "the caller's"):
+                raise ZeroDivisionError
+            ended.wait(60)
+
+    ended = threading.Event()
+    left = list(range(100))
+    threading.Timer(0.2, ended.set).start()  # the other batch goes on after the error
+    with pytest.raises(ZeroDivisionError):
+        Backend(2).each(work, left)
+    assert sorted(seen) == [0, 1]
+
+
+def test_work_on_a_batch_may_itself_work_on_batches_side_by_side():
+    backend, seen = Backend(2), []
+    backend.each(lambda outer: backend.each(lambda inner: seen.append((outer, inner)), range(5)), range(5))
+    assert sorted(seen) == [(outer, inner) for outer in range(5) for inner in range(5)]
+
+
+def test_a_process_that_forked_works_on_batches_too():
+    barrier = threading.Barrier(2, timeout=60)
+    Backend(2).each(lambda _: barrier.wait(), [0, 1])  # another thread has been started
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, of a fork beside threads
+        child = os.fork()
+    if not child:
+        barrier, code = threading.Barrier(2, timeout=60), 1
+        try:
+            Backend(2).each(lambda _: barrier.wait(), [0, 1])
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.fixture

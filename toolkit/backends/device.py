@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from toolkit.arrays import Array, ArrayModule, DeviceArray, DType
 from toolkit.backends.blas import one_blas_thread
+from toolkit.backends.side_by_side import side_by_side
 from toolkit.config import RunOptions
 from toolkit.predictor import Side
 from toolkit.processors import usable_processors
@@ -84,13 +84,7 @@ class Device:
             Whether BLAS may use threads of its own beside these.
         """
         with nullcontext() if blas_threads else self.one_blas_thread():
-            if self.threads == 1 or len(batches) <= 1:
-                for batch in batches:
-                    work(batch)
-                return
-            with ThreadPoolExecutor(min(self.threads, len(batches))) as pool:
-                for _ in pool.map(work, batches):
-                    pass
+            side_by_side(work, batches, self.threads)
 
     def multiply(self, table: DeviceArray, matrix: DeviceArray) -> DeviceArray:
         """Return the product of a table and a small matrix, in parts on the threads of this backend.

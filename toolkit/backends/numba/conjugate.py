@@ -180,7 +180,10 @@ def descend_batch(  # type: ignore[no-untyped-def]
         row, start, count = rows[at], starts[at], counts[at]
         by_row = len(row_weight) > 0
         c, both = (row_weight[row], w0 + row_weight[row]) if by_row else (real(1), real(1))
-        failed[at] = c * count > most_data[row]
+        weight = c - c
+        for j in range(k):
+            weight += mean_square[j] / (shared[j] + penalty[row])
+        failed[at] = c * count * weight > most_data
         if failed[at]:
             continue
         summed[:] = 0

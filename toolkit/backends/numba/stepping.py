@@ -124,10 +124,6 @@ class SteppingSolver(RowSolver):
             turn_rows(pull, np.arange(len(pull)), k, steps.there)
             own = own._replace(pull=pull)
         self._arrays = in_order(steps.tables, own)
-        # Of a row's ratings; factors may all be zero.
-        least_penalty = own.penalty.astype("float64") + float(steps.tables.gram[:k].min())
-        most = _MOST_DATA * least_penalty / max(float(step.mean_square[:k].sum()), 1e-30)
-        self._most_data = np.minimum(most, np.finfo(step.dtype).max).astype(step.dtype)
 
     def solve(self, batch: Batch) -> None:
         """Solve the rows of a batch."""
@@ -141,7 +137,7 @@ class SteppingSolver(RowSolver):
         descend_batch(
             *(batch.rows, batch.starts, batch.counts, step.ratings.columns, *self._arrays),
             *(float(step.config.unobserved_weight), step.pattern_weight, step.biased, step.mean_square),
-            *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, self._most_data, scratch, self.sums, solved, failed),
+            *(_TOLERANCE, _LEAST_STEPS, _MOST_STEPS, _MOST_DATA, scratch, self.sums, solved, failed),
         )
         if turned:
             turn_rows(solved, at, k, self._steps.back)

@@ -1,0 +1,63 @@
+"""Threads that work through batches side by side, and are kept for the batches that come next."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_MOST_THREADS = 4096
+
+
+def side_by_side(work: Callable[[_T], None], batches: Iterable[_T], threads: int) -> None:
+    """Call `work` with every batch, on the calling thread and on up to ``threads - 1`` others.
+
+    The calling thread takes one batch after another, and so do the others. It waits only for those that have
+    begun. So `work` may itself call this function, and a few small batches are done before anybody wakes up.
+
+    Parameters
+    ----------
+    work : callable
+        Is called with a batch. Where it raises an error, no further batch is begun.
+    batches : iterable
+        What it is called with.
+    threads : int
+        Threads in all.
+    """
+    left = deque(batches)
+
+    def take() -> None:
+        try:
+            while left:
+                try:
+                    batch = left.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                work(batch)
+        except BaseException:
+            left.clear()
+            raise
+
+    others = [_pool().submit(take) for _ in range(min(threads, len(left)) - 1)]
+    try:
+        take()
+    finally:
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """Return the threads of this process; it starts one when all others have work."""
+    return ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="walslab-work")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has no thread but the one that forked.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
