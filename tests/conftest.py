@@ -105,7 +105,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector the million objects of all that is imported, now and when the process ends."""
+    """Spare the garbage collector the million objects of all that is imported, now and at the end."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

@@ -31,7 +31,7 @@ class NumbaBackend(Backend):
 
     name: ClassVar[str] = "numba"
     # docs/solver-speed.md has what was measured.
-    steps_from: ClassVar[tuple[int, int] | None] = (32, 48)
+    steps_from: ClassVar[tuple[int, int] | None] = (24, 32)
     # Loops pad nothing. So a shard, which has few rows of each length, has no more batches than it needs.
     batch_stretch: ClassVar[float] = math.inf
     # What `prepared` made last, with the factors that it is of.

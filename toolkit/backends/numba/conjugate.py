@@ -156,8 +156,8 @@ def descend_batch(  # type: ignore[no-untyped-def]
         The share of a row's ratings, both in the norm of the matrix, that its residual may keep.
     least, most : int
         Steps of a row.
-    most_data : array, shape (n_rows,)
-        A row with more ratings, times c where it is a property of the row, fails without a step.
+    most_data : float
+        A row whose data weigh more, by the sum over factors of data by penalty, fails without a step.
     gathered : array, shape (≥ ratings of any row up to whole tiles, ld)
         Scratch memory, zeros when it is first used, as `new_scratch` makes it.
     out : array, shape (n, unknowns)
@@ -182,8 +182,9 @@ def descend_batch(  # type: ignore[no-untyped-def]
         c, both = (row_weight[row], w0 + row_weight[row]) if by_row else (real(1), real(1))
         weight = c - c
         for j in range(k):
-            weight += mean_square[j] / (shared[j] + penalty[row])
-        failed[at] = c * count * weight > most_data
+            own_penalty = shared[j] + penalty[row]
+            weight += c * count * mean_square[j] / own_penalty if own_penalty > 0 else real(np.inf)
+        failed[at] = weight > most_data
         if failed[at]:
             continue
         summed[:] = 0
