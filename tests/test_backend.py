@@ -14,11 +14,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit import WALSConfig
 from toolkit.backends import Backend, CupyBackend, NumbaBackend, cupy_problem
 from toolkit.errors import BackendError, ConfigError, WalslabError
+from toolkit.solver import PosteriorTrainer, Trainer, TrainingData
 
 NOT_INSTALLED = "cupy is not installed: pip install 'walslab[gpu]'"
 NO_DEVICE = "cupy is installed, but no CUDA device is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
@@ -264,6 +267,21 @@ def test_blas_has_one_thread_while_batches_are_worked_on_and_its_own_number_afte
     assert set(during) <= {1}
     assert blas_threads() == before
     assert set(before) <= {2}
+
+
+@pytest.mark.parametrize("kind", [Trainer, PosteriorTrainer])
+def test_a_step_on_one_thread_uses_no_thread_of_blas(blas_threads, kind):
+    # Threads of BLAS that were woken for a small product go on spinning beside all that follows.
+    ratings = sp.random_array((1500, 900), density=0.03, rng=0, format="csr", dtype=np.float32)
+    data = TrainingData(ratings, backend=Backend.require("numba", 1))
+    trainer = kind(data, WALSConfig(factors=32, pattern_weight=1.0), seed=0)
+    for _ in range(3):
+        trainer.step()
+    own, all_threads = time.thread_time(), time.process_time()
+    for _ in range(10):
+        trainer.step()
+    own, all_threads = time.thread_time() - own, time.process_time() - all_threads
+    assert all_threads < 1.3 * own
 
 
 @pytest.mark.parametrize("n", [0, 5, 8192, 20_000])

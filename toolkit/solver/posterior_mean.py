@@ -9,7 +9,7 @@ import numpy as np
 from toolkit.arrays import Array, DeviceArray
 from toolkit.backends import RowCounts
 from toolkit.predictor import Side
-from toolkit.solver.alignment import aligned
+from toolkit.solver.alignment import Aligned, aligned
 from toolkit.solver.factors import Factors
 from toolkit.solver.prior import Prior
 from toolkit.solver.sampler import Sampler
@@ -41,8 +41,11 @@ class PosteriorMean:
         draw, data = self._sampler.factors, self._sampler.data
         before = (self._sums["user_factors"], self._sums["item_factors"]) if self.n else None
         with data.backend.one_blas_thread():
-            found = aligned(draw, before, backend=data.backend)
+            self._add_aligned(aligned(draw, before, backend=data.backend))
         self.n += 1
+
+    def _add_aligned(self, found: Aligned) -> None:
+        data = self._sampler.data
         for name, side, prior, rows in (
             ("user", found.users, found.user_prior, data.rows("user")),
             ("item", found.items, found.item_prior, data.rows("item")),
@@ -65,6 +68,11 @@ class PosteriorMean:
 
     def factors(self) -> Factors:
         """Return the mean factors in host memory, with the priors that folding in takes beside them."""
+        # The small products would otherwise wake all threads of BLAS.
+        with self._sampler.data.backend.one_blas_thread():
+            return self._factors()
+
+    def _factors(self) -> Factors:
         data, config, draw = self._sampler.data, self._sampler.config, self._sampler.factors
         to_numpy = data.backend.to_numpy
         mean = {name: values / self.n for name, values in self._sums.items()}

@@ -79,11 +79,12 @@ class PosteriorTrainer:
         SolverError
             When a row has no finite draw.
         """
-        while self._sampler.sweeps < self._burn_in:
+        with self.data.backend.one_blas_thread():
+            while self._sampler.sweeps < self._burn_in:
+                self._sampler.sweep()
             self._sampler.sweep()
-        self._sampler.sweep()
-        self._mean.add()
-        self._take_mean()
+            self._mean.add()
+            self._take_mean()
 
     def _take_mean(self) -> None:
         mean = self._mean.factors().mapped(self.data.backend.asarray)
