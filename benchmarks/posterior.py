@@ -11,7 +11,7 @@ smurff`): the Bayesian factorization machine of myFM, and the Bayesian matrix fa
 ratings less their mean. With --peers, nothing but they run.
 
 A sample is compared with an iteration of training of the same rank and pattern weight, one after the other in
-the same process, by processor time.
+the same process, by processor time. --seeds 0 does that alone.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from toolkit.models import WALS
 from toolkit.solver import Sampler, Trainer, TrainingData
 
 RANKS, WEIGHTS, SEARCH_SAMPLES = (24, 48), (1.0, 2.0, 3.0), 60
+# At which samples and iterations are timed.
+COST_RANKS = (32, 48)
 LEVELS = ("0.5", "0.8", "0.9", "0.95")
 
 
@@ -72,8 +74,8 @@ def main() -> None:
         for name, measures in peers.items():
             errors, seconds = zip(*measures, strict=True)
             print(f"{name}: {statistics.mean(errors):.4f} in {statistics.median(seconds):.0f} processor s")
-        if found:
-            print(f"a sample ÷ an iteration of training: {cost(split, config):.2f}", flush=True)
+        if not options.peers:
+            print_costs(split_of(path, 0))
 
 
 def arguments() -> argparse.Namespace:
@@ -167,19 +169,23 @@ def smurff(split: Split, rank: int, seed: int, samples: int, burn_in: int) -> tu
     return float(np.sqrt(np.mean(np.square(errors)))), time.process_time() - began
 
 
-def cost(split: Split, config: WALSConfig, pairs: int = 7) -> float:
-    """Return the median processor time of a sample over that of an iteration of training."""
+def print_costs(split: Split, pairs: int = 9) -> None:
+    """Print the median processor time of a sample over that of an iteration, by rank and solver."""
     data = TrainingData(split.rest, backend=Backend.prefer("numba"))
-    steps = Sampler(data, config).sweep, Trainer(data, config).step
-    for step in steps * 2:
-        step()
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(pairs):
-        for taken, step in zip(seconds, steps, strict=True):
-            began = time.process_time()
-            step()
-            taken.append(time.process_time() - began)
-    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+    for rank in COST_RANKS:
+        config = PRESETS["posterior"].replace(factors=rank)
+        trainers = {name: Trainer(data, config, solver=name) for name in ("exact", "auto")}
+        steps = {name: each.step for name, each in trainers.items()}
+        steps["sample"] = Sampler(data, config).sweep
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for _ in range(2 + pairs):
+            for name, step in steps.items():
+                began = time.process_time()
+                step()
+                seconds[name].append(time.process_time() - began)
+        medians = {name: statistics.median(each[2:]) for name, each in seconds.items()}
+        ratios = ", ".join(f"{medians['sample'] / medians[name]:.2f} ({name})" for name in trainers)
+        print(f"rank {rank}: a sample ÷ an iteration of training: {ratios}", flush=True)
 
 
 def table(found: list[Outcome]) -> str:
