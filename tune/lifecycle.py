@@ -177,12 +177,17 @@ def run_study(
             f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "
             f"but {data.where} has {data.digest}: give it that dataset, or start a new study"
         )
-    with study.locked():
-        _run_locked(study, data, executor, progress)
+    # Ray takes more than a second to stop: the report is drawn meanwhile.
+    with study.locked(), contextlib.ExitStack() as later:
+        _run_locked(study, data, executor, progress, later)
 
 
 def _run_locked(
-    study: Study, data: RatingsDataset, executor: Executor, progress: StudyProgress | None
+    study: Study,
+    data: RatingsDataset,
+    executor: Executor,
+    progress: StudyProgress | None,
+    later: contextlib.ExitStack,
 ) -> None:
     from tune.record import MlflowRecord, reopen_parent
 
@@ -201,7 +206,7 @@ def _run_locked(
 
             if progress:
                 progress.connecting(os.environ.get("RAY_ADDRESS"))
-            with connected():
+            with connected(later):
                 # Imported only now: Ray reads its environment when it is.
                 with uncollected():
                     from tune.executors import run_on_ray

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -63,8 +64,13 @@ def started_ahead() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[None]:
+def connected(later: contextlib.ExitStack | None = None) -> Iterator[None]:
     """Connect to Ray, starting one on this machine where RAY_ADDRESS is not set, which is stopped at the end.
+
+    Parameters
+    ----------
+    later : ExitStack, optional
+        Ray stops beside what follows, and is waited for at the end of this context; by default, at once.
 
     Raises
     ------
@@ -100,7 +106,12 @@ def connected() -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        if later is None:
+            ray.shutdown()
+        else:
+            ending = threading.Thread(target=ray.shutdown, name="ray-end")
+            ending.start()
+            later.callback(ending.join)
 
 
 def _prepare_environment() -> None:
