@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import cupy_stand_in
 import numpy as np
@@ -144,6 +145,64 @@ def test_a_gpu_samples_by_its_own_generator(monkeypatch, made_up_ratings):
     for a, b in zip(arrays_of(sampler), arrays_of(again), strict=True):
         np.testing.assert_array_equal(a, b)
     assert 0.2 < sampler.noise < 1.2
+
+
+@pytest.mark.parametrize("bias", ["full", "none"])
+def test_the_mean_of_draws_that_predict_the_same_predicts_so_however_they_lie(made_up_ratings, bias):
+    ratings = made_up_ratings(60, 40, empty_users=(3,), empty_items=(2,))
+    backend = Backend.require("numpy", 1)
+    sampler = Sampler(TrainingData(ratings, backend=backend, dtype="float64"), CONFIG.replace(bias=bias))
+    for _ in range(4):
+        sampler.sweep()
+    draw, mean = sampler.factors, PosteriorMean(sampler)
+    expected = predictions(draw)
+    rng = np.random.default_rng(0)
+    for at in range(5):
+        mean.add()
+        np.testing.assert_allclose(predictions(mean.factors()), expected, atol=1e-9)
+        # Stretched differently in each direction, turned, and shifted from factors to biases.
+        stretch, shift = rng.standard_normal((3, 3)) * np.array([5.0, 1.0, 0.2]), rng.standard_normal(3)
+        if bias == "none" or at < 2:
+            shift = np.zeros(3)
+        x, y = draw.users.factors - shift, draw.items.factors
+        sampler.factors = replace(
+            draw,
+            users=Side(x @ stretch, draw.users.bias),
+            items=Side(y @ np.linalg.inv(stretch).T, draw.items.bias + y @ shift),
+        )
+
+
+@pytest.mark.parametrize("bias", ["full", "none"])
+def test_folding_in_beside_the_mean_of_one_draw_predicts_as_beside_the_draw(made_up_ratings, bias):
+    ratings, backend = made_up_ratings(60, 40), Backend.require("numpy", 1)
+    data = TrainingData(ratings, backend=backend, dtype="float64")
+    sampler = Sampler(data, CONFIG.replace(bias=bias))
+    for _ in range(4):
+        sampler.sweep()
+    mean = PosteriorMean(sampler)
+    mean.add()
+
+    def folded(factors):
+        step = half_step(
+            backend.rows(ratings[:10], "float64"),
+            factors.items,
+            backend=backend,
+            config=factors.config,
+            mean=factors.mean,
+            spread=factors.spread,
+            column_weight=observation_weights(data.item_counts, factors.config),
+            pattern=factors.item_pattern,
+            prior=factors.user_prior,
+        )
+        return predictions(replace(factors, users=solve(step, backend=backend)))
+
+    np.testing.assert_allclose(folded(mean.factors()), folded(sampler.factors), atol=1e-8)
+
+
+def predictions(factors):
+    """Return the prediction of every pair, not clipped."""
+    (x, b), (y, c) = factors.users, factors.items
+    return factors.mean + b[:, None] + c[None, :] + x @ y.T
 
 
 def test_seeds_and_chains_draw_different_numbers(backend, made_up_ratings):

@@ -1,13 +1,15 @@
-"""Draws of factors turned and shifted to lie as those before them: their predictions stay the same.
+"""Draws of factors moved to lie as those before them: their predictions stay the same.
 
-Users and items may be turned together, and what all users have in common may be counted to the biases of the
-items, and the reverse: no prediction changes. So a chain wanders among factors that mean the same, and the
-mean of factors that lie differently would shrink. Both sides are shifted to a mean of zero, and turned
-to the sum of the draws so far (orthogonal Procrustes).
+Users may be stretched and turned where items are shrunk and turned as much, and what all users have in common
+may be counted to the biases of the items, and the reverse: no prediction changes. So a chain wanders among
+factors that mean the same, and the product of the means of factors that lie differently is not the mean of
+their products. Both sides are shifted to a mean of zero, stretched until they have the same second
+moments, and turned to the sum of the draws so far (orthogonal Procrustes).
 
 References
 ----------
-P. H. Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31(1), 1966.
+P. H. Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31(1), 1966;
+R. Bhatia, "Positive Definite Matrices", Princeton 2007, chapter 4, for the geometric mean of two matrices.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from toolkit.solver.factors import Factors
 from toolkit.solver.prior import Prior
 from toolkit.solver.weights import pattern_weight
 
+# The least eigenvalue of moments by the largest.
+_LEAST = 1e-10
+
 
 class Aligned(NamedTuple):
     """A draw that lies as those before it."""
@@ -35,7 +40,7 @@ class Aligned(NamedTuple):
 
 
 def aligned(draw: Factors, before: tuple[DeviceArray, DeviceArray] | None, *, backend: Backend) -> Aligned:
-    """Return a draw turned and shifted.
+    """Return a draw shifted, stretched and turned.
 
     Parameters
     ----------
@@ -49,32 +54,59 @@ def aligned(draw: Factors, before: tuple[DeviceArray, DeviceArray] | None, *, ba
     Returns
     -------
     Aligned
-        Without fitted biases, it is turned and not shifted.
+        Without fitted biases, it is not shifted.
     """
     k, biased = draw.config.factors, draw.config.bias == "full"
     x, y = draw.users.factors, draw.items.factors
     at_x, at_y = (_mean(side, backend) if biased else np.zeros(k) for side in (x, y))
+    stretch = _balancing(_moments(x, at_x, backend), _moments(y, at_y, backend))
+    back = np.linalg.inv(stretch)
     turn = np.eye(k)
     if before is not None and k:
         # The draws before have a mean of zero: that of this one adds nothing to the products.
-        common = backend.to_numpy(x.T @ before[0] + y.T @ before[1])
-        left, _, right = np.linalg.svd(np.asarray(common, np.float64))
+        to_x, to_y = (backend.to_numpy(s.T @ b) for s, b in zip((x, y), before, strict=True))
+        left, _, right = np.linalg.svd(stretch @ np.asarray(to_x, "f8") + back @ np.asarray(to_y, "f8"))
         turn = left @ right
+    # The one is the inverse of the other's transpose: products of users and items stay as they are.
+    move_x, move_y = stretch @ turn, back @ turn
     assert draw.user_prior is not None  # noqa: S101 - a draw has priors
     assert draw.item_prior is not None  # noqa: S101
-    users = _moved(draw.users, at_x, at_y, turn, backend)
-    items = _moved(draw.items, at_y, at_x, turn, backend)
+    users = _moved(draw.users, at_x, at_y, move_x, backend)
+    items = _moved(draw.items, at_y, at_x, move_y, backend)
     # Of x·y, all of t_x·t_y is counted to the users' biases.
     items = Side(items.factors, items.bias - float(at_x @ at_y) if biased else items.bias)
-    user_prior = _moved_prior(draw.user_prior, at_x, at_y, turn, 0.0)
-    item_prior = _moved_prior(draw.item_prior, at_y, at_x, turn, -float(at_x @ at_y))
+    user_prior = _moved_prior(draw.user_prior, at_x, at_y, move_x, 0.0)
+    item_prior = _moved_prior(draw.item_prior, at_y, at_x, move_y, -float(at_x @ at_y))
     pattern = draw.item_pattern
     if pattern is not None:
         weight, q = pattern_weight(draw.config, draw.spread), backend.to_numpy(pattern.T @ pattern)
         # What the mean of the users explains of who rated what is no longer explained by the factors.
-        user_prior.pull[:k] -= weight * turn.T @ (q @ at_x)
-        pattern = pattern @ backend.asarray(turn, pattern.dtype)
+        user_prior.pull[:k] -= weight * move_y.T @ (q @ at_x)
+        pattern = pattern @ backend.asarray(move_y, pattern.dtype)
     return Aligned(users, items, user_prior, item_prior, pattern)
+
+
+def _moments(factors: DeviceArray, at: FloatArray, backend: Backend) -> FloatArray:
+    """Return the mean of the outer products of rows with themselves, around their mean."""
+    gram: FloatArray = backend.to_numpy(backend.gram(factors, "float64")) / max(len(factors), 1)
+    return gram - np.outer(at, at)
+
+
+def _balancing(of_x: FloatArray, of_y: FloatArray) -> FloatArray:
+    """Return the symmetric matrix A for which the moments of x A and of y A⁻¹ are the same.
+
+    A² is the geometric mean of the moments of y and the inverse of those of x.
+    """
+    root, inverse = _power(of_x, 0.5), _power(of_x, -0.5)
+    return _power(inverse @ _power(root @ of_y @ root, 0.5) @ inverse, 0.5)
+
+
+def _power(matrix: FloatArray, exponent: float) -> FloatArray:
+    """Return a power of a symmetric positive matrix, whose least eigenvalues are kept above zero."""
+    values, vectors = np.linalg.eigh(matrix)
+    least = _LEAST * max(float(values.max(initial=0.0)), float(np.finfo(np.float64).tiny))
+    powered: FloatArray = (vectors * values.clip(min=least) ** exponent) @ vectors.T
+    return powered
 
 
 def _mean(factors: DeviceArray, backend: Backend) -> FloatArray:
