@@ -27,8 +27,8 @@ def device(monkeypatch):
     # Long rows, whole ones and short ones in thirty by twenty ratings.
     monkeypatch.setattr("toolkit.backends.cuda.plan.plan_rows.__kwdefaults__", {"part": 6, "short": 3})
 
-    def normals(self, key, shape, dtype, *, begin=0):
-        return self.asarray(Backend(1).normals(key, shape, dtype, begin=begin))
+    def normals(self, key, shape, dtype):
+        return self.asarray(Backend(1).normals(key, shape, dtype))
 
     monkeypatch.setattr(CupyBackend, "normals", normals)
 
@@ -55,9 +55,8 @@ def test_a_draw_of_rows_equals_that_of_double_precision(*, device, made_up_ratin
             **{f"{by}_weight": backend.asarray(weight, dtype)},
         )
         # The same steps for all: only how they are solved differs.
-        noise = Backend(1).normals((5,), (len(ratings.data),), "float32")
-        step = replace(step, rows=step.rows.with_values(step.rows.values + backend.asarray(noise, dtype)))
-        found = solve(step, backend=backend)
+        noise = backend.asarray(Backend(1).normals((5,), (15, 4), "float32"), dtype)
+        found = solve(replace(step, noise=noise), backend=backend)
         return np.column_stack([backend.to_numpy(found.factors), backend.to_numpy(found.bias)])
 
     found, expected = drawn(kind(), "float32"), drawn(Backend(1), "float64")

@@ -191,11 +191,12 @@ class Backend(RankingDevice):
 
         def solve(batch: Batch) -> None:
             left, right, _ = equations.build_visibly(batch)
-            solution[batch.rows] = self.solve_spd(left, right)
+            noise = None if step.noise is None else step.noise[batch.rows].astype(left.dtype, copy=False)
+            solution[batch.rows] = self.solve_spd(left, right, noise)
 
-        # Gathered factors, and the systems with the solver's copy of them.
-        size = step.dtype.itemsize * step.unknowns
-        self.each(solve, self._within(step.ratings, lambda width: size * (width + 2 * step.unknowns)))
+        # Gathered factors, and the systems with the solver's copy of them, and their roots.
+        size, copies = step.dtype.itemsize * step.unknowns, 2 if step.noise is None else 3
+        self.each(solve, self._within(step.ratings, lambda width: size * (width + copies * step.unknowns)))
         return solution
 
     def solve_and_sum(self, step: HalfStep) -> tuple[Side, DeviceArray | None]:
@@ -243,13 +244,17 @@ class Backend(RankingDevice):
             When a row has none.
         """
 
-    def solve_spd(self, matrices: DeviceArray, vectors: DeviceArray) -> DeviceArray:
+    def solve_spd(
+        self, matrices: DeviceArray, vectors: DeviceArray, noise: DeviceArray | None = None
+    ) -> DeviceArray:
         """Solve a stack of symmetric positive definite systems.
 
         Parameters
         ----------
         matrices : array, shape (n, m, m)
         vectors : array, shape (n, m)
+        noise : array, shape (n, m), optional
+            As `HalfStep` has it.
 
         Returns
         -------
@@ -257,14 +262,21 @@ class Backend(RankingDevice):
             The rows of a singular system are not finite.
         """
         try:
-            return self._solve_stack(matrices, vectors)
+            if noise is None:
+                return self._solve_stack(matrices, vectors)
+            # R⁻¹ noise is the solution for Rᵀ noise.
+            rooted = self.xp.linalg.cholesky(matrices) @ noise[..., None]
+            return self._solve_stack(matrices, vectors + rooted[..., 0])
         except np.linalg.LinAlgError:
             if len(matrices) == 1:
                 return self.xp.full_like(vectors, np.nan)  # type: ignore[no-any-return]
         # One bad system fails the whole stack: find it by halves.
         half = len(matrices) // 2
         parts = (slice(None, half), slice(half, None))
-        solved = [self.solve_spd(matrices[part], vectors[part]) for part in parts]
+        solved = [
+            self.solve_spd(matrices[part], vectors[part], None if noise is None else noise[part])
+            for part in parts
+        ]
         return self.xp.concatenate(solved)  # type: ignore[no-any-return]
 
     def _solve_stack(self, matrices: DeviceArray, vectors: DeviceArray) -> DeviceArray:
@@ -303,9 +315,7 @@ class Backend(RankingDevice):
 
     # ------------------------------------------------------------------------------------ chance
 
-    def normals(
-        self, key: Sequence[int], shape: tuple[int, ...], dtype: str, *, begin: int = 0
-    ) -> DeviceArray:
+    def normals(self, key: Sequence[int], shape: tuple[int, ...], dtype: str) -> DeviceArray:
         """Return independent standard normal numbers on the device of this backend.
 
         Parameters
@@ -314,16 +324,13 @@ class Backend(RankingDevice):
             What the numbers depend on: whole numbers from 0. Different keys give independent numbers.
         shape : tuple of int
         dtype : {"float32", "float64"}
-        begin : int, default 0
-            How many numbers of the key lie before the first one: parts that are drawn one by one are those
-            of the whole. A GPU draws other numbers for parts.
 
         Returns
         -------
         array of float, of that shape
             The same bits for any number of threads. A GPU draws other numbers than the processors do.
         """
-        return normals(key, shape, dtype, self, begin)
+        return normals(key, shape, dtype, self)
 
     # ------------------------------------------------------------------------------------ measuring
 

@@ -86,12 +86,10 @@ class CupyBackend(Backend):
         self.batch_entries = max(1 << 12, min(_ENTRIES, limit // 1024))
         self.batch_scores = max(1 << 12, min(_SCORES, spare // 64))
 
-    def normals(
-        self, key: Sequence[int], shape: tuple[int, ...], dtype: str, *, begin: int = 0
-    ) -> DeviceArray:
+    def normals(self, key: Sequence[int], shape: tuple[int, ...], dtype: str) -> DeviceArray:
         """Return independent standard normal numbers, drawn on the device; see `Backend.normals`."""
         random = self.xp.random
-        seed = int(np.random.SeedSequence([*key, begin] if begin else [*key]).generate_state(1, np.uint64)[0])
+        seed = int(np.random.SeedSequence([*key]).generate_state(1, np.uint64)[0])
         return random.Generator(random.Philox4x3210(seed)).standard_normal(shape, dtype)  # type: ignore[no-any-return]
 
     def _solve_stack(self, matrices: DeviceArray, vectors: DeviceArray) -> DeviceArray:

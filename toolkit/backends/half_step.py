@@ -122,6 +122,9 @@ class HalfStep(SharedStep):
     start : Side or None
         Factors and biases of the rows from which a solution by steps begins; None where each row is solved
         exactly. A backend that has no such solution solves exactly.
+    noise : array of float, shape (n_rows, unknowns), or None
+        Makes draws of the solutions: R⁻¹ times its row is added to the unknowns of each row, where RᵀR is the
+        row's matrix and R is upper triangular. None for the solutions themselves.
     """
 
     rows: RowCounts
@@ -130,6 +133,7 @@ class HalfStep(SharedStep):
     row_weight: DeviceArray | None
     pull: DeviceArray | None
     start: Side | None = None
+    noise: DeviceArray | None = None
 
     @property
     def ratings(self) -> RatingRows:

@@ -13,9 +13,7 @@ from toolkit.backends.device import Device
 _PART = 1 << 16
 
 
-def normals(
-    key: Sequence[int], shape: tuple[int, ...], dtype: str, device: Device, begin: int = 0
-) -> FloatArray:
+def normals(key: Sequence[int], shape: tuple[int, ...], dtype: str, device: Device) -> FloatArray:
     """Return independent standard normal numbers in host memory, drawn on the threads of a device.
 
     Parameters
@@ -26,8 +24,6 @@ def normals(
     dtype : {"float32", "float64"}
     device : Device
         Whose threads draw.
-    begin : int, default 0
-        How many numbers of the key lie before the first one.
 
     Returns
     -------
@@ -37,18 +33,9 @@ def normals(
     out: FloatArray = np.empty(shape, dtype)
     flat = out.reshape(-1)
 
-    end = begin + flat.size
-
     def draw(at: int) -> None:
         generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([*key, at])))
-        first, last = at * _PART, (at + 1) * _PART
-        if begin <= first and last <= end:
-            generator.standard_normal(dtype=out.dtype, out=flat[first - begin : last - begin])
-            return
-        # The part is cut, and its numbers are drawn one after the other.
-        drawn = generator.standard_normal(min(last, end) - first, dtype=out.dtype)
-        first = max(first, begin)
-        flat[first - begin : min(last, end) - begin] = drawn[first - at * _PART :]
+        generator.standard_normal(dtype=out.dtype, out=flat[at * _PART : (at + 1) * _PART])
 
-    device.each(draw, range(begin // _PART, -(-end // _PART)))
+    device.each(draw, range(-(-flat.size // _PART)))
     return out

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 
@@ -178,18 +176,6 @@ class RatingRows(RowCounts):
         """Ratings of each column, shape (n_columns,), on the device."""
         counts: DeviceArray = self.xp.bincount(self.columns, minlength=self.n_columns)
         return counts
-
-    def with_values(self, values: DeviceArray) -> Self:
-        """Return the same rows with other ratings.
-
-        Parameters
-        ----------
-        values : array of float, shape (nnz,)
-            On the device, in the order of `values`.
-        """
-        changed = copy.copy(self)
-        changed.values = values
-        return changed
 
     def batches_within(self, bytes_per_row: Callable[[int], int], limit: int) -> list[Batch]:
         """Return the batches, cut so that each takes at most `limit` bytes; a single row is never cut.

@@ -17,7 +17,7 @@ from toolkit.sharded.errors_on_the_way import ErrorsOnTheWay, in_order
 from toolkit.sharded.parts import OpenSource, Part
 from toolkit.sharded.stream_runner import Runner
 from toolkit.sharded.work import Measure, Measuring, OwnRows, Solving, Summing
-from toolkit.solver import Perturbation, TrainingRatings, rating_facts, total_of
+from toolkit.solver import TrainingRatings, rating_facts, total_of
 
 _KINDS: dict[SideName, str] = {"user": "train/rows", "item": "train/cols"}
 
@@ -101,7 +101,6 @@ class ShardedRatings(TrainingRatings):
         *,
         wait: bool = True,
         summed: bool = False,
-        chance: Perturbation | None = None,
     ) -> tuple[Side, DeviceArray | None]:
         """Return the factors and biases of all rows of a side; see `TrainingRatings.solve`."""
         k, n = step.config.factors, step.rows.n_rows
@@ -120,7 +119,7 @@ class ShardedRatings(TrainingRatings):
             others = [parts[part.number] for parts in measured]
             return OwnRows.of(step, part, others, started=start is None)
 
-        work = Solving(step.shared, start, summed, chance, measures)
+        work = Solving(step.shared, start, summed, measures)
         for part, (solution, own_sums, errors) in self._runner.run(work, self.parts(_KINDS[side]), own):
             self._errors.add(part.number, errors)
             self._require_finite(step, part, solution)

@@ -15,7 +15,6 @@ from toolkit.arrays import Array, DeviceArray, FloatArray
 from toolkit.backends import Backend, HalfStep, RatingRows, SharedStep
 from toolkit.predictor import Predictor, Side
 from toolkit.sharded.parts import Part
-from toolkit.solver import Perturbation, with_noisy_ratings
 
 RowsOf = Callable[[Part], RatingRows]
 """Returns the ratings of a part."""
@@ -44,7 +43,7 @@ class OwnRows(NamedTuple):
 
     Attributes
     ----------
-    penalty, bias_penalty, row_weight, pull, start
+    penalty, bias_penalty, row_weight, pull, noise, start
         As `toolkit.backends.HalfStep` has them.
     measured : list of Part
         Other ratings of these rows, or the same, whose errors are measured as soon as the rows are solved.
@@ -54,6 +53,7 @@ class OwnRows(NamedTuple):
     bias_penalty: Array
     row_weight: Array | None
     pull: Array | None
+    noise: Array | None
     start: Side | None
     measured: list[Part]
 
@@ -66,6 +66,7 @@ class OwnRows(NamedTuple):
             step.bias_penalty[own],
             None if step.row_weight is None else step.row_weight[own],
             None if step.pull is None else step.pull[own],
+            None if step.noise is None else step.noise[own],
             step.start.at(own) if step.start is not None and started else None,
             measured,
         )
@@ -116,8 +117,6 @@ class Solving(Work):
         From which the steps of all rows begin, where that is not their own; see `OwnRows`.
     summed : bool
         Whether sums over what rows rated are taken on the way, where that is cheaper.
-    chance : Perturbation or None
-        Noise that the ratings get.
     measures : mapping of str to Measure
         How the errors of `OwnRows.measured` are measured, by kind of shard.
     """
@@ -125,7 +124,6 @@ class Solving(Work):
     shared: SharedStep
     start: Side | None
     summed: bool
-    chance: Perturbation | None
     measures: Mapping[str, Measure]
 
     def ready(self, backend: Backend, threads: int = 0) -> DoPart:
@@ -144,10 +142,9 @@ class Solving(Work):
                 bias_penalty=backend.asarray(own.bias_penalty),
                 row_weight=_there(own.row_weight, backend),
                 pull=_there(own.pull, backend),
+                noise=_there(own.noise, backend),
                 start=None if start is None else backend.side(start),
             )
-            if self.chance is not None:
-                step = with_noisy_ratings(step, self.chance, backend=narrow, begin=part.begin)
             solution, sums = solver(step)
             errors = {
                 other.kind: self.measures[other.kind].errors(

@@ -10,7 +10,7 @@ from toolkit.solver.mean_and_spread import RatingFacts, rating_facts
 from toolkit.solver.normal import half_step, row_equations, shared_gram, solve, solve_and_sum
 from toolkit.solver.objective_value import objective
 from toolkit.solver.pattern import solve_pattern
-from toolkit.solver.perturbing import Perturbation, perturbed, with_noisy_ratings
+from toolkit.solver.perturbing import perturbed
 from toolkit.solver.posterior_mean import PosteriorMean
 from toolkit.solver.posterior_trainer import PosteriorTrainer
 from toolkit.solver.prior import Prior, draw_prior
@@ -24,7 +24,6 @@ __all__ = [
     "BaselineErrors",
     "Baselines",
     "Factors",
-    "Perturbation",
     "PosteriorMean",
     "PosteriorTrainer",
     "Prior",
@@ -55,5 +54,4 @@ __all__ = [
     "solve_pattern",
     "stopping",
     "total_of",
-    "with_noisy_ratings",
 ]

@@ -17,7 +17,7 @@ from toolkit.predictor import Predictor, Side
 from toolkit.solver.factors import Factors
 from toolkit.solver.normal import half_step
 from toolkit.solver.pattern import solve_pattern
-from toolkit.solver.perturbing import Perturbation, with_noisy_pull
+from toolkit.solver.perturbing import perturbed
 from toolkit.solver.prior import Prior, draw_prior
 from toolkit.solver.training_ratings import TrainingRatings
 from toolkit.solver.weights import observation_weights, pattern_weight
@@ -222,14 +222,8 @@ class Sampler:
             prior=prior,
         )
         # A backend whose kernels do not wait for the device leaves priors to one that does.
-        chance = Perturbation(self.noise, key)
-        drawn, sums = self.data.solve(
-            side,
-            with_noisy_pull(step, chance, backend=backend),
-            wait=False,
-            summed=self._patterned,
-            chance=chance,
-        )
+        step = perturbed(step, self.noise, key, backend=backend)
+        drawn, sums = self.data.solve(side, step, wait=False, summed=self._patterned)
         self._summed = None if sums is None else (fixed.factors, sums)
         if side == "item":
             self.factors = replace(factors, items=drawn, item_prior=prior, user_pattern=pattern)

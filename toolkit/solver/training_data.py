@@ -13,7 +13,6 @@ from toolkit.inputs import checked_ratings, checked_type, checked_word
 from toolkit.predictor import Predictor, Side
 from toolkit.solver.mean_and_spread import rating_facts
 from toolkit.solver.normal import solve_and_sum
-from toolkit.solver.perturbing import Perturbation, with_noisy_ratings
 from toolkit.solver.training_ratings import TrainingRatings, total_of
 
 
@@ -84,11 +83,8 @@ class TrainingData(TrainingRatings):
         *,
         wait: bool = True,
         summed: bool = False,
-        chance: Perturbation | None = None,
     ) -> tuple[Side, DeviceArray | None]:
         """Return the factors and biases of all rows of a side; see `TrainingRatings.solve`."""
-        if chance is not None:
-            step = with_noisy_ratings(step, chance, backend=self.backend)
         return solve_and_sum(step, backend=self.backend, wait=wait, summed=summed)
 
     def sum_rated(self, side: SideName, table: DeviceArray) -> DeviceArray:

@@ -9,7 +9,6 @@ from toolkit.arrays import DeviceArray, FloatArray, IntArray, SideName
 from toolkit.backends import Backend, HalfStep, RowCounts
 from toolkit.config import WALSConfig
 from toolkit.predictor import Predictor, Side
-from toolkit.solver.perturbing import Perturbation
 
 
 class TrainingRatings(ABC):
@@ -56,7 +55,6 @@ class TrainingRatings(ABC):
         *,
         wait: bool = True,
         summed: bool = False,
-        chance: Perturbation | None = None,
     ) -> tuple[Side, DeviceArray | None]:
         """Return the factors and biases of all rows of a side.
 
@@ -70,8 +68,6 @@ class TrainingRatings(ABC):
             Whether to make sure at once that every row has a solution; otherwise `require_solved` does so.
         summed : bool, default False
             Whether to return what `sum_rated` does of the fixed factors, where that is cheaper on the way.
-        chance : Perturbation, optional
-            Noise that the ratings get: the rows are drawn.
 
         Raises
         ------

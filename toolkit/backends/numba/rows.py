@@ -65,11 +65,12 @@ def _subtract_products(matrix, i, ld, width):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # type: ignore[no-untyped-def]
+def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, noise, out):  # type: ignore[no-untyped-def]
     """Solve a positive definite system, and return whether all pivots are positive.
 
     The right-hand side is the column behind the unknowns. The Cholesky factor U, with UᵀU the matrix,
-    overwrites `matrix`, and U⁻ᵀ times the right-hand side overwrites the right-hand side.
+    overwrites `matrix`, and U⁻ᵀ times the right-hand side overwrites the right-hand side. There, noise is
+    added to it.
     """
     one = matrix.dtype.type(1)
     for i in range(0, unknowns, ROWS):
@@ -98,6 +99,8 @@ def _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out):  # t
                     block[q, c] -= share * block[r, c]
         for j in range(i // width * width, ld, width):
             eliminate(matrix, block, inverse, i, j, ld)
+    for i in range(len(noise)):
+        matrix[i, unknowns] += noise[i]
     # Backward substitution; an unknown that is not solved yet counts as zero.
     padded[:] = 0
     for i in range((unknowns - 1) // ROWS * ROWS, -1, -ROWS):
@@ -147,6 +150,7 @@ def solve_batch(  # type: ignore[no-untyped-def]
     biased,
     floor,
     visible,
+    noise,
     sums,
     out,
     failed,
@@ -186,6 +190,8 @@ def solve_batch(  # type: ignore[no-untyped-def]
         Whether the last unknown is a bias.
     floor, visible : float
         A row with fewer ratings than unknowns fails when penalty + floor < visible · trace over the factors.
+    noise : array, shape (n, unknowns) or (n, 0)
+        Is added to each row as `toolkit.backends.HalfStep` says.
     sums : array, shape (n_rows, k) or (0, 0)
         Receives the sum of the factors of the columns of each row.
     out : array, shape (n, unknowns)
@@ -241,4 +247,6 @@ def solve_batch(  # type: ignore[no-untyped-def]
         if biased:
             matrix[bias, bias] += bias_penalty[row]
         lost = count < unknowns and penalty[row] + floor < visible * trace
-        failed[at] = lost or not _solve(matrix, unknowns, ld, width, block, inverse, padded, dots, out[at])
+        failed[at] = lost or not _solve(
+            matrix, unknowns, ld, width, block, inverse, padded, dots, noise[at], out[at]
+        )

@@ -106,6 +106,7 @@ class RowSolver:
         """Return the solutions of some rows in the precision of the sums, and which of them failed."""
         step, dtype = self._step, sums.dtype
         solved, failed = np.empty((len(rows), step.unknowns), dtype), np.zeros(len(rows), np.bool_)
+        noise = np.zeros((len(rows), 0)) if step.noise is None else np.asarray(step.noise)[rows]
         solve_batch(
             rows,
             starts,
@@ -117,6 +118,7 @@ class RowSolver:
             step.biased,
             step.floor,
             visible,
+            noise.astype(dtype, copy=False),
             sums,
             solved,
             failed,
