@@ -2,8 +2,8 @@
 
 Let ``A v = b`` be the equations of a row. Given everything else, the row is Gaussian with mean A⁻¹b and
 precision α A, where α is the precision of a rating. With RᵀR = A and standard normal numbers n,
-A⁻¹b + α^(-1/2) R⁻¹n is a draw of it, as R⁻¹R⁻ᵀ = A⁻¹. Whoever solves the equations by a Cholesky factorization
-has R at hand.
+A⁻¹b + α^(-1/2) R⁻¹n is a draw of it, as R⁻¹R⁻ᵀ = A⁻¹. Whoever solves the equations by a Cholesky
+factorization has R at hand.
 """
 
 from __future__ import annotations
