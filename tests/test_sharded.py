@@ -175,14 +175,6 @@ def test_mean_and_spread_do_not_depend_on_the_pieces(values, cuts, chunk):
         assert found.spread == pytest.approx(ratings.std(dtype=np.float64))
 
 
-@pytest.mark.parametrize("begin", [0, 1, 65535, 65536, 70000])
-@pytest.mark.parametrize("n", [0, 1, 40000, 140000])
-def test_numbers_of_a_part_are_those_of_the_whole(begin, n):
-    backend = Backend(2)
-    whole = backend.normals((1, 2), (begin + n,), "float32")
-    np.testing.assert_array_equal(whole[begin:], backend.normals((1, 2), (n,), "float32", begin=begin))
-
-
 # ------------------------------------------------------------------------------------------ shards
 
 
