@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 
@@ -35,6 +38,12 @@ NAMED = lines(ROWS, header="user,item,rating")
 
 def comma(value):
     return f"{value:g}".replace(".", ",")
+
+
+def of(form, header=""):
+    """Return the ratings as lines of a form; it may use the number of the line, n, too."""
+    body = (form.format(*row, n=n, r=comma(row[2]), p=comma(row[2] * 2 + 0.25)) for n, row in enumerate(ROWS))
+    return ((header + "\n" if header else "") + "".join(line + "\n" for line in body)).encode()
 
 
 def json_lines(rows=ROWS, user="user_id", item="item_id", rating="rating", **more):
@@ -84,6 +93,12 @@ def reviews(rows=ROWS, end="\n", every=7):
 
 def packed(data):
     return gzip.compress(data, 1)
+
+
+def parquet(**columns):
+    made = io.BytesIO()
+    pq.write_table(pa.table(columns), made, row_group_size=99)
+    return made.getvalue()
 
 
 def detect(folder, files, **asked):
