@@ -10,9 +10,6 @@ import sys
 from forks import Forked
 from processes import end, wait_for
 
-from toolkit.errors import BackendError
-from toolkit.ingest import chosen_engine
-
 # By default Dask spends half a minute on a worker that is gone.
 QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
 # `python -m dask`, at the head of a group of processes.
@@ -76,11 +73,15 @@ class DaskProcesses:
         wait_for(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]
 
+    def start_workers(self, n):
+        """Start workers of one thread, which nobody starts again, and wait until the scheduler has them."""
+        started = [self.start("worker", "--no-nanny", "--nthreads", "1") for _ in range(n)]
+        self.wait_for_workers(n)
+        return started
 
-def failure_to_connect(address):
-    """Return what is said of a cluster that cannot be used, and nothing of one that can."""
-    try:
-        with chosen_engine(address):
-            return ""
-    except BackendError as error:
-        return str(error)
+    def wait_for_workers(self, n):
+        """Wait until the scheduler has some workers, by one connection: each costs a tenth of a second."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False, timeout="300s") as client:
+            client.wait_for_workers(n, timeout=300)

@@ -7,9 +7,8 @@ import signal
 import threading
 
 import pytest
-from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
+from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses
 from ingesting import names, walslab
-from processes import wait_for
 
 from toolkit.engines import dask_cluster, dask_connection
 from toolkit.errors import BackendError
@@ -29,8 +28,7 @@ def cluster(tmp_path_factory, repo_root):
 def one_worker(folder, repo_root, *for_scheduler):
     with DaskProcesses(folder, repo_root, **QUICK) as processes:
         processes.start_scheduler(*for_scheduler)
-        processes.worker = processes.start("worker", "--no-nanny", "--nthreads", "1")
-        wait_for(lambda: not failure_to_connect(processes.address))
+        (processes.worker,) = processes.start_workers(1)
         yield processes
 
 

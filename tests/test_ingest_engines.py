@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses, failure_to_connect
+from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses
 from engine_ratings import N_RATINGS, SMALL, ratings_fixture, wanted_fixture  # noqa: F401 - fixtures
 from ingesting import contents, names, walslab
 from processes import end, wait_for
@@ -370,7 +370,7 @@ def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, 
         assert f"start some with `dask worker --scheduler-file {processes.file}`" in done.stderr
 
         processes.start("worker", "--nworkers", "1", "--nthreads", "1")
-        wait_for(lambda: "no workers" not in failure_to_connect(address))
+        processes.wait_for_workers(1)
         with chosen_engine(address) as workers:
             with pytest.raises(
                 BackendError, match="Dask workers died of a task, perhaps for want of memory: "

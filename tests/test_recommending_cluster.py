@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
-import signal
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from dask_processes import QUICK, DaskProcesses, failure_to_connect
+from dask_processes import QUICK, DaskProcesses
 from processes import wait_for
 from recommending_models import model_fixture, names, saved_fixture, small_parts_fixture, write  # noqa: F401 - fixtures
 
@@ -66,11 +64,10 @@ def test_a_model_of_a_registry_is_refused_with_the_way_out(model):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, repo_root):
-    """A scheduler and two worker processes, each kept alive by a nanny."""
+    """A scheduler and two worker processes."""
     with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **QUICK) as processes:
-        processes.start("worker", "--nworkers", "2", "--nthreads", "1")
         processes.start_scheduler()
-        wait_for(lambda: not failure_to_connect(processes.address))
+        processes.start_workers(2)
         yield processes
 
 
@@ -95,8 +92,7 @@ def lonely(tmp_path_factory, repo_root):
     """A scheduler and its only worker, which nobody starts again."""
     with DaskProcesses(tmp_path_factory.mktemp("lonely"), repo_root, **QUICK) as processes:
         processes.start_scheduler()
-        processes.worker = processes.start("worker", "--no-nanny", "--nthreads", "1")
-        wait_for(lambda: not failure_to_connect(processes.address))
+        (processes.worker,) = processes.start_workers(1)
         yield processes
 
 
@@ -167,12 +163,13 @@ def test_a_stream_that_is_left_early_leaves_no_task(cluster, tmp_path):
 @pytest.mark.integration
 def test_it_outlives_a_worker(cluster, model, saved, tmp_path, small_parts):
     killed = []
+    third = cluster.start("worker", "--no-nanny", "--nthreads", "1")
+    cluster.wait_for_workers(3)
 
     def progress(stage, done, total):
         if 20 < done < total and not killed:
-            with cluster_at(cluster.address, tasks.WORDS) as workers:
-                killed.append(min(workers.client.run(os.getpid).values()))
-            os.kill(killed[0], signal.SIGKILL)
+            third.kill()
+            killed.append(third)
 
     on_cluster(model, saved, tmp_path / "there.parquet", cluster.address, progress)
     write(model, tmp_path / "here.parquet")

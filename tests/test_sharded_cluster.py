@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from dask_processes import QUICK, DaskProcesses, failure_to_connect
+from dask_processes import QUICK, DaskProcesses
 from ingesting import names, walslab
 from processes import wait_for
 from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write_dataset
@@ -34,11 +34,10 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory, repo_root):
-    """A scheduler, and two workers of one thread, each kept alive by a nanny."""
+    """A scheduler, and two workers of one thread."""
     with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **QUICK) as started:
-        started.start("worker", "--nworkers", "2", "--nthreads", "1")
         started.start_scheduler()
-        wait_for(lambda: not failure_to_connect(started.address))
+        started.start_workers(2)
         yield started
 
 
@@ -96,8 +95,11 @@ def test_a_task_goes_where_it_was_done_before(cluster):
     assert stayed >= 6
 
 
-def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_process(processes, tmp_path):
-    dataset = write_dataset(tmp_path, shard_ratings=1500)  # two shards: a sampling asks for each forty times
+def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_process(
+    processes, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(WALS.fit_posterior.__kwdefaults__, "burn_in", 4)
+    dataset = write_dataset(tmp_path, shard_ratings=1500)  # two shards: each sweep asks for both
     for kind in ([], ["--posterior", "--samples", "4"]):
         for name, place in (("here", []), ("there", ["--dask-scheduler", processes.file])):
             done = walslab(
@@ -142,17 +144,23 @@ def kill_one(cluster, which=0):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_each_half_step_changes_no_bit(cluster, dataset):
+def test_a_worker_killed_in_each_half_step_changes_no_bit(tmp_path, repo_root, dataset):
     config = CONFIGS["momentum"]
-    here, there = trained_here(dataset, config, 2, solver="cg"), on(cluster, dataset, config, "cg")
-    for n in range(2):
-        for half, solve in enumerate((there.solve_items, there.solve_users)):
-            killer = threading.Timer(0.02, kill_one, (cluster, n + half))
-            killer.start()
-            solve()
-            killer.join()
-            wait_for(lambda: len(cluster.client.nthreads()) == 2)
-    assert_same_factors(here.factors, there.factors)
+    here = trained_here(dataset, config, 2, solver="cg")
+    with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
+        started.start("worker", "--nworkers", "2", "--nthreads", "1")
+        started.start_scheduler()
+        started.wait_for_workers(2)
+        with cluster_at(started.address, WORDS) as tended:
+            there = on(tended, dataset, config, "cg")
+            for n in range(2):
+                for half, solve in enumerate((there.solve_items, there.solve_users)):
+                    killer = threading.Timer(0.02, kill_one, (tended, n + half))
+                    killer.start()
+                    solve()
+                    killer.join()
+                    wait_for(lambda: len(tended.client.nthreads()) == 2)
+            assert_same_factors(here.factors, there.factors)
 
 
 def grow():
@@ -177,9 +185,8 @@ def test_five_workers_of_which_one_is_killed_at_its_memory_limit_change_no_bit(t
         options = ("--nworkers", "5", "--nthreads", "1", "--memory-limit", "800MB")
         started.start("worker", *options)
         started.start_scheduler()
-        wait_for(lambda: not failure_to_connect(started.address))
+        started.wait_for_workers(5)
         with cluster_at(started.address, WORDS) as five:
-            wait_for(lambda: len(five.client.nthreads()) == 5)
             there = on(five, dataset, config, "cg")
             held_out = ShardedHeldOut(there.data, "valid")
             there.step()
@@ -199,8 +206,7 @@ def test_five_workers_of_which_one_is_killed_at_its_memory_limit_change_no_bit(t
 def test_the_only_worker_may_die_and_what_it_shared_is_sent_again(tmp_path, repo_root, dataset):
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
-        worker = started.start("worker", "--no-nanny", "--nthreads", "1")
-        wait_for(lambda: not failure_to_connect(started.address))
+        (worker,) = started.start_workers(1)
         with cluster_at(started.address, WORDS) as lonely:
             spread = Spread(lonely)
             found = spread.run(place_of(), "shared", [(n, lambda: 0.2) for n in range(12)])
@@ -221,8 +227,7 @@ def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
     here = trained_here(dataset, config, iterations=3)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
-        first = started.start("worker", "--no-nanny", "--nthreads", "1")
-        wait_for(lambda: not failure_to_connect(started.address))
+        (first,) = started.start_workers(1)
         with cluster_at(started.address, WORDS) as growing:
             there = on(growing, dataset, config)
             there.step()
@@ -244,8 +249,7 @@ def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
     monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
-        worker = started.start("worker", "--no-nanny", "--nthreads", "1")
-        wait_for(lambda: not failure_to_connect(started.address))
+        (worker,) = started.start_workers(1)
         with cluster_at(started.address, WORDS) as frozen:
             (address,) = frozen.client.nthreads()
             started.start("worker", "--no-nanny", "--nthreads", "1")
@@ -264,8 +268,7 @@ def test_a_cluster_that_stays_without_workers_is_given_up(tmp_path, repo_root, d
     monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
-        worker = started.start("worker", "--no-nanny", "--nthreads", "1")
-        wait_for(lambda: not failure_to_connect(started.address))
+        (worker,) = started.start_workers(1)
         with cluster_at(started.address, WORDS) as lonely:
             trainer = on(lonely, dataset, BASE)
             worker.kill()
