@@ -24,6 +24,9 @@ from hypothesis import settings
 from toolkit.backends import Backend, cupy_problem
 from toolkit.config import GPU_BACKENDS
 
+# Until all is imported there is next to no garbage; looking for it costs each process a second.
+gc.disable()
+
 # Where CuPy is not installed, no test of it is collected.
 INSTALLED = ("numpy", "numba", *(GPU_BACKENDS if importlib.util.find_spec("cupy") else ()))
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -109,6 +112,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+    gc.enable()
     atexit.register(gc.freeze)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
-import forks
 import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -27,22 +27,33 @@ def cells(page):
     return found
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("page", PAGES)
-def test_the_page_runs_as_it_stands(page, empty_store, tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, empty_store, monkeypatch):
+    """An empty folder with a record; what a page leaves in the process goes with it."""
+    import mlflow
+
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WALSLAB_STUDIES"):
-        monkeypatch.delenv(name, raising=False)
-    code = [f"{cell}\nprint('--- end of cell', {number})\n" for number, (cell, _) in enumerate(cells(page))]
-    done = forks.run("".join(code), cwd=tmp_path, imports=["mlflow", "sklearn.model_selection", "tune.plots"])
-    assert done.returncode == 0, done.stderr
-    printed = re.split(r"--- end of cell \d+\n", done.stdout)[:-1]
-    wanted = [said for _, said in cells(page)]
-    assert [
-        (number, text)
-        for number, (text, said) in enumerate(zip(printed, wanted, strict=True))
-        if text != (said or "")
-    ] == []
+        monkeypatch.setenv(name, "")  # whatever the page sets is undone
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    yield
+    mlflow.set_tracking_uri(None)
+    if ray := sys.modules.get("ray"):
+        ray.shutdown()
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_runs_as_it_stands(page, capsys):
+    names, wrong = {"__name__": "__main__"}, []
+    for number, (code, said) in enumerate(cells(page)):
+        exec(compile(code, f"{page}, cell {number}", "exec"), names)
+        printed = capsys.readouterr().out
+        if printed != (said or ""):
+            wrong.append((number, printed))
+    assert wrong == []
 
 
 def test_there_are_cells_to_run():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import forks
 import mlflow
 import mlflow.pyfunc
 import numpy as np
@@ -40,22 +41,18 @@ def test_nothing_is_pickled_and_no_path_of_this_machine_is_kept(written, tmp_pat
             assert os.getcwd() not in text  # noqa: PTH109
 
 
-# Each model answers in a fork of a process that has MLflow and pandas, and nothing of ours.
+# A process that has MLflow and pandas, and nothing of ours.
 IMPORTS = """
-import os
 import sys
 from pathlib import Path
 
 import mlflow.pyfunc
 import pandas as pd
 
-for path in map(Path, sys.argv[1:]):
-    if not os.fork():
-        break
-    assert os.wait()[1] == 0
-else:
-    sys.exit()
-assert "toolkit" not in sys.modules
+for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
+    del sys.modules[name]
+path = Path(sys.argv[1])
+sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "toolkit").is_dir()]
 model = mlflow.pyfunc.load_model(str(path))
 given = [{"item": 100, "rating": 4}]
 rows = [{"user": 1}, {"user": 1, "item": 100}, {"ratings": given}, {"ratings": []}, {"user": "nobody"}]
@@ -67,15 +64,12 @@ print(*sorted(Path(file).relative_to(path / "code").as_posix() for file in files
 
 def test_the_code_in_it_is_what_answering_imports(written, tmp_path):
     """The import of a file that is not shipped would fail, or come from outside of the model."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    models = [written[kind] for kind in ("numbers", "pattern")]
-    command = [sys.executable, "-W", "ignore", "-c", IMPORTS, *map(str, models)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr
-    for model, imported in zip(models, done.stdout.splitlines(), strict=True):
+    for model in (written["numbers"], written["pattern"]):
+        done = forks.run(IMPORTS, model, cwd=tmp_path, imports=["mlflow.pyfunc"])
+        assert done.returncode == 0, done.stderr
         code = model / "code"
         shipped = sorted(file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file())
-        assert imported.split() == shipped
+        assert done.stdout.split() == shipped
         assert not [name for name in shipped if name.endswith((".cu", ".h"))]
         rooms = {name.split("/")[1] for name in shipped}
         assert not rooms & {"commands", "engines", "fetching", "ingest", "recommending", "synth"}
