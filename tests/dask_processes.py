@@ -36,10 +36,14 @@ sys.meta_path.insert(0, Nowhere)
 
 
 class DaskProcesses:
-    """Processes that find each other by a file in `folder`; settings are variables of their environment."""
+    """Processes that find each other by a file in `folder`; settings are variables of their environment.
 
-    def __init__(self, folder, repo_root, **settings):
+    `imports` are modules that workers have from the beginning.
+    """
+
+    def __init__(self, folder, repo_root, imports=(), **settings):
         self.folder = folder
+        self.imports = ("distributed", "distributed.cli.utils", *imports)
         self.file = folder / "scheduler.json"
         self.environment = {**os.environ, "PYTHONPATH": str(repo_root), **settings}
         self.started = []
@@ -60,9 +64,7 @@ class DaskProcesses:
                 command = [*before, sys.executable, "-m", "dask", *arguments]
                 process = subprocess.Popen(command, start_new_session=True, **options)
             else:
-                process = Forked(
-                    DASK, *arguments, imports=("distributed", "distributed.cli.utils"), **options
-                )
+                process = Forked(DASK, *arguments, imports=self.imports, **options)
         self.started.append(process)
         return process
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -38,16 +37,16 @@ def n_workers(client):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, repo_root):
-    """A scheduler and two worker processes, each kept alive by a nanny."""
+    """A scheduler and two worker processes."""
     from distributed import Client
 
     # Scheduler and workers see the modules of the tests, too.
     settings = {**QUICK, "PYTHONPATH": os.pathsep.join([str(repo_root), str(repo_root / "tests")])}
-    with DaskProcesses(tmp_path_factory.mktemp("cluster"), repo_root, **settings) as processes:
-        processes.start("worker", "--nworkers", "2", "--nthreads", "1")
+    folder = tmp_path_factory.mktemp("cluster")
+    with DaskProcesses(folder, repo_root, ["dask.dataframe"], **settings) as processes:
         processes.start_scheduler()
+        processes.start_workers(2)
         with Client(processes.address, set_as_default=False, timeout="300s") as client:
-            client.wait_for_workers(2, timeout=300)
             processes.client = client
             yield processes
 
@@ -263,13 +262,13 @@ def test_a_dask_dataframe_is_computed_where_its_client_is(cluster, ratings, want
 
     def part(at):
         (seen / f"{os.getpid()}-{at}").touch()
-        return frame.iloc[at : at + 100]
+        return frame.iloc[at : at + 300]
 
     def of_pandas():
-        return dd.from_map(part, range(0, N_RATINGS, 100), meta=frame.iloc[:0])
+        return dd.from_map(part, range(0, N_RATINGS, 300), meta=frame.iloc[:0])
 
     workers = {str(pid) for pid in cluster.client.run(os.getpid).values()}
-    for made in (of_pandas(), frames_of_ratings.dask_of_gpu(frame, 7)):
+    for made in (of_pandas(), frames_of_ratings.dask_of_gpu(frame, 3)):
         with cluster.client.as_current():
             done = ingest_ratings(made, tmp_path / "active", overwrite=True, **SMALL)
         assert done.digest == wanted.digest
@@ -280,7 +279,7 @@ def test_a_dask_dataframe_is_computed_where_its_client_is(cluster, ratings, want
     frame.loc[1234, "rating"] = np.nan
     with (
         cluster.client.as_current(),
-        pytest.raises(RatingsError, match=r"^partition 12, row 35: the rating is missing"),
+        pytest.raises(RatingsError, match=r"^partition 4, row 35: the rating is missing"),
     ):
         ingest_ratings(of_pandas(), tmp_path / "bad", **SMALL)
     assert not (tmp_path / "bad").exists()
@@ -288,19 +287,17 @@ def test_a_dask_dataframe_is_computed_where_its_client_is(cluster, ratings, want
 
 @pytest.mark.integration
 def test_an_ingest_outlives_its_workers(cluster, ratings, wanted, tmp_path):
-    killed = []
+    mortal = [cluster.start("worker", "--no-nanny", "--nthreads", "1") for _ in range(2)]
+    wait_for(lambda: n_workers(cluster.client) == 4)
 
     def progress(stage, done, total):
         if done == 2 and stage in {"reading", "sorting"}:
-            wait_for(lambda: n_workers(cluster.client) == 2)
-            pid = min(set(cluster.client.run(os.getpid).values()) - set(killed))
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
+            mortal.pop().kill()
 
     with chosen_engine(cluster.address) as workers:
         source = RatingsSource.detect([ratings], timestamp=True)
         made = ingest_ratings(source, tmp_path / "out", engine=workers, progress=progress, **SMALL)
-    assert len(killed) == 2
+    assert mortal == []
     assert made.digest == wanted.digest
     assert contents(made.path) == contents(wanted.path)
     assert names(tmp_path) == ["out"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import re
 import shutil
 import subprocess
@@ -23,7 +24,9 @@ needs_compiler = pytest.mark.skipif(
     COMPILER is None,
     reason="g++ is not installed, or this is not Linux: CUDA sources cannot be run on the CPU",
 )
-_FOLDER = tempfile.TemporaryDirectory(prefix="cuda-on-cpu-")
+_FLAGS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-w")
+# A compilation takes a second, and sources seldom change.
+_KEPT = HERE.parent.parent / ".pytest_cache" / "cuda-on-cpu"
 _TYPES = {
     "int": ctypes.c_int,
     "long long": ctypes.c_longlong,
@@ -61,15 +64,30 @@ def compiled(text):
             f"unsigned order, {declared}) {{ return cuda_on_cpu::launch(grid, block, shared_bytes, order, "
             f"[&] {{ {kernel}({passed}); }}); }}"
         )
-    folder = Path(tempfile.mkdtemp(dir=_FOLDER.name))
-    (folder / "all.cpp").write_text("\n".join(lines), encoding="utf-8")
-    command = [
-        *(COMPILER, "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-w"),
-        *(f"-I{HERE}", str(folder / "all.cpp"), "-o", str(folder / "all.so")),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[:4000]
-    return Module(ctypes.CDLL(str(folder / "all.so")), expanded)
+    return Module(ctypes.CDLL(str(_library("\n".join(lines)))), expanded)
+
+
+def _library(text):
+    """Return the library of a C++ source; one of an earlier run serves where source and compiler are the same."""
+    of_machine = (COMPILER, Path(COMPILER).resolve().stat().st_mtime_ns, _FLAGS, _processor())
+    words = [text, (HERE / "cuda_on_cpu.h").read_text(encoding="utf-8"), repr(of_machine)]
+    path = _KEPT / f"{hashlib.sha256(chr(0).join(words).encode()).hexdigest()[:32]}.so"
+    if not path.exists():
+        _KEPT.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_KEPT) as folder:
+            (Path(folder) / "all.cpp").write_text(text, encoding="utf-8")
+            files = (f"-I{HERE}", f"{folder}/all.cpp", "-o", f"{folder}/all.so")
+            done = subprocess.run([COMPILER, *_FLAGS, *files], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[:4000]
+            Path(folder, "all.so").replace(path)
+    return path
+
+
+@functools.cache
+def _processor():
+    """Return what the processor can do, which the compiler asks it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _parameters(text):
