@@ -32,6 +32,13 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("sharded"))
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A dataset of a few shards, for the slow arrays of CuPy's stand-in."""
+    folder = tmp_path_factory.mktemp("few")
+    return write_dataset(folder, n_users=50, n_items=25, nnz=600, shard_ratings=200)
+
+
 @pytest.fixture
 def forced(monkeypatch):
     """Leave the ratings of every dataset in their shards."""
@@ -252,19 +259,19 @@ def test_a_posterior_in_shards_is_that_of_one_in_memory(dataset, monkeypatch):
 
 
 @pytest.mark.usefixtures("forced")
-def test_shards_pass_through_the_card_and_leave_nothing_there(dataset, monkeypatch):
+def test_shards_pass_through_the_card_and_leave_nothing_there(few, monkeypatch):
     """CuPy's stand-in counts what is on the device; the reference has the same model to rounding."""
     pool = cupy_stand_in.install(monkeypatch)
-    there = WALS(BASE, RunOptions(backend="cupy", dtype="float64")).fit(dataset)
+    there = WALS(BASE, RunOptions(backend="cupy", dtype="float64")).fit(few)
     assert there.backend_name == "cupy"
     gc.collect()
     assert pool.live() == 0
     monkeypatch.undo()
-    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(dataset)
+    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(few)
     assert_same_factors(here.factors, there.factors, exact=False)
 
 
-def test_each_card_has_a_worker_that_solves_on_it(dataset, monkeypatch):
+def test_each_card_has_a_worker_that_solves_on_it(few, monkeypatch):
     from distributed import LocalCluster
 
     def cluster_of_cards(**options):
@@ -272,13 +279,13 @@ def test_each_card_has_a_worker_that_solves_on_it(dataset, monkeypatch):
 
     cupy_stand_in.install(monkeypatch)
     monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=cluster_of_cards))
-    there = WALS(BASE, RunOptions(dtype="float64")).fit(dataset, dask="cuda")
+    there = WALS(BASE, RunOptions(dtype="float64")).fit(few, dask="cuda")
     assert there.backend_name == "cupy"
     monkeypatch.undo()
-    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(dataset)
+    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(few)
     assert_same_factors(here.factors, there.factors, exact=False)
     with pytest.raises(ConfigError, match="--dask cuda has a worker on each GPU, but the backend is numba"):
-        WALS(BASE, RunOptions(backend="numba")).fit(dataset, dask="cuda")
+        WALS(BASE, RunOptions(backend="numba")).fit(few, dask="cuda")
 
 
 def test_a_place_is_refused_for_ratings_that_lie_in_no_shards(made_up_ratings):

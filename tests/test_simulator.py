@@ -241,7 +241,7 @@ def test_a_study_that_was_cut_off_goes_on_in_virtual_time():
 # Size
 
 
-@pytest.mark.parametrize("trials", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [1_200, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_thousand_at_once(trials):
     most = []
 

@@ -270,7 +270,7 @@ def test_trials_leave_nothing_on_the_device(ratings, pool, monkeypatch):
     kept = []
     gc.disable()  # nothing is freed by chance
     try:
-        for number in range(15):
+        for number in range(10):
             kind = ("goes well", "fails", "runs out", "is refused", "is stopped")[number % 5]
             with monkeypatch.context() as patched:
                 if kind == "fails":

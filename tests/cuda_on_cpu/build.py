@@ -68,7 +68,7 @@ def compiled(text):
 
 
 def _library(text):
-    """Return the library of a C++ source; one of an earlier run serves where source and compiler are the same."""
+    """Return the library of a C++ source; that of an earlier run serves where nothing has changed."""
     of_machine = (COMPILER, Path(COMPILER).resolve().stat().st_mtime_ns, _FLAGS, _processor())
     words = [text, (HERE / "cuda_on_cpu.h").read_text(encoding="utf-8"), repr(of_machine)]
     path = _KEPT / f"{hashlib.sha256(chr(0).join(words).encode()).hexdigest()[:32]}.so"
