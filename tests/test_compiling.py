@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
+from forks import Forked
 
 pytest.importorskip("numba")
 
@@ -26,25 +24,32 @@ assert values.tolist() == [2, 2, 2]
 """
 
 
+# A fork has Numba, and is to have the copy of the packages alone.
+START = """
+import sys
+import numba
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
+    del sys.modules[name]
+sys.path.insert(0, sys.argv[1])
+numba.config.CACHE_DIR, numba.config.DEBUG_CACHE = sys.argv[1] + "/kept", 1
+import program
+assert sys.modules["toolkit"].__file__.startswith(sys.argv[1])
+"""
+
+
 @pytest.fixture
 def code(tmp_path, repo_root):
     """A copy of the packages, with a program beside it; returns a function that starts the program."""
     shutil.copytree(repo_root / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": str(tmp_path)}
-    environment["NUMBA_DEBUG_CACHE"] = "1"
-
-    def start():
-        return subprocess.Popen(
-            [sys.executable, tmp_path / "program.py"], env=environment, stdout=subprocess.PIPE, text=True
-        )
-
-    return start
+    return lambda: Forked(START, tmp_path, imports=["numba"])
 
 
 def told(process):
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
+    with process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
     return output
 
 
