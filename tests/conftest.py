@@ -33,7 +33,7 @@ REPO_ROOT = Path(__file__).resolve().parent.parent
 
 # A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk. `make test-all`
 # asks for the profile with many examples; tests whose examples are costly take a share of the number.
-settings.register_profile("walslab", deadline=None, print_blob=True, max_examples=15)
+settings.register_profile("walslab", deadline=None, print_blob=True, max_examples=10)
 settings.register_profile("many", settings.get_profile("walslab"), max_examples=200)
 settings.load_profile("walslab")
 

@@ -24,9 +24,9 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(root):
-    """Ratings of 90 users in many shards."""
+    """Ratings of 60 users in several shards."""
     rng = np.random.default_rng(0)
-    users, items = np.nonzero(rng.random((90, 25)) < 0.4)
+    users, items = np.nonzero(rng.random((60, 20)) < 0.4)
     frame = pd.DataFrame({"user": users, "item": items, "rating": rng.integers(1, 11, len(users)) / 2})
     return ingest_ratings(frame, root / "data", split=SplitRule(valid=0.2, test=0.2), shard_ratings=80)
 

@@ -72,7 +72,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module", params=[False, True], ids=["integers", "text"])
 def whole(request, root):
     frame = frame_of(80, 25, text=request.param)
-    return frame, ingested(frame, root / f"whole-{request.param}", shard_ratings=60)
+    return frame, ingested(frame, root / f"whole-{request.param}", shard_ratings=150)
 
 
 @settings(max_examples=6, deadline=None)
@@ -132,7 +132,7 @@ def test_samples_are_nested_and_a_sample_of_a_sample_is_the_smaller(whole, tmp_p
 @pytest.mark.parametrize("text", [False, True], ids=["integers", "text"])
 def test_shards_engines_and_memory_do_not_decide(text, tmp_path, monkeypatch):
     # Few: a shard of each rating is a case.
-    frame = frame_of(30, 10, text=text)
+    frame = frame_of(24, 9, text=text)
     data = ingested(frame, tmp_path / "whole", shard_ratings=20)
     monkeypatch.setattr("toolkit.ingest.shards.SHARD_RATINGS", 10)
     expected = sample_users(data, 0.5, tmp_path / "expected")
