@@ -25,6 +25,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Of nearly every program; a program may ask for more.
 IMPORTS = ("toolkit.commands", "toolkit.ingest", "toolkit.models", "pyarrow.csv", "pyarrow.parquet")
+# How a program begins that has what others wrote, and nothing of ours.
+WITHOUT_OURS = """
+import sys
+from pathlib import Path
+
+for name in [name for name in sys.modules if name.partition(".")[0] in {"toolkit", "tune", "cluster"}]:
+    del sys.modules[name]
+sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "toolkit").is_dir()]
+"""
 
 
 # On the side of the tests

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from forks import Forked
+from forks import WITHOUT_OURS, Forked
 
 pytest.importorskip("numba")
 
@@ -25,12 +25,9 @@ assert values.tolist() == [2, 2, 2]
 
 
 # A fork has Numba, and is to have the copy of the packages alone.
-START = """
-import sys
+START = f"""
 import numba
-
-for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
-    del sys.modules[name]
+{WITHOUT_OURS}
 sys.path.insert(0, sys.argv[1])
 numba.config.CACHE_DIR, numba.config.DEBUG_CACHE = sys.argv[1] + "/kept", 1
 import program

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 from cuda_on_cpu.build import needs_compiler
@@ -104,11 +105,7 @@ def test_the_script_for_a_device_runs_every_step_without_one(tmp_path):
 
 
 def test_the_search_wants_a_dataset():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "gpu_search.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = forks.run(program, ROOT / "benchmarks" / "gpu_search.py")
     assert done.returncode == 2
     assert "DATASET is wanted" in done.stderr

@@ -280,7 +280,7 @@ from toolkit.files import ObjectStore
 from tune.study.store_lock import StoreLock
 for turn in range(8):
     while not pathlib.Path(sys.argv[1], str(turn)).exists():
-        time.sleep(0.001)
+        time.sleep(0.005)
     lock = StoreLock(ObjectStore(f"s3://bucket/races/{turn}", StudyError), "study")
     print("made" if lock._create(1) else "refused", flush=True)
 """

@@ -42,17 +42,12 @@ def test_nothing_is_pickled_and_no_path_of_this_machine_is_kept(written, tmp_pat
 
 
 # A process that has MLflow and pandas, and nothing of ours.
-IMPORTS = """
-import sys
-from pathlib import Path
-
+IMPORTS = f"""
 import mlflow.pyfunc
 import pandas as pd
-
-for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
-    del sys.modules[name]
+{forks.WITHOUT_OURS}"""
+IMPORTS += """
 path = Path(sys.argv[1])
-sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "toolkit").is_dir()]
 model = mlflow.pyfunc.load_model(str(path))
 given = [{"item": 100, "rating": 4}]
 rows = [{"user": 1}, {"user": 1, "item": 100}, {"ratings": given}, {"ratings": []}, {"user": "nobody"}]

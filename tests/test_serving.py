@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import WITHOUT_OURS, Forked
 from mlflow.pyfunc.scoring_server import get_cmd
 from processes import free_port, wait_for
 from scipy.sparse import csr_matrix
@@ -48,6 +49,15 @@ def directory(model, tmp_path_factory):
     return folder / "mlflow"
 
 
+# `uvicorn`, without importing MLflow anew.
+SERVER = f"""
+{WITHOUT_OURS}
+import runpy
+sys.argv[0] = "uvicorn"
+runpy.run_module("uvicorn", run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def port(directory, tmp_path_factory):
     """The port of a server that knows nothing of walslab but what lies in the model."""
@@ -55,32 +65,23 @@ def port(directory, tmp_path_factory):
     port = free_port()
     # What `mlflow models serve --env-manager local` runs, in tests/test_readme_runs.py, too.
     command, environment = get_cmd(str(directory), port, "127.0.0.1", nworkers=1)
-    bin_ = Path(sys.executable).parent
     environment = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-    environment |= {"PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    uvicorn, *arguments = shlex.split(command)
+    assert uvicorn == "uvicorn"
+    options = {"cwd": folder, "env": environment, "imports": ["uvicorn", "mlflow.pyfunc"]}
     log = folder / "log"
     with log.open("w") as told:
-        process = subprocess.Popen(
-            shlex.split(command),
-            stdout=told,
-            stderr=told,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
 
-            def answers():
-                assert process.poll() is None, log.read_text()
-                return pinged(port)
+        def answers():
+            assert process.poll() is None, log.read_text()
+            return pinged(port)
 
+        with Forked(SERVER, *arguments, stdout=told, stderr=told, **options) as process:
             wait_for(answers)
             yield port
             # Nothing killed it in between.
             assert process.poll() is None, log.read_text()
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait()
 
 
 def pinged(port):
