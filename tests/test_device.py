@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import cupy_stand_in
 import numpy as np
@@ -213,11 +211,6 @@ def test_device_that_computes_no_more_is_noticed(pool):
 )
 def test_errors_that_say_memory_is_short(error, short):
     assert is_out_of_memory(error) is short
-
-
-def test_module_is_imported_without_cupy(repo_root):
-    code = "import sys, toolkit.backends.gpu_share; sys.exit('cupy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=repo_root, check=False).returncode == 0
 
 
 @pytest.fixture

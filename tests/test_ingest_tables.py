@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -349,17 +347,6 @@ def test_a_time_of_any_type_sorts(tmp_path):
     for times in (moments, moments.dt.tz_localize("UTC"), moments.dt.date, frame.ts.astype(float)):
         made = from_table(tmp_path, frame.assign(ts=times), RULES["temporal"])
         assert made.digest == wanted or isinstance(times.iloc[0], dt.date)
-
-
-def test_the_front_of_the_toolkit_loads_no_library_of_tables():
-    program = (
-        "import sys, toolkit; toolkit.ingest_ratings, toolkit.RatingsSource; "
-        "print(sorted({'dask', 'distributed', 'pandas', 'pyarrow', 'polars'} & {*sys.modules}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300
-    )
-    assert done.stdout == "[]\n"
 
 
 def test_the_engine_of_an_array_is_not_asked_for_its_truth(tmp_path):

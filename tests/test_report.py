@@ -8,8 +8,6 @@ import json
 import math
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 from command_lines import parameters
@@ -176,11 +174,3 @@ def test_report_that_cannot_be_drawn_leaves_that_of_before(tmp_path, monkeypatch
 def test_csv_of_no_trials_has_its_heading():
     assert table.to_csv([], SearchMetric("ndcg", 5)).count("\n") == 1
     assert "valid_ndcg_5" in table.to_csv([], SearchMetric("ndcg", 5))
-
-
-def test_the_layer_below_needs_neither_ray_nor_mlflow(repo_root):
-    program = "import sys, tune.report.html; print([n for n in ('ray', 'mlflow') if n in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=repo_root, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"

@@ -306,25 +306,6 @@ def test_budgets_of_time_and_failures_end_a_study(workshop):
     assert len(Study.open("failing").trials()) == 3
 
 
-@pytest.mark.parametrize(
-    ("module", "heavy"),
-    [
-        (
-            "tune.executors.trial_worker",
-            "mlflow optuna pandas dask pyarrow matplotlib sklearn rich ray click",
-        ),
-        # pandas, pyarrow and rich are Ray Tune's own.
-        ("tune.executors.on_ray", "mlflow optuna dask matplotlib sklearn click"),
-    ],
-)
-def test_trials_import_nothing_heavy(repo_root, module, heavy):
-    code = f"import sys, {module}; print([m for m in {heavy.split()} if m in sys.modules])"
-    out = subprocess.run(
-        [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True
-    )
-    assert out.stdout.strip() == "[]"
-
-
 def assert_recorded_once(client, parent, n_trials):
     """Every trial has one child run, finished, and each of its iterations one value."""
     children = client.search_runs(
