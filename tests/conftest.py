@@ -213,14 +213,22 @@ def movielens_1m():
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """The file of an MLflow store that holds nothing, for copies: MLflow takes seconds to make one."""
+    import mlflow
     from mlflow import MlflowClient
     from mlflow.store.db import utils
 
     # For each store that is opened, MLflow would read all of its migrations for the number of the last.
     utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    # That of an earlier run serves again, as bytecode does.
+    kept = REPO_ROOT / ".pytest_cache" / f"mlflow-{mlflow.__version__}.db"
+    if not kept.exists():
+        path = tmp_path_factory.mktemp("store") / "mlflow.db"
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+        kept.parent.mkdir(exist_ok=True)
+        copy = kept.with_name(f"{kept.name}.{os.getpid()}")
+        shutil.copyfile(path, copy)
+        copy.replace(kept)
+    return kept
 
 
 @pytest.fixture
