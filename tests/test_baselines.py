@@ -74,7 +74,7 @@ def test_the_penalty_of_biases_is_chosen_on_the_validation_ratings(made_up_ratin
     assert Baselines(data, pairs_on(NUMPY, valid)).damping == damping
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings.default.max_examples)
 @given(unit=st.floats(0.01, 100), sign=st.sampled_from([1, -1]), shift=st.floats(-50, 50))
 def test_baselines_are_in_the_unit_of_the_ratings(made_up_ratings, unit, sign, shift):
     train, test = split(made_up_ratings(20, 12))

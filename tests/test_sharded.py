@@ -72,7 +72,7 @@ def test_training_in_shards_has_the_bits_of_one_in_memory(dataset, name, dtype, 
         assert held_out[0].rmse(first.factors) == held_out[1].rmse(second.factors)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     seed=st.integers(0, 1000),
     shard_ratings=st.sampled_from([40, 170, 1000, 10**6]),

@@ -75,7 +75,7 @@ def whole(request, root):
     return frame, ingested(frame, root / f"whole-{request.param}", shard_ratings=150)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(share=st.floats(0.05, 1), seed=st.integers(0, 2**64 - 1))
 def test_it_is_what_filtering_by_hand_gives(whole, tmp_path_factory, share, seed):
     frame, data = whole
@@ -114,7 +114,7 @@ def test_a_sample_is_the_ingest_of_its_ratings(whole, tmp_path):
     assert sample.digest == ingested(chosen, tmp_path / "again").digest
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(shares=st.lists(st.floats(0.3, 1), min_size=2, max_size=2).map(sorted), seed=st.integers(0, 5))
 def test_samples_are_nested_and_a_sample_of_a_sample_is_the_smaller(whole, tmp_path_factory, shares, seed):
     data, out = whole[1], tmp_path_factory.mktemp("out")
@@ -132,7 +132,7 @@ def test_samples_are_nested_and_a_sample_of_a_sample_is_the_smaller(whole, tmp_p
 @pytest.mark.parametrize("text", [False, True], ids=["integers", "text"])
 def test_shards_engines_and_memory_do_not_decide(text, tmp_path, monkeypatch):
     # Few: a shard of each rating is a case.
-    frame = frame_of(24, 9, text=text)
+    frame = frame_of(18, 8, text=text)
     data = ingested(frame, tmp_path / "whole", shard_ratings=20)
     monkeypatch.setattr("toolkit.ingest.shards.SHARD_RATINGS", 10)
     expected = sample_users(data, 0.5, tmp_path / "expected")
