@@ -9,11 +9,15 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from http_servers import always, serving, silent
 
+import cluster
+import toolkit
+import tune
 from cluster import authentication, handover, job_client, submission, working_dir
 from cluster.cli import main
 from cluster.errors import JobError
@@ -61,7 +65,7 @@ def test_variable_that_is_not_set_is_refused():
 
 def test_packages_go_along_where_the_folder_has_none(surroundings, repo_root):
     env = Job.of_command(ADDRESS, str(surroundings), ["tune", "a"]).runtime_env
-    assert env["py_modules"] == [str(repo_root / name) for name in ("toolkit", "tune", "cluster")]
+    assert env["py_modules"] == [str(Path(module.__file__).parent) for module in (toolkit, tune, cluster)]
     assert Job.of_command(ADDRESS, str(repo_root), ["tune", "a"]).runtime_env == {}
 
 
