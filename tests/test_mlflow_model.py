@@ -63,7 +63,9 @@ def test_the_code_in_it_is_what_answering_imports(written, tmp_path):
         done = forks.run(IMPORTS, model, cwd=tmp_path, imports=["mlflow.pyfunc"])
         assert done.returncode == 0, done.stderr
         code = model / "code"
-        shipped = sorted(file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file())
+        # An answer of another test has left bytecode there, where Python writes any.
+        files = (file for file in code.rglob("*") if file.is_file() and file.suffix != ".pyc")
+        shipped = sorted(file.relative_to(code).as_posix() for file in files)
         assert done.stdout.split() == shipped
         assert not [name for name in shipped if name.endswith((".cu", ".h"))]
         rooms = {name.split("/")[1] for name in shipped}
