@@ -207,3 +207,13 @@ def test_users_are_updated_as_they_are_folded_in(ratings):
     wanted = model.fold_in(new)
     model.partial_fit(new, user_ids=[1000])
     np.testing.assert_array_equal(model.factors.users.factors[40], wanted.factors[0])
+
+
+@pytest.mark.parametrize(("n_users", "n_items"), [(1, 10), (10, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("bias", ["full", "none"])
+def test_a_side_of_one_or_of_fewer_rows_than_factors_has_a_mean(n_users, n_items, bias):
+    ratings = np.random.default_rng(0).integers(1, 6, (n_users, n_items)).astype("float32")
+    model = WALS(WALSConfig(factors=8, bias=bias))
+    model.fit_posterior(sp.csr_matrix(ratings), samples=12, burn_in=3)
+    assert np.isfinite(model.user_factors).all()
+    assert np.abs(model.item_factors).max() < 100

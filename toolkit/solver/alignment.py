@@ -25,7 +25,7 @@ from toolkit.solver.factors import Factors
 from toolkit.solver.prior import Prior
 from toolkit.solver.weights import pattern_weight
 
-# The least eigenvalue of moments by the largest.
+# The least eigenvalue of moments by the largest, or by their mean square.
 _LEAST = 1e-10
 
 
@@ -87,9 +87,13 @@ def aligned(draw: Factors, before: tuple[DeviceArray, DeviceArray] | None, *, ba
 
 
 def _moments(factors: DeviceArray, at: FloatArray, backend: Backend) -> FloatArray:
-    """Return the mean of the outer products of rows with themselves, around their mean."""
+    """Return the mean of the outer products of rows with themselves, around their mean.
+
+    A small share of their mean square is added: rows may all be the same, as the only one of a side is.
+    """
     gram: FloatArray = backend.to_numpy(backend.gram(factors, "float64")) / max(len(factors), 1)
-    return gram - np.outer(at, at)
+    moments: FloatArray = gram - np.outer(at, at) + _LEAST * gram.trace() * np.eye(len(at))
+    return moments
 
 
 def _balancing(of_x: FloatArray, of_y: FloatArray) -> FloatArray:
@@ -97,6 +101,8 @@ def _balancing(of_x: FloatArray, of_y: FloatArray) -> FloatArray:
 
     A² is the geometric mean of the moments of y and the inverse of those of x.
     """
+    if not (of_x.any() and of_y.any()):
+        return np.eye(len(of_x))
     root, inverse = _power(of_x, 0.5), _power(of_x, -0.5)
     return _power(inverse @ _power(root @ of_y @ root, 0.5) @ inverse, 0.5)
 
@@ -104,8 +110,7 @@ def _balancing(of_x: FloatArray, of_y: FloatArray) -> FloatArray:
 def _power(matrix: FloatArray, exponent: float) -> FloatArray:
     """Return a power of a symmetric positive matrix, whose least eigenvalues are kept above zero."""
     values, vectors = np.linalg.eigh(matrix)
-    least = _LEAST * max(float(values.max(initial=0.0)), float(np.finfo(np.float64).tiny))
-    powered: FloatArray = (vectors * values.clip(min=least) ** exponent) @ vectors.T
+    powered: FloatArray = (vectors * values.clip(min=_LEAST * values.max()) ** exponent) @ vectors.T
     return powered
 
 
