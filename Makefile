@@ -25,8 +25,9 @@ lint: env-dev  ## ruff: style and format
 types: env-dev  ## mypy, strict
 	@$(IN_VENV) mypy
 
+# Four processes on two cores: one that waits leaves its core to the others, also where the machine has other work.
 unit: env-dev
-	@$(IN_VENV) pytest -m "not slow" -n 2
+	@$(IN_VENV) pytest -m "not slow" -n 4
 
 docs: env-dev  ## the documentation as a site, in site/; a warning is an error
 	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

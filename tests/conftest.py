@@ -29,6 +29,8 @@ gc.disable()
 
 # Where CuPy is not installed, no test of it is collected.
 INSTALLED = ("numpy", "numba", *(GPU_BACKENDS if importlib.util.find_spec("cupy") else ()))
+# What each process of ``pytest -n`` but the first imports before all else.
+FIRST_IMPORTS = {"gw1": "ray.tune.schedulers", "gw2": "sklearn.model_selection", "gw3": "distributed"}
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
 # A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk. `make test-all`
@@ -57,9 +59,8 @@ def pytest_configure(config):
         if shutil.disk_usage(memory).free > 4 << 30:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     # A fresh clone has no bytecode. Processes that import everything in one order compile it each.
-    elif os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
-        for name in ("ray.tune.schedulers", "matplotlib.figure", "sklearn.model_selection", "distributed"):
-            importlib.import_module(name)
+    elif name := FIRST_IMPORTS.get(os.environ.get("PYTEST_XDIST_WORKER", "")):
+        importlib.import_module(name)
 
 
 def pytest_generate_tests(metafunc):
@@ -109,7 +110,6 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """Spare the garbage collector the million objects of all that is imported, now and at the end."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
     gc.enable()

@@ -109,10 +109,10 @@ def test_the_command_that_the_page_shows_trains_the_best_configuration(usual):
 
 def test_table_of_the_page_has_the_trials_best_first_and_reads_without_a_script():
     spec = spec_of(metric="ndcg@10")
-    trials = made_up_trials(30, spec, failing=0.2)
+    trials = made_up_trials(12, spec, failing=0.2)
     page = Page(page_of(trials[::-1], spec))
     rows = [attrs for attrs in page.named("tr") if "data-s" in attrs]
-    assert len(rows) == 30
+    assert len(rows) == 12
     assert rows[0]["class"] == "best"
     assert rows[-1]["class"] == "failed"
     assert all(attrs["scope"] == "col" for attrs in page.named("th"))
