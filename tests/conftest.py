@@ -75,11 +75,8 @@ def starts_ray(path):
     """Return whether tests of a file start Ray, whose processes keep the machine busy for a while."""
     return Path(path).stem in {
         "test_cluster",
-        "test_docs_python",
-        "test_mirror",
         "test_on_ray",
         "test_search_faults",
-        "test_server",
         "test_trainable_on_ray",
         "test_tune",
     }

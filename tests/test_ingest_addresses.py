@@ -147,7 +147,11 @@ FAULTS = [*itertools.product([0, 3, -1], [True, False], [True, False])]
 @pytest.mark.parametrize(
     ("address", "fault"),
     # The faults are of one class for both stores; a request to a server takes a hundredth of a second.
-    [*(("memory", fault) for fault in FAULTS), ("s3", (3, True, False)), ("s3", (-1, False, True))],
+    [
+        *(("memory", fault) for fault in FAULTS),
+        ("s3", (-1, False, True)),
+        pytest.param("s3", (3, True, False), marks=pytest.mark.slow),
+    ],
     indirect=["address"],
 )
 def test_a_connection_that_is_lost_in_the_middle(ratings, expected, stores, monkeypatch, fault):

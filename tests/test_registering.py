@@ -231,7 +231,9 @@ def state_of_process():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("address", [None, "sqlite:///of-the-notebook.db"])
+@pytest.mark.parametrize(
+    "address", [None, pytest.param("sqlite:///of-the-notebook.db", marks=pytest.mark.slow)]
+)
 def test_process_is_afterwards_what_it_was(here, empty_store, monkeypatch, tmp_path, address):
     import optuna
 

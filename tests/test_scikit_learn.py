@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from small_models import CONFIG, OPTIONS
 
 from toolkit.models import WALS
 
-sklearn = pytest.importorskip("sklearn")
+# Imported by its tests alone: it takes a second, and each process of ``pytest -n`` collects this file.
+pytestmark = pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is not installed")
 
 # docs/python.md says the same in words.
 NOT_OURS = {
@@ -71,7 +73,8 @@ def frame(made_up_ratings):
 
 
 def test_the_checks_of_scikit_learn_that_make_sense_pass():
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    from sklearn.utils import estimator_checks as checks
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = checks.check_estimator(WALS(backend="numpy", threads=1), on_fail=None, on_skip=None)
@@ -82,7 +85,8 @@ def test_the_checks_of_scikit_learn_that_make_sense_pass():
 
 
 def test_a_search_of_scikit_learn_runs_on_a_table(frame):
-    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn import model_selection as selection
+
     folds = selection.KFold(3, shuffle=True, random_state=0)
     search = selection.GridSearchCV(WALS(CONFIG, OPTIONS), {"regularization": [0.05, 100.0]}, cv=folds)
     search.fit(frame)
@@ -96,9 +100,11 @@ def test_a_search_of_scikit_learn_runs_on_a_table(frame):
 
 
 def test_scikit_learn_knows_whether_a_model_is_fitted(frame):
-    validation = pytest.importorskip("sklearn.utils.validation")
+    from sklearn import exceptions
+    from sklearn.utils import validation
+
     model = WALS(CONFIG, OPTIONS)
-    with pytest.raises(sklearn.exceptions.NotFittedError):
+    with pytest.raises(exceptions.NotFittedError):
         validation.check_is_fitted(model)
     assert validation.check_is_fitted(model.fit(frame)) is None
     again = pickle.loads(pickle.dumps(model))

@@ -70,7 +70,7 @@ def workshop(tmp_path_factory, empty_store, made_up_ratings_csv):
     shutil.copyfile(empty_store, folder / "mlflow.db")
     with process_settings(), contextlib.chdir(folder), connected():
         invoke("ingest", made_up_ratings_csv, "--out", "dataset")
-        (folder / "search.yaml").write_text(SPEC)
+        (folder / "search.yaml").write_text(f"{SPEC}concurrency: 1\n")
         told = {
             "tune": invoke("tune", "dataset", "--spec", "search.yaml", "--name", "first"),
             "results": invoke("results", "first"),
@@ -259,14 +259,9 @@ def test_resume_of_a_finished_study_starts_no_ray(workshop, monkeypatch):
 
 
 def test_study_in_this_process_is_the_same_study(workshop):
-    spec = workshop[0] / "one.yaml"
-    spec.write_text(SPEC + "concurrency: 1\n")
+    told = invoke("tune", "dataset", "--spec", "search.yaml", "--name", "here", "--in-process")
     ray, here = (
-        {t["trial"]: t for t in Study.open(invoke("tune", "dataset", *arguments)["study"]).trials()}
-        for arguments in (
-            ["--spec", spec, "--name", "on-ray"],
-            ["--spec", spec, "--name", "here", "--in-process"],
-        )
+        {trial["trial"]: trial for trial in Study.open(study).trials()} for study in ("first", told["study"])
     )
     assert set(ray) == set(here)
     for name, trial in ray.items():
