@@ -160,6 +160,17 @@ def test_a_ray_that_was_started_ahead_is_the_one_a_study_gets_and_ends(calls):
     assert calls == ["init", "shutdown"]
 
 
+def test_a_ray_that_may_end_later_ends_last_and_in_no_thread_of_its_own(calls, monkeypatch):
+    # Beside the end of a core worker, a dropped reference in another thread ends the whole process.
+    ended = []
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(threading.current_thread()))
+    with contextlib.ExitStack() as later:
+        with connected(later):
+            pass
+        assert ended == []
+    assert ended == [threading.current_thread()]
+
+
 def test_a_ray_that_was_started_ahead_ends_where_no_study_came(calls):
     with pytest.raises(RuntimeError, match="no study"), started_ahead():
         raise RuntimeError("no study")

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -70,7 +69,7 @@ def connected(later: contextlib.ExitStack | None = None) -> Iterator[None]:
     Parameters
     ----------
     later : ExitStack, optional
-        Ray stops beside what follows, and is waited for at the end of this context; by default, at once.
+        Ray stops at the end of this context, so that nobody waits for it; by default, at once.
 
     Raises
     ------
@@ -106,12 +105,11 @@ def connected(later: contextlib.ExitStack | None = None) -> Iterator[None]:
     try:
         yield
     finally:
+        # Never in another thread: a reference of Ray's that this one drops meanwhile ends the process.
         if later is None:
             ray.shutdown()
         else:
-            ending = threading.Thread(target=ray.shutdown, name="ray-end")
-            ending.start()
-            later.callback(ending.join)
+            later.callback(ray.shutdown)
 
 
 def _prepare_environment() -> None:
