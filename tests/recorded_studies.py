@@ -11,9 +11,8 @@ from trials import end
 from toolkit.config import WALSConfig
 from toolkit.predictor import Side
 from toolkit.solver import Factors
-from tune.record.parent import start_parent
-from tune.record.runs import children, client_of
-from tune.record.tracking import Tracking
+from tune.record import Tracking, client_of, start_parent
+from tune.record.runs import children
 from tune.spec import SearchSpec
 from tune.study import Study
 

@@ -12,9 +12,8 @@ import yaml
 
 from toolkit.config import PRESETS
 from toolkit.errors import SpecError
-from tune.spec import SearchSpec
+from tune.spec import Choices, Fixed, Interval, SearchSpec
 from tune.spec.aiplatform import NAMES
-from tune.spec.space import Choices, Fixed, Interval
 
 # The search of the TensorFlow WALS tutorial.
 TUTORIAL = json.loads(

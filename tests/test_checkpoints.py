@@ -16,8 +16,8 @@ from toolkit import Backend, WALSConfig
 from toolkit.files import ObjectStore
 from toolkit.solver import PosteriorTrainer, TrainingData
 from tune.executors import TrialWorker, run_in_process, trial_worker
-from tune.search import StudyRun
-from tune.search.checkpoint import Checkpoint, Checkpoints
+from tune.search import Checkpoint, StudyRun
+from tune.search.checkpoint import Checkpoints
 from tune.spec import SearchSpec
 from tune.study import Study, mirror
 

@@ -378,7 +378,7 @@ def test_doctor_says_a_bad_finding_with_its_way_out_to_people(monkeypatch):
 
 
 def test_a_mean_of_factors_far_from_that_of_the_samples_is_told():
-    from toolkit.commands.output import posterior_text
+    from toolkit.commands import posterior_text
 
     facts = dict.fromkeys(("effective_samples", "r_hat", "coverage")) | {"samples": 9, "noise": 0.1}
     assert "take fewer factors" in posterior_text(facts | {"valid_rmse": 0.5, "mean_factors_rmse": 0.6})

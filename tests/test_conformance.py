@@ -7,8 +7,7 @@ import math
 
 import pytest
 
-from tune.conformance.executor import ExecutorConformance
-from tune.conformance.sampler import SamplerConformance
+from tune.conformance import ExecutorConformance, SamplerConformance
 from tune.executors import Recording, VirtualClock, run_in_process, run_simulated
 from tune.search import Proposer, StudyRun
 

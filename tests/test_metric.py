@@ -7,8 +7,7 @@ import math
 import pytest
 from trials import end, result
 
-from tune.spec import SearchSpec
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric, SearchSpec
 from tune.study import Study
 
 

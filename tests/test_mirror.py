@@ -25,7 +25,8 @@ from toolkit.files import ObjectStore
 from toolkit.predictor import Side
 from toolkit.solver import Factors
 from tune.lifecycle import create_study, require_same
-from tune.record.runs import children, client_of
+from tune.record import client_of
+from tune.record.runs import children
 from tune.spec import SearchSpec
 from tune.study import Study, mirror, store_lock
 from tune.study.store_lock import StoreLock

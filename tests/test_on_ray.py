@@ -26,9 +26,7 @@ def test_processes_are_started_once_however_short_the_trials(tmp_path, monkeypat
     import ray
     from ray.air.execution._internal import RayActorManager
 
-    from tune.executors.on_ray import run_on_ray
-    from tune.executors.ray_session import connected
-    from tune.executors.trial_worker import TrialWorker
+    from tune.executors import TrialWorker, connected, run_on_ray
     from tune.search import Segment
 
     class Sleeper(TrialWorker):

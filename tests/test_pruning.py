@@ -12,11 +12,10 @@ from trials import result
 
 from cluster.cli import main
 from toolkit.errors import ConfigError, StudyError
-from tune.record.artifacts import local_path, trial_factors
-from tune.record.parent import finish_parent
-from tune.record.pruning import PruneRule, plan_pruning, prune, pruned_trials
-from tune.record.recorder import MlflowRecord
-from tune.record.runs import children, client_of
+from tune.record import MlflowRecord, PruneRule, client_of, finish_parent, plan_pruning, prune, trial_factors
+from tune.record.artifacts import local_path
+from tune.record.pruning import pruned_trials
+from tune.record.runs import children
 from tune.study import Study
 
 

@@ -15,8 +15,8 @@ from ray._private.node import Node
 from ray.core.generated import autoscaler_pb2
 
 from toolkit.errors import StudyError
-from tune.executors import ray_session
-from tune.executors.ray_session import concurrency, connected, may_grow_to, room, started_ahead
+from tune.executors import concurrency, connected, ray_session, started_ahead
+from tune.executors.ray_session import may_grow_to, room
 from tune.spec import SearchSpec
 
 

@@ -13,11 +13,9 @@ from recorded_studies import CONFIG, ended, factors, make_store, make_study, run
 from trials import result
 
 from toolkit.errors import StudyError
+from tune.record import MlflowRecord, client_of, finish_parent, reopen_parent, trial_factors
 from tune.record import recorder as record
-from tune.record.artifacts import local_path, trial_factors
-from tune.record.parent import finish_parent, reopen_parent
-from tune.record.recorder import MlflowRecord
-from tune.record.runs import client_of
+from tune.record.artifacts import local_path
 from tune.search import RunningTrial
 
 

@@ -22,9 +22,9 @@ from toolkit import WALS, Model, RatingsDataset, RunOptions, WALSConfig
 from toolkit.errors import ConfigError, ModelError, StudyError
 from toolkit.serving import load_served, open_model
 from tune import SearchSpec, create_study, refit_best, run_study
+from tune.refit import Target
 from tune.refit.comparison import Comparison, compare
 from tune.refit.registry import Registry
-from tune.refit.target import Target
 from tune.study import Study
 
 

@@ -17,8 +17,8 @@ from trials import FACTS, NOTHING, SPACE, made_up_trials, spec_of
 
 from toolkit.config import WALSConfig
 from tune.report import drawing, html, table, write_report
-from tune.spec.metric import SearchMetric
-from tune.study.trial import best_first
+from tune.spec import SearchMetric
+from tune.study import best_first
 
 
 def page_of(trials, spec, *, name="first", **facts):

@@ -16,7 +16,7 @@ from trials import NOTHING, ONE, SPACE, made_up_trials, spec_of
 from tune.report import drawing, scales
 from tune.report.importance import importances
 from tune.report.pictures import pictures
-from tune.spec.space import Choices, Fixed, Interval
+from tune.spec import Choices, Fixed, Interval
 
 # Importances
 

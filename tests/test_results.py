@@ -14,7 +14,7 @@ from trials import FACTS, NOTHING, end, made_up_trials, spec_of
 
 from tune.commands import main
 from tune.report import summary
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 from tune.study import Study
 
 # Summary

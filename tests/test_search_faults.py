@@ -18,8 +18,7 @@ from trials import end, result
 from toolkit.datasets import RatingsDataset
 from toolkit.ingest import RatingsSource, ingest_ratings
 from tune.lifecycle import create_study, run_study
-from tune.record.recorder import MlflowRecord
-from tune.record.tracking import Tracking
+from tune.record import MlflowRecord, Tracking
 from tune.search import Segment, StudyRun
 from tune.spec import SearchSpec
 from tune.study import Study

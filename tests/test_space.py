@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.config import WALSConfig
+from tune.spec import SCALES, Choices, Fixed, Interval
 from tune.spec.checks import MistakesError
-from tune.spec.space import SCALES, Choices, Fixed, Interval
 from tune.spec.space_parser import parse_space
 
 

@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 
 from toolkit.config import PRESETS
 from toolkit.errors import SpecError
-from tune.spec import SearchSpec
-from tune.spec.default import default_text
-from tune.spec.early_stopping import EarlyStopping
-from tune.spec.space import Choices, Fixed, Interval
+from tune.spec import Choices, EarlyStopping, Fixed, Interval, SearchSpec, default_text
 
 SPACE = {"factors": {"low": 2, "high": 8}}
 

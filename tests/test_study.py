@@ -11,7 +11,7 @@ from forks import Forked
 from trials import end, result
 
 from toolkit.errors import SpecError, StudyError
-from tune.record.runs import client_of
+from tune.record import client_of
 from tune.spec import SearchSpec
 from tune.study import Study
 

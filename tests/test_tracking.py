@@ -18,10 +18,9 @@ from processes import free_port
 from toolkit.errors import StudyError
 from toolkit.files import mask
 from tune import doctor
-from tune.record import run_writing, store_problems
-from tune.record.run_writing import create_run, log, log_dataset
+from tune.record import Tracking, log_dataset, run_writing, store_problems
+from tune.record.run_writing import create_run, log
 from tune.record.sqlite_store import make_store
-from tune.record.tracking import Tracking
 
 
 @pytest.fixture(autouse=True)

@@ -15,11 +15,10 @@ from toolkit.backends import Backend, DeviceMemoryError, DeviceShare
 from toolkit.errors import BackendError
 from toolkit.evaluation import HeldOutRows, rank, rmse
 from toolkit.solver import Trainer
-from tune.executors import laid_out
+from tune.executors import TrialWorker, explain, laid_out
 from tune.executors import trial_worker as training
-from tune.executors.trial_worker import TrialWorker, explain
 from tune.search import TrialSettings
-from tune.spec.metric import SearchMetric
+from tune.spec import SearchMetric
 
 CONFIG = PLAIN.replace(factors=3, iterations=6)
 SETTINGS = TrialSettings(metric=SearchMetric(), backend="numpy", threads=1, gpu=0, seed=0)

@@ -12,7 +12,7 @@ from toolkit.config import PRESETS
 from toolkit.errors import StudyError
 from tune.search import resolve
 from tune.spec import SearchSpec
-from tune.study.trial import best_first
+from tune.study import best_first
 
 SPACE = {
     "factors": {"low": 8, "high": 64, "scale": "log"},

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from tune.spec import SearchSpec
-from tune.spec.space import Choices, Fixed
+from tune.spec import Choices, Fixed, SearchSpec
 
 
 def result(trial="trial-001", valid_rmse=0.9, status="FINISHED", **changes):
