@@ -3,7 +3,9 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 # All checks report, even where an earlier one failed.
 MAKEFLAGS += --keep-going --no-print-directory
 
+ifndef beside
 .NOTPARALLEL:
+endif
 .PHONY: help demo test test-all lint types unit docs clean env-run env-dev env-all
 
 help:  ## this list
@@ -12,7 +14,8 @@ help:  ## this list
 demo: env-run  ## tune MovieLens 100K on this machine, and show the trials
 	@$(IN_VENV) sh examples/demo.sh
 
-test: lint types unit  ## style, types, and every test but the slow ones
+test:  ## style, types, and every test but the slow ones
+	@$(MAKE) --jobs=3 beside=1 lint types unit
 
 test-all: env-all lint types  ## also the slow tests, coverage, the wheel on every Python found here, the oldest dependencies
 	@$(IN_VENV) pytest --cov --cov-report=term --hypothesis-profile=many
