@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from memory_peaks import peak_of
 from served_models import CONFIGS, fitted
 
 from toolkit import Backend
@@ -58,9 +57,5 @@ def test_a_user_among_many_items_costs_no_table_of_them(made_up_ratings):
     one = model.rated[[3]]
     for ask in (lambda: model.fold_in(one), lambda: model.explain_ratings(one, 5)):
         ask()
-        tracemalloc.start()
-        ask()
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
         # A table of the items takes 1.3 MB.
-        assert peak < 400_000
+        assert peak_of(ask) < 400_000

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import signal
 import subprocess
-import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from forks import Forked
+from memory_peaks import peak_of
 from recommending_models import (  # noqa: F401 - fixtures
     N_ITEMS,
     N_USERS,
@@ -150,10 +150,7 @@ def test_memory_does_not_grow_with_users(tmp_path, made_up_ratings, monkeypatch)
     for n_users in (512, 4096):
         model = fitted(made_up_ratings(n_users, 60, density=0.1))
         write(model, tmp_path / "warm.parquet", overwrite=True)
-        tracemalloc.start()
-        write(model, tmp_path / "out.parquet", overwrite=True)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(peak_of(lambda model=model: write(model, tmp_path / "out.parquet", overwrite=True)))
     # Eight times the users: their row numbers, and what Parquet notes of each row group.
     assert peaks[1] < peaks[0] * 1.5
 
