@@ -12,6 +12,7 @@ import types
 import warnings
 from functools import partial
 
+import forks
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import WALSConfig
-from toolkit.backends import Backend, CupyBackend, NumbaBackend, cupy_problem
+from toolkit.backends import Backend, CupyBackend, NumbaBackend, blas, cupy_problem
 from toolkit.errors import BackendError, ConfigError, WalslabError
 from toolkit.solver import PosteriorTrainer, Trainer, TrainingData
 
@@ -329,6 +330,49 @@ def test_callers_of_one_blas_thread_may_come_and_go_in_any_order(blas_threads):
         caller.join()
     assert set(inside) == {1}
     assert blas_threads() == before
+
+
+def test_a_caller_that_ctrl_c_stops_half_way_leaves_no_limit(blas_threads, monkeypatch):
+    before, stopped = blas_threads(), []
+
+    class Lock:
+        def __enter__(self):
+            stopped.append(1)
+            raise KeyboardInterrupt
+
+        def __exit__(self, *_):
+            pass
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        monkeypatch.context() as patch,
+        Backend(threads=1).one_blas_thread(),
+    ):
+        patch.setattr(blas, "_lock", Lock())
+    assert stopped
+    with Backend(threads=1).one_blas_thread():
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_a_training_that_outlives_the_main_thread_ends_well():
+    program = """
+import threading, time
+import numpy as np
+from toolkit import WALS
+
+def train():
+    threading.main_thread().join()
+    time.sleep(0.1)
+    pairs = np.arange(400)
+    model = WALS(factors=2, iterations=2, threads=2, backend="numpy")
+    print(model.fit((pairs // 20, pairs % 20, pairs % 5 + 1.0)))
+
+threading.Thread(target=train).start()
+"""
+    done = forks.run(program)
+    assert done.returncode == 0, done.stderr
+    assert "fitted: 20 users" in done.stdout
 
 
 @given(st.text(max_size=12).filter(lambda name: name not in ("auto", "numpy", "numba", "cupy", "cuda")))

@@ -21,6 +21,12 @@ def folder(tmp_path_factory):
     return made
 
 
+def test_a_command_without_a_standard_output_ends_well(folder):
+    program = f"import sys; sys.stdout = None; {COMMAND}"
+    done = forks.run(program, "doctor", "--json", cwd=folder, imports=IMPORTS)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_commands_end_well_on_a_screen_that_is_not_utf8(folder, encoding):
     def walslab(*arguments):

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from toolkit import WALS, Backend, WALSConfig
-from toolkit.errors import ConfigError, ModelError
+from toolkit.errors import ConfigError, ModelError, SolverError
 from toolkit.models import Model
 from toolkit.solver import PosteriorMean, Sampler, TrainingData
 
@@ -179,6 +179,13 @@ def test_however_many_samples_the_mean_factors_predict_as_the_samples_do(made_up
     own = f.users.factors @ f.items.factors.T + f.users.bias[:, None] + f.items.bias
     # Without turns and shifts it is about 0.13.
     assert np.sqrt(np.mean((own - total / 120) ** 2)) < 0.07 * own.std()
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1)])
+def test_ratings_beyond_all_measure_are_refused(shape):
+    ratings = sp.csr_matrix(np.array([1e12, 2e12]).reshape(shape))
+    with pytest.raises(SolverError, match=r"have no covariance .* scale=standard"):
+        WALS(factors=1, iterations=3, scale="none").fit_posterior(ratings, samples=3, keep=2)
 
 
 def test_a_user_without_ratings_is_the_mean_of_the_prior(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import threading
 
 import forks
@@ -173,6 +174,28 @@ def finish(study, data):
         steps = [metric.step for metric in client.get_metric_history(made.info.run_id, "valid_rmse")]
         assert steps == [1, 2]
     return found
+
+
+def test_sigterm_ends_a_study_that_ignores_ctrl_c(begun, data):
+    """As one does that a script started with &."""
+    begun.change(trials=100_000)
+    program = """
+import signal
+import sys
+from toolkit.datasets import RatingsDataset
+from tune.lifecycle import run_study
+from tune.study import Study
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+run_study(Study.open(sys.argv[1]), RatingsDataset.open(sys.argv[2]), executor="in-process")
+"""
+    with forks.Forked(program, begun.path, data, imports=[*MLFLOW, "tune.lifecycle"]) as process:
+        for _ in range(3000):
+            if Study.open(begun.path).trials() or process.poll(0.1) is not None:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    assert Study.open(begun.path).status() == "interrupted"
 
 
 def test_a_study_killed_before_it_noted_its_parent_run_goes_on_in_it(begun, data):

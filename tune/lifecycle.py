@@ -259,7 +259,11 @@ def ray_started_ahead(executor: Executor, data: RatingsDataset, spec: SearchSpec
     """
     if executor == "auto":
         executor = choose_executor(spec, data.counts, spec.trials).executor
-    with process_settings(), started_ahead() if executor == "ray" else contextlib.nullcontext():
+    with (
+        process_settings(),
+        _ended_by_sigterm(),
+        started_ahead() if executor == "ray" else contextlib.nullcontext(),
+    ):
         yield
 
 
@@ -269,7 +273,14 @@ def _ended_by_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def end(*_: object) -> None:
+        # A command that a script starts with & ignores Ctrl-C, and is to end by SIGTERM all the same.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

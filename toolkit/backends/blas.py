@@ -1,8 +1,9 @@
 """BLAS kept to one thread while threads of our own run, and given its threads back afterwards.
 
-The limit of BLAS holds for the whole process. So callers are counted: the first one sets the limit, and the
-last one to leave takes it off, in whatever order they come and go. threadpoolctl lets only the thread that
-set a limit take it off again, so one thread of our own does both.
+The limit of BLAS holds for the whole process, and so does the set of those who want it: the first of them
+sets the limit, and the last to leave takes it off, in whatever order they come and go. One that Ctrl-C stops
+half-way leaves the set with its last reference. threadpoolctl lets only the thread that set a limit take it
+off again, so one thread of our own does both.
 """
 
 from __future__ import annotations
@@ -12,55 +13,71 @@ import functools
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from toolkit.backends.side_by_side import python_ends
+
+
+class _Holder:
+    """Wants BLAS kept to one thread, as long as it is in the set."""
+
+
 _lock = threading.Lock()
-_callers = 0
+_holders: weakref.WeakSet[_Holder] = weakref.WeakSet()
 _limits: list[Any] = []
+_FOR_GOOD = _Holder()
 
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to the calling thread: small matrices gain nothing from more threads.
 
-    Nothing is limited where threadpoolctl is missing.
+    Nothing is limited where threadpoolctl is missing, or Python is about to end.
     """
-    global _callers  # noqa: PLW0603 - the limit is the process's, and so is the count
-    keep_one_blas_thread()
+    holder = _Holder()
     try:
+        _hold(holder)
         yield
     finally:
         with _lock:
-            _callers -= 1
-            if _callers == 0 and _limits:
-                _setter().submit(_reset).result()
+            _holders.discard(holder)
+            _adjust()
 
 
 def keep_one_blas_thread() -> None:
     """Keep BLAS to the calling thread for good, as a server does, whose requests run side by side."""
-    global _callers  # noqa: PLW0603 - as above
+    _hold(_FOR_GOOD)
+
+
+def _hold(holder: _Holder) -> None:
     with _lock:
-        if _callers == 0 and _controller() is not None:
-            _setter().submit(_set).result()
-        _callers += 1
+        _holders.add(holder)
+        _adjust()
 
 
-def _set() -> None:
-    limit = _controller().limit(limits=1, user_api="blas")
-    limit.__enter__()
-    _limits.append(limit)
+def _adjust() -> None:
+    """Set the limit, or take it off, where that is not what the holders want already."""
+    if bool(_holders) != bool(_limits) and _controller() is not None and not python_ends():
+        _setter().submit(_set_or_reset).result()
 
 
-def _reset() -> None:
-    _limits.pop().__exit__(None, None, None)
+def _set_or_reset() -> None:
+    if _holders and not _limits:
+        limit = _controller().limit(limits=1, user_api="blas")
+        limit.__enter__()
+        _limits.append(limit)
+    elif _limits and not _holders:
+        _limits.pop().__exit__(None, None, None)
 
 
 def _forget() -> None:
     """Begin anew in a forked process, which has no thread but the one that forked."""
-    global _callers, _lock
-    _callers, _lock = 0, threading.Lock()
+    global _lock  # noqa: PLW0603 - another thread may have held it
+    _lock = threading.Lock()
+    _holders.clear()
     _limits.clear()
     _setter.cache_clear()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -42,7 +43,8 @@ def side_by_side(work: Callable[[_T], None], batches: Iterable[_T], threads: int
             left.clear()
             raise
 
-    others = [_pool().submit(take) for _ in range(min(threads, len(left)) - 1)]
+    helpers = 0 if python_ends() else min(threads, len(left)) - 1
+    others = [_pool().submit(take) for _ in range(helpers)]
     try:
         take()
     finally:
@@ -50,6 +52,11 @@ def side_by_side(work: Callable[[_T], None], batches: Iterable[_T], threads: int
         wait(begun)
     for other in begun:
         other.result()
+
+
+def python_ends() -> bool:
+    """Return whether the main thread is over: threads that go on may then start no others."""
+    return not threading.main_thread().is_alive()
 
 
 @functools.cache

@@ -40,7 +40,8 @@ def console(*, as_json: bool) -> Console:
 
 def emit(result: Mapping[str, object]) -> None:
     """Print `result` as one line of JSON, the last line of standard output; NaN and infinity become null."""
-    sys.stdout.flush()
+    if sys.stdout:  # None where it is closed; click then prints nothing
+        sys.stdout.flush()
     click.echo(json.dumps(_finite(result), allow_nan=False))
 
 

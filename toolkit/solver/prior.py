@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.arrays import FloatArray
+from toolkit.errors import SolverError
 
 # The mean of the rows is known beforehand as well as this many rows would tell it.
 _ROWS_BEFORE = 2.0
@@ -105,13 +106,25 @@ def draw_prior(
     -------
     mean : array of float64, shape (m,)
     precision : array of float64, shape (m, m)
+
+    Raises
+    ------
+    SolverError
+        When the rows are so far from zero, or so large, that no covariance is left of them.
     """
     m = len(total)
     weight = _ROWS_BEFORE + n
     centre = total / weight
     # Σ (x − x̄)(x − x̄)ᵀ + β n / (β + n) x̄ x̄ᵀ, as one difference.
     inverse_scale = np.eye(m) + squares - weight * np.outer(centre, centre)
-    inverse_root = np.linalg.inv(np.linalg.cholesky(inverse_scale)).T
+    try:
+        inverse_root = np.linalg.inv(np.linalg.cholesky(inverse_scale)).T
+    except np.linalg.LinAlgError:
+        size = np.sqrt(np.diag(squares).max(initial=0))
+        raise SolverError(
+            f"the factors of {n} rows, up to {size:.3g}, have no covariance in double precision: bring the "
+            "ratings nearer to 1, as scale=standard does"
+        ) from None
     bartlett = np.tril(generator.standard_normal((m, m)), -1)
     bartlett[np.diag_indices(m)] = np.sqrt(generator.chisquare(m + n - np.arange(m)))
     root = inverse_root @ bartlett
