@@ -207,6 +207,15 @@ def movielens_1m():
     return _movielens(REPO_ROOT.joinpath("data", *parts), REPO_ROOT.parent.joinpath("shared", "data", *parts))
 
 
+@pytest.fixture
+def settings_put_back():
+    """What `connected` sets for Ray in the environment is put back: other tests use Ray as it is."""
+    from toolkit.files import process_settings
+
+    with process_settings():
+        yield
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """The file of an MLflow store that holds nothing, for copies: MLflow takes seconds to make one."""

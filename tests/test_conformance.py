@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from toolkit.files import process_settings
 from tune.conformance import ExecutorConformance, SamplerConformance
 from tune.executors import Recording, VirtualClock, run_in_process, run_simulated
 from tune.search import Proposer, StudyRun
@@ -48,7 +49,7 @@ class TestOnRay(ExecutorConformance):
     def execute(self, run, ratings):
         from tune.executors import connected, run_on_ray
 
-        with connected():
+        with process_settings(), connected():
             run_on_ray(run, ratings)
 
 

@@ -8,7 +8,7 @@ from tune.search import StudyRun
 from tune.spec import SearchSpec
 from tune.study import Study
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("settings_put_back")]
 
 SPEC = SearchSpec.from_dict(
     {

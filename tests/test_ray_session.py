@@ -19,6 +19,8 @@ from tune.executors import concurrency, connected, ray_session, started_ahead
 from tune.executors.ray_session import may_grow_to, room
 from tune.spec import SearchSpec
 
+pytestmark = pytest.mark.usefixtures("settings_put_back")
+
 
 def spec(**keys):
     resources = keys.pop("resources", {"cpu": 1, "gpu": 0.25})
