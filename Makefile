@@ -3,6 +3,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 # All checks report, even where an earlier one failed.
 MAKEFLAGS += --keep-going --no-print-directory
 
+# One at a time, since two could make .venv at once; `test` makes it once, and then runs its checks side by side.
 ifndef beside
 .NOTPARALLEL:
 endif

@@ -177,7 +177,7 @@ def run_study(
             f"study {study.name} was started on a dataset of digest {study.facts['digest']}, "
             f"but {data.where} has {data.digest}: give it that dataset, or start a new study"
         )
-    # Ray takes a second to stop: that is after the table and the report.
+    # Ray takes a second to stop, and does so after the table and the report.
     with study.locked(), contextlib.ExitStack() as later:
         _run_locked(study, data, executor, progress, later)
 

@@ -1,9 +1,9 @@
 """BLAS kept to one thread while threads of our own run, and given its threads back afterwards.
 
-The limit of BLAS holds for the whole process, and so does the set of those who want it: the first of them
-sets the limit, and the last to leave takes it off, in whatever order they come and go. One that Ctrl-C stops
-half-way leaves the set with its last reference. threadpoolctl lets only the thread that set a limit take it
-off again, so one thread of our own does both.
+The limit of BLAS holds for the whole process. So those who want it are in a set: the first one sets the
+limit, and the last one to leave takes it off, in whatever order they come and go. The set holds weak
+references: one that Ctrl-C stops half-way leaves it all the same. threadpoolctl lets only the thread that set
+a limit take it off again, so one thread of our own does both.
 """
 
 from __future__ import annotations

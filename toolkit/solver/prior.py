@@ -110,7 +110,7 @@ def draw_prior(
     Raises
     ------
     SolverError
-        When the rows are so far from zero, or so large, that no covariance is left of them.
+        When the rows are so large that double precision leaves no covariance of them.
     """
     m = len(total)
     weight = _ROWS_BEFORE + n

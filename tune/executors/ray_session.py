@@ -69,7 +69,7 @@ def connected(later: contextlib.ExitStack | None = None) -> Iterator[None]:
     Parameters
     ----------
     later : ExitStack, optional
-        Ray stops at the end of this context, so that nobody waits for it; by default, at once.
+        Ray stops when this context ends, after what people wait for; by default, at once.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def connected(later: contextlib.ExitStack | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        # Never in another thread: a reference of Ray's that this one drops meanwhile ends the process.
+        # Never in another thread: where this one drops a reference of Ray's meanwhile, Ray ends the process.
         if later is None:
             ray.shutdown()
         else:
