@@ -222,7 +222,10 @@ def empty_store(tmp_path_factory):
     import mlflow
     from mlflow import MlflowClient
     from mlflow.store.db import utils
+    from mlflow.utils import requirements_utils
 
+    # For the first model that a process writes, MLflow would list the files of every package there is.
+    requirements_utils._MODULES_TO_PACKAGES = {}
     # For each store that is opened, MLflow would read all of its migrations for the number of the last.
     utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
     # That of an earlier run serves again, as bytecode does.
@@ -239,8 +242,9 @@ def empty_store(tmp_path_factory):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Studies end without their report: its pictures take a second of a processor."""
+    """Studies end without their report, posteriors without a picture: each takes a second of a processor."""
     monkeypatch.setattr("tune.report.write_report", lambda *_, **__: [])
+    monkeypatch.setattr("tune.report.calibration_picture", lambda *_: "<svg/>")
 
 
 @pytest.fixture

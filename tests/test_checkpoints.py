@@ -24,14 +24,14 @@ from tune.study import Study, mirror
 # Trials that stop themselves, are halved, and have momentum and a pattern.
 KEYS = {
     "space": {
-        "factors": {"low": 3, "high": 20},
+        "factors": {"low": 3, "high": 8},
         "regularization": {"low": 0.02, "high": 0.3, "scale": "log"},
         "momentum": 0.3,
         "pattern_weight": 0.5,
         "regularization_offset": 0,
         "bias_regularization": "none",
         "scale": "none",
-        "iterations": 14,
+        "iterations": 10,
     },
     "backend": "numpy",
     "trials": 3,
@@ -43,7 +43,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def ratings():
     rng = np.random.default_rng(0)
-    full = np.clip(3.5 + rng.standard_normal((60, 2)) @ rng.standard_normal((2, 40)), 1, 5)
+    full = np.clip(3.5 + rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20)), 1, 5)
     full = (full + 0.5 * rng.standard_normal(full.shape)).astype("float32")
     u, i = np.nonzero(rng.random(full.shape) < 0.5)
     held = rng.random(len(u)) < 0.2
@@ -112,7 +112,7 @@ def factor_bytes(study):
 # Samples in the place of iterations, of which patience takes an earlier mean.
 POSTERIOR = {
     "model": "posterior",
-    "space": {"factors": {"low": 3, "high": 20}, "pattern_weight": 0.5, "iterations": 14},
+    "space": {"factors": {"low": 3, "high": 8}, "pattern_weight": 0.5, "iterations": 8},
     "early_stopping": {"grace_iterations": 4, "reduction_factor": 3, "patience": 2},
 }
 ASHA = {"class": "ray.tune.schedulers.ASHAScheduler", "grace_period": 4, "reduction_factor": 3}
@@ -120,7 +120,12 @@ ASHA = {"class": "ray.tune.schedulers.ASHAScheduler", "grace_period": 4, "reduct
 
 @pytest.mark.parametrize(
     "keys",
-    [{}, {"early_stopping": "none"}, {"early_stopping": ASHA}, POSTERIOR],
+    [
+        {},
+        pytest.param({"early_stopping": "none"}, marks=pytest.mark.slow),
+        {"early_stopping": ASHA},
+        POSTERIOR,
+    ],
     ids=["stopping", "all iterations", "scheduler", "posterior"],
 )
 def test_study_that_is_interrupted_all_the_time_is_that_of_one_go(make, ratings, keys):
@@ -311,14 +316,14 @@ def test_factors_are_handed_over_only_where_they_may_be_kept(make, ratings):
         return segments[-1].figures["valid_rmse"], [s.factors is not None for s in segments]
 
     reached, first = handed_over(float("inf"))
-    assert first == [False] * 13 + [True]
-    assert handed_over(reached)[1] == [False] * 14
-    assert handed_over(reached + 1e-6)[1] == [False] * 13 + [True]
+    assert first == [False] * 9 + [True]
+    assert handed_over(reached)[1] == [False] * 10
+    assert handed_over(reached + 1e-6)[1] == [False] * 9 + [True]
     run.close()
 
 
 def test_best_factors_are_those_that_are_kept(make, ratings):
-    study = make("best", keep_factors="best", trials=8)
+    study = make("best", keep_factors="best", trials=6)
     run = StudyRun(study, 1)
     run_in_process(run, ratings)
     run.close()
@@ -328,4 +333,4 @@ def test_best_factors_are_those_that_are_kept(make, ratings):
             best = trial["valid_rmse"]
             kept.add(trial["trial"])
     assert {path.name for path in study.path.glob("factors/*")} == kept
-    assert len(kept) < 8
+    assert len(kept) < 6

@@ -17,6 +17,30 @@ class TestInProcess(ExecutorConformance):
     def execute(self, run, ratings):
         run_in_process(run, ratings)
 
+    # test_checkpoints.py compares studies bit for bit, and keeps factors.
+
+    @pytest.mark.slow
+    def test_one_at_a_time_the_same_study_comes_out_twice(self):
+        super().test_one_at_a_time_the_same_study_comes_out_twice()
+
+    @pytest.mark.slow
+    def test_factors_are_kept_as_the_specification_says(self):
+        super().test_factors_are_kept_as_the_specification_says()
+
+    # As test_checkpoints.py does, and the simulator above all.
+
+    @pytest.mark.slow
+    def test_what_halving_stops_ends_at_its_rung(self):
+        super().test_what_halving_stops_ends_at_its_rung()
+
+    @pytest.mark.slow
+    def test_what_a_scheduler_stops_ends_at_once(self):
+        super().test_what_a_scheduler_stops_ends_at_once()
+
+    @pytest.mark.slow
+    def test_no_trial_begins_once_the_seconds_are_over(self):
+        super().test_no_trial_begins_once_the_seconds_are_over()
+
 
 class TestSimulator(ExecutorConformance):
     trains = False

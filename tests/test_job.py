@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -101,15 +99,15 @@ def test_biggest_files_of_a_large_folder_are_named(surroundings):
 
 def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surroundings, monkeypatch):
     assert working_dir._MOST == 100 << 20
-    monkeypatch.setattr(working_dir, "_MOST", 10 << 20)
+    monkeypatch.setattr(working_dir, "_MOST", 1 << 20)
     with (surroundings / "zeros.bin").open("wb") as file:
         file.truncate(11 << 20)
     assert "zeros.bin (11 MiB)" in working_dir.check(surroundings)  # packed, it is nothing
-    (surroundings / "data.bin").write_bytes(os.urandom(11 << 20))
-    with pytest.raises(JobError, match=r"22 MiB in 2 files, 11.* packed, and Ray takes 10 MiB") as raised:
+    (surroundings / "data.bin").write_bytes(os.urandom(2 << 20))
+    with pytest.raises(JobError, match=r"13 MiB in 2 files, 2.* packed, and Ray takes 1 MiB") as raised:
         working_dir.check(surroundings)
     assert raised.value.exit_code == 2
-    assert "data.bin (11 MiB)" in str(raised.value)
+    assert "data.bin (2 MiB)" in str(raised.value)
     assert ".rayignore" in str(raised.value)
 
 
@@ -366,28 +364,9 @@ def test_job_server_that_stays_away_is_given_up(monkeypatch):
         followed(Client([ConnectionError("refused")]), monkeypatch)
 
 
-def test_job_takes_up_its_variables_before_its_command(tmp_path, repo_root):
-    """What a job of the cluster does first, in a process of its own."""
-    code = (
-        "import ray._raylet, json, os, sys\n"
-        "class Store:\n"
-        "    def __init__(self, address): pass\n"
-        "    def internal_kv_get(self, key, namespace, timeout):\n"
-        "        return json.dumps({'variables': {'MLFLOW_TRACKING_URI': 'http://127.0.0.1:1'}}).encode()\n"
-        "    def internal_kv_del(self, *args, timeout): pass\n"
-        "ray._raylet.GcsClient = Store\n"
-        "sys.argv = ['walslab', 'doctor', '--json']\n"
-        "from cluster.cli import main\n"
-        "main()\n"
-    )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(repo_root),
-        handover.POINTER: "gcs://x",
-        "RAY_ADDRESS": "a:1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    told = json.loads(done.stdout.splitlines()[-1])
+def test_job_takes_up_its_variables_before_its_command(store):
+    """What a job of the cluster does first."""
+    os.environ.update(handover.put(store, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}))
+    os.environ["RAY_ADDRESS"] = "a:1"
+    told = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout.splitlines()[-1])
     assert any("MLFLOW_TRACKING_URI=http://127.0.0.1:1" in check["detail"] for check in told["checks"])

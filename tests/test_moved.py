@@ -25,7 +25,7 @@ def invoke(*arguments, code=0):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, empty_store):
-    """A project with a dataset, a study of two trials and a registered model."""
+    """A project with a dataset, a study of one trial and a registered model."""
     folder = tmp_path_factory.mktemp("made") / "a project"
     folder.mkdir()
     shutil.copyfile(empty_store, folder / "mlflow.db")
@@ -33,9 +33,10 @@ def made(tmp_path_factory, empty_store):
         patch.setattr("tune.report.write_report", lambda *_, **__: [])
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        invoke("synth", "--ratings", 2000, "--users", 100, "--items", 50, "--out", "r.csv")
+        invoke("synth", "--ratings", 1000, "--users", 100, "--items", 50, "--out", "r.csv")
         invoke("ingest", "r.csv", "--out", "data")
-        invoke("tune", "data", "--in-process", "--trials", 2, "--name", "first", "--seed", 1)
+        (folder / "search.yaml").write_text("space: {factors: {low: 2, high: 4}, iterations: 2}\ntrials: 1\n")
+        invoke("tune", "data", "--spec", "search.yaml", "--in-process", "--name", "first")
         invoke("refit", "first", "--register", "films", "--alias", "champion")
     return folder
 
@@ -61,9 +62,8 @@ def test_a_project_that_moved_goes_on(made, moved):
     assert json.loads((moved / "studies/first/study.json").read_text())["dataset"] == "../../data"
     assert "trial-001" in invoke("results", "first")
     assert invoke("doctor", "first").count("ok ") == 4
-    invoke("tune", "--name", "first", "--trials", 3, "--in-process")
-    invoke("resume", "first", "--in-process")
-    assert len(Study.open("first").trials()) == 3
+    invoke("tune", "--name", "first", "--trials", 2, "--in-process")
+    assert len(Study.open("first").trials()) == 2
     invoke("refit", "first", "--overwrite", "--register", "films", "--alias", "champion")
     assert len(open_model("models:/films@champion").users) == 100
     assert Study.open("first").facts["refit"]["model"] == str(moved / "studies/first/model")

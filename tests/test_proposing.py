@@ -74,7 +74,7 @@ def failing_often(sampled):
     st.integers(0, 14),
     st.sampled_from([quadratic, failing_often]),
 )
-@settings(max_examples=settings.default.max_examples // 2)
+@settings(max_examples=settings.default.max_examples // 3)
 def test_resumed_study_proposes_what_an_unkilled_one_does(sampler, seed, kept, loss):
     spec = spec_of(sampler, seed)
     whole = run(Proposer(spec, 1), range(1, 16), loss)
@@ -126,7 +126,7 @@ def test_fixed_values_and_what_was_drawn_for_others_change_no_later_random_propo
 def test_proposals_lie_in_the_space_and_are_plain(sampler, concurrency):
     spec = spec_of(sampler)
     proposer = Proposer(spec, concurrency)
-    for entry in run(proposer, range(1, 25)):
+    for entry in run(proposer, range(1, 13)):
         sampled = entry["sampled"]
         assert list(sampled) == SEARCHED
         assert json.loads(json.dumps(sampled)) == sampled
@@ -194,7 +194,7 @@ def test_model_beats_chance():
         journal = run(Proposer(spec_of(sampler, seed, space, startup=8), 1), range(1, 41))
         return min(entry["loss"] for entry in journal)
 
-    by_chance, by_model = (mean(best(sampler, seed) for seed in range(4)) for sampler in ("random", "tpe"))
+    by_chance, by_model = (mean(best(sampler, seed) for seed in range(2)) for sampler in ("random", "tpe"))
     assert by_model < 0.5 * by_chance
 
 
@@ -206,8 +206,7 @@ def test_what_is_known_is_learnt_from():
     assert mean(entry["loss"] for entry in informed) < mean(entry["loss"] for entry in blind)
 
 
-@pytest.mark.parametrize("failure", [None, math.nan, math.inf])
-def test_failures_are_avoided(failure):
+def test_failures_are_avoided():
     """Where the loss falls towards the part that fails, a sampler that forgets failures would go there."""
 
     def failed(seed):
@@ -215,13 +214,21 @@ def test_failures_are_avoided(failure):
         journal = run(
             Proposer(spec_of(seed=seed, space=space, startup=10), 1),
             range(1, 41),
-            lambda sampled: failure if sampled["factors"] > 22 else quadratic(sampled),
+            lambda sampled: None if sampled["factors"] > 22 else quadratic(sampled),
         )
         flags = [entry["sampled"]["factors"] > 22 for entry in journal]
         return mean(flags[:10]), mean(flags[10:])
 
-    before, after = zip(*(failed(seed) for seed in range(4)), strict=True)
+    before, after = zip(*(failed(seed) for seed in range(2)), strict=True)
     assert mean(after) < 0.7 * mean(before)
+
+
+def test_a_figure_that_is_not_finite_is_a_failure():
+    def sampled(failure):
+        loss = lambda sampled: failure if sampled["factors"] > 22 else quadratic(sampled)  # noqa: E731
+        return [entry["sampled"] for entry in run(Proposer(spec_of(startup=3), 1), range(1, 10), loss)]
+
+    assert sampled(math.nan) == sampled(math.inf) == sampled(None)
 
 
 def test_where_nearly_all_fail_they_are_not_taken_for_good():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -24,10 +25,12 @@ def store(tmp_path_factory, empty_store):
     return make_store(tmp_path_factory.mktemp("store"), empty_store)
 
 
-def five_trials(store, folder):
-    """Return a study of five trials: the third is the best, the second failed."""
+FIGURES = {1: 0.9, 3: 0.7, 4: 0.8, 5: 0.95}
+
+
+def recorded(store, folder, figures=FIGURES):
+    """Return a study of five trials, or fewer: the third is the best, the second failed."""
     made = make_study(store, folder)
-    figures = {1: 0.9, 3: 0.7, 4: 0.8, 5: 0.95}
     ended(made, *(result(f"trial-00{n}", rmse, config=CONFIG.to_dict()) for n, rmse in figures.items()))
     failed = result("trial-002", None, "FAILED", reason="singular", trace="it was", history={})
     ended(made, failed, with_factors=False)
@@ -38,13 +41,28 @@ def five_trials(store, folder):
 
 @pytest.fixture
 def study(store, tmp_path):
-    return five_trials(store, tmp_path)
+    return recorded(store, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def unpruned(store, tmp_path_factory):
     """A study of which nobody removes anything."""
-    return five_trials(store, tmp_path_factory.mktemp("unpruned"))
+    return recorded(store, tmp_path_factory.mktemp("unpruned"))
+
+
+@pytest.fixture(scope="module")
+def pruned(store, tmp_path_factory):
+    """A study of which the best trial alone was kept, as it was before, and what was removed."""
+    made = recorded(store, tmp_path_factory.mktemp("pruned"))
+    folders, figures = artifacts(made), figures_of(made)
+    assert all(folder.is_dir() for folder in folders.values())
+    return SimpleNamespace(
+        study=made, folders=folders, figures=figures, removals=prune(made, PruneRule(keep=1))
+    )
+
+
+def figures_of(study):
+    return {trial["trial"]: trial["valid_rmse"] for trial in study.trials()}
 
 
 def names(removals):
@@ -79,32 +97,23 @@ def test_rule_names_the_trials(unpruned, rule, removed):
     assert names(plan_pruning(unpruned, rule)) == removed
 
 
-def test_what_the_rule_names_is_removed_and_nothing_else(study):
-    rule = PruneRule(keep=2)
-    planned = names(plan_pruning(study, rule))
-    assert len(runs_of(study)) == 5
-    assert names(prune(study, rule)) == planned == ["trial-001", "trial-002", "trial-005"]
-    assert sorted(runs_of(study)) == ["trial-003", "trial-004"]
-
-
-def test_nothing_is_left_of_a_trial_but_its_figures(study):
-    folders = artifacts(study)
-    assert all(folder.is_dir() for folder in folders.values())
-    figures = {trial["trial"]: trial["valid_rmse"] for trial in study.trials()}
-    (first, *_) = prune(study, PruneRule(keep=1))
-    assert first.n_bytes > 0
+def test_nothing_is_left_of_a_trial_but_its_figures(pruned):
+    study, folders = pruned.study, pruned.folders
+    assert names(pruned.removals) == ["trial-001", "trial-002", "trial-004", "trial-005"]
+    assert pruned.removals[0].n_bytes > 0
     assert {name for name, folder in folders.items() if folder.exists()} == {"trial-003"}
     assert not any(folder.parent.exists() for name, folder in folders.items() if name != "trial-003")
     again = Study.open(study.path)
-    assert {trial["trial"]: trial["valid_rmse"] for trial in again.trials()} == figures
+    assert figures_of(again) == pruned.figures
     kept = {trial["trial"]: trial_factors(again, trial) for trial in again.trials()}
     assert [name for name, factors in kept.items() if factors is not None] == ["trial-003"]
     parent = client_of(study).get_run(study.facts["parent_run_id"])
     assert parent.data.tags["walslab.pruned"] == "4"
 
 
-def test_pruned_study_is_recorded_and_reported_as_before(study):
-    prune(study, PruneRule(keep=1))
+@pytest.mark.usefixtures("undrawn")
+def test_pruned_study_is_recorded_and_reported_as_before(pruned):
+    study = pruned.study
     assert MlflowRecord(study).close() == 0
     finish_parent(study, "FINISHED")
     assert sorted(runs_of(study)) == ["trial-003"]
@@ -120,16 +129,25 @@ def test_trial_that_mlflow_did_not_have_yet_is_not_written_after_it_was_pruned(s
     assert sorted(runs_of(study)) == ["trial-003", "trial-004"]
 
 
-def test_twice_is_once(study):
-    assert len(prune(study, PruneRule(keep=2))) == 3
-    before = study.journal.path.read_bytes()
-    assert prune(study, PruneRule(keep=2)) == []
-    assert study.journal.path.read_bytes() == before
+def test_twice_is_once(pruned):
+    before = pruned.study.journal.path.read_bytes()
+    assert prune(pruned.study, PruneRule(keep=1)) == []
+    assert pruned.study.journal.path.read_bytes() == before
 
 
-@pytest.mark.parametrize("method", ["delete_run", "set_tag"])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_kill_half_way_loses_nothing_and_the_next_pruning_ends_it(study, monkeypatch, method, after):
+@pytest.mark.parametrize(
+    ("method", "after"),
+    [
+        ("delete_run", False),
+        ("delete_run", True),
+        ("set_tag", False),
+        pytest.param("set_tag", True, marks=pytest.mark.slow),  # all is done then, as after a whole pruning
+    ],
+)
+def test_kill_half_way_loses_nothing_and_the_next_pruning_ends_it(
+    store, tmp_path, monkeypatch, method, after
+):
+    study = recorded(store, tmp_path, {1: 0.9, 3: 0.7})
     original, calls = getattr(MlflowClient, method), []
 
     def killed(self, *args, **kwargs):
@@ -147,7 +165,7 @@ def test_kill_half_way_loses_nothing_and_the_next_pruning_ends_it(study, monkeyp
     assert MlflowRecord(Study.open(study.path)).close() == 0
     prune(study, PruneRule(keep=1))
     assert sorted(runs_of(study)) == ["trial-003"]
-    assert pruned_trials(study) == {"trial-001", "trial-002", "trial-004", "trial-005"}
+    assert pruned_trials(study) == {"trial-001", "trial-002"}
     assert {name for name, folder in artifacts(study).items() if folder.exists()} == {"trial-003"}
 
 
@@ -169,17 +187,12 @@ def test_store_that_lets_nobody_delete_is_told_and_the_others_are_removed(study,
     assert names(prune(study, PruneRule(keep=1))) == ["trial-001"]
 
 
-def test_members_of_a_refit_stay(study):
-    study.keep_refit({"trial": "trial-003", "members": [["trial-003", 0.5], ["trial-005", 0.5]]})
-    assert names(prune(study, PruneRule(keep=1))) == ["trial-001", "trial-002", "trial-004"]
-
-
-def test_study_that_runs_is_refused(study):
-    with study.locked():
-        other = Study.open(study.path)
+def test_study_that_runs_is_refused(unpruned):
+    with unpruned.locked():
+        other = Study.open(unpruned.path)
         with pytest.raises(StudyError, match="is being run by process"):
             prune(other, PruneRule(keep=1))
-    assert len(runs_of(study)) == 5
+    assert len(runs_of(unpruned)) == 5
 
 
 def test_study_at_an_address_is_pruned_there(store, memory):
@@ -206,11 +219,12 @@ def test_exactly_one_rule_is_needed(rule):
 # The command
 
 
-def test_command_says_what_it_would_remove_and_removes_it_when_told_to(study):
+def test_command_says_what_it_would_remove_and_removes_it_when_told_to_and_no_member_of_a_refit(study):
+    study.keep_refit({"trial": "trial-003", "members": [["trial-003", 0.5], ["trial-005", 0.5]]})
     shown = invoke(study.path, "--keep", 2)
-    assert "would remove 3 of 5 trials" in shown.stdout
-    assert "trial-001, trial-002, trial-005" in shown.stdout
-    assert "never removed (best, refit): trial-003" in shown.stdout
+    assert "would remove 2 of 5 trials" in shown.stdout
+    assert "trial-001, trial-002" in shown.stdout
+    assert "never removed (best, refit): trial-003, trial-005" in shown.stdout
     assert "add --yes" in shown.stdout
     assert len(runs_of(study)) == 5
     told = json.loads(invoke(study.path, "--keep", 2, "--yes", "--json").stdout.splitlines()[-1])
@@ -218,11 +232,11 @@ def test_command_says_what_it_would_remove_and_removes_it_when_told_to(study):
     assert told | {"bytes": 0} == {
         "study": study.where,
         "removed": True,
-        "trials": ["trial-001", "trial-002", "trial-005"],
+        "trials": ["trial-001", "trial-002"],
         "bytes": 0,
-        "protected": ["trial-003"],
+        "protected": ["trial-003", "trial-005"],
     }
-    assert len(runs_of(study)) == 2
+    assert sorted(runs_of(study)) == ["trial-003", "trial-004", "trial-005"]
     assert "no trial to remove" in invoke(study.path, "--keep", 2, "--yes").stdout
 
 
@@ -242,7 +256,6 @@ def test_command_reads_ages(unpruned, age, removed):
     assert (told["removed"], len(told["trials"])) == (False, max(0, removed - 1))
 
 
-def test_results_list_pruned_trials(study):
-    invoke(study.path, "--keep", 1, "--yes")
-    done = CliRunner().invoke(main, ["results", str(study.path), "--json"], catch_exceptions=False)
+def test_results_list_pruned_trials(pruned):
+    done = CliRunner().invoke(main, ["results", str(pruned.study.path), "--json"], catch_exceptions=False)
     assert len(json.loads(done.stdout.splitlines()[-1])["trials"]) == 5

@@ -81,7 +81,7 @@ def ratings():
     ids=["none", "halving", "patience"],
 )
 def test_a_recorded_study_is_decided_as_it_was(tmp_path, ratings, early_stopping):
-    spec = spec_of(early_stopping=early_stopping, backend="numpy", startup_trials=4)
+    spec = spec_of(early_stopping=early_stopping, backend="numpy", startup_trials=4, trials=7)
     study = Study.create(tmp_path / "recorded", spec=spec.to_dict())
     run = StudyRun(study, 1)
     run_in_process(run, ratings)
@@ -139,7 +139,7 @@ def test_the_example_of_the_page_on_the_search_runs(repo_root, capsys):
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_one_at_a_time_proposals_do_not_depend_on_how_long_trials_take(sampler):
-    spec = spec_of(sampler=sampler, trials=20, startup_trials=4)
+    spec = spec_of(sampler=sampler, trials=10, startup_trials=4)
     slow = simulate(spec, lambda config: Recording({**bowl(config).history, "seconds": [1e4] * 9}))
     assert plan(simulate(spec, bowl)) == plan(slow)
 
@@ -150,7 +150,7 @@ def test_random_proposals_depend_on_nothing_but_their_number():
 
 
 def test_several_at_once_tpe_starts_alike_and_repeats_itself_where_times_do():
-    spec = spec_of(trials=30, startup_trials=8)
+    spec = spec_of(trials=12, startup_trials=8)
     one, three, again = (simulate(spec, bowl, concurrency=n) for n in (1, 3, 3))
     assert plan(three) == plan(again)
     first = [f"trial-{number:03d}" for number in range(1, 9)]
@@ -220,7 +220,7 @@ def test_a_process_that_dies_costs_its_time_and_three_deaths_the_trial():
 
 
 def test_a_study_that_was_cut_off_goes_on_in_virtual_time():
-    spec = spec_of(trials=20, startup_trials=4)
+    spec = spec_of(trials=10, startup_trials=4)
     study = UnsavedStudy(spec)
     clock = VirtualClock(1000.0)
     first = StudyRun(study, 1, clock=clock, in_background=False)
@@ -235,14 +235,16 @@ def test_a_study_that_was_cut_off_goes_on_in_virtual_time():
     assert rest.seconds == first.seconds > 0
     run_simulated(rest, bowl, VirtualClock(5000.0))
     assert plan(rest) == plan(simulate(spec, bowl))
-    assert len(study.trials()) == 20
+    assert len(study.trials()) == 10
 
 
 # Size
 
 
-@pytest.mark.parametrize("trials", [1_200, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_a_thousand_at_once(trials):
+@pytest.mark.parametrize(
+    ("at_once", "trials"), [(200, 250), pytest.param(1_000, 10_000, marks=pytest.mark.slow)]
+)
+def test_hundreds_and_a_thousand_at_once(at_once, trials):
     most = []
 
     class Counting(VirtualClock):
@@ -254,9 +256,9 @@ def test_a_thousand_at_once(trials):
     spec = spec_of(
         trials=trials, sampler="random", early_stopping={"grace_iterations": 2, "reduction_factor": 3}
     )
-    run = StudyRun(UnsavedStudy(spec), 1000, clock=clock, in_background=False)
+    run = StudyRun(UnsavedStudy(spec), at_once, clock=clock, in_background=False)
     run_simulated(run, bowl, clock)
     assert run.outcome == "finished"
     assert len({trial["trial"] for trial in run.results}) == trials
-    assert max(most) == 1000
+    assert max(most) == at_once
     assert run.best["valid_rmse"] == pytest.approx(0.9, abs=1e-3)

@@ -181,15 +181,17 @@ def test_more_than_the_cluster_has_is_refused_not_awaited(workshop, tmp_path):
     assert Study.open("greedy").facts["status"] == "interrupted"
 
 
-def test_failed_trials_are_recorded_with_their_reason(workshop, tmp_path):
+@pytest.mark.parametrize("executor", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
+def test_failed_trials_are_recorded_with_their_reason(workshop, tmp_path, executor):
     spec = tmp_path / "undetermined.yaml"
     # Without any regularization, users with fewer ratings than factors have no unique solution.
     spec.write_text(
         "space: {factors: {choices: [2, 64]}, iterations: 2, regularization: 0.0}\n"
         "trials: 4\nsampler: random\nseed: 1\nearly_stopping: none\n"
     )
-    told = invoke("tune", "dataset", "--spec", spec, "--name", "undetermined")
-    trials = Study.open("undetermined").trials()
+    name = f"undetermined-{executor}"
+    told = invoke("tune", "dataset", "--spec", spec, "--name", name, "--executor", executor)
+    trials = Study.open(name).trials()
     failed = [t for t in trials if t["status"] == "FAILED"]
     assert told["trials"] == 4
     assert 0 < told["failed"] == len(failed) < 4
@@ -243,11 +245,10 @@ def test_killed_study_resumes_in_the_same_runs(workshop):
 
 def test_finished_study_is_extended_in_the_same_parent(workshop):
     first = invoke("tune", "dataset", "--spec", "search.yaml", "--name", "longer", "--in-process")
-    again = invoke("tune", "--name", "longer", "--trials", 7, "--in-process")
+    again = invoke("tune", "--name", "longer", "--trials", 5, "--in-process")
     assert again["parent_run_id"] == first["parent_run_id"]
-    assert again["trials"] == first["trials"] + 3 == 7
-    assert_recorded_once(client_of(workshop[0]), again["parent_run_id"], 7)
-    assert invoke("resume", "longer", "--in-process")["trials"] == 7
+    assert again["trials"] == first["trials"] + 1 == 5
+    assert_recorded_once(client_of(workshop[0]), again["parent_run_id"], 5)
 
 
 def test_resume_of_a_finished_study_starts_no_ray(workshop, monkeypatch):
@@ -285,7 +286,7 @@ def test_study_starts_from_presets_points_and_earlier_studies(workshop):
 
 def test_budgets_of_time_and_failures_end_a_study(workshop):
     spec = workshop[0] / "budget.yaml"
-    spec.write_text(SPEC.replace("trials: 4", "trials: 100000") + "max_seconds: 1.0\n")
+    spec.write_text(SPEC.replace("trials: 4", "trials: 100000") + "max_seconds: 0.2\n")
     told = invoke("tune", "dataset", "--spec", spec, "--name", "in-time", "--in-process")
     assert 1 <= told["trials"] < 100000
     assert told["seconds"] < 60
