@@ -57,9 +57,7 @@ class OnS3(Addressed):
 @pytest.mark.parametrize(
     "law",
     [
-        OnS3.test_a_study_is_found_and_not_made_twice,
         OnS3.test_a_later_holder_adds_to_what_there_is,
-        OnS3.test_a_look_takes_no_lock_and_needs_none,
         OnS3.test_factors_that_mlflow_does_not_have_are_kept,
     ],
 )
@@ -96,7 +94,7 @@ import pathlib, sys, time
 from toolkit.errors import StudyError
 from toolkit.files import ObjectStore
 from tune.study.store_lock import StoreLock
-for turn in range(8):
+for turn in range(4):
     while not pathlib.Path(sys.argv[1], str(turn)).exists():
         time.sleep(0.005)
     lock = StoreLock(ObjectStore(f"s3://bucket/races/{turn}", StudyError), "study")
@@ -108,7 +106,7 @@ for turn in range(8):
 def test_of_two_processes_the_store_lets_one_through(s3, tmp_path):
     imports = ["s3fs", "toolkit.files", "tune.study.store_lock"]
     with Forked(RACING, tmp_path, imports=imports) as one, Forked(RACING, tmp_path, imports=imports) as other:
-        for turn in range(8):
+        for turn in range(4):
             (tmp_path / str(turn)).touch()
             assert sorted([one.stdout.readline(), other.stdout.readline()]) == ["made\n", "refused\n"]
 

@@ -30,7 +30,7 @@ from tune.executors import connected
 from tune.record import recorder as record
 from tune.study import Study
 
-# The study of the workshop has its report; those of the tests need none.
+# Of the report that a study ends with are test_record.py and test_report.py.
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("undrawn")]
 
 SPEC = """
@@ -68,7 +68,8 @@ def workshop(tmp_path_factory, empty_store, made_up_ratings_csv):
     """A folder with a dataset, a finished study and its refitted model, made by the commands on one Ray."""
     folder = tmp_path_factory.mktemp("workshop")
     shutil.copyfile(empty_store, folder / "mlflow.db")
-    with process_settings(), contextlib.chdir(folder), connected():
+    with pytest.MonkeyPatch.context() as patch, process_settings(), contextlib.chdir(folder), connected():
+        patch.setattr("tune.report.write_report", lambda *_, **__: [])
         invoke("ingest", made_up_ratings_csv, "--out", "dataset")
         (folder / "search.yaml").write_text(f"{SPEC}concurrency: 1\n")
         told = {
@@ -355,17 +356,17 @@ def test_store_that_fails_in_the_middle_stops_no_trial_and_resume_records_them(w
                 raise OSError("disk full")
         return written(self, *args, **values)
 
-    monkeypatch.setattr(MlflowClient, "log_batch", full_after_two_trials)
-    monkeypatch.setattr(record, "_PATIENCE", 1.0)
-    result = CliRunner().invoke(
-        main, ["tune", "dataset", "--spec", "search.yaml", "--name", "full", "--in-process"]
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", full_after_two_trials)
+        patch.setattr(record, "_PATIENCE", 0.2)
+        result = CliRunner().invoke(
+            main, ["tune", "dataset", "--spec", "search.yaml", "--name", "full", "--in-process"]
+        )
     assert result.exit_code == 1
     assert "2 of its trials are not yet in MLflow: disk full" in result.stderr
     assert "walslab resume full" in result.stderr
     found = Study.open("full").trials()
     assert len(found) == 4
-    monkeypatch.undo()
     told = invoke("resume", "full", "--in-process")
     assert [t["ended"] for t in Study.open("full").trials()] == [t["ended"] for t in found]
     assert_recorded_once(client_of(workshop[0]), told["parent_run_id"], 4)
