@@ -184,10 +184,12 @@ def test_sigterm_ends_a_study_that_ignores_ctrl_c(begun, data):
     program = """
 import signal
 import sys
+import tune.report
 from toolkit.datasets import RatingsDataset
 from tune.lifecycle import run_study
 from tune.study import Study
 
+tune.report.write_report = lambda *_, **__: []
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 run_study(Study.open(sys.argv[1]), RatingsDataset.open(sys.argv[2]), executor="in-process")
 """
