@@ -112,6 +112,7 @@ def factor_bytes(study):
 # Samples in the place of iterations, of which patience takes an earlier mean.
 POSTERIOR = {
     "model": "posterior",
+    "trials": 2,
     "space": {"factors": {"low": 3, "high": 8}, "pattern_weight": 0.5, "iterations": 8},
     "early_stopping": {"grace_iterations": 4, "reduction_factor": 3, "patience": 2},
 }
@@ -121,7 +122,8 @@ ASHA = {"class": "ray.tune.schedulers.ASHAScheduler", "grace_period": 4, "reduct
 @pytest.mark.parametrize(
     "keys",
     [
-        {},
+        # test_study_at_an_address_goes_on_from_machine_to_machine has trials of both kinds.
+        pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"early_stopping": "none"}, marks=pytest.mark.slow),
         {"early_stopping": ASHA},
         POSTERIOR,
@@ -179,6 +181,7 @@ def test_study_at_an_address_goes_on_from_machine_to_machine(make, ratings, addr
     assert without_times(Study.open(address)) == without_times(whole)
     assert factor_bytes(Study.open(address)) == factor_bytes(whole)
     assert objects(address) == []
+    assert {trial["stopped"] for trial in whole.trials()} > {None}
 
 
 def test_checkpoint_is_at_the_address_while_the_trial_runs(ratings, address):

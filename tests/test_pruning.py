@@ -169,18 +169,19 @@ def test_kill_half_way_loses_nothing_and_the_next_pruning_ends_it(
     assert {name for name, folder in artifacts(study).items() if folder.exists()} == {"trial-003"}
 
 
-def test_store_that_lets_nobody_delete_is_told_and_the_others_are_removed(study, monkeypatch):
+def test_store_that_lets_nobody_delete_is_told_and_the_others_are_removed(store, tmp_path, monkeypatch):
     from tune.record import pruning
 
-    delete = pruning.delete_artifacts
+    study = recorded(store, tmp_path, {1: 0.9, 3: 0.7})
+    delete, refused = pruning.delete_artifacts, runs_of(study)["trial-001"].info.artifact_uri
 
     def refusing(client, uri, *arguments):
-        if runs_of(study)["trial-001"].info.artifact_uri == uri:
+        if uri == refused:
             raise PermissionError("not allowed")
         delete(client, uri, *arguments)
 
     monkeypatch.setattr(pruning, "delete_artifacts", refusing)
-    with pytest.raises(StudyError, match=r"1 of 4 trials could not be pruned \(trial-001: not allowed\)"):
+    with pytest.raises(StudyError, match=r"1 of 2 trials could not be pruned \(trial-001: not allowed\)"):
         prune(study, PruneRule(keep=1))
     assert sorted(runs_of(study)) == ["trial-001", "trial-003"]
     monkeypatch.undo()

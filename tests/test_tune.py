@@ -288,7 +288,7 @@ def test_budgets_of_time_and_failures_end_a_study(workshop):
     assert 1 <= told["trials"] < 100000
     assert told["seconds"] < 60
     spec.write_text(
-        "space: {factors: {low: 500, high: 600}, iterations: 2, regularization: 0.0}\n"
+        "space: {factors: {low: 65, high: 70}, iterations: 2, regularization: 0.0}\n"
         "trials: 1000\nmax_failures: 3\nearly_stopping: none\n"
     )
     result = CliRunner().invoke(
@@ -321,7 +321,7 @@ def test_study_is_run_by_one_process_at_a_time(workshop):
 def test_study_without_a_successful_trial_fails(workshop, tmp_path):
     spec = tmp_path / "hopeless.yaml"
     spec.write_text(
-        "space: {factors: {low: 500, high: 600}, iterations: 2, regularization: 0.0}\n"
+        "space: {factors: {low: 65, high: 70}, iterations: 2, regularization: 0.0}\n"
         "trials: 1\nearly_stopping: none\n"
     )
     result = CliRunner().invoke(
