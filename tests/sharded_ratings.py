@@ -18,7 +18,7 @@ CONFIGS = {
 }
 
 
-def write_dataset(folder, seed=0, *, n_users=160, n_items=70, nnz=3000, shard_ratings=300):
+def write_dataset(folder, seed=0, *, n_users=160, n_items=70, nnz=2400, shard_ratings=500):
     """Ingest made-up ratings of a few popular items into shards of a few hundred ratings."""
     rng = np.random.default_rng(seed)
     users, items = rng.integers(0, n_users, nnz), (rng.random(nnz) ** 2 * n_items).astype(int)

@@ -112,10 +112,10 @@ def test_a_plan_that_counts_otherwise_than_the_kernels_does_not_compile(broken):
 
 
 @needs_nvrtc
-def test_64_bit_column_numbers_compile():
-    for file in ("rows", "table"):
-        text = source(file, defines_of(Shape.of(16, biased=True), "long long"))
-        assert compile_kernels(COMPILER, text, 90, OPTIONS)
+@pytest.mark.parametrize("file", ["table", pytest.param("rows", marks=pytest.mark.slow)])
+def test_64_bit_column_numbers_compile(file):
+    text = source(file, defines_of(Shape.of(16, biased=True), "long long"))
+    assert compile_kernels(COMPILER, text, 90, OPTIONS)
 
 
 @needs_nvrtc
