@@ -40,7 +40,7 @@ def test_the_dry_run_plans_and_predicts_without_a_device():
                     raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
 
         sys.meta_path.insert(0, Blocked())
-        sys.argv = ["gpu_solver.py", "--dry-run", "--ratings", "300000", "--ranks", "34,128"]
+        sys.argv = ["gpu_solver.py", "--dry-run", "--ratings", "30000", "--ranks", "34,128"]
         import runpy
         runpy.run_path({str(ROOT / "benchmarks" / "gpu_solver.py")!r}, run_name="__main__")
     """
@@ -48,7 +48,7 @@ def test_the_dry_run_plans_and_predicts_without_a_device():
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "300,000 made-up ratings" in done.stdout
+    assert "30,000 made-up ratings" in done.stdout
     for rank in (34, 128):
         for kernel in ("part_rows", "joined_rows", "whole_rows", "short_rows", "**all**"):
             assert f"| {rank} | {kernel} |" in done.stdout

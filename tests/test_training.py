@@ -170,6 +170,8 @@ def pool(monkeypatch):
     """The memory of a made-up GPU of 8 GiB, on which CuPy seems to work."""
     monkeypatch.delenv("CUPY_GPU_MEMORY_LIMIT", raising=False)
     monkeypatch.setenv("CUPY_CACHE_DIR", "somewhere")
+    # Memory that is short is looked for among what is made from now on: among all else it takes long.
+    gc.freeze()
     return cupy_stand_in.install(monkeypatch)
 
 
@@ -318,7 +320,7 @@ def test_process_whose_gpu_computes_no_more_ends_with_it(ratings, pool):
 
 
 def test_last_iteration_is_dropped_before_the_next_where_it_is_not_kept(ratings, pool):
-    config = CONFIG.replace(factors=200, bias="none")
+    config = CONFIG.replace(factors=100, iterations=3, bias="none")
     peaks = []
     for patience in (0, 6):
         worker = TrialWorker(ratings, changed(backend="cupy", gpu=1, patience=patience))
