@@ -80,14 +80,14 @@ def assert_equals_oracle(cuda, made_up_ratings, values):
 
 
 def test_the_same_seed_gives_the_same_bits(cuda, made_up_ratings):
-    config = WALSConfig(**BACKGROUNDS["weighted"])
+    config = WALSConfig(**BACKGROUNDS["weighted"]).replace(iterations=2)
     first, again = (trained(made_up_ratings(), config, cuda)[0].host_factors() for _ in range(2))
     for a, b in zip((*first.users, *first.items), (*again.users, *again.items), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_trained_user_folds_in_to_its_row(cuda, made_up_ratings):
-    config = WALSConfig(**BACKGROUNDS["weighted"])
+    config = WALSConfig(**BACKGROUNDS["weighted"]).replace(iterations=2)
     ratings = made_up_ratings()
     trainer, _ = trained(ratings, config, cuda)
     step = half_step(

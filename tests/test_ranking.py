@@ -94,7 +94,7 @@ def test_k_below_one_is_refused():
 
 def test_memory_is_not_that_of_all_scores():
     rng = np.random.default_rng(0)
-    n_users, n_items = 8_000, 5_000
+    n_users, n_items = 6_000, 5_000
     side = lambda n: Side(rng.standard_normal((n, 4), dtype=np.float32), np.zeros(n, np.float32))  # noqa: E731
     factors = Factors(side(n_users), side(n_items), 0.0, WALSConfig(factors=4), 1)
     held_out = sp.csr_matrix(

@@ -109,21 +109,26 @@ def on_cluster(model, path, out, address, progress=None):
 
 
 @pytest.mark.integration
-def test_a_cluster_writes_what_this_process_writes(cluster, model, saved, tmp_path, small_parts):
-    write(model, tmp_path / "here.parquet", titles=model.titles)
-    served = tmp_path / "served"
-    write_mlflow_model(saved, served)
-    for name, where in ((saved, cluster.address), (served, str(cluster.file))):
+@pytest.mark.parametrize("served", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_cluster_writes_what_this_process_writes(cluster, model, saved, *, tmp_path, small_parts, served):
+    """The model, and as MLflow serves it, which takes seconds to import."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    write(model, folder / "here.parquet", titles=model.titles)
+    name = tmp_path / "served" if served else saved
+    if served:
+        write_mlflow_model(saved, name)
+    for where in (cluster.address, str(cluster.file)):
         done = CliRunner().invoke(
             main,
             [
-                *("recommend", str(name), "--all-users", "--out", str(tmp_path / "there.parquet")),
+                *("recommend", str(name), "--all-users", "--out", str(folder / "there.parquet")),
                 *("--dask-scheduler", where, "--overwrite", "--backend", "numpy"),
             ],
         )
         assert done.exit_code == 0, done.output
-        assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
-    assert names(tmp_path) == ["here.parquet", "served", "there.parquet"]
+        assert (folder / "there.parquet").read_bytes() == (folder / "here.parquet").read_bytes()
+    assert names(folder) == ["here.parquet", "there.parquet"]
 
 
 @pytest.mark.integration

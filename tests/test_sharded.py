@@ -100,7 +100,7 @@ def cut(tmp_path_factory):
 @settings(max_examples=5)
 @given(
     seed=st.integers(0, 1000),
-    shard_ratings=st.sampled_from([40, 170, 10**6]),
+    shard_ratings=st.sampled_from([60, 170, 10**6]),
     threads=st.integers(1, 3),
     name=st.sampled_from(sorted(CONFIGS)),
     solver=st.sampled_from(["exact", "cg"]),
