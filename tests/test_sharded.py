@@ -26,7 +26,7 @@ from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
 from toolkit.models import Model, placed_ratings, placing
 from toolkit.sharded import MemoryPlan, ShardedHeldOut, StreamRunner, join_splits, mapped_file, plan_memory
-from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
+from toolkit.solver import Sampler, Trainer, TrainingData, baselines, rating_facts
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +302,8 @@ def test_each_card_has_a_worker_that_solves_on_it(few, monkeypatch):
         return LocalCluster(n_workers=2, threads_per_worker=1, processes=False, **options)
 
     config = BASE.replace(iterations=2)
+    # The search for the baselines' penalty would ask the workers more often than the model does.
+    monkeypatch.setattr(baselines, "_DAMPINGS", (3.0,))
     cupy_stand_in.install(monkeypatch)
     monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=cluster_of_cards))
     there = WALS(config, RunOptions(dtype="float64")).fit(few, dask="cuda")
