@@ -39,7 +39,7 @@ def ratings(tmp_path_factory):
     from toolkit.ingest import RatingsSource, SplitRule, ingest_ratings
 
     folder = tmp_path_factory.mktemp("conjugate")
-    made = write_ratings(folder / "r.csv", ratings=12_000, users=300, items=150, seed=1)
+    made = write_ratings(folder / "r.csv", ratings=24_000, users=600, items=300, seed=1)
     split = SplitRule(valid=0.1, test=0)
     data = ingest_ratings(RatingsSource.detect([made.path]), folder / "data", split=split)
     return data.train, data.valid
