@@ -12,18 +12,20 @@ from types import SimpleNamespace
 
 import cupy_stand_in
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingesting import names, walslab
 from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write_dataset
 
-from toolkit import WALS, RatingsDataset
+from toolkit import WALS, RatingsDataset, ingest_ratings
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import ShardReader
 from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
+from toolkit.ingest import SplitRule
 from toolkit.models import Model, placed_ratings, placing
 from toolkit.sharded import MemoryPlan, ShardedHeldOut, StreamRunner, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, baselines, rating_facts
@@ -186,6 +188,22 @@ def test_a_row_without_a_solution_is_named_by_its_number_among_all(dataset):
     with pytest.raises(SolverError) as there:
         Trainer(ratings, config).step()
     assert str(here.value) == str(there.value)
+
+
+def test_a_row_without_a_finite_solution_is_named_as_in_memory(tmp_path):
+    """Equal ratings leave nothing to the factors: they become zero, and zeros determine nothing."""
+    users, items = np.indices((6, 4)).reshape(2, -1)
+    frame = pd.DataFrame({"user": users, "item": items, "rating": 3.0})
+    data = ingest_ratings(frame, tmp_path / "data", split=SplitRule(valid=0, test=0), shard_ratings=8)
+    texts = []
+    for ratings in both(data, Backend.require("numba", 1)):
+        trainer = Trainer(ratings, WALSConfig(factors=2, regularization=0))
+        trainer.solve_items()
+        with pytest.raises(SolverError) as caught:
+            trainer.solve_users()
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+    assert "row 0 (4 ratings, 3 unknowns)" in texts[0]
 
 
 @given(
