@@ -87,7 +87,7 @@ def test_a_chain_on_a_device_is_that_of_the_processor(*, device, made_up_ratings
 
 def test_steps_are_none_of_a_device(device, made_up_ratings):
     backend = CudaBackend()
-    with pytest.raises(BackendError, match="solver cg is one of the numba backend, but this is cuda"):
+    with pytest.raises(BackendError):
         Trainer(TrainingData(made_up_ratings(), backend=backend), WALSConfig(factors=3), solver="cg")
     trainer = Trainer(TrainingData(made_up_ratings(), backend=backend), WALSConfig(factors=200))
     assert trainer.solver == "exact"

@@ -187,7 +187,7 @@ def assert_identical(actual, expected):
 
 
 # 0 is forwards, 1 backwards, others are seeds of a shuffle, a new one after each barrier.
-@pytest.mark.parametrize(("k", "order"), [(5, 1), (5, 2), (64, 1), (64, 2), *slow_pairs((5, 3), (64, 3))])
+@pytest.mark.parametrize(("k", "order"), [(5, 1), (64, 2), *slow_pairs((5, 2), (5, 3), (64, 1), (64, 3))])
 def test_the_order_of_threads_and_blocks_does_not_matter(k, order):
     config = WALSConfig(factors=k, **WEIGHTED)
     first, again = (half_step(ratings_of(), config, "column", order=o)[0] for o in (0, order))

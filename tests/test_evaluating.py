@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ingesting import walslab
+from sharded_ratings import short_search_fixture  # noqa: F401 - a fixture
 
 from toolkit import WALS, WALSConfig, ingest_ratings, sample_users
 from toolkit.config import RunOptions

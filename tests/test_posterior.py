@@ -116,7 +116,7 @@ def test_patience_ends_the_chains_early(ratings, valid):
     n = model.posterior.facts["samples"]
     assert n < 500
     assert len(model.history) == 2 * (2 + n)
-    with pytest.raises(ConfigError, match="patience needs validation ratings"):
+    with pytest.raises(ConfigError):
         WALS(**WORDS).fit_posterior(ratings, patience=3)
 
 

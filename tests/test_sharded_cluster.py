@@ -13,7 +13,14 @@ import pytest
 from dask_processes import QUICK, DaskProcesses
 from ingesting import names, walslab
 from processes import wait_for
-from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write_dataset
+from sharded_ratings import (  # noqa: F401 - a fixture
+    BASE,
+    CONFIGS,
+    assert_same_factors,
+    in_shards,
+    short_search_fixture,
+    write_dataset,
+)
 
 from toolkit import WALS
 from toolkit.backends import Backend
@@ -21,7 +28,7 @@ from toolkit.config import RunOptions
 from toolkit.engines import Spread, Words, cluster_at, dask_cluster, dask_connection, dask_spread
 from toolkit.errors import BackendError, ConfigError
 from toolkit.sharded import ClusterRunner, ShardedHeldOut
-from toolkit.solver import Trainer, TrainingData, baselines
+from toolkit.solver import Trainer, TrainingData
 
 pytestmark = pytest.mark.integration
 WORDS = Words("train again", "or fewer threads", "put it where all see it")
@@ -99,8 +106,6 @@ def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_proces
     processes, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(WALS.fit_posterior.__kwdefaults__, "burn_in", 2)
-    # The search for the baselines' penalty would ask the cluster more often than the model does.
-    monkeypatch.setattr(baselines, "_DAMPINGS", (3.0,))
     dataset = write_dataset(tmp_path, shard_ratings=1500)  # two shards: each sweep asks for both
     for kind in ([], ["--posterior", "--samples", "2"]):
         for name, place in (("here", []), ("there", ["--dask-scheduler", processes.file])):
