@@ -270,10 +270,9 @@ def test_a_step_on_one_thread_uses_no_thread_of_blas(blas_threads, kind):
     ratings = sp.random_array((1500, 900), density=0.03, rng=0, format="csr", dtype=np.float32)
     data = TrainingData(ratings, backend=Backend.require("numba", 1))
     trainer = kind(data, WALSConfig(factors=32, pattern_weight=1.0), seed=0)
-    for _ in range(3):
-        trainer.step()
+    trainer.step()
     own, all_threads = time.thread_time(), time.process_time()
-    for _ in range(10):
+    for _ in range(4):
         trainer.step()
     own, all_threads = time.thread_time() - own, time.process_time() - all_threads
     assert all_threads < 1.3 * own
@@ -375,7 +374,11 @@ threading.Thread(target=train).start()
     assert "fitted: 20 users" in done.stdout
 
 
-@given(st.text(max_size=12).filter(lambda name: name not in ("auto", "numpy", "numba", "cupy", "cuda")))
+@given(
+    st.text("abcnumpy_ Äß", max_size=12).filter(
+        lambda name: name not in ("auto", "numpy", "numba", "cupy", "cuda")
+    )
+)
 @pytest.mark.parametrize("choose", [Backend.prefer, Backend.require])
 def test_a_name_that_no_backend_has_is_refused(choose, name):
     with pytest.raises(ConfigError, match=r"backend must be one of auto, numpy, numba, cupy, cuda, but got"):
@@ -407,6 +410,4 @@ with Backend.require("numpy", 1).one_blas_thread():
             os._exit(0)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
-    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=300, env=environment)
-    assert done.returncode == 0
+    assert forks.run(program).returncode == 0

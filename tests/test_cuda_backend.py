@@ -80,14 +80,14 @@ def assert_equals_oracle(cuda, made_up_ratings, values):
 
 
 def test_the_same_seed_gives_the_same_bits(cuda, made_up_ratings):
-    config = WALSConfig(**BACKGROUNDS["weighted"])
+    config = WALSConfig(**BACKGROUNDS["weighted"]).replace(iterations=2)
     first, again = (trained(made_up_ratings(), config, cuda)[0].host_factors() for _ in range(2))
     for a, b in zip((*first.users, *first.items), (*again.users, *again.items), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_trained_user_folds_in_to_its_row(cuda, made_up_ratings):
-    config = WALSConfig(**BACKGROUNDS["weighted"])
+    config = WALSConfig(**BACKGROUNDS["weighted"]).replace(iterations=2)
     ratings = made_up_ratings()
     trainer, _ = trained(ratings, config, cuda)
     step = half_step(
@@ -106,7 +106,7 @@ def test_a_trained_user_folds_in_to_its_row(cuda, made_up_ratings):
 
 
 def test_no_iteration_waits_for_the_device(cuda, made_up_ratings, monkeypatch):
-    trainer, _ = trained(made_up_ratings(), WALSConfig(factors=4, iterations=1), cuda)
+    trainer, _ = trained(made_up_ratings(), WALSConfig(factors=5, iterations=1), cuda)
     asked = []
     monkeypatch.setattr(
         "toolkit.backends.cuda.row_solver.RowSolver.unsolved", lambda _: asked.append(len(launched(cuda)))
@@ -119,7 +119,7 @@ def test_no_iteration_waits_for_the_device(cuda, made_up_ratings, monkeypatch):
 
 
 def test_a_failure_is_told_of_the_side_and_row_where_it_began(cuda, made_up_ratings):
-    trainer, _ = trained(made_up_ratings(), WALSConfig(factors=4, iterations=1), cuda)
+    trainer, _ = trained(made_up_ratings(), WALSConfig(factors=5, iterations=1), cuda)
     trainer.data.items.values[3] = np.inf
     with np.errstate(all="ignore"), pytest.raises(SolverError, match=r"row 0 .* no finite solution"):
         trainer.step()
@@ -147,8 +147,8 @@ def test_what_kernels_cannot_do_is_done_by_arrays(cuda, made_up_ratings, factors
 
 def test_iterations_take_no_scratch_memory_of_their_own(cuda, made_up_ratings):
     data = TrainingData(made_up_ratings(), backend=cuda, dtype="float32")
-    config = WALSConfig(**BACKGROUNDS["weighted"])
-    largest = Trainer(data, config.replace(factors=4))
+    config = WALSConfig(**BACKGROUNDS["weighted"]).replace(factors=4)
+    largest = Trainer(data, config.replace(factors=5))
     assert cuda.arena.allocations <= 2
     before = cuda.arena.allocations
     for trainer in (largest, Trainer(data, config)):
@@ -161,7 +161,7 @@ def test_scratch_memory_is_not_counted_twice(cuda, made_up_ratings):
     # Of 8 GiB, the reserve taken off: a fifth of a GiB, for the stand-in fills what it reserves.
     share = DeviceShare(cuda, 0.09)
     assert share.limit < 1 << 28
-    config = WALSConfig(factors=4, iterations=1)
+    config = WALSConfig(factors=5, iterations=1)
     trained(made_up_ratings(), config, cuda)
     cuda.arena.reserve(share.limit - (64 << 20))
     share.require(config, 15, 11)

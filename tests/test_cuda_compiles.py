@@ -14,22 +14,21 @@ from toolkit.backends.cuda.shape import Shape
 COMPILER = nvrtc.library()
 needs_nvrtc = pytest.mark.skipif(COMPILER is None, reason="nvidia-cuda-nvrtc-cu12 is not installed")
 TABLE = table()
-# In `make test`: the card that is aimed at.
-QUICK = [(90, 34)]
+FILES = {file for file, _ in variants()}
+# In `make test`: the card that is aimed at, without the rows in double precision.
 CASES = [
-    pytest.param(a, k, marks=() if (a, k) in QUICK else pytest.mark.slow)
-    for a in ARCHITECTURES
-    for k in RANKS
+    pytest.param(90, 34, FILES - {"mend"}, id="quick"),
+    *(pytest.param(a, k, FILES, marks=pytest.mark.slow, id=f"{a}-{k}") for a in ARCHITECTURES for k in RANKS),
 ]
 
 
 @needs_nvrtc
-@pytest.mark.parametrize(("architecture", "k"), CASES)
-def test_kernels_compile_and_take_no_more_than_the_table_says(architecture, k):
+@pytest.mark.parametrize(("architecture", "k", "files"), CASES)
+def test_kernels_compile_and_take_no_more_than_the_table_says(architecture, k, files):
     if architecture not in nvrtc.architectures(COMPILER):
         pytest.skip(f"this version of NVRTC does not compile for sm_{architecture}")
     for file, shape in variants():
-        if shape.factors != k:
+        if shape.factors != k or file not in files:
             continue
         found = compile_kernels(COMPILER, source(file, defines_of(shape, "int")), architecture, OPTIONS)
         expected = TABLE[architecture][name_of(file, shape)]
@@ -112,10 +111,10 @@ def test_a_plan_that_counts_otherwise_than_the_kernels_does_not_compile(broken):
 
 
 @needs_nvrtc
-def test_64_bit_column_numbers_compile():
-    for file in ("rows", "table"):
-        text = source(file, defines_of(Shape.of(16, biased=True), "long long"))
-        assert compile_kernels(COMPILER, text, 90, OPTIONS)
+@pytest.mark.parametrize("file", ["table", pytest.param("rows", marks=pytest.mark.slow)])
+def test_64_bit_column_numbers_compile(file):
+    text = source(file, defines_of(Shape.of(16, biased=True), "long long"))
+    assert compile_kernels(COMPILER, text, 90, OPTIONS)
 
 
 @needs_nvrtc

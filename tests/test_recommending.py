@@ -145,9 +145,9 @@ def test_an_existing_file_is_replaced_when_the_new_one_is_complete(model, tmp_pa
 
 
 def test_memory_does_not_grow_with_users(tmp_path, made_up_ratings, monkeypatch):
-    monkeypatch.setattr(job, "_USERS", 256)
+    monkeypatch.setattr(job, "_USERS", 128)
     peaks = []
-    for n_users in (512, 4096):
+    for n_users in (256, 2048):
         model = fitted(made_up_ratings(n_users, 60, density=0.1))
         write(model, tmp_path / "warm.parquet", overwrite=True)
         peaks.append(peak_of(lambda model=model: write(model, tmp_path / "out.parquet", overwrite=True)))

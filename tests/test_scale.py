@@ -33,12 +33,12 @@ def model(scripts):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A dataset of 200,000 made-up ratings."""
+    """A dataset of 100,000 made-up ratings."""
     from toolkit.ingest import RatingsSource, ingest_ratings
     from toolkit.synth import write_ratings
 
     folder = tmp_path_factory.mktemp("scale")
-    made = write_ratings(folder / "r.csv", ratings=200_000, users=1_385, items=5_757)
+    made = write_ratings(folder / "r.csv", ratings=100_000, users=693, items=2_879)
     return ingest_ratings(RatingsSource.detect([made.path]), folder / "data")
 
 
@@ -74,7 +74,7 @@ def test_predicted_times_are_within_a_third_of_the_measured(model):
 
 def test_what_is_predicted_of_a_dataset_is_found(model, data):
     bytes_of = importlib.import_module("scale_check").bytes_of
-    shape = model.Shape(200_000, data.n_users, data.n_items)
+    shape = model.Shape(100_000, data.n_users, data.n_items)
     held = sum(map(bytes_of, (data.train, data.train_by_item, data.valid)))
     assert model.host_bytes(shape) == pytest.approx(held, rel=0.01)
     stored = sum(entry["bytes"] for entry in data.manifest["files"])
@@ -84,7 +84,7 @@ def test_what_is_predicted_of_a_dataset_is_found(model, data):
 def test_what_is_predicted_of_a_model_is_found(model, data, tmp_path):
     from toolkit import WALS, WALSConfig
 
-    shape = model.Shape(200_000, data.n_users, data.n_items)
+    shape = model.Shape(100_000, data.n_users, data.n_items)
     trained = WALS(WALSConfig(factors=8, iterations=2, pattern_weight=1)).fit(
         data.train_and_valid(), user_ids=data.user_ids, item_ids=data.item_ids
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import itertools
 import os
 import re
 import sys
@@ -10,18 +12,27 @@ from types import SimpleNamespace
 
 import cupy_stand_in
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingesting import names, walslab
-from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write_dataset
+from sharded_ratings import (  # noqa: F401 - a fixture
+    BASE,
+    CONFIGS,
+    assert_same_factors,
+    in_shards,
+    short_search_fixture,
+    write_dataset,
+)
 
-from toolkit import WALS, RatingsDataset
+from toolkit import WALS, RatingsDataset, ingest_ratings
 from toolkit.backends import Backend
 from toolkit.config import RunOptions, WALSConfig
 from toolkit.datasets import ShardReader
 from toolkit.errors import ConfigError, DatasetError, SolverError
 from toolkit.evaluation import HeldOutRows
+from toolkit.ingest import SplitRule
 from toolkit.models import Model, placed_ratings, placing
 from toolkit.sharded import MemoryPlan, ShardedHeldOut, StreamRunner, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
@@ -36,7 +47,7 @@ def dataset(tmp_path_factory):
 def few(tmp_path_factory):
     """A dataset of a few shards, for the slow arrays of CuPy's stand-in."""
     folder = tmp_path_factory.mktemp("few")
-    return write_dataset(folder, n_users=50, n_items=25, nnz=600, shard_ratings=200)
+    return write_dataset(folder, n_users=30, n_items=15, nnz=250, shard_ratings=100)
 
 
 @pytest.fixture
@@ -50,9 +61,20 @@ def both(dataset, backend, dtype="float32"):
     return in_memory, in_shards(dataset, backend=backend, dtype=dtype)
 
 
-@pytest.mark.parametrize("solver", ["exact", "cg"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CONFIGS)
+# Each configuration, solver and precision, and each two of a solver and a precision.
+QUICK = [
+    ("default", "float32", "cg"),
+    ("plain", "float64", "exact"),
+    ("weights", "float64", "cg"),
+    ("momentum", "float32", "exact"),
+]
+EVERY = itertools.product(CONFIGS, ["float32", "float64"], ["exact", "cg"])
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "solver"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in QUICK)],
+)
 def test_training_in_shards_has_the_bits_of_one_in_memory(dataset, name, dtype, solver):
     """Factors, errors and facts of the ratings are those of one matrix, after every iteration."""
     backend = Backend.require("numba", 2)
@@ -72,17 +94,28 @@ def test_training_in_shards_has_the_bits_of_one_in_memory(dataset, name, dtype, 
         assert held_out[0].rmse(first.factors) == held_out[1].rmse(second.factors)
 
 
-@settings(max_examples=5)
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """Return the dataset whose shards have so many ratings."""
+
+    @functools.cache
+    def written(shard_ratings):
+        folder = tmp_path_factory.mktemp("cut")
+        return write_dataset(folder, n_users=60, n_items=21, nnz=700, shard_ratings=shard_ratings)
+
+    return written
+
+
+@settings(max_examples=4)
 @given(
     seed=st.integers(0, 1000),
-    shard_ratings=st.sampled_from([40, 170, 1000, 10**6]),
+    shard_ratings=st.sampled_from([60, 170, 10**6]),
     threads=st.integers(1, 3),
     name=st.sampled_from(sorted(CONFIGS)),
     solver=st.sampled_from(["exact", "cg"]),
 )
-def test_no_cut_of_the_shards_changes_a_bit(tmp_path_factory, *, seed, shard_ratings, threads, name, solver):
-    folder = tmp_path_factory.mktemp("cut")
-    data = write_dataset(folder, seed, n_users=90, n_items=31, nnz=1500, shard_ratings=shard_ratings)
+def test_no_cut_of_the_shards_changes_a_bit(cut, *, seed, shard_ratings, threads, name, solver):
+    data = cut(shard_ratings)
     backend = Backend.require("numba", threads)
     whole = TrainingData(data.train, data.train_by_item, backend=backend)
     parted = in_shards(data, backend=backend, threads=threads)
@@ -162,6 +195,22 @@ def test_a_row_without_a_solution_is_named_by_its_number_among_all(dataset):
     with pytest.raises(SolverError) as there:
         Trainer(ratings, config).step()
     assert str(here.value) == str(there.value)
+
+
+def test_a_row_without_a_finite_solution_is_named_as_in_memory(tmp_path):
+    """Equal ratings leave nothing to the factors: they become zero, and zeros determine nothing."""
+    users, items = np.indices((6, 4)).reshape(2, -1)
+    frame = pd.DataFrame({"user": users, "item": items, "rating": 3.0})
+    data = ingest_ratings(frame, tmp_path / "data", split=SplitRule(valid=0, test=0), shard_ratings=8)
+    texts = []
+    for ratings in both(data, Backend.require("numba", 1)):
+        trainer = Trainer(ratings, WALSConfig(factors=2, regularization=0))
+        trainer.solve_items()
+        with pytest.raises(SolverError) as caught:
+            trainer.solve_users()
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+    assert "row 0 (4 ratings, 3 unknowns)" in texts[0]
 
 
 @given(
@@ -250,7 +299,7 @@ def test_a_model_trained_in_shards_is_that_of_a_training_in_memory(dataset, tmp_
 
 @pytest.mark.usefixtures("forced")
 def test_a_posterior_in_shards_is_that_of_one_in_memory(dataset, monkeypatch):
-    arguments = {"samples": 6, "burn_in": 3, "keep": 2, "chains": 2}
+    arguments = {"samples": 3, "burn_in": 2, "keep": 2, "chains": 2}
     there = WALS(BASE, backend="numba").fit_posterior(dataset, **arguments)
     monkeypatch.undo()
     here = WALS(BASE, backend="numba").fit_posterior(dataset, **arguments)
@@ -277,12 +326,13 @@ def test_each_card_has_a_worker_that_solves_on_it(few, monkeypatch):
     def cluster_of_cards(**options):
         return LocalCluster(n_workers=2, threads_per_worker=1, processes=False, **options)
 
+    config = BASE.replace(iterations=2)
     cupy_stand_in.install(monkeypatch)
     monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=cluster_of_cards))
-    there = WALS(BASE, RunOptions(dtype="float64")).fit(few, dask="cuda")
+    there = WALS(config, RunOptions(dtype="float64")).fit(few, dask="cuda")
     assert there.backend_name == "cupy"
     monkeypatch.undo()
-    here = WALS(BASE, RunOptions(backend="numpy", dtype="float64")).fit(few)
+    here = WALS(config, RunOptions(backend="numpy", dtype="float64")).fit(few)
     assert_same_factors(here.factors, there.factors, exact=False)
     with pytest.raises(ConfigError, match="--dask cuda has a worker on each GPU, but the backend is numba"):
         WALS(BASE, RunOptions(backend="numba")).fit(few, dask="cuda")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 from ingesting import names, walslab
-from sharded_ratings import BASE, CONFIGS, assert_same_factors, write_dataset
+from sharded_ratings import (  # noqa: F401 - a fixture
+    BASE,
+    CONFIGS,
+    assert_same_factors,
+    short_search_fixture,
+    write_dataset,
+)
 
 from toolkit import WALS
 from toolkit.config import RunOptions
@@ -34,9 +41,14 @@ def killed_after(n):
     return look
 
 
-@pytest.mark.parametrize("patience", [0, 3])
-@pytest.mark.parametrize("solver", ["exact", "cg"])
-@pytest.mark.parametrize("name", ["default", "momentum"])
+QUICK = [("momentum", "cg", 0), ("default", "exact", 3)]
+EVERY = itertools.product(["default", "momentum"], ["exact", "cg"], [0, 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "solver", "patience"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in QUICK)],
+)
 def test_a_killed_training_goes_on_to_the_same_bits(
     dataset, tmp_path, monkeypatch, *, name, solver, patience
 ):

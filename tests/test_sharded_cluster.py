@@ -13,7 +13,14 @@ import pytest
 from dask_processes import QUICK, DaskProcesses
 from ingesting import names, walslab
 from processes import wait_for
-from sharded_ratings import BASE, CONFIGS, assert_same_factors, in_shards, write_dataset
+from sharded_ratings import (  # noqa: F401 - a fixture
+    BASE,
+    CONFIGS,
+    assert_same_factors,
+    in_shards,
+    short_search_fixture,
+    write_dataset,
+)
 
 from toolkit import WALS
 from toolkit.backends import Backend
@@ -98,9 +105,9 @@ def test_a_task_goes_where_it_was_done_before(cluster):
 def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_process(
     processes, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(WALS.fit_posterior.__kwdefaults__, "burn_in", 4)
+    monkeypatch.setitem(WALS.fit_posterior.__kwdefaults__, "burn_in", 2)
     dataset = write_dataset(tmp_path, shard_ratings=1500)  # two shards: each sweep asks for both
-    for kind in ([], ["--posterior", "--samples", "4"]):
+    for kind in ([], ["--posterior", "--samples", "2"]):
         for name, place in (("here", []), ("there", ["--dask-scheduler", processes.file])):
             done = walslab(
                 *(
@@ -109,9 +116,9 @@ def test_a_model_and_its_posterior_from_the_command_line_are_those_of_one_proces
                     "--out",
                     tmp_path / name,
                     "--factors",
-                    8,
+                    4,
                     "--iterations",
-                    3,
+                    2,
                     "--overwrite",
                 ),
                 *("--backend", "numba", *kind, *place),
