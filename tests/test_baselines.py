@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from trials import FACTS, end, made_up_trials, spec_of
+from trials import FACTS, ONE, end, made_up_trials, spec_of
 
 from cluster.cli import main
 from toolkit.backends import Backend
@@ -261,10 +261,10 @@ def test_a_study_has_its_baselines_without_the_dataset(workshop, empty_store, un
 
 def test_a_study_of_before_is_shown_without(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    spec = spec_of(trials=2)
+    spec = spec_of(ONE, trials=1)
     facts = {key: fact for key, fact in FACTS.items() if key not in {"status", "seconds"}}
     study = Study.create(tmp_path / "studies" / "old", **{**facts, "name": "old", "spec": spec.to_dict()})
-    for trial in made_up_trials(2, spec, failing=0):
+    for trial in made_up_trials(1, spec, failing=0):
         end(study, trial)
     study.update(status="finished", seconds=1.0)
     assert invoke("results", "old", "--report", "old.html")["baselines"] is None

@@ -44,7 +44,7 @@ def folder(tmp_path, empty_store, monkeypatch):
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder", "undrawn")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_runs_as_it_stands(page, capsys):
     names, wrong = {"__name__": "__main__"}, []
