@@ -85,7 +85,9 @@ HEAVY = (
 def top_level(tree):
     """Yield the statements that run on import: everything outside of functions."""
     for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case) and not isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef
+        ):
             yield node
             yield from top_level(node)
 
