@@ -150,6 +150,10 @@ def test_a_better_one_takes_the_alias(here, first, register):
     assert (told.version, told.alias) == ("2", "champion")
     assert told.compared.better
     assert "of version 1" in told.reason
+    # Compared with the version that has the alias, which is no longer the first.
+    kept = register("better", "champion", folder=poor)
+    assert (kept.alias, kept.compared.version) == (None, "2")
+    assert kept.compared.champion_rmse < kept.compared.new_rmse
 
 
 @pytest.mark.integration
