@@ -20,6 +20,7 @@ from tune.spec import Choices, Fixed, Interval
 
 # Drawing takes longer with every hyperparameter that was searched.
 TWO = {"momentum": SPACE["momentum"], "bias": SPACE["bias"]}
+SCALES = {**TWO, "factors": SPACE["factors"], "regularization_exponent": {"low": 0.3, "high": 0.8}}
 
 # Importances
 
@@ -154,7 +155,7 @@ def check(drawn):
         (0, {}, None, "rmse"),
         (1, {"failing": 0}, TWO, "rmse"),
         (2, NOTHING, TWO, "ndcg@10"),
-        (9, {"diverging": 0.2}, None, "recall@5"),
+        (9, {"diverging": 0.2}, SCALES, "recall@5"),
     ],
 )
 def test_every_picture_can_be_drawn(n, kind, space, metric):
@@ -171,7 +172,7 @@ def test_pictures_of_one_hyperparameter_can_be_drawn(one):
 
 
 def test_pictures_bear_figures_that_are_none():
-    spec = spec_of(TWO)
+    spec = spec_of(ONE)
     trials = made_up_trials(8, spec, failing=0)
     trials[0]["history"]["valid_rmse"][3] = None
     trials[1]["history"]["valid_rmse"][-1] = trials[1]["valid_rmse"] = math.nan
