@@ -28,9 +28,21 @@ def module_exists(name):
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
+@functools.cache
+def tree_of(path):
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _telling(tree):
+    """Return the imports of a tree and its strings: walking one takes longer than all that is asked of it."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Constant)]
+
+
 def imported(tree):
     """Yield (module, statement) for every import; `from a import b` is a.b where that is a module."""
-    for node in ast.walk(tree):
+    for node in _telling(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -42,7 +54,7 @@ def imported(tree):
 
 def named(tree):
     """Yield (module, node) for every string that names a module of ours, as in command tables."""
-    for node in ast.walk(tree):
+    for node in _telling(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found = re.fullmatch(r"((?:toolkit|tune|cluster)(?:\.\w+)+)(?::\w+)?", node.value)
             if found and module_exists(found[1]):
@@ -57,7 +69,7 @@ def graph_of(package):
     """
     graph = {}
     for path in files_of(package):
-        module, tree = module_of(path), ast.parse(path.read_text(encoding="utf-8"))
+        module, tree = module_of(path), tree_of(path)
         targets = {target for target, _ in (*imported(tree), *named(tree))}
         graph[module] = {target for target in targets if target.startswith(f"{package}.")} - {module}
     del graph[package]

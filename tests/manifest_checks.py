@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 
 import compose_pydantic
@@ -166,10 +168,16 @@ def object_mistakes(value, kind, where):
 
 
 def kubernetes_mistakes(document, where):
+    return [f"{where}: {mistake}" for mistake in _kubernetes_mistakes(json.dumps(document))]
+
+
+@functools.cache
+def _kubernetes_mistakes(text):
+    """Return the mistakes of a document, as JSON. What a test did not change is checked once."""
     try:
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        kubernetes_validate.validate(json.loads(text), KUBERNETES, strict=True)
     except jsonschema.ValidationError as error:
-        return [f"{where}: {error.json_path}: {error.message}"]
+        return [f"{error.json_path}: {error.message}"]
     return []
 
 

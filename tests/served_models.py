@@ -52,11 +52,14 @@ def models_fixture(ratings):
 
 @pytest.fixture(scope="module", name="written")
 def written_fixture(models, tmp_path_factory):
-    """The MLflow models of these models, by kind."""
-    paths = {}
-    for kind, model in models.items():
-        folder = tmp_path_factory.mktemp(kind)
-        model.save(folder / "a model #1 100%")
-        write_mlflow_model(folder / "a model #1 100%", folder / "served")
-        paths[kind] = folder / "served"
-    return paths
+    """The MLflow models of these models, by kind, each written when it is first asked for."""
+
+    class Written(dict):
+        def __missing__(self, kind):
+            folder = tmp_path_factory.mktemp(kind)
+            models[kind].save(folder / "a model #1 100%")
+            write_mlflow_model(folder / "a model #1 100%", folder / "served")
+            self[kind] = folder / "served"
+            return self[kind]
+
+    return Written()

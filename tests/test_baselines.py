@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from trials import FACTS, end, made_up_trials, spec_of
+from trials import FACTS, ONE, end, made_up_trials, spec_of
 
 from cluster.cli import main
 from toolkit.backends import Backend
@@ -174,11 +174,15 @@ def test_a_metric_at_its_floor_or_ceiling_is_told_of(metric, figures, stuck):
     assert [line.startswith("Every trial has") for line in said] == [True] * stuck
 
 
-def invoke(*arguments, text=False):
-    words = [*map(str, arguments), *([] if text else ["--json"])]
-    result = CliRunner().invoke(main, words, catch_exceptions=False)
+def run(*arguments):
+    """Return the JSON object that a command prints, and what it tells people."""
+    result = CliRunner().invoke(main, [*map(str, arguments), "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return " ".join(result.stdout.split()) if text else json.loads(result.stdout.splitlines()[-1])
+    return json.loads(result.stdout.splitlines()[-1]), " ".join(result.stderr.split())
+
+
+def invoke(*arguments):
+    return run(*arguments)[0]
 
 
 @pytest.fixture(scope="module")
@@ -198,28 +202,26 @@ def test_train_shows_the_baselines_and_says_what_is_wrong(workshop):
     words = "train", workshop / "dataset", "--out", workshop / "model", "--overwrite", "--iterations", 8
     words += "--backend", "numpy"
     overfitted = "--factors", 24, "--regularization", 1e-6
-    told = invoke(*words, *overfitted)
+    told, shown = run(*words, *overfitted)
     for name in ("valid", "test"):
         assert 0 < told["baselines"][name]["bias_rmse"] < told["baselines"][name]["mean_rmse"]
-    shown = invoke(*words, *overfitted, text=True)
     assert f"bias-only: valid RMSE {told['baselines']['valid']['bias_rmse']:.4f}" in shown
     assert "no better than biases alone" in shown
-    assert "and no worse" in invoke(*words, "--factors", 0, "--bias-regularization", 3, text=True)
+    assert "and no worse" in run(*words, "--factors", 0, "--bias-regularization", 3)[1]
     plain = "--regularization-offset", 0, "--bias-regularization", "none", "--pattern-weight", 0
-    assert "no better" not in invoke(*words, "--factors", 2, "--regularization", 0.1, *plain, text=True)
+    assert "no better" not in run(*words, "--factors", 2, "--regularization", 0.1, *plain)[1]
 
 
 def test_train_samples_a_posterior_and_says_how_often_its_intervals_hold(workshop):
     out = workshop / "sampled"
     words = "train", workshop / "dataset", "--out", out, "--overwrite", "--posterior", "--backend", "numpy"
     words += "--samples", 8, "--factors", 3
-    told = invoke(*words, "--keep", 2)
+    told, shown = run(*words, "--keep", 2)
     facts = told["posterior"]
     assert (facts["samples"], told["config"]["pattern_weight"]) == (8, PRESETS["posterior"].pattern_weight)
     assert told["valid_rmse"] == pytest.approx(facts["mean_factors_rmse"], rel=1e-5)
     assert len(Model.load(out).posterior.samples) == 2
     assert not [path for path in workshop.iterdir() if path.name.startswith("sampled.")]
-    shown = invoke(*words, text=True)
     assert f"posterior: 8 samples, noise {facts['noise']:.4f}, worth" in shown
     assert f"intervals of valid ratings hold, of 50%: {facts['coverage']['0.5']:.1%}" in shown
     result = CliRunner().invoke(main, [*map(str, words[:4]), "--samples", "3"])
@@ -240,9 +242,8 @@ def test_a_study_has_its_baselines_without_the_dataset(workshop, empty_store, un
     to_beat = told["baselines"]
     trained = invoke("train", "moved", "--out", "model", "--overwrite", "--backend", "numpy")["baselines"]
     assert {name: to_beat[name] for name in trained["valid"]} == pytest.approx(trained["valid"])
-    listed = invoke("results", "first", "--report", "first.html")
+    listed, shown = run("results", "first", "--report", "first.html")
     assert (listed["baselines"], listed["at_edge"]) == (to_beat, told["at_edge"])
-    shown = invoke("results", "first", text=True)
     assert f"bias-only RMSE {to_beat['bias_rmse']:.4f}" in shown
     for text in (shown, (workshop / "first.html").read_text(encoding="utf-8")):
         assert "no better than biases alone" in text
@@ -261,11 +262,13 @@ def test_a_study_has_its_baselines_without_the_dataset(workshop, empty_store, un
 
 def test_a_study_of_before_is_shown_without(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    spec = spec_of(trials=2)
+    spec = spec_of(ONE, trials=1)
     facts = {key: fact for key, fact in FACTS.items() if key not in {"status", "seconds"}}
     study = Study.create(tmp_path / "studies" / "old", **{**facts, "name": "old", "spec": spec.to_dict()})
-    for trial in made_up_trials(2, spec, failing=0):
+    for trial in made_up_trials(1, spec, failing=0):
         end(study, trial)
     study.update(status="finished", seconds=1.0)
-    assert invoke("results", "old", "--report", "old.html")["baselines"] is None
-    assert "bias-only" not in invoke("results", "old", text=True)
+    listed, shown = run("results", "old", "--report", "old.html")
+    assert listed["baselines"] is None
+    assert "bias-only" not in shown
+    assert "best" in shown

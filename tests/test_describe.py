@@ -54,7 +54,9 @@ def edited(made, tmp_path):
 
 
 def run(*arguments, columns=80):
-    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(describe, list(map(str, arguments)))
+    runner = CliRunner(env={"COLUMNS": str(columns)})
+    # As `walslab` names them: click keeps the names that a command is first run with.
+    done = runner.invoke(describe, list(map(str, arguments)), help_option_names=["-h", "--help"])
     if done.exception:
         raise done.exception
     return done
@@ -247,24 +249,26 @@ def test_a_damaged_shard_is_named(edited):
         run(path)
 
 
-@pytest.mark.parametrize(("name", "start"), [("p.png", b"\x89PNG"), ("a b;c.SVG", b"<?xml")])
-def test_the_picture(made, tmp_path, name, start):
+def test_the_picture(made, tmp_path):
     pytest.importorskip("matplotlib")
-    done = run(made, "--plot", tmp_path / name, "--json")
-    assert (tmp_path / name).read_bytes().startswith(start)
-    assert json.loads(done.stdout.splitlines()[-1])["plot"] == str(tmp_path / name)
-    first = (tmp_path / name).read_bytes()
-    run(made, "--plot", tmp_path / name)
-    assert (tmp_path / name).read_bytes() == first
+    path = tmp_path / "a b;c.PNG"
+    done = run(made, "--plot", path, "--json")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(done.stdout.splitlines()[-1])["plot"] == str(path)
 
 
-def test_the_picture_of_bins_and_of_a_long_tail(tmp_path):
+def test_the_picture_of_bins_and_of_a_long_tail_is_always_the_same(tmp_path):
+    """Into an SVG, matplotlib writes the date and names that it makes up, unless told otherwise."""
     pytest.importorskip("matplotlib")
     rng = np.random.default_rng(0)
     counts = {"items": rng.zipf(1.5, 5000) - 1, "users": np.array([3])}
     bars = [{"label": f"{k} to {k + 1}", "ratings": k} for k in range(12)]
-    draw(tmp_path / "p.svg", "a $title_{", bars, counts)
-    assert (tmp_path / "p.svg").stat().st_size < 200_000
+    for name in ("p.svg", "again.SVG"):
+        draw(tmp_path / name, "a $title_{", bars, counts)
+    first = (tmp_path / "p.svg").read_bytes()
+    assert first.startswith(b"<?xml")
+    assert first == (tmp_path / "again.SVG").read_bytes()
+    assert len(first) < 200_000
 
 
 def test_a_picture_that_cannot_be(made, tmp_path, monkeypatch):
@@ -279,9 +283,9 @@ def test_a_picture_that_cannot_be(made, tmp_path, monkeypatch):
 
 def test_shards_are_read_one_at_a_time(tmp_path):
     rng = np.random.default_rng(0)
-    pairs = rng.choice(1000 * 300, 60_000, replace=False)
+    pairs = rng.choice(1000 * 300, 30_000, replace=False)
     rows = [(pair // 300, pair % 300, rng.integers(1, 6)) for pair in pairs]
-    data = RatingsDataset.open(ingested(tmp_path / "many", rows, shard_ratings=3000))
+    data = RatingsDataset.open(ingested(tmp_path / "many", rows, shard_ratings=1500))
     largest = max(entry["bytes"] for entry in data.manifest["files"])
     statistics.histogram(data)  # what it imports is no part of what it holds
     assert len(data.shards("train/rows")) >= 16

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shutil
 import sys
@@ -10,8 +12,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SLOW = ("other-libraries.md", "posterior.md", "ray-tune.md")
-PAGES = ("python.md", *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW))
+PAGES = ("python.md", "other-libraries.md", "posterior.md", "ray-tune.md")
 
 
 def cells(page):
@@ -43,6 +44,7 @@ def folder(tmp_path, empty_store, monkeypatch):
         ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", PAGES)
@@ -54,6 +56,18 @@ def test_the_page_runs_as_it_stands(page, capsys):
         if printed != (said or ""):
             wrong.append((number, printed))
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_page_imports_of_ours_is_exported(page):
+    """What a page does with it, a slow test runs; that exports exist, test_layers.py sees."""
+    exports = json.loads((DOCS.parent / "tests" / "exports.json").read_text(encoding="utf-8"))
+    trees = [ast.parse(code) for code, _ in cells(page)]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = {(node.module, alias.name) for node in imports for alias in node.names}
+    ours = {(module, name) for module, name in names if module.partition(".")[0] in {"toolkit", "tune"}}
+    assert ours
+    assert {(module, name) for module, name in ours if name not in exports.get(module, ())} == set()
 
 
 def test_there_are_cells_to_run():

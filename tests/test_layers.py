@@ -22,6 +22,7 @@ from import_graph import (
     module_exists,
     module_of,
     named,
+    tree_of,
     upward_imports,
 )
 
@@ -84,7 +85,9 @@ HEAVY = (
 def top_level(tree):
     """Yield the statements that run on import: everything outside of functions."""
     for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case) and not isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef
+        ):
             yield node
             yield from top_level(node)
 
@@ -102,8 +105,8 @@ def layer_mistakes(tree, package):
 
 
 def alias_mistakes(tree):
-    for node in ast.walk(tree):
-        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+    for node in {node: None for _, node in imported(tree)}:
+        for alias in node.names:
             source = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             if source + alias.name == "ray.tune" and (source or alias.asname != "ray_tune"):
                 yield node, "write `import ray.tune as ray_tune`: a bare tune is our package"
@@ -144,7 +147,7 @@ def uncollected():
 def test_imports_follow_the_layers_and_enter_other_rooms_by_the_front(package):
     mistakes = {}
     for path in files_of(package):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         mistakes[path.relative_to(ROOT).as_posix()] = [*mistakes_in(tree, package), *back_doors(path, tree)]
     assert len(mistakes) > 10
     assert {name: found for name, found in mistakes.items() if found} == {}

@@ -89,6 +89,7 @@ def test_both_mlflow_servers_are_started_alike():
     assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RAY_UP)
 def test_ray_takes_the_options_that_nodes_are_started_with(name):
     from ray.scripts.scripts import start

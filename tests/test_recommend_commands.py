@@ -302,13 +302,13 @@ def test_an_explanation_says_what_it_does_not_explain(made_up_ratings, tmp_path)
     options = RunOptions(backend="numpy", threads=1)
     model = WALS(PLAIN.replace(factors=6, iterations=3, regularization=0.0003), options).fit(ratings)
     model.save(tmp_path / "wild")
-    texts = [run("explain", "wild", "--user", u, "--item", i).stdout for u in range(20) for i in (0, 1)]
+    texts = [run("explain", "wild", "--user", u, "--item", i).stdout for u in range(8) for i in (0, 1)]
     assert any("clipped to the rating scale: " in text for text in texts)
     assert not any("the model itself says " in text for text in texts)
     # The users' factors stay as they were.
     model.partial_fit_items(ratings.T.tocsr()[:1] * 0.2, item_ids=[0])
     model.save(tmp_path / "changed")
-    texts = [run("explain", "changed", "--user", u, "--item", 1).stdout for u in range(20)]
+    texts = (run("explain", "changed", "--user", u, "--item", 1).stdout for u in range(20))
     assert any("the model itself says " in text for text in texts)
 
 
@@ -348,13 +348,13 @@ def scratch():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", ["models:/films@champion", "models:/films/1"])
-def test_a_registered_model_is_opened_by_its_name(fitted, registry, monkeypatch, name):
+def test_a_registered_model_is_opened_by_its_names(fitted, registry, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
     before = scratch()
-    model = open_model(name)
-    assert scratch() == before
-    assert model.recommend(105)[0].tolist() == fitted.recommend(105)[0].tolist()
+    for name in ("models:/films/1", "models:/films@champion"):
+        model = open_model(name)
+        assert scratch() == before
+        assert model.recommend(105)[0].tolist() == fitted.recommend(105)[0].tolist()
     assert told("recommend", name, "--user", 105)["items"][0]["item"] == fitted.recommend(105)[0][0]
     assert told("recommend", name, "--all-users", "--out", "r.parquet")["users"] == N_USERS
     assert told("similar", name, "--item", "i10")["items"]

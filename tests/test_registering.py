@@ -43,9 +43,9 @@ def workshop(tmp_path_factory, empty_store):
         patch.chdir(folder)
         patch.setattr("tune.report.write_report", lambda *_, **__: [])
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        invoke("synth", "--ratings", 4000, "--users", 150, "--items", 80, "--out", "r.csv")
+        invoke("synth", "--ratings", 2000, "--users", 100, "--items", 50, "--out", "r.csv")
         invoke("ingest", "r.csv", "--out", "data")
-        invoke("tune", "data", "--in-process", "--trials", 3, "--name", "first", "--seed", 1)
+        invoke("tune", "data", "--in-process", "--trials", 2, "--name", "first", "--seed", 1)
         items = RatingsDataset.open("data").item_ids
         lines = ["item,title", *(f"{item},The {item}th" for item in items)]
         (folder / "titles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -69,23 +69,54 @@ def refit(*arguments, out, code=0):
     return json.loads(done.stdout.splitlines()[-1])["registered"] if code == 0 else done.output
 
 
+@pytest.fixture(scope="module")
+def first(workshop):
+    """The study, its dataset, its refit, and what the command says of the first version of movies."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workshop)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        told = refit(
+            "--register", "movies", "--alias", "champion", "--titles", "titles.csv", out="models/first"
+        )
+        study, data = Study.open("first"), RatingsDataset.open("data")
+        folder = workshop / "models/first"
+        facts, model = dict(study.facts), Model.load(folder)
+        return SimpleNamespace(told=told, study=study, data=data, folder=folder, facts=facts, model=model)
+
+
+def write_plain(folder, out, *, metadata):
+    """Write what `open_model` reads of an MLflow model, without the code that answers requests."""
+    shutil.copytree(folder, out / "artifacts" / "model")
+    (out / "MLmodel").write_text(json.dumps({"flavors": {}, "metadata": {"walslab": {}, **metadata}}))
+
+
+@pytest.fixture
+def register(first, client, monkeypatch):
+    """Return a function that registers a model of the study without training it anew, that of the refit."""
+    monkeypatch.setattr("tune.refit.registry.write_mlflow_model", write_plain)
+
+    def register(name, alias=None, *, promote="better", folder=first.folder, **facts):
+        registry = Registry(client, Target(name, alias, promote))
+        return registry.register(folder, Model.load(folder), first.study, first.data, facts)
+
+    return register
+
+
 @pytest.mark.integration
-def test_the_first_version_is_champion_and_says_where_it_comes_from(here, client):
-    told = refit("--register", "movies", "--alias", "champion", "--titles", "titles.csv", out="models/a")
+def test_the_first_version_is_champion_and_says_where_it_comes_from(here, client, first):
+    told, study, data = first.told, first.study, first.data
     assert (told["name"], told["alias"], told["compared"]) == ("movies", "champion", None)
     version = client.get_model_version_by_alias("movies", "champion")
-    study, data = Study.open("first"), RatingsDataset.open("data")
     assert str(version.version) == told["version"]
-    assert version.run_id == study.facts["parent_run_id"]
+    assert version.run_id == first.facts["parent_run_id"]
     assert version.tags["walslab.study"] == "first"
     assert version.tags["walslab.dataset_digest"] == data.digest
     assert version.tags["walslab.trial"] == study.best()["trial"]
-    assert float(version.tags["walslab.test_rmse"]) == study.facts["refit"]["test_rmse"]
+    assert float(version.tags["walslab.test_rmse"]) == first.facts["refit"]["test_rmse"]
     served = load_served_of(client, "models:/movies@champion", here / "got")
-    own = Model.load("models/a")
     assert served.dataset_digest == data.digest
-    assert served.titles[0] == own.titles[0] == f"The {data.item_ids[0]}th"
-    np.testing.assert_array_equal(served.factors.users.factors, own.factors.users.factors)
+    assert served.titles[0] == first.model.titles[0] == f"The {data.item_ids[0]}th"
+    np.testing.assert_array_equal(served.factors.users.factors, first.model.factors.users.factors)
 
 
 def load_served_of(client, uri, folder):
@@ -95,38 +126,39 @@ def load_served_of(client, uri, folder):
 
 
 @pytest.mark.integration
-def test_an_equal_one_does_not_take_the_alias_unless_told_to(here, client):
-    first = refit("--register", "equal", "--alias", "champion", out="models/e1")
-    told = refit("--register", "equal", "--alias", "champion", out="models/e2")
-    assert told["version"] != first["version"]
-    assert told["alias"] is None
-    assert told["compared"]["new_rmse"] == told["compared"]["champion_rmse"]
-    assert told["compared"]["ratings"] == RatingsDataset.open("data").test.nnz
-    assert "version 1 keeps champion: test RMSE" in told["reason"]
-    assert str(client.get_model_version_by_alias("equal", "champion").version) == first["version"]
-    told = refit("--register", "equal", "--alias", "champion", "--promote", "always", out="models/e3")
-    assert str(client.get_model_version_by_alias("equal", "champion").version) == told["version"] == "3"
+def test_an_equal_one_does_not_take_the_alias_unless_told_to(here, client, first, register):
+    one, other = (register("equal", "champion") for _ in range(2))
+    assert (one.version, one.alias) == ("1", "champion")
+    assert (other.version, other.alias) == ("2", None)
+    assert other.compared.new_rmse == other.compared.champion_rmse
+    assert other.compared.ratings == first.data.test.nnz
+    assert "version 1 keeps champion: test RMSE" in other.reason
+    assert str(client.get_model_version_by_alias("equal", "champion").version) == "1"
+    third = register("equal", "champion", promote="always")
+    assert str(client.get_model_version_by_alias("equal", "champion").version) == third.version == "3"
 
 
 @pytest.mark.integration
-def test_a_better_one_takes_the_alias(here, client):
+def test_a_better_one_takes_the_alias(here, first, register):
     """The study's own model beside one that does not know the users apart."""
-    study, data = Study.open("first"), RatingsDataset.open("data")
-    refit(out="models/good")
-    good, poor = Model.load("models/good"), here / "models/poor"
+    good, poor = first.model, here / "models/poor"
     factors = replace(good.factors, mean=good.factors.mean + 1)
     ids = {"user_ids": good.users.ids, "item_ids": good.items.ids}
     WALS.from_factors(factors, good.rated, **ids).save(poor)
-    registry = Registry(client, Target("better", "champion"))
-    assert registry.register(poor, Model.load(poor), study, data, {}).alias == "champion"
-    told = registry.register(here / "models/good", good, study, data, {"test_rmse": 0.5, "n": None})
+    assert register("better", "champion", folder=poor).alias == "champion"
+    told = register("better", "champion", test_rmse=0.5, n=None)
     assert (told.version, told.alias) == ("2", "champion")
     assert told.compared.better
     assert "of version 1" in told.reason
+    # Compared with the version that has the alias, which is no longer the first.
+    kept = register("better", "champion", folder=poor)
+    assert (kept.alias, kept.compared.version) == (None, "2")
+    assert kept.compared.champion_rmse < kept.compared.new_rmse
 
 
 @pytest.mark.integration
-def test_a_second_refit_leaves_nothing_of_the_first_in_the_run(here, client):
+def test_a_second_refit_leaves_nothing_of_the_first_in_the_run(here, client, monkeypatch):
+    monkeypatch.setattr("tune.report.calibration_picture", lambda *_: "")
     run_id = Study.open("first").facts["parent_run_id"]
     sampled = ("--posterior", "--samples", 3, "--keep", 2)
     for out, arguments in (("models/sampled", sampled), ("models/one", ())):
@@ -140,14 +172,14 @@ def test_a_second_refit_leaves_nothing_of_the_first_in_the_run(here, client):
 
 
 @pytest.mark.integration
-def test_without_an_alias_it_is_a_version_and_no_more(here, client):
-    told = refit("--register", "plain", out="models/p")
-    assert (told["alias"], told["reason"]) == (None, "")
+def test_without_an_alias_it_is_a_version_and_no_more(here, client, register):
+    made = register("plain")
+    assert (made.version, made.alias, made.reason) == ("1", None, "")
     assert client.get_registered_model("plain").aliases == {}
 
 
 @pytest.mark.integration
-def test_what_is_not_a_model_of_ours_keeps_the_alias(here, client, tmp_path):
+def test_what_is_not_a_model_of_ours_keeps_the_alias(here, client, register, tmp_path):
     class Other(mlflow.pyfunc.PythonModel):
         def predict(self, model_input: list[str]):
             return model_input
@@ -159,15 +191,13 @@ def test_what_is_not_a_model_of_ours_keeps_the_alias(here, client, tmp_path):
     output = refit("--register", "foreign", "--alias", "champion", out="models/f", code=2)
     assert "walslab" in output
     assert str(client.get_model_version_by_alias("foreign", "champion").version) == "1"
-    told = refit("--register", "foreign", "--alias", "champion", "--promote", "always", out="models/f2")
-    assert told["alias"] == "champion"
+    assert register("foreign", "champion", promote="always").alias == "champion"
 
 
 @pytest.mark.integration
-def test_a_registry_that_fails_leaves_no_model_half_there(here, client, monkeypatch):
-    study = Study.open("first")
+def test_a_registry_that_fails_leaves_no_model_half_there(here, client, first, register, monkeypatch):
     search = lambda: {  # noqa: E731
-        m.model_id for m in client.search_logged_models(experiment_ids=[study.facts["experiment_id"]])
+        m.model_id for m in client.search_logged_models(experiment_ids=[first.facts["experiment_id"]])
     }
     before = search()
 
@@ -175,45 +205,23 @@ def test_a_registry_that_fails_leaves_no_model_half_there(here, client, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", fail)
-    done = CliRunner().invoke(main, ["refit", "first", "--out", "models/x", "--register", "full"])
-    assert done.exit_code == 1
-    assert "the model is in models/x, but the registry did not take it" in done.output
-    assert "No space left" in done.output
+    with pytest.raises(StudyError, match=r"but the registry did not take it.*No space left") as raised:
+        register("full")
+    assert f"the model is in {first.folder}, " in str(raised.value)
     assert search() == before
 
 
 @pytest.mark.integration
-def test_a_study_is_registered_in_its_own_store_from_anywhere(here, client, monkeypatch, tmp_path):
+def test_a_study_is_registered_in_its_own_store_from_anywhere(here, client, register, monkeypatch, tmp_path):
+    register("Bob's v1.0", "champion")
     monkeypatch.chdir(tmp_path)
     done = invoke(
-        "refit",
-        here / "studies/first",
-        "--dataset",
-        here / "data",
-        "--out",
-        "m",
-        "--register",
-        "Bob's v1.0",
-        "--alias",
-        "champion",
-        "--json",
+        *("refit", here / "studies/first", "--dataset", here / "data", "--out", "m"),
+        *("--register", "Bob's v1.0", "--alias", "champion", "--promote", "always", "--json"),
     )
     told = json.loads(done.stdout.splitlines()[-1])["registered"]
-    assert str(client.get_model_version_by_alias("Bob's v1.0", "champion").version) == told["version"]
-    again = invoke(
-        "refit",
-        here / "studies/first",
-        "--dataset",
-        here / "data",
-        "--out",
-        "n",
-        "--register",
-        "Bob's v1.0",
-        "--alias",
-        "champion",
-        "--json",
-    )
-    assert json.loads(again.stdout.splitlines()[-1])["registered"]["compared"]["known"] == 1
+    assert (told["version"], told["alias"], told["compared"]["known"]) == ("2", "champion", 1)
+    assert str(client.get_model_version_by_alias("Bob's v1.0", "champion").version) == "2"
     assert not (tmp_path / "mlflow.db").exists()
     assert "MLFLOW_TRACKING_URI" not in os.environ
 

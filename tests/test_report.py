@@ -13,7 +13,7 @@ import pytest
 from command_lines import parameters
 from markup import Page
 from matplotlib.figure import Figure
-from trials import FACTS, NOTHING, SPACE, made_up_trials, spec_of
+from trials import FACTS, NOTHING, ONE, SPACE, made_up_trials, spec_of
 
 from toolkit.config import WALSConfig
 from tune.report import drawing, html, table, write_report
@@ -30,14 +30,31 @@ def page_of(trials, spec, *, name="first", **facts):
 
 @pytest.fixture(scope="module")
 def usual():
-    """The page of a usual study, and its trials: drawing one takes a second."""
-    spec = spec_of(trials=24, seed=7)
-    trials = made_up_trials(24, spec, failing=0.3)
-    return page_of(trials, spec), trials
+    """The page of a usual study, and its trials, the best last."""
+    # Each searched hyperparameter is a tenth of a second to draw.
+    spec = spec_of(ONE, trials=12, seed=7, metric="ndcg@10")
+    trials = made_up_trials(12, spec, failing=0.3)[::-1]
+    return page_of(trials, spec), trials, spec
 
 
-def test_page_is_whole_and_asks_nothing_of_any_network(usual):
-    text, _ = usual
+@pytest.fixture(scope="module")
+def evil():
+    """The page of a study where whatever comes from elsewhere is markup."""
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+    spec = spec_of({**ONE, "bias": SPACE["bias"]}, trials=5)
+    trials = made_up_trials(5, spec, failing=0)
+    for each in trials:
+        each |= {"trial": evil, "source": evil, "stopped": evil}
+        each["config"]["bias"] = evil
+        each["system"] |= {"backend": evil, "host": evil, "device": evil}
+    trials[-1] |= {"status": "FAILED", "reason": evil, "trace": evil}
+    facts = dict.fromkeys(("status", "dataset", "digest", "tracking_uri", "experiment"), evil)
+    return page_of(trials, spec, name=evil, **facts, versions={evil: evil}, counts={evil: evil})
+
+
+@pytest.mark.parametrize("kind", ["usual", "evil"])
+def test_page_is_whole_and_asks_nothing_of_any_network(usual, evil, kind):
+    text = {"usual": usual[0], "evil": evil}[kind]
     page = Page(text)
     assert page.open == []
     assert [
@@ -55,9 +72,9 @@ def test_page_is_whole_and_asks_nothing_of_any_network(usual):
 
 
 def test_page_shows_the_study_and_hides_its_secrets(usual):
-    text, trials = usual
+    text, trials, _ = usual
     shown = " ".join(Page(text).shown)
-    for text in ("first", "finished", "4f6cbb81", "100,000 ratings", "24 of 24", "3.11.4", "numba on cpu"):
+    for text in ("first", "finished", "4f6cbb81", "100,000 ratings", "12 of 12", "3.11.4", "numba on cpu"):
         assert text in shown
     assert trials[0]["trial"] in shown
     assert "of the users is singular" in shown
@@ -67,19 +84,9 @@ def test_page_shows_the_study_and_hides_its_secrets(usual):
     assert "postgresql://me:***@db/mlflow" in shown
 
 
-def test_page_escapes_whatever_comes_from_elsewhere(usual):
-    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
-    spec = spec_of(trials=5)
-    trials = made_up_trials(5, spec, failing=0)
-    for each in trials:
-        each |= {"trial": evil, "source": evil, "stopped": evil}
-        each["config"]["bias"] = evil
-        each["system"] |= {"backend": evil, "host": evil, "device": evil}
-    trials[-1] |= {"status": "FAILED", "reason": evil, "trace": evil}
-    facts = dict.fromkeys(("status", "dataset", "digest", "tracking_uri", "experiment"), evil)
-    text = page_of(trials, spec, name=evil, **facts, versions={evil: evil}, counts={evil: evil})
+def test_page_escapes_whatever_comes_from_elsewhere(usual, evil):
     clean = Page(usual[0])
-    page = Page(text)
+    page = Page(evil)
     assert len(page.named("script")) == len(clean.named("script")) == 1
     assert page.named("img") == []
     assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
@@ -87,14 +94,14 @@ def test_page_escapes_whatever_comes_from_elsewhere(usual):
 
 @pytest.mark.parametrize(("n", "kind"), [(0, {}), (1, {}), (1, NOTHING)])
 def test_page_of_next_to_nothing(n, kind):
-    spec = spec_of()
+    spec = spec_of(ONE)
     page = Page(html.page(name="first", facts={}, spec=spec, trials=made_up_trials(n, spec, **kind)))
     assert page.open == []
     assert len(page.named("svg")) == 5
 
 
 def test_the_command_that_the_page_shows_trains_the_best_configuration(usual):
-    text, trials = usual
+    text, trials, spec = usual
     command = re.search(r'<pre id="train">(.*?)</pre>', text, re.DOTALL)[1]
     words = shlex.split(command.replace("&#x27;", "'"))
     assert words[:3] == ["walslab", "train", "data/my ratings/dataset"]
@@ -102,15 +109,14 @@ def test_the_command_that_the_page_shows_trains_the_best_configuration(usual):
     fields = WALSConfig.valid()
     assert (
         WALSConfig.from_dict({name: given[name] for name in fields}).to_dict()
-        == best_first(trials, spec_of().metric)[0]["config"]
+        == best_first(trials, spec.metric)[0]["config"]
     )
     assert given["seed"] == 7
 
 
-def test_table_of_the_page_has_the_trials_best_first_and_reads_without_a_script():
-    spec = spec_of(metric="ndcg@10")
-    trials = made_up_trials(12, spec, failing=0.2)
-    page = Page(page_of(trials[::-1], spec))
+def test_table_of_the_page_has_the_trials_best_first_and_reads_without_a_script(usual):
+    text, trials, spec = usual
+    page = Page(text)
     rows = [attrs for attrs in page.named("tr") if "data-s" in attrs]
     assert len(rows) == 12
     assert rows[0]["class"] == "best"
@@ -133,14 +139,14 @@ def test_page_of_many_trials_stays_small():
 
 
 def test_report_is_eight_files_drawn_once_and_replaces_those_of_before(tmp_path, monkeypatch):
-    spec, draw, drawn = spec_of(), Figure.savefig, []
+    spec, draw, drawn = spec_of(ONE), Figure.savefig, []
 
     def counting(self, *args, **kwargs):
         drawn.append(self)
         draw(self, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", counting)
-    trials = made_up_trials(12, spec)
+    trials = made_up_trials(5, spec)
     trials[0]["seconds"] = math.nan
     folder = tmp_path / "new" / "a b"
     for _ in range(2):
@@ -162,12 +168,12 @@ def test_report_is_eight_files_drawn_once_and_replaces_those_of_before(tmp_path,
 
 
 def test_report_that_cannot_be_drawn_leaves_that_of_before(tmp_path, monkeypatch):
-    spec = spec_of()
+    spec = spec_of(ONE)
     write_report(tmp_path, name="first", facts={}, spec=spec, trials=[])
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(drawing, "embedded", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_report(tmp_path, name="other", facts={}, spec=spec, trials=made_up_trials(5, spec))
+        write_report(tmp_path, name="other", facts={}, spec=spec, trials=made_up_trials(1, spec))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -18,12 +18,23 @@ from tune.report.importance import importances
 from tune.report.pictures import pictures
 from tune.spec import Choices, Fixed, Interval
 
+# Drawing takes longer with every hyperparameter that was searched.
+TWO = {"momentum": SPACE["momentum"], "bias": SPACE["bias"]}
+SCALES = {**TWO, "factors": SPACE["factors"], "regularization_exponent": {"low": 0.3, "high": 0.8}}
+
 # Importances
 
 
-def test_importances_find_what_the_loss_was_made_of_and_add_up_to_one():
+@pytest.fixture(scope="module")
+def forty():
+    """Forty trials that all finished, and the importances in them."""
     spec = spec_of()
-    found = importances(made_up_trials(40, spec), spec.space, spec.metric)
+    trials = made_up_trials(40, spec, failing=0)
+    return spec, trials, importances(trials, spec.space, spec.metric)
+
+
+def test_importances_find_what_the_loss_was_made_of_and_add_up_to_one(forty):
+    _, _, found = forty
     assert next(iter(found)) == "regularization"
     assert sum(found.values()) == pytest.approx(1)
     assert set(found) == set(SPACE) - {"iterations"}
@@ -33,7 +44,7 @@ def test_importances_find_what_the_loss_was_made_of_and_add_up_to_one():
 
 def test_importances_of_equal_trials_are_equal_and_touch_no_global_state():
     spec = spec_of()
-    trials = made_up_trials(20, spec)
+    trials = made_up_trials(6, spec)
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     assert importances(trials, spec.space, spec.metric) == importances(trials, spec.space, spec.metric)
@@ -47,14 +58,10 @@ def test_fewer_than_four_finished_trials_have_no_importances(n):
     assert importances(trials, spec.space, spec.metric) == {}
 
 
-def test_one_trial_that_diverged_is_not_all_there_is_to_explain():
-    spec = spec_of()
-    trials = made_up_trials(40, spec, failing=0)
-    before = importances(trials, spec.space, spec.metric)
-    worst = trials[-1]["valid_rmse"]
-    trials[-1]["valid_rmse"] = 1e9
-    after = importances(trials, spec.space, spec.metric)
-    assert worst < 1e9
+def test_one_trial_that_diverged_is_not_all_there_is_to_explain(forty):
+    spec, trials, before = forty
+    assert trials[-1]["valid_rmse"] < 1e9
+    after = importances([*trials[:-1], {**trials[-1], "valid_rmse": 1e9}], spec.space, spec.metric)
     assert after["regularization"] == pytest.approx(before["regularization"], abs=0.15)
 
 
@@ -126,33 +133,46 @@ def test_ticks_of_whole_numbers_are_whole():
 # Pictures
 
 
-@pytest.mark.parametrize(
-    ("n", "kind", "space", "metric"),
-    [
-        (0, {}, None, "rmse"),
-        (1, {"failing": 0}, None, "rmse"),
-        (1, NOTHING, None, "rmse"),
-        (7, NOTHING, None, "ndcg@10"),
-        (9, {"diverging": 0.2}, None, "recall@5"),
-        (9, {}, ONE, "rmse"),
-    ],
-)
-def test_every_picture_can_be_drawn(n, kind, space, metric):
-    spec = spec_of(space, metric=metric)
-    before = dict(mpl.rcParams)
-    drawn = pictures(spec, made_up_trials(n, spec, **kind))
+@pytest.fixture(scope="module")
+def one():
+    """A study of one hyperparameter: its specification, its trials, and their pictures."""
+    spec = spec_of(ONE)
+    trials = made_up_trials(5, spec)
+    return spec, trials, pictures(spec, trials)
+
+
+def check(drawn):
     assert list(drawn) == ["history", "curves", "importances", "slices", "parallel"]
     for name, picture in drawn.items():
         assert Page(drawing.embedded(picture.document, name, picture.description)).open == []
         assert Page(picture.document).open == []
         assert not any(f"var(--{name})" in picture.document for name in drawing.VARIABLES.values())
+
+
+@pytest.mark.parametrize(
+    ("n", "kind", "space", "metric"),
+    [
+        (0, {}, None, "rmse"),
+        (1, {"failing": 0}, TWO, "rmse"),
+        (2, NOTHING, TWO, "ndcg@10"),
+        (9, {"diverging": 0.2}, SCALES, "recall@5"),
+    ],
+)
+def test_every_picture_can_be_drawn(n, kind, space, metric):
+    spec = spec_of(space, metric=metric)
+    before = dict(mpl.rcParams)
+    check(pictures(spec, made_up_trials(n, spec, **kind)))
     assert dict(mpl.rcParams) == before
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
 
 
+def test_pictures_of_one_hyperparameter_can_be_drawn(one):
+    check(one[2])
+
+
 def test_pictures_bear_figures_that_are_none():
-    spec = spec_of()
+    spec = spec_of(ONE)
     trials = made_up_trials(8, spec, failing=0)
     trials[0]["history"]["valid_rmse"][3] = None
     trials[1]["history"]["valid_rmse"][-1] = trials[1]["valid_rmse"] = math.nan
@@ -179,20 +199,15 @@ def _with(spec, space):
     return dataclasses.replace(spec, space=space)
 
 
-def test_equal_trials_make_equal_pictures():
-    spec = spec_of()
-    trials = made_up_trials(5, spec)
-    first, second = (
-        {name: drawing.embedded(each.document, name, "") for name, each in pictures(spec, trials).items()}
-        for _ in range(2)
-    )
-    assert first == second
+def test_equal_trials_make_equal_pictures(one):
+    spec, trials, first = one
+    for name, second in pictures(spec, made_up_trials(len(trials), spec)).items():
+        assert second.document == first[name].document
 
 
-def test_numbers_that_people_read_are_not_rounded_with_the_coordinates():
-    spec = spec_of()
-    trials = made_up_trials(10, spec, failing=0)
-    shown = drawing.embedded(pictures(spec, trials)["parallel"].document, "parallel", "RMSE 0.12345")
+def test_numbers_that_people_read_are_not_rounded_with_the_coordinates(one):
+    _, trials, drawn = one
+    shown = drawing.embedded(drawn["parallel"].document, "parallel", "RMSE 0.12345")
     assert f"valid RMSE {trials[0]['valid_rmse']:.4f}" in shown
     assert 'aria-label="RMSE 0.12345"' in shown
     assert not re.findall(r'd="[^"]*\d\.\d{3}', shown)

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from markup import Page
-from trials import FACTS, NOTHING, end, made_up_trials, spec_of
+from trials import FACTS, NOTHING, ONE, end, made_up_trials, spec_of
 
 from tune.commands import main
 from tune.report import summary
@@ -149,7 +149,7 @@ def test_results_on_a_stream_of_ascii_are_ascii(study):
 
 @pytest.mark.parametrize(("n", "kind"), [(0, {}), (3, NOTHING)])
 def test_results_of_a_study_where_nothing_finished(study, n, kind):
-    study(n, kind=kind)
+    study(n, kind=kind, space=ONE)
     text = run("--report", "first.html").stdout
     assert f"{n} failed" in text
     assert "best so far" not in text
@@ -174,7 +174,7 @@ def test_json_has_all_trials_unless_told_otherwise(study):
 
 
 def test_report_of_the_command_is_a_page(study, tmp_path):
-    study(12)
+    study(3, space=ONE)
     assert "report: first.html" in run("--report", "first.html").stdout
     text = (tmp_path / "first.html").read_text(encoding="utf-8")
     assert Page(text).open == []

@@ -29,7 +29,7 @@ from toolkit.serving import limits
 from toolkit.serving.answers import Answers
 
 
-@pytest.fixture(scope="module", params=["numbers", "text", "titled", "pattern"])
+@pytest.fixture(scope="module", params=["text", "titled", "pattern"])
 def served(request, models, written):
     """A model, and what MLflow makes of it."""
     before = list(sys.path)

@@ -79,7 +79,7 @@ def test_predictions_rmse_and_order_follow_the_unit(backend, made_up_ratings, co
 
 
 @pytest.mark.parametrize("preset", [p for p in PRESETS if not p.startswith("tutorial")])
-@pytest.mark.parametrize("unit", [(20.0, 0.0), (-1.0, 6.0), (1e5, -1e6)])
+@pytest.mark.parametrize("unit", [(-1.0, 6.0), (1e5, -1e6)])
 def test_presets_in_single_precision(backend, made_up_ratings, preset, unit):
     a, b = unit
     ratings = made_up_ratings(40, 30)
@@ -142,18 +142,22 @@ def test_commands_tell_figures_in_the_unit_of_the_ratings(
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_store, "mlflow.db")
     ratings = made_up_ratings(40, 30, whole=True).tocoo()
+    (tmp_path / "search.yaml").write_text(
+        "space: {factors: {low: 2, high: 6}, iterations: 3, regularization: {low: 0.1, high: 9}}\ntrials: 2\n"
+    )
     found = []
     for name, a, b in (("stars", 1, 0), ("percent", 20, -15)):
         rows = zip(ratings.row, ratings.col, ratings.data, strict=True)
         lines = [f"{u + 1},{i + 1},{r * a + b:g}\n" for u, i, r in rows]
         (tmp_path / f"{name}.csv").write_text("user,item,rating\n" + "".join(lines))
         told("ingest", f"{name}.csv", "--out", name)
-        trained = told("train", name, "--out", f"{name}-model", "--regularization-offset", 5)
+        words = "train", name, "--out", f"{name}-model", "--regularization-offset", 5, "--iterations", 5
+        trained = told(*words)
         seen = told("recommend", f"{name}-model", "--user", 3, "-n", 5)["items"]
         because = told("explain", f"{name}-model", "--user", 3, "--item", 7)
         errors = [trained[key] / a for key in ("train_rmse", "valid_rmse", "test_rmse")]
         errors += [trained["baselines"]["test"][key] / a for key in ("mean_rmse", "bias_rmse")]
-        tuned = told("tune", name, "--name", f"study-{name}", "--trials", 3, "--in-process")
+        tuned = told("tune", name, "--name", f"study-{name}", "--spec", "search.yaml", "--in-process")
         refit = told("refit", f"study-{name}")
         errors += [tuned["best"]["valid_rmse"] / a, refit["test_rmse"] / a]
         scores = [(item["score"] - b) / a for item in seen]
