@@ -75,8 +75,15 @@ class PlacedRatings(ABC):
         return held_out.rmse(on_device)
 
     def baselines(self, *, damping: float | None = None) -> Baselines:
-        """Train the simplest models of the ratings; their penalty is chosen on the validation ratings."""
-        return Baselines(self.data, self.valid, damping=damping)
+        """Return the simplest models of the ratings; by default with a penalty chosen on validation ratings.
+
+        Those whose penalty is chosen are trained once.
+        """
+        return self._baselines if damping is None else Baselines(self.data, damping=damping)
+
+    @cached_property
+    def _baselines(self) -> Baselines:
+        return Baselines(self.data, self.valid)
 
 
 class PlacedDataset(PlacedRatings):
@@ -87,9 +94,9 @@ class PlacedDataset(PlacedRatings):
     def test(self) -> HeldOut:
         """The test ratings."""
 
-    def baseline_errors(self, *, damping: float | None = None) -> dict[str, BaselineErrors | None]:
+    def baseline_errors(self) -> dict[str, BaselineErrors | None]:
         """Return the errors of the simplest models on validation and test ratings."""
-        baselines = self.baselines(damping=damping)
+        baselines = self.baselines()
         held_out = {"valid": self.valid, "test": self.test}
         return {name: None if of is None else baselines.errors(of) for name, of in held_out.items()}
 
