@@ -14,7 +14,6 @@ from trials import result
 
 from toolkit.errors import StudyError
 from tune.record import MlflowRecord, client_of, finish_parent, reopen_parent, trial_factors
-from tune.record import recorder as record
 from tune.record.artifacts import local_path
 from tune.search import RunningTrial
 
@@ -85,7 +84,6 @@ def test_value_of_the_best_iteration_is_what_the_ui_sorts_by(study):
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
 @pytest.mark.parametrize("after", [False, True], ids=["not obeyed", "obeyed, no answer"])
 def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatch, method, after):
-    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
     original, failures = getattr(MlflowClient, method), []
 
     def failing(self, *args, **kwargs):
@@ -98,7 +96,7 @@ def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatc
 
     monkeypatch.setattr(MlflowClient, method, failing)
     ended(study, result("trial-001", config=CONFIG.to_dict()))
-    writing = MlflowRecord(study)
+    writing = MlflowRecord(study, pause=0.01)
     assert writing.close() == 0
     assert writing.problem is None
     assert failures
@@ -109,19 +107,16 @@ def test_request_that_fails_is_repeated_and_duplicates_nothing(study, monkeypatc
 
 
 def test_store_that_stays_away_costs_no_trial(study, monkeypatch):
-    monkeypatch.setattr(record, "_PATIENCE", 0.2)
-    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.05)
 
     def gone(self, *args, **kwargs):
         raise ConnectionError("nobody there")
 
     ended(study, result("trial-001"))
-    writing = MlflowRecord(study)
-    writing.close()
+    MlflowRecord(study).close()
     monkeypatch.setattr(MlflowClient, "create_run", gone)
     trial = result("trial-002")
     ended(study, trial)
-    writing = MlflowRecord(study)
+    writing = MlflowRecord(study, patience=0.2, pause=0.05)
     assert writing.close() == 1
     assert "nobody there" in writing.problem
     assert study.factors_folder("trial-002").is_dir()
@@ -130,25 +125,22 @@ def test_store_that_stays_away_costs_no_trial(study, monkeypatch):
     assert sorted(runs_of(study)) == ["trial-001", "trial-002"]
 
 
-def test_run_that_somebody_deleted_is_made_anew_and_holds_up_no_other(study, monkeypatch):
-    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
+def test_run_that_somebody_deleted_is_made_anew_and_holds_up_no_other(study):
     ended(study, result("trial-001", config=CONFIG.to_dict()), result("trial-002", config=CONFIG.to_dict()))
     client = client_of(study)
     tags = {"mlflow.parentRunId": study.facts["parent_run_id"], "walslab.trial": "trial-001"}
     run = client.create_run(study.facts["experiment_id"], run_name="trial-001", tags=tags)
     study.journal.append("run", trial="trial-001", run_id=run.info.run_id)
     client.delete_run(run.info.run_id)
-    assert MlflowRecord(study).close() == 0
+    assert MlflowRecord(study, pause=0.01).close() == 0
     runs = runs_of(study)
     assert sorted(runs) == ["trial-001", "trial-002"]
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert {trial["run_id"] for trial in study.trials()} == {run.info.run_id for run in runs.values()}
 
 
-def test_run_deleted_while_the_study_runs_is_made_anew_and_holds_up_no_other(study, monkeypatch):
-    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
-    writing = MlflowRecord(study)
+def test_run_deleted_while_the_study_runs_is_made_anew_and_holds_up_no_other(study):
+    writing = MlflowRecord(study, pause=0.01, live_after=0.0)
     history = {"valid_rmse": [0.9], "train_rmse": [0.9], "seconds": [0.1]}
     trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
     writing.advanced(None, trial)
@@ -164,8 +156,6 @@ def test_run_deleted_while_the_study_runs_is_made_anew_and_holds_up_no_other(stu
 
 
 def test_trial_that_the_store_never_takes_holds_up_no_other(study, monkeypatch):
-    monkeypatch.setattr(record, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(record, "_PATIENCE", 0.2)
     original = MlflowClient.log_batch
 
     def refusing(self, run_id, *args, **kwargs):
@@ -175,13 +165,13 @@ def test_trial_that_the_store_never_takes_holds_up_no_other(study, monkeypatch):
 
     monkeypatch.setattr(MlflowClient, "log_batch", refusing)
     ended(study, *(result(f"trial-00{n}", config=CONFIG.to_dict()) for n in (1, 2, 3)))
-    writing = MlflowRecord(study)
+    writing = MlflowRecord(study, pause=0.01, patience=0.2)
     wait_for(lambda: study.recorded() == {"trial-002", "trial-003"})
     assert writing.close() == 1
     assert writing.problem == "not this one"
     assert study.recorded() == {"trial-002", "trial-003"}
     monkeypatch.undo()
-    assert MlflowRecord(study).close() == 0
+    assert MlflowRecord(study, pause=0.01, patience=0.2).close() == 0
     assert sorted(runs_of(study)) == ["trial-001", "trial-002", "trial-003"]
 
 
@@ -218,9 +208,8 @@ def test_store_that_moved_is_found_by_the_environment(tmp_path, empty_store, mon
     assert not (tmp_path / "before").exists()
 
 
-def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatch):
-    monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
-    writing = MlflowRecord(study)
+def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study):
+    writing = MlflowRecord(study, live_after=0.0)
     history = {"valid_rmse": [0.9, 0.8], "train_rmse": [0.9, 0.8], "seconds": [0.1, 0.1]}
     trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
     writing.advanced(None, trial)
@@ -228,7 +217,7 @@ def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatc
     (run,) = runs_of(study).values()
     assert run.info.status == "RUNNING"
     # The process is killed; the next one trains it anew, at other times.
-    again = MlflowRecord(study)
+    again = MlflowRecord(study, live_after=0.0)
     longer = {key: [*figures, 0.7] for key, figures in history.items()}
     final = result("trial-001", 0.7, history=longer, started=time.time(), config=CONFIG.to_dict())
     ended(study, final)
@@ -241,9 +230,8 @@ def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study, monkeypatc
     assert [m.step for m in steps] == [1, 2, 3]
 
 
-def test_run_holds_no_figures_of_an_attempt_that_was_cut_off_further_on(study, monkeypatch):
-    monkeypatch.setattr(record, "_LIVE_SECONDS", 0.0)
-    writing = MlflowRecord(study)
+def test_run_holds_no_figures_of_an_attempt_that_was_cut_off_further_on(study):
+    writing = MlflowRecord(study, live_after=0.0)
     history = {key: [0.9, 0.8, 0.7] for key in ("valid_rmse", "train_rmse", "seconds")}
     trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
     writing.advanced(None, trial)

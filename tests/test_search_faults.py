@@ -320,10 +320,9 @@ def test_a_trial_that_was_recorded_and_not_noted_is_recorded_once(begun, data):
 
 
 def test_a_trial_shown_while_its_process_dies_has_all_its_steps(begun, monkeypatch):
-    monkeypatch.setattr("tune.record.recorder._LIVE_SECONDS", 0.0)
     shown = MlflowRecord._show
     going = StudyRun(begun, 1)
-    record = MlflowRecord(begun)
+    record = MlflowRecord(begun, live_after=0.0)
     going._listeners = (record,)
 
     def lost_meanwhile(self, *arguments):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from toolkit.files import process_settings
 from toolkit.models import WALS
 from toolkit.solver import Factors
 from tune.executors import connected
-from tune.record import recorder as record
+from tune.record import MlflowRecord
 from tune.study import Study
 
 # Of the report that a study ends with are test_record.py and test_report.py.
@@ -354,7 +355,7 @@ def test_store_that_fails_in_the_middle_stops_no_trial_and_resume_records_them(w
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", full_after_two_trials)
-        patch.setattr(record, "_PATIENCE", 0.2)
+        patch.setattr("tune.record.MlflowRecord", functools.partial(MlflowRecord, patience=0.2))
         result = CliRunner().invoke(
             main, ["tune", "dataset", "--spec", "search.yaml", "--name", "full", "--in-process"]
         )

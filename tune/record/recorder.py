@@ -25,12 +25,8 @@ from tune.study import Study, TrialResult
 if TYPE_CHECKING:
     from tune.search import StudyRun
 
-# A trial that takes longer shows in the UI while it runs; a shorter one is written in one go when it ends.
-_LIVE_SECONDS = 5.0
-# Between tries of a store that does not take what it is given, in seconds.
-_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
-# How long the record, when it is closed, waits for a store that does not answer, in seconds.
-_PATIENCE = 60.0
+# The longest pause between tries of a store that does not take what it is given, in seconds.
+_LONGEST_PAUSE = 8.0
 
 
 class MlflowRecord:
@@ -41,6 +37,13 @@ class MlflowRecord:
     study : Study
         Names the store and the parent run. Trials of earlier runs of the study that are not recorded are
         written first.
+    live_after : float, default 5
+        Seconds after which a trial shows in the UI while it runs; a shorter one is written in one go when it
+        ends.
+    pause : float, default 0.5
+        Seconds until the second try of a store that does not take what it is given.
+    patience : float, default 60
+        Seconds that the record, when it is closed, waits for a store that does not answer.
 
     Attributes
     ----------
@@ -53,8 +56,11 @@ class MlflowRecord:
         When the store does not answer.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(
+        self, study: Study, *, live_after: float = 5.0, pause: float = 0.5, patience: float = 60.0
+    ) -> None:
         self._study = study
+        self._live_after, self._pause, self._patience = live_after, pause, patience
         self._client = client_of(study)
         with tracking_of(study).errors():
             self._runs = TrialRuns(self._client, study)
@@ -72,7 +78,7 @@ class MlflowRecord:
     def advanced(self, run: StudyRun, trial: RunningTrial) -> None:
         """Show a long trial while it runs."""
         now = time.time()
-        if now - max(trial.started, self._shown_at.get(trial.trial, 0.0)) > _LIVE_SECONDS:
+        if now - max(trial.started, self._shown_at.get(trial.trial, 0.0)) > self._live_after:
             self._shown_at[trial.trial] = now
             with self._wake:
                 # A copy: if the process of the trial dies, the trial begins anew with an empty history.
@@ -108,7 +114,7 @@ class MlflowRecord:
         return len(self._ended)
 
     def _write_all(self) -> None:
-        pause = _FIRST_PAUSE
+        pause = self._pause
         while task := self._next():
             try:
                 if isinstance(task, RunningTrial):
@@ -118,18 +124,18 @@ class MlflowRecord:
                     with self._wake:
                         if self._ended:  # not abandoned meanwhile
                             self._ended.popleft()
-                pause, self.problem = _FIRST_PAUSE, None
+                pause, self.problem = self._pause, None
             except Exception as error:  # noqa: BLE001 - whatever the store objects to, the study goes on
                 self.problem = first_line(error)
                 self._runs.doubt(task.trial if isinstance(task, RunningTrial) else task["trial"])
                 with self._wake:
-                    if self._closing and time.monotonic() > self._closing_at + _PATIENCE:
+                    if self._closing and time.monotonic() > self._closing_at + self._patience:
                         return
                     # A trial that the store never takes must not hold up those behind it.
                     if not isinstance(task, RunningTrial):
                         self._ended.rotate(-1)
                     self._wake.wait(pause)
-                pause = min(2 * pause, _LAST_PAUSE)
+                pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _next(self) -> TrialResult | RunningTrial | None:
         """Wait for a trial to write, those that ended first; return None when all is written."""
