@@ -132,7 +132,7 @@ def test_whenever_it_is_killed_the_next_one_goes_on(ratings, undisturbed, *, ran
             assert names(folder) == ["out"]
         # One that was killed when it was complete may leave its work folder, which the next one removes.
         assert contents(out) == wanted
-    assert resumed > KILLS // 2
+    assert resumed >= KILLS // 2
 
 
 @pytest.fixture(scope="module")

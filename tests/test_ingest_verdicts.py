@@ -410,6 +410,7 @@ def test_what_is_no_size(text):
         parse_size(text)
 
 
+@pytest.mark.slow
 def test_memory_does_not_change_a_byte(folder):
     rng = random.Random(1)
     rows = (

@@ -74,7 +74,7 @@ def quick_but(slow, cases):
 
 
 @pytest.mark.parametrize("files", quick_but(ALIKE, {name: (files,) for name, files in ONE_FORM.items()}))
-@pytest.mark.parametrize("block_bytes", [2000])
+@pytest.mark.parametrize("block_bytes", [7000])
 def test_other_forms_are_read_as_they_are(tmp_path, digest, files, block_bytes):
     assert read(tmp_path, files, block_bytes=block_bytes).digest == digest
 
@@ -101,7 +101,7 @@ WIDE["another column"] = (b"n,user" + wide()[4:].replace(b"\n", b"\n7,")[:-2], {
 
 
 @pytest.mark.parametrize(("files", "asked"), quick_but({"tabs", "99", "gzip"}, WIDE))
-@pytest.mark.parametrize("block_bytes", [600])
+@pytest.mark.parametrize("block_bytes", [1500])
 def test_wide_tables_are_read(tmp_path, digest, files, asked, block_bytes):
     assert read(tmp_path, files, wide=True, block_bytes=block_bytes, **asked).digest == digest
 
