@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 from forks import Forked
 from processes import end, wait_for
@@ -21,9 +19,12 @@ os.setsid()
 dask.config.refresh()
 run_cli()
 """
-# What a process is given with --preload.
+# How a process begins that has no walslab.
 WITHOUT_WALSLAB = """
 import sys
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
+    del sys.modules[name]
 
 class Nowhere:
     @staticmethod
@@ -32,6 +33,17 @@ class Nowhere:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Nowhere)
+"""
+# How a process begins that sees an empty folder in the place of one, or ends with 77 where it may not do so.
+ANOTHER_DISK = """
+import ctypes, os
+
+system = ctypes.CDLL(None)
+NEW_NAMES, PRIVATE = 0x20000, 1 << 18 | 1 << 14
+if system.unshare(NEW_NAMES) or system.mount(b"none", b"/", None, PRIVATE, None):
+    os._exit(77)
+if system.mount(b"none", {folder!r}, b"tmpfs", 0, None):
+    os._exit(77)
 """
 
 
@@ -55,22 +67,18 @@ class DaskProcesses:
         for process in self.started:
             end(process)
 
-    def start(self, *arguments, before=()):
-        """Start one; it works in a folder that is not ours."""
+    def start(self, *arguments, first=""):
+        """Start one, with a program of its own at first; it works in a folder that is not ours."""
         arguments = [*arguments, "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self.file)]
         with (self.folder / f"{len(self.started)}.log").open("w") as out:
             options = {"stdout": out, "stderr": out, "cwd": self.folder, "env": self.environment}
-            if before or "--preload" in arguments:  # a fork has toolkit already
-                command = [*before, sys.executable, "-m", "dask", *arguments]
-                process = subprocess.Popen(command, start_new_session=True, **options)
-            else:
-                process = Forked(DASK, *arguments, imports=self.imports, **options)
+            process = Forked(first + DASK, *arguments, imports=self.imports, **options)
         self.started.append(process)
         return process
 
-    def start_scheduler(self, *arguments):
+    def start_scheduler(self, **options):
         """Start the scheduler, and wait until its address is known."""
-        self.scheduler = self.start("scheduler", "--port", "0", *arguments)
+        self.scheduler = self.start("scheduler", "--port", "0", **options)
         # The scheduler writes it in place: it is there before it is whole.
         wait_for(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]

@@ -61,6 +61,12 @@ def named(tree):
                 yield found[1], node
 
 
+def targets_of(path):
+    """Return the modules of ours that a file imports or names."""
+    tree = tree_of(path)
+    return {target for target, _ in (*imported(tree), *named(tree))}
+
+
 @functools.cache
 def graph_of(package):
     """Return {module: modules of the same package that it imports or names}, without the package's own front.
@@ -69,9 +75,8 @@ def graph_of(package):
     """
     graph = {}
     for path in files_of(package):
-        module, tree = module_of(path), tree_of(path)
-        targets = {target for target, _ in (*imported(tree), *named(tree))}
-        graph[module] = {target for target in targets if target.startswith(f"{package}.")} - {module}
+        module = module_of(path)
+        graph[module] = {one for one in targets_of(path) if one.startswith(f"{package}.")} - {module}
     del graph[package]
     return graph
 

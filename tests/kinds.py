@@ -24,8 +24,8 @@ def made_up(seed=0, n=400):
 
 
 ROWS = made_up()
-# Pairs that were rated before, by an earlier time.
-TWICE = ROWS + [(u, i, 0.5, t - 77) for u, i, _, t in ROWS[:90]]
+# Pairs that were rated before, by an earlier time: higher or lower than later.
+TWICE = ROWS + [(u, i, 0.5 + 5 * (i % 2), t - 77) for u, i, _, t in ROWS[:90]]
 
 
 def lines(rows, form="{0},{1},{2:g}", header=""):

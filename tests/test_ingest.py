@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from forks import Forked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from import_graph import graph_of
+from import_graph import files_of, module_of, targets_of
 from ingesting import GOOD, contents, ratings_of, read, usual
 
 from toolkit.commands.describe import describe
@@ -142,7 +142,7 @@ def test_partitions_files_and_order_leave_every_byte_the_same(tmp_path, lines):
     variants = {
         "one": (whole, 1 << 20),
         "eight": (whole, len(whole) // 8 + 1),
-        "files": ([b"".join(x.encode() for x in lines[k::3]) for k in range(3)], 100),
+        "files": ([b"".join(x.encode() for x in lines[k::3]) for k in range(3)], 600),
         "shuffled": ("".join(shuffled).encode(), 1 << 20),
     }
     made = {}
@@ -219,9 +219,9 @@ def test_the_rooms_of_ingest_import_downwards_alone():
         return rooms.index(next((room for room in rooms if f"toolkit.ingest.{room}" in f"{module}."), ""))
 
     graph = {
-        module: {target for target in targets if target.startswith("toolkit.ingest")}
-        for module, targets in graph_of("toolkit").items()
-        if module.startswith("toolkit.ingest.")
+        module: {target for target in targets_of(path) if target.startswith("toolkit.ingest")} - {module}
+        for path in files_of("toolkit/ingest")
+        if (module := module_of(path)) != "toolkit.ingest"
     }
     upwards = [
         (one, other) for one, targets in graph.items() for other in targets if level(other) > level(one)
@@ -330,6 +330,15 @@ def test_the_commands(tmp_path):
         assert "Example" in runner.invoke(command, ["--help"]).output
 
 
+def test_movielens_100k(tmp_path, repo_root, movielens_100k):
+    path = repo_root / "data" / "ml-100k" / "u.data"
+    data = ingest_ratings(RatingsSource.detect([path]), tmp_path / "out")
+    assert (data.counts["ratings"], data.n_users, data.n_items) == (100_000, 943, 1682)
+    whole = data.train_and_valid() + data.test.tocsr()
+    assert (whole != movielens_100k.tocsr()).nnz == 0
+
+
+@pytest.mark.slow
 def test_movielens_1m(tmp_path, repo_root, movielens_1m):
     path = repo_root.parent / "shared" / "data" / "ml-1m" / "ratings.dat.gz"
     if not path.is_file():

@@ -34,9 +34,9 @@ def scratch(tmp_path):
     return tmp_path / "scratch"
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.slow)])
 def address(request):
-    """The address of a dataset in a store that is empty."""
+    """The address of a dataset in a store that is empty; a server of S3 is slow, and one test meets it."""
     request.getfixturevalue(request.param)
     return f"{request.param}://bucket/deep/set"
 
@@ -55,10 +55,11 @@ def objects(address):
     return ObjectStore(address, DatasetError).names()
 
 
-def test_a_dataset_at_an_address_is_that_of_a_directory(ratings, address, scratch):
-    there, here = made(ratings, address, scratch), made(ratings, ratings.with_name("here"), None)
-    assert there.digest == here.digest
-    assert RatingsDataset.open(address, verify=True).train.nnz == here.train.nnz
+@pytest.mark.parametrize("address", ["memory", "s3"], indirect=True)
+def test_a_dataset_at_an_address_is_that_of_a_directory(ratings, expected, address, scratch):
+    there = made(ratings, address, scratch)
+    assert there.digest == expected.digest
+    assert RatingsDataset.open(address, verify=True).train.nnz == expected.train.nnz
     # Nothing else is left, there or here.
     assert objects(address) == sorted(
         ["manifest.json", *(entry["path"] for entry in there.manifest["files"])]
@@ -142,15 +143,21 @@ def lost(monkeypatch, after, *, cleaned=True):
 
 
 FAULTS = [*itertools.product([0, 3, -1], [True, False], [True, False])]
+# Any two of the three in every combination.
+QUICK = [(0, True, False), (0, False, True), (3, True, True), (3, False, False), (-1, True, False)]
+QUICK += [(-1, False, True)]
+
+
+def marked(store, fault, *, quick):
+    return pytest.param(store, fault, marks=[] if quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
     ("address", "fault"),
     # The faults are of one class for both stores; a request to a server takes a hundredth of a second.
     [
-        *(("memory", fault) for fault in FAULTS),
-        ("s3", (-1, False, True)),
-        pytest.param("s3", (3, True, False), marks=pytest.mark.slow),
+        *(marked("memory", fault, quick=fault in QUICK) for fault in FAULTS),
+        *(marked("s3", fault, quick=False) for fault in ((-1, False, True), (3, True, False))),
     ],
     indirect=["address"],
 )

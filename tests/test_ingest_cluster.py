@@ -25,9 +25,9 @@ def cluster(tmp_path_factory, repo_root):
 
 
 @contextlib.contextmanager
-def one_worker(folder, repo_root, *for_scheduler):
+def one_worker(folder, repo_root, **for_scheduler):
     with DaskProcesses(folder, repo_root, **QUICK) as processes:
-        processes.start_scheduler(*for_scheduler)
+        processes.start_scheduler(**for_scheduler)
         (processes.worker,) = processes.start_workers(1)
         yield processes
 
@@ -130,9 +130,7 @@ def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, imp
 
 
 def test_a_scheduler_without_walslab_is_named(ratings, tmp_path, tmp_path_factory, repo_root):
-    folder = tmp_path_factory.mktemp("dask")
-    (folder / "preload.py").write_text(WITHOUT_WALSLAB)
-    with one_worker(folder, repo_root, "--preload", str(folder / "preload.py")) as cluster:
+    with one_worker(tmp_path_factory.mktemp("dask"), repo_root, first=WITHOUT_WALSLAB) as cluster:
         done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask scheduler {cluster.address} has no walslab: install the same" in done.stderr

@@ -65,7 +65,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(disk, ratings, undisturbe
         return reached[-1]
 
     failed = set()
-    for leave in range(0, 240_001, 30_000):
+    for leave in range(0, 240_001, 60_000):
         fill(disk, leave)
         failed.add(fail())
     assert {"", "reading", "numbering", "sorting"} <= failed
@@ -79,9 +79,9 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(disk, ratings, undisturbe
 
 
 def test_the_command_says_that_the_disk_is_full(disk, tmp_path):
-    path = write_ratings(tmp_path / "many.csv", 100_000)
+    path = write_ratings(tmp_path / "many.csv", 20_000)
     for share in (0.1, 0.45):
-        ballast = fill(disk, int(share * 1.9e6))
+        ballast = fill(disk, int(share * 380e3))
         done = walslab("ingest", path, "--out", disk / "out")
         assert done.exit_code == 1
         assert "walslab: error: [Errno 28] No space left on device" in done.stderr

@@ -56,8 +56,15 @@ def from_text(tmp_path_factory):
 WORDS = [f"user {u}" for u in USERS]
 
 
-@pytest.mark.parametrize("rows", [1, 4, 100])
-@pytest.mark.parametrize("block_bytes", [48, 1 << 20])
+@pytest.mark.parametrize(
+    ("rows", "block_bytes"),
+    [
+        (1, 1 << 20),
+        (4, 48),
+        (100, 48),
+        *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((1, 48), (4, 1 << 20), (100, 1 << 20))),
+    ],
+)
 def test_row_groups_files_and_batches_leave_the_digest_of_the_text(tmp_path, from_text, rows, block_bytes):
     whole = table()
     cut = [whole.slice(0, 3), whole.slice(3, 0), whole.slice(3)]
@@ -78,7 +85,13 @@ def test_ids_of_every_width(tmp_path, from_text, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+    "kind",
+    [
+        pa.string(),
+        pytest.param(pa.large_string(), marks=pytest.mark.slow),
+        pa.string_view(),
+        pa.dictionary(pa.int32(), pa.string()),
+    ],
 )
 def test_text_of_every_layout(tmp_path, from_text, kind):
     try:
@@ -166,8 +179,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("block_bytes", [48, 1 << 20])
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize(
+    ("name", "block_bytes"),
+    [
+        pytest.param(name, size, marks=pytest.mark.slow if size > 48 and name not in ("user", "nan") else [])
+        for name in BAD
+        for size in (48, 1 << 20)
+    ],
+)
 def test_a_bad_row_is_named_or_dropped(tmp_path, name, block_bytes):
     values, reason, text = BAD[name]
     odd = table(**{"user" if "user" in name else "rating": values})

@@ -38,11 +38,11 @@ def test_pieces_grow_with_the_ratings(n):
 
 
 def test_larger_shards_are_chosen_when_all_ratings_are_counted(ratings, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD_RATINGS", 20)
+    monkeypatch.setattr(shards, "SHARD_RATINGS", 40)
     monkeypatch.setattr(shards, "GROWS_ABOVE", len(ROWS) // 5)
     large = ingested(ratings, "large")
-    assert large.digest == ingested(ratings, "asked", shard_ratings=80).digest
-    assert large.digest != ingested(ratings, "other", shard_ratings=20).digest
+    assert large.digest == ingested(ratings, "asked", shard_ratings=160).digest
+    assert large.digest != ingested(ratings, "other", shard_ratings=40).digest
     # Memory, threads and blocks do not decide.
     assert large.digest == ingested(ratings, "blocks", block_bytes=300, engine=Threads(1)).digest
 

@@ -143,16 +143,28 @@ def test_polars_gives_its_tables_by_the_arrow_stream(tmp_path):
         from_table(tmp_path, table.lazy())
 
 
-@pytest.mark.parametrize("policy", ["last", "mean", "sum"])
-@pytest.mark.parametrize("timed", [False, True])
-def test_repeated_pairs_are_merged_as_those_of_a_file(tmp_path, policy, timed):
+@pytest.mark.parametrize(
+    ("policy", "timed", "forms"),
+    [
+        ("last", True, ("pandas", "reader", "dask")),
+        # Any other is merged where the form of the table is no more known.
+        ("last", False, ("dask",)),
+        ("mean", False, ("pandas",)),
+        ("sum", True, ("reader",)),
+        *(
+            pytest.param(policy, timed, ("pandas", "reader", "dask"), marks=pytest.mark.slow)
+            for policy, timed in (("last", False), ("mean", False), ("mean", True), ("sum", False))
+        ),
+    ],
+)
+def test_repeated_pairs_are_merged_as_those_of_a_file(tmp_path, policy, timed, forms):
     rows = made_up("integers", 1)
     again = [(u, i, 6 - r, t + 10**7 - 2 * t % 10**8, s) for u, i, r, t, s in rows[::2]]
     frame = frame_of(rows + again)
     frame = frame if timed else frame.drop(columns="ts")
     wanted = from_file(tmp_path, frame, RULES["random"], duplicates=policy)
-    for form in ("pandas", "reader", "dask"):
-        made = from_table(tmp_path, FORMS[form](frame, 7), duplicates=policy)
+    for form in forms:
+        made = from_table(tmp_path, FORMS[form](frame, 17), duplicates=policy)
         assert (made.digest, made.counts) == (wanted.digest, wanted.counts)
 
 
@@ -169,33 +181,43 @@ def test_a_pair_that_is_repeated_is_named_by_partition_and_row(tmp_path):
         from_table(tmp_path, chunks(twice, 5), duplicates="error", block_bytes=120)
 
 
+BAD = [
+    ("userId", None, "the user is missing"),
+    ("userId", pd.NA, "the user is missing"),
+    ("item", float("nan"), "the item is missing"),
+    ("stars", None, "the rating is missing"),
+    ("stars", float("inf"), "the rating must be a finite float32 number"),
+    ("ts", pd.NaT, "the timestamp is missing"),
+    ("userId", " ", "the user is missing"),
+    ("userId", "x" * 9000, "the user must have at most 8,192 bytes"),
+]
+
+
 @pytest.mark.usefixtures("objects")
 @pytest.mark.parametrize(
-    ("column", "value", "text"),
+    ("form", "where", "column", "value", "text"),
     [
-        ("userId", None, "the user is missing"),
-        ("userId", pd.NA, "the user is missing"),
-        ("item", float("nan"), "the item is missing"),
-        ("stars", None, "the rating is missing"),
-        ("stars", float("inf"), "the rating must be a finite float32 number"),
-        ("ts", pd.NaT, "the timestamp is missing"),
-        ("userId", " ", "the user is missing"),
-        ("userId", "x" * 9000, "the user must have at most 8,192 bytes"),
+        *(("pandas", "the table, row 17", *bad) for bad in BAD),
+        # A partition is a table, whose rows are looked at as those of any other.
+        *(("dask", "partition 2, row 3", *bad) for bad in (BAD[0], BAD[4])),
+        *(
+            pytest.param("dask", "partition 2, row 3", *bad, marks=pytest.mark.slow)
+            for bad in (*BAD[1:4], *BAD[5:])
+        ),
     ],
 )
-def test_bad_rows_are_named_by_partition_and_row(tmp_path, column, value, text):
+def test_bad_rows_are_named_by_partition_and_row(tmp_path, *, form, where, column, value, text):
     frame = frame_of(made_up("words", 0, n=20))
     frame["ts"] = pd.to_datetime(frame.ts, unit="s")
     kept = {"stars": float, "ts": "datetime64[ns]"}.get(column, object)
     frame[column] = pd.Series([*frame[column][:16], value, *frame[column][17:]], dtype=kept)
     rule = RULES["temporal"] if column == "ts" else RULES["random"]
-    for form, where in (("dask", "partition 2, row 3"), ("pandas", "the table, row 17")):
-        with pytest.raises(RatingsError, match=rf'^{where}: {text}.* with bad_rows="drop"\)$'):
-            from_table(tmp_path, FORMS[form](frame, 7), rule, block_bytes=50)
-        made = from_table(tmp_path, FORMS[form](frame, 7), rule, bad_rows="drop", block_bytes=50)
-        (sample,) = made.manifest["rejections"]["samples"]
-        assert f"{sample['file']}, row {sample['line']}" == where
-        assert (made.counts["rejected"], made.counts["ratings"]) == (1, 19)
+    with pytest.raises(RatingsError, match=rf'^{where}: {text}.* with bad_rows="drop"\)$'):
+        from_table(tmp_path, FORMS[form](frame, 7), rule, block_bytes=150)
+    made = from_table(tmp_path, FORMS[form](frame, 7), rule, bad_rows="drop", block_bytes=150)
+    (sample,) = made.manifest["rejections"]["samples"]
+    assert f"{sample['file']}, row {sample['line']}" == where
+    assert (made.counts["rejected"], made.counts["ratings"]) == (1, 19)
 
 
 @pytest.mark.usefixtures("objects")

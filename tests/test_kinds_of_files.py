@@ -54,8 +54,20 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize("delimiter", [";", "|", " ", "\t"])
-@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+# The others cut as the semicolon does, but a blank, which other fields may hold.
+FEW = ("a decimal comma", "a place with a number", "a clock")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "beside"),
+    [
+        pytest.param(
+            delimiter, beside, marks=[] if delimiter == ";" or name in FEW else pytest.mark.slow, id=name
+        )
+        for delimiter in (";", "|", " ", "\t")
+        for name, beside in BESIDE.items()
+    ],
+)
 def test_what_cuts_a_field_is_no_delimiter(tmp_path, digest, delimiter, beside):
     data = of(
         delimiter.join(["{0}", "{1}", "{2:g}", beside.replace(" ", "") if delimiter == " " else beside])
@@ -109,7 +121,24 @@ DOUBTFUL = {
 }
 
 
-@pytest.mark.parametrize(("form", "columns"), DOUBTFUL.values(), ids=DOUBTFUL)
+# Other units of time, and ids of each line, at another place.
+ALIKE = {
+    "a row number before the time",
+    "an id of the line",
+    "milliseconds",
+    "microseconds",
+    "the time second",
+    "the day first",
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "columns"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if name in ALIKE else [])
+        for name, case in DOUBTFUL.items()
+    ],
+)
 def test_columns_that_do_not_look_like_their_roles_are_asked_for(tmp_path, form, columns):
     with pytest.raises(RatingsError, match=r"were taken for user, item and rating, but .*--columns"):
         detect(tmp_path, of(form))
@@ -247,7 +276,7 @@ FIRST = lines(ROWS[::2], header="user,item,rating")
 )
 def test_columns_in_another_order_are_found_by_name(tmp_path, digest, second):
     files = {"a.csv": FIRST, "b.csv": second}
-    assert read(tmp_path, files, block_bytes=1500).digest == digest
+    assert read(tmp_path, files, block_bytes=2500).digest == digest
     for columns in (["user", "item", "rating"], [1, 2, 3]):
         assert detect(tmp_path, files, columns=columns).layouts == detect(tmp_path, files).layouts
 
@@ -349,7 +378,12 @@ OF_OTHERS = {
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
 @pytest.mark.parametrize(
-    ("name", "options", "refused"), [(k, *v) for k, v in OF_OTHERS.items()], ids=OF_OTHERS
+    ("name", "options", "refused"),
+    # The tests above make up the same kinds.
+    [
+        pytest.param(k, *v, id=k, marks=[] if k.endswith(("semi.csv", "T15a.csv")) else pytest.mark.slow)
+        for k, v in OF_OTHERS.items()
+    ],
 )
 def test_the_cases_of_others(tmp_path, name, options, refused):
     out = ["--out", tmp_path / "ds"]
