@@ -244,11 +244,11 @@ def exchanged(data: RatingsDataset, k: int, *, workers: int) -> float:
     """Return the bytes that an iteration with its errors takes, without pattern factors and momentum."""
     users, items = data.n_users, data.n_items
     factors, weights = 4 * (users + items) * (k + 1), 4 * items
-    # What is shared goes to the scheduler, from there to a worker, and from worker to worker.
-    shared = (workers + 1) * (factors + weights)
-    # What a task has for itself goes through the scheduler, and so do results.
+    # What is shared goes to a worker, and from worker to worker.
+    shared = workers * (factors + weights)
+    # What a task has for itself goes through the scheduler. Results come from the workers.
     own, results = 16 * (users + items) + weights, factors + 16 * users
-    return float(shared + 2 * (own + results))
+    return float(shared + 2 * own + results)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from dask_processes import QUICK, WITHOUT_WALSLAB, DaskProcesses
 from ingesting import names, walslab
 
-from toolkit.engines import dask_cluster, dask_connection
+from toolkit.engines import WAITS, Cluster
 from toolkit.errors import BackendError
 from toolkit.ingest import RatingsSource, chosen_engine, ingest_ratings
 
@@ -34,8 +34,8 @@ def one_worker(folder, repo_root, **for_scheduler):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
-    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(WAITS, "without_workers", 1.0)
+    monkeypatch.setattr(WAITS, "news", 0.2)
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_an_ingest_whose_scheduler_is_killed_ends_and_says_so(cluster, ratings, 
 def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(
     cluster, ratings, tmp_path, impatient, monkeypatch
 ):
-    monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
-    monkeypatch.setattr(dask_connection, "_CLOSE", 1.0)
+    monkeypatch.setattr(WAITS, "answer", 3.0)
+    monkeypatch.setattr(WAITS, "close", 1.0)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
@@ -101,7 +101,7 @@ def test_an_ingest_whose_scheduler_is_frozen_ends_and_says_so(
 
 
 def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(WAITS, "news", 0.2)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):
@@ -116,13 +116,13 @@ def test_an_ingest_waits_for_a_worker_that_comes_in_time(cluster, ratings, tmp_p
 
 @pytest.mark.slow
 def test_the_command_says_it_in_a_line_and_fails(cluster, ratings, tmp_path, impatient, monkeypatch):
-    real = dask_cluster.Cluster.map
+    real = Cluster.map
 
     def without_workers(self, *arguments):
         cluster.worker.kill()
         return real(self, *arguments)
 
-    monkeypatch.setattr(dask_cluster.Cluster, "map", without_workers)
+    monkeypatch.setattr(Cluster, "map", without_workers)
     done = walslab("ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", cluster.address)
     assert done.exit_code == 1
     assert f"error: the Dask scheduler {cluster.address} has had no workers for 1 s, and " in done.stderr
@@ -141,9 +141,9 @@ def test_a_scheduler_without_walslab_is_named(ratings, tmp_path, tmp_path_factor
 def test_a_check_of_a_cluster_that_hangs_ends_and_names_who_is_silent(
     cluster, ratings, tmp_path, monkeypatch, frozen
 ):
-    monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
-    monkeypatch.setattr(dask_connection, "_CLOSE", 1.0)
-    monkeypatch.setattr(dask_cluster, "_WORKERS_ANSWER", 4.0)
+    monkeypatch.setattr(WAITS, "answer", 3.0)
+    monkeypatch.setattr(WAITS, "close", 1.0)
+    monkeypatch.setattr(WAITS, "workers_answer", 4.0)
     who = {"worker": r"worker tcp://\S+ of the scheduler", "scheduler": "scheduler"}[frozen]
     text = (
         rf"^the Dask {who} {cluster.address} has not answered for [34] s: see that no process of the cluster "
@@ -156,8 +156,8 @@ def test_a_check_of_a_cluster_that_hangs_ends_and_names_who_is_silent(
 
 
 def test_tasks_that_are_given_up_do_not_wait_for_a_worker_that_hangs(cluster, ratings, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_ANSWER", 3.0)
-    monkeypatch.setattr(dask_connection, "_CLOSE", 1.0)
+    monkeypatch.setattr(WAITS, "answer", 3.0)
+    monkeypatch.setattr(WAITS, "close", 1.0)
 
     def progress(stage, done, total):
         if (stage, done) == ("reading", 2):

@@ -26,7 +26,7 @@ from ingesting import contents, names, walslab
 from processes import end, wait_for
 
 from toolkit import processors
-from toolkit.engines import Cluster, Threads, dask_cluster, dask_connection
+from toolkit.engines import WAITS, Cluster, Threads
 from toolkit.errors import BackendError, RatingsError
 from toolkit.ingest import RatingsSource, chosen_engine, ingest_ratings
 from toolkit.ingest.engine_choice import WORDS
@@ -346,8 +346,8 @@ def test_a_worker_without_walslab_is_named(cluster, ratings, tmp_path):
 
 @pytest.mark.integration
 def test_a_long_task_is_no_lack_of_workers(cluster, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
-    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(WAITS, "without_workers", 1.0)
+    monkeypatch.setattr(WAITS, "news", 0.2)
     with chosen_engine(cluster.address) as workers:
         assert workers.map(time.sleep, [3.0, 0.1], lambda: None) == [None, None]
 
@@ -355,7 +355,7 @@ def test_a_long_task_is_no_lack_of_workers(cluster, monkeypatch):
 @pytest.mark.integration
 def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, monkeypatch):
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    monkeypatch.setattr(dask_connection, "_TIMEOUT", "60s")
+    monkeypatch.setattr(WAITS, "connection", 60.0)
     ingest = ["ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler"]
     with DaskProcesses(tmp_path_factory.mktemp("frail"), repo_root, **settings) as processes:
         processes.start_scheduler()
@@ -374,12 +374,12 @@ def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, 
             ):
                 workers.map(os._exit, [1], lambda: None)
             wait_for(lambda: n_workers(workers.client) == 1)
-            monkeypatch.setattr(dask_cluster, "_ANSWER", "3s")
+            monkeypatch.setattr(WAITS, "answer", 3.0)
             with pytest.raises(
                 BackendError, match=r"the Dask cluster is gone: .*; ingest again when it is back"
             ):
                 workers.map(time.sleep, [0.01] * 1000, processes.scheduler.kill)
-        monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
+        monkeypatch.setattr(WAITS, "connection", 1.0)
         done = walslab(*ingest, address)
         assert (done.exit_code, names(tmp_path)) == (1, [])
         assert f"error: the Dask scheduler {address} does not answer: " in done.stderr
@@ -390,7 +390,7 @@ def test_what_a_cluster_dies_of(tmp_path_factory, repo_root, ratings, tmp_path, 
     "scheduler", ["tcp://127.0.0.1:1", "localhost", "spam://head:8786", "[]", '{"id": "x"}', "?"]
 )
 def test_a_scheduler_that_does_not_answer(tmp_path, ratings, scheduler, monkeypatch):
-    monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
+    monkeypatch.setattr(WAITS, "connection", 1.0)
     if scheduler[0] in "[{?":
         (tmp_path / "scheduler.json").write_text(scheduler)
         scheduler = str(tmp_path / "scheduler.json")
@@ -402,10 +402,12 @@ def test_a_scheduler_that_does_not_answer(tmp_path, ratings, scheduler, monkeypa
 
 
 def test_an_address_that_is_none_ends_it_at_once(ratings, tmp_path):
-    program = (
-        "from toolkit.commands import main; from toolkit.engines import dask_connection; "
-        "dask_connection._TIMEOUT = '100s'; main()"
-    )
+    program = """
+from toolkit.commands import main
+from toolkit.engines import WAITS
+WAITS.connection = 100.0
+main()
+"""
     arguments = ["ingest", ratings, "--out", tmp_path / "out", "--dask-scheduler", "spam://head:8786"]
     began = time.monotonic()
     done = forks.run(program, *arguments, imports=["distributed"])

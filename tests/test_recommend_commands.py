@@ -15,6 +15,7 @@ from small_models import PLAIN
 
 from cluster.cli import main
 from toolkit.config import RunOptions, WALSConfig
+from toolkit.engines import WAITS
 from toolkit.errors import ModelError
 from toolkit.models import WALS
 from toolkit.serving import open_model, write_mlflow_model
@@ -232,7 +233,7 @@ def test_what_was_written_is_told(saved, folder):
     ],
 )
 def test_what_does_not_go_together_is_refused(saved, folder, arguments, text, monkeypatch):
-    monkeypatch.setattr("toolkit.engines.dask_connection._TIMEOUT", "0.5s")
+    monkeypatch.setattr(WAITS, "connection", 0.5)
     (folder / "there.csv").write_text("mine")
     (folder / "bad.txt").write_text("105\n7\n")
     code = 1 if "--dask-scheduler" in arguments else 2

@@ -18,7 +18,7 @@ from sharded_ratings import short_search_fixture  # noqa: F401 - a fixture
 
 from toolkit import WALS, WALSConfig, ingest_ratings
 from toolkit.commands import main
-from toolkit.engines import Cluster, cluster_at, dask_cluster, dask_connection
+from toolkit.engines import WAITS, Cluster, cluster_at
 from toolkit.errors import BackendError, ConfigError, ModelError
 from toolkit.models import Model
 from toolkit.recommending import Rule, evaluate_on, every_user, ranking, recommend_to_file, tasks
@@ -83,7 +83,7 @@ def test_a_cluster_evaluates_to_the_same_bits(cluster, tmp_path, monkeypatch):
     fitted.save(tmp_path / "model")
     expected = evaluate_on(tmp_path / "model", data)
     assert evaluate_on(tmp_path / "model", data, scheduler=cluster.address) == expected
-    monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
+    monkeypatch.setattr(WAITS, "connection", 1.0)
     with pytest.raises(BackendError):
         evaluate_on(tmp_path / "model", data, scheduler="tcp://127.0.0.1:9")
 
@@ -99,8 +99,8 @@ def lonely(tmp_path_factory, repo_root):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    for name, seconds in (("_WITHOUT_WORKERS", 1.0), ("_LOOK", 0.2), ("_ANSWER", 3.0)):
-        monkeypatch.setattr(dask_cluster, name, seconds)
+    for name, seconds in (("without_workers", 1.0), ("news", 0.2), ("answer", 3.0)):
+        monkeypatch.setattr(WAITS, name, seconds)
 
 
 def on_cluster(model, path, out, address, progress=None):

@@ -25,7 +25,7 @@ from sharded_ratings import (  # noqa: F401 - a fixture
 from toolkit import WALS
 from toolkit.backends import Backend
 from toolkit.config import RunOptions
-from toolkit.engines import Spread, Words, cluster_at, dask_cluster, dask_connection, dask_spread
+from toolkit.engines import WAITS, Spread, Words, cluster_at
 from toolkit.errors import BackendError, ConfigError
 from toolkit.sharded import ClusterRunner, ShardedHeldOut
 from toolkit.solver import Trainer, TrainingData
@@ -137,7 +137,7 @@ def test_a_dataset_that_workers_do_not_see_is_refused_with_the_way_out(cluster, 
 
 
 def test_two_ways_to_a_cluster_are_one_too_many(dataset, monkeypatch):
-    monkeypatch.setattr(dask_connection, "_TIMEOUT", "1s")
+    monkeypatch.setattr(WAITS, "connection", 1.0)
     with pytest.raises(ConfigError, match="give one of them"):
         WALS(BASE).fit(dataset, dask_scheduler="tcp://127.0.0.1:1", dask="cuda")
     with pytest.raises(BackendError, match="does not answer"):
@@ -227,9 +227,9 @@ def test_the_only_worker_may_die_and_what_it_shared_is_sent_again(tmp_path, repo
 def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
     tmp_path, repo_root, dataset, monkeypatch
 ):
-    monkeypatch.setattr(dask_spread, "_LEAST_SLOW", 1.0)
-    monkeypatch.setattr(dask_spread, "_FIRST_SLOW", 3.0)
-    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(WAITS, "slow_task", 1.0)
+    monkeypatch.setattr(WAITS, "first_task", 3.0)
+    monkeypatch.setattr(WAITS, "news", 0.2)
     config = CONFIGS["weights"]
     here = trained_here(dataset, config, iterations=3)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
@@ -253,7 +253,7 @@ def test_workers_that_come_take_their_share_and_a_frozen_one_holds_nobody_up(
 def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
     tmp_path, repo_root, monkeypatch
 ):
-    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(WAITS, "news", 0.2)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
         (worker,) = started.start_workers(1)
@@ -261,18 +261,23 @@ def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
             (address,) = frozen.client.nthreads()
             started.start("worker", "--no-nanny", "--nthreads", "1")
             wait_for(lambda: len(frozen.client.nthreads()) == 2)
+            assert frozen.shorten()
             os.kill(worker.pid, signal.SIGSTOP)
             try:
-                with pytest.raises(BackendError, match=rf"worker {address} .* hangs: start it anew"):
-                    frozen.scatter(["shared"], address)
+                # Directly, and by way of the scheduler.
+                for directly in (True, False):
+                    with pytest.raises(BackendError, match=rf"worker {address} .* hangs: start it anew"):
+                        frozen.scatter(["shared"], address)
+                    assert frozen.client.direct_to_workers == directly
+                    assert not frozen.shorten()
             finally:
                 os.kill(worker.pid, signal.SIGCONT)
 
 
 @pytest.mark.slow
 def test_a_cluster_that_stays_without_workers_is_given_up(tmp_path, repo_root, dataset, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_WITHOUT_WORKERS", 1.0)
-    monkeypatch.setattr(dask_cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(WAITS, "without_workers", 1.0)
+    monkeypatch.setattr(WAITS, "news", 0.2)
     with DaskProcesses(tmp_path, repo_root, **QUICK) as started:
         started.start_scheduler()
         (worker,) = started.start_workers(1)

@@ -6,9 +6,11 @@ from toolkit.engines.dask_cluster import Cluster, Words
 from toolkit.engines.dask_connection import cluster_at, cluster_of_gpus
 from toolkit.engines.dask_shared import Sender
 from toolkit.engines.dask_spread import Spread
+from toolkit.engines.dask_waits import WAITS
 from toolkit.engines.threads import Engine, Threads, Tick
 
 __all__ = [
+    "WAITS",
     "Cluster",
     "Engine",
     "Sender",

@@ -26,6 +26,7 @@ from toolkit.engines.dask_tasks import (
     result_of,
     unheard,
 )
+from toolkit.engines.dask_waits import WAITS
 from toolkit.engines.threads import Tick
 from toolkit.errors import BackendError, WalslabError
 from toolkit.files import mask
@@ -39,14 +40,6 @@ _Result = TypeVar("_Result")
 # How often a task that failed is tried again, as a shared file system may do better the next time: a task
 # writes files of its own and can simply run again. Dask itself runs the tasks of a dead worker again.
 _RETRIES = 3
-# How long the scheduler may take to answer, and how long its workers, which look at files of a shared disk,
-# in seconds.
-_ANSWER, _WORKERS_ANSWER = 10.0, 60.0
-# How long to wait for tasks that cannot be interrupted to end, in seconds.
-_PATIENCE = 30.0
-# How long a cluster may be without any worker while there is work, and how long without news before it is
-# looked at, in seconds. Dask itself would wait for ever.
-_WITHOUT_WORKERS, _LOOK = 60.0, 2.0
 
 
 class Words(NamedTuple):
@@ -98,9 +91,9 @@ class Cluster:
                 for future in futures:
                     future.add_done_callback(ended.put)
                 for left in range(len(futures), 0, -1):
-                    future = self.wait_for(functools.partial(ended.get, timeout=_LOOK), left)
+                    future = self.wait_for(functools.partial(ended.get, timeout=WAITS.news), left)
                     # A result is lost with its worker, and comes when the task has run again.
-                    get = functools.partial(result_of, future, _WITHOUT_WORKERS)
+                    get = functools.partial(result_of, future, WAITS.without_workers)
                     results[str(future.key)] = self.wait_for(get, left)
                     tick()
             except BaseException:
@@ -156,7 +149,27 @@ class Cluster:
         """Return a function that returns the result of a task, or raises `queue.Empty` after a while."""
         ended = threading.Event()
         future.add_done_callback(lambda _: ended.set())
-        return functools.partial(next_result, future, ended, _LOOK, _WITHOUT_WORKERS)
+        return functools.partial(next_result, future, ended, WAITS.news, WAITS.without_workers)
+
+    def shorten(self) -> bool:
+        """Have arrays go to and from the workers without the scheduler; return whether all are within reach.
+
+        This process may have no way to the workers of a cluster whose scheduler it reaches.
+        """
+        from distributed.comm.core import connect
+
+        async def reach(worker: str) -> None:
+            # Dask waits without end for the greeting of a worker that is frozen.
+            async with asyncio.timeout(WAITS.reach):
+                await (await connect(worker, **self.client.connection_args)).close()
+
+        async def reach_all() -> list[BaseException | None]:
+            return await asyncio.gather(*map(reach, workers), return_exceptions=True)
+
+        workers = self._ask(self.client.nthreads)
+        problems: list[BaseException | None] = self._ask(self.client.sync, reach_all)
+        self.client.direct_to_workers = not any(problems)
+        return bool(self.client.direct_to_workers)
 
     def scatter(self, objects: Sequence[object], worker: str | None) -> list[Future[Any]]:
         """Return futures of objects that a worker gets, or any worker.
@@ -177,7 +190,7 @@ class Cluster:
         loop: Any = self.client.loop
         sending = asyncio.run_coroutine_threadsafe(scatter(), loop.asyncio_loop)
         try:
-            while not wait([sending], _LOOK).done:
+            while not wait([sending], WAITS.news).done:
                 if worker not in {None, *self._ask(self.client.run_on_scheduler, answering)}:
                     raise BackendError(
                         f"the Dask worker {worker} of the scheduler {self._address} hangs: start it anew, "
@@ -186,16 +199,6 @@ class Cluster:
             return sending.result()
         finally:
             sending.cancel()
-
-    @property
-    def look(self) -> float:
-        """Seconds without news after which the cluster is looked at."""
-        return _LOOK
-
-    @property
-    def patience(self) -> float:
-        """Seconds that the cluster may be without workers, or a result of a task that has ended may take."""
-        return _WITHOUT_WORKERS
 
     def wait_for(self, get: Callable[[], _Result], left: int) -> _Result:
         """Return what `get` returns; call it again while it raises `queue.Empty` and the cluster works."""
@@ -206,10 +209,10 @@ class Cluster:
             lack = self.lack()
             if not lack:
                 at_work = time.monotonic()
-            elif time.monotonic() - at_work > _WITHOUT_WORKERS:
+            elif time.monotonic() - at_work > WAITS.without_workers:
                 raise BackendError(
-                    f"the Dask scheduler {self._address} {lack} for {_WITHOUT_WORKERS:.0f} s, and {left:,} "
-                    "tasks are left: see that it runs, start workers with "
+                    f"the Dask scheduler {self._address} {lack} for {WAITS.without_workers:.0f} s, and "
+                    f"{left:,} tasks are left: see that it runs, start workers with "
                     f"`dask worker {self._address}`, and {self.words.again}"
                 )
 
@@ -232,7 +235,7 @@ class Cluster:
         BackendError
             When no answer comes in time. It names the workers that are silent.
         """
-        seconds = within or _ANSWER
+        seconds = within or WAITS.answer
         try:
             return call(*arguments, callback_timeout=seconds, **options)
         except TimeoutError as error:
@@ -245,7 +248,7 @@ class Cluster:
     def _silent(self, seconds: float) -> str:
         """Return who has not answered, with the verb: the scheduler, or workers that it has not heard of."""
         try:
-            silent = self.client.run_on_scheduler(unheard, seconds / 2, callback_timeout=_ANSWER)
+            silent = self.client.run_on_scheduler(unheard, seconds / 2, callback_timeout=WAITS.answer)
         except Exception:  # noqa: BLE001 - Dask raises many kinds for a scheduler that is gone
             return f"the Dask scheduler {self._address} has"
         if not silent:
@@ -255,7 +258,7 @@ class Cluster:
 
     def stop(self, futures: Iterable[Future[_Result]], *names: str) -> None:
         """Cancel tasks, and wait for those that run: they write files, which are removed next."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + WAITS.end
         with contextlib.suppress(Exception):  # the scheduler may be gone
             # Cancelling would wait for its answer without end; this does not.
             self._ask(self.client.nthreads)
@@ -293,7 +296,12 @@ class Cluster:
                     f"({error})"
                 ) from error
             answers = self._ask(
-                self.client.run, lacks, str(folder), list(paths), within=_WORKERS_ANSWER, on_error="return"
+                self.client.run,
+                lacks,
+                str(folder),
+                list(paths),
+                within=WAITS.workers_answer,
+                on_error="return",
             )
         for worker, lack in answers.items():
             # An exception that cannot be pickled comes as a text.

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.engines.dask_cluster import Cluster, Words
+from toolkit.engines.dask_waits import WAITS
 from toolkit.errors import BackendError, ConfigError
 from toolkit.files import mask
 
 if TYPE_CHECKING:
     from distributed import Client
-
-# How long a scheduler may take to answer, and to take the end of a connection.
-_TIMEOUT, _CLOSE = "10s", 10.0
 
 
 @contextlib.contextmanager
@@ -70,7 +68,7 @@ def _client(address: str) -> Iterator[Client]:
     client = Client.__new__(Client)
     try:
         where = {"scheduler_file" if Path(address).is_file() else "address": address}
-        Client.__init__(client, **where, timeout=_TIMEOUT, set_as_default=False)
+        Client.__init__(client, **where, timeout=WAITS.connection, set_as_default=False)
     except Exception as error:  # Dask raises many kinds: for the address, the file, the answer
         # Its finalizer would wait for 20 s at the end of the program, or for ever while another client
         # starts.
@@ -85,7 +83,7 @@ def _client(address: str) -> Iterator[Client]:
     finally:
         # A scheduler that hangs does not take the end of a connection.
         with contextlib.suppress(TimeoutError):
-            client.close(_CLOSE)
+            client.close(WAITS.close)
 
 
 @contextlib.contextmanager

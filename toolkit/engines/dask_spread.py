@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from toolkit.engines.dask_cluster import Cluster
 from toolkit.engines.dask_shared import Sender, Shared
 from toolkit.engines.dask_tasks import answering, attempt, result_of
+from toolkit.engines.dask_waits import WAITS
 from toolkit.errors import WalslabError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ _Key = TypeVar("_Key", bound=Hashable)
 _RETRIES = 3
 # Tasks that the workers have at once, for each that runs.
 _AHEAD = 4
-# A task that takes so many times as long as the longest before, and so many seconds, is given out again.
-_SLOW, _LEAST_SLOW, _FIRST_SLOW = 5.0, 10.0, 60.0
+# A task that takes so many times as long as the longest before is given out again.
+_SLOW = 5.0
 
 
 class Spread:
@@ -53,6 +54,7 @@ class Spread:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.sender = cluster, Sender(cluster.scatter)
         self.homes: dict[Hashable, str] = {}
+        cluster.shorten()
 
     def run(
         self,
@@ -117,7 +119,7 @@ class _Run:
         def send() -> list[Future[Any]]:
             nonlocal failures
             if self._cluster.lack():
-                time.sleep(self._cluster.look)
+                time.sleep(WAITS.news)
                 raise queue.Empty
             try:
                 # One that answers gets it, and the others from there. A broadcast of Dask's own does not end
@@ -128,7 +130,7 @@ class _Run:
                 failures += 1
                 if failures == _RETRIES:
                     raise
-                time.sleep(self._cluster.look)
+                time.sleep(WAITS.news)
                 raise queue.Empty from None
 
         self._sent = self._cluster.wait_for(send, len(self._items))
@@ -164,7 +166,7 @@ class _Run:
 
     def _next(self) -> tuple[Hashable, Future[Any]]:
         try:
-            return self._ended.get(timeout=self._cluster.look)
+            return self._ended.get(timeout=WAITS.news)
         except queue.Empty:
             self._help()
             raise
@@ -175,7 +177,7 @@ class _Run:
             self._begin_again()
             return
         # Until one has ended, nobody knows how long they take.
-        limit = max(_LEAST_SLOW, _SLOW * self._longest) if self._longest else _FIRST_SLOW
+        limit = max(WAITS.slow_task, _SLOW * self._longest) if self._longest else WAITS.first_task
         late = time.monotonic() - limit
         slow = [key for key, given in self._given.items() if self._began[key] < late and len(given) == 1]
         if slow:
@@ -197,7 +199,7 @@ class _Run:
 
         try:
             found: tuple[str, Any] = self._cluster.wait_for(
-                functools.partial(result_of, future, self._cluster.patience), left
+                functools.partial(result_of, future, WAITS.without_workers), left
             )
         except CancelledError:
             # What is shared was lost with the last worker that had it. Where the scheduler itself is gone,
