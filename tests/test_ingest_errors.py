@@ -128,13 +128,13 @@ def test_options_out_of_range(tmp_path, options):
         ({"duplicates": ["last"]}, "--duplicates must be one of"),
         ({"bad_rows": True}, "--bad-rows must be one of error, drop, but got True"),
         ({"engine": 2}, "engine must be an engine"),
-        ({"progress": "yes"}, "progress must be True, False, or None"),
+        ({"progress": "yes"}, "progress must be"),
         ({"overwrite": "yes"}, "overwrite must be True or False, but got 'yes'"),
         (
             {"source": ["r.csv"]},
             r"source must be a RatingsSource, such as .*, or a table: .* but got 'r.csv'",
         ),
-        ({"out": 3}, "out must be a path, but got 3"),
+        ({"out": 3}, "out must be a path"),
     ],
 )
 def test_natural_mistakes_in_python_are_refused_before_a_file_is_touched(tmp_path, options, text):

@@ -87,7 +87,7 @@ def test_a_server_that_sends_no_ranges(tmp_path, digest, server, monkeypatch):
     server.data = PACKED["gzip"]
     assert read(tmp_path / "out", server.address, block_bytes=2000).digest == digest
     server.data = PACKED["zip"]
-    with refused(r"r\.csv cannot be read as a zip file: "):
+    with refused(r"r\.csv cannot be read as a zip"):
         find_files([server.address])
 
 
@@ -189,7 +189,7 @@ def test_an_object_that_was_written_since_it_was_listed(tmp_path, s3, object_sto
         if stage == "sorting":
             somebody_else.put_object(Bucket="bucket", Key="d/part-1.csv", Body=TEXT)
 
-    with refused("a file was written while it was read"):
+    with refused("a file was written"):
         read(tmp_path / "out", "s3://bucket/d", progress=change)
     somebody_else.put_object(Bucket="bucket", Key="d/part-3.csv", Body=TEXT)
     assert len(find_files(["s3://bucket/d"])) == 4

@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_sampling_is_refused(ratings, tmp_path):
     with pytest.raises(ConfigError, match=r"of a sampling of another config, ratings: go on with the same"):
         WALS(**{**WORDS, "factors": 2}).fit_posterior(ratings[:30], **plan)
     (path / "arrays.npz").write_bytes(b"no archive")
-    with pytest.raises(ModelError, match=r"no checkpoint that can be read .* remove it"):
+    with pytest.raises(ModelError, match="no checkpoint"):
         WALS(**WORDS).fit_posterior(ratings, **plan)
 
 

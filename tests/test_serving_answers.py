@@ -333,5 +333,5 @@ def test_an_interval_that_is_no_probability_is_refused(sampled, interval):
 
 
 def test_a_model_without_samples_says_what_intervals_need(models):
-    with pytest.raises(ConfigError, match="keeps no samples of a posterior"):
+    with pytest.raises(ConfigError, match="keeps no samples"):
         Answers(models["numbers"])({"user": [int(USERS[0])]}, {"interval": 0.8})

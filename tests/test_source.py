@@ -214,7 +214,7 @@ def test_patterns_are_expanded_in_order(tmp_path):
         (b"userId,movieId,rating\n1,2,3\n", {"columns": ["userId", "rating"]}, "user, item and rating"),
         (b"1,2,3\n", {"columns": ["1", "2", "4"]}, "from 1 to 3, but got 4"),
         (b"1,2,3\n", {"columns": ["1", "1", "3"]}, "must name different columns"),
-        (b"1,2,3\n", {"columns": ["u", "i", "r"], "header": False}, "no header to find u, i, r in"),
+        (b"1,2,3\n", {"columns": ["u", "i", "r"], "header": False}, "no header to find u"),
         ("1,2,3\n".encode("utf-32"), {}, "is UTF-32 text: convert it"),
         ("1,2,3\n".encode("utf-16-le"), {}, "zero byte in every second place: convert it"),
         (b"PK\x03\x04\xff\xfe", {}, "cannot be read as a zip file: .* download it again"),

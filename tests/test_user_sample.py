@@ -183,7 +183,7 @@ def test_a_share_that_is_none(plain, tmp_path, share):
         ({"seed": 2**64}, "--seed must be below"),
         ({"seed": 0.5}, "--seed must be a whole number"),
         ({"memory_bytes": 1 << 20}, "--memory must be at least"),
-        ({"overwrite": "yes"}, "overwrite must be True or False"),
+        ({"overwrite": "yes"}, "overwrite must be"),
     ],
 )
 def test_options_that_are_none(plain, tmp_path, options, text):
@@ -205,7 +205,7 @@ def test_what_is_there_stays_unless_it_is_a_dataset_to_overwrite(plain, tmp_path
         sample_users(data, 0.6, tmp_path / "out")
     assert sample_users(data, 0.6, tmp_path / "out", overwrite=True).digest != first.digest
     (tmp_path / "thesis").mkdir()
-    with pytest.raises(DatasetError, match="is not a dataset, so it is not overwritten"):
+    with pytest.raises(DatasetError, match="is not a dataset"):
         sample_users(data, 0.6, tmp_path / "thesis", overwrite=True)
 
 
@@ -229,7 +229,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(tmp_path, kind):
     content = bytearray(path.read_bytes())
     content[-40] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"{kind}-00001\.npz was changed since it was written"):
+    with pytest.raises(DatasetError, match=rf"{kind}-00001\.npz was changed"):
         sample_users(tmp_path / "data", 0.5, tmp_path / "out")
     assert [each.name for each in tmp_path.iterdir()] == ["data"]
 
