@@ -6,6 +6,7 @@ import surroundings  # noqa: F401  before what it is about is imported
 
 # isort: split
 import atexit
+import contextlib
 import functools
 import gc
 import gzip
@@ -29,8 +30,6 @@ gc.disable()
 
 # Where CuPy is not installed, no test of it is collected.
 INSTALLED = ("numpy", "numba", *(GPU_BACKENDS if importlib.util.find_spec("cupy") else ()))
-# What each process of ``pytest -n`` but the first imports before all else.
-FIRST_IMPORTS = {"gw1": "ray.tune.schedulers", "gw2": "sklearn.model_selection", "gw3": "distributed"}
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
 # A slow machine is no failure; print_blob lets a failure seen in CI be repeated at a desk. `make test-all`
@@ -55,12 +54,23 @@ def pytest_configure(config):
     """Spare the processes of ``pytest -n`` waiting for a disk, and compiling the same bytecode."""
     # `make test-all` writes to a disk.
     memory = Path("/dev/shm")
-    if config.getoption("numprocesses", None) and memory.is_dir():
-        if shutil.disk_usage(memory).free > 4 << 30:
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
-    # A fresh clone has no bytecode. Processes that import everything in one order compile it each.
-    elif name := FIRST_IMPORTS.get(os.environ.get("PYTEST_XDIST_WORKER", "")):
-        importlib.import_module(name)
+    processes = config.getoption("numprocesses", None)
+    if processes and memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    worker = getattr(config, "workerinput", None)
+    if worker and [*map(Path, config.args)] == [REPO_ROOT / "tests"]:
+        import_share(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
+
+
+def import_share(number, count):
+    """Import every so many test files before all are collected.
+
+    A fresh clone has no bytecode. Processes that import everything in one order compile all of it each.
+    """
+    for path in sorted((REPO_ROOT / "tests").glob("test_*.py"))[number::count]:
+        # What cannot be imported is told when it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(path.stem)
 
 
 def pytest_generate_tests(metafunc):

@@ -29,7 +29,7 @@ from import_graph import (
 # The rooms of the toolkit, the lowest first: a room imports from those before it, and from no other.
 LEVELS = {
     "toolkit": [
-        ("errors", "config", "arrays", "predictor", "processors", "figure_text"),
+        ("errors", "config", "arrays", "predictor", "processors", "figure_text", "job_threads"),
         ("notebook_html", "progress_bars"),
         ("inputs",),
         ("files",),

@@ -15,10 +15,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from toolkit.backends.side_by_side import python_ends
+from toolkit.job_threads import Job, JobThreads
 
 
 class _Holder:
@@ -61,7 +61,7 @@ def _hold(holder: _Holder) -> None:
 def _adjust() -> None:
     """Set the limit, or take it off, where that is not what the holders want already."""
     if bool(_holders) != bool(_limits) and _controller() is not None and not python_ends():
-        _setter().submit(_set_or_reset).result()
+        _setter().give(Job(_set_or_reset)).result()
 
 
 def _set_or_reset() -> None:
@@ -83,9 +83,9 @@ def _forget() -> None:
 
 
 @functools.cache
-def _setter() -> ThreadPoolExecutor:
+def _setter() -> JobThreads:
     """Return the thread that sets and resets the limit."""
-    return ThreadPoolExecutor(1, thread_name_prefix="walslab-blas")
+    return JobThreads(1, "walslab-blas")
 
 
 def _controller() -> Any:

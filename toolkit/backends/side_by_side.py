@@ -7,8 +7,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
+
+from toolkit.job_threads import Job, JobThreads, stop
 
 _T = TypeVar("_T")
 _MOST_THREADS = 4096
@@ -44,14 +45,19 @@ def side_by_side(work: Callable[[_T], None], batches: Iterable[_T], threads: int
             raise
 
     helpers = 0 if python_ends() else min(threads, len(left)) - 1
-    others = [_pool().submit(take) for _ in range(helpers)]
+    others = [Job(take) for _ in range(helpers)]
     try:
+        for other in others:
+            _threads().give(other)
         take()
+    except BaseException:
+        left.clear()
+        raise
     finally:
-        begun = [other for other in others if not other.cancel()]
-        wait(begun)
-    for other in begun:
-        other.result()
+        stop(others)
+    for other in others:
+        if other.over:
+            other.result()
 
 
 def python_ends() -> bool:
@@ -60,11 +66,11 @@ def python_ends() -> bool:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """Return the threads of this process; it starts one when all others have work."""
-    return ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="walslab-work")
+def _threads() -> JobThreads:
+    """Return the threads of this process."""
+    return JobThreads(_MOST_THREADS, "walslab-work")
 
 
 if hasattr(os, "register_at_fork"):
     # A forked process has no thread but the one that forked.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
+
+from toolkit.job_threads import Job, JobThreads, stop
 
 Tick = Callable[[], None]
 _Item = TypeVar("_Item")
@@ -62,29 +65,33 @@ class Threads:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        # One pool for all lists of tasks: its threads reuse the memory that they freed, as new ones would
+        # The same threads for all lists of tasks: they reuse the memory that they freed, as new ones would
         # not.
-        self._pool = ThreadPoolExecutor(workers)
+        self._threads = JobThreads(workers, "walslab-ingest")
 
     def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], tick: Tick) -> list[_Result]:
         """Return ``function(item)`` for each item, in order; see `Engine.map`."""
         results: dict[int, _Result] = {}
         todo = enumerate(items)
-        running: dict[Future[_Result], int] = {}
+        running: dict[Job[_Result], int] = {}
+        told: SimpleQueue[Job[_Result]] = SimpleQueue()
         try:
             while True:
-                # Few tasks wait in the pool at a time: memory does not grow with their number.
+                # Few tasks wait for a thread at a time: memory does not grow with their number.
                 for at, item in islice(todo, self.workers * _AHEAD - len(running)):
-                    running[self._pool.submit(function, item)] = at
+                    job = Job(partial(function, item), told)
+                    running[job] = at
+                    self._threads.give(job)
                 if not running:
                     return [results[at] for at in range(len(items))]
-                ended = wait(running, return_when=FIRST_COMPLETED).done
-                for future in sorted(ended, key=running.__getitem__):
-                    results[running.pop(future)] = future.result()
+                told.get()
+                # Where several have ended, the error of the first one is raised.
+                for job in [job for job in running if job.over]:
+                    results[running.pop(job)] = job.result()
                     tick()
         finally:
             # Tasks that run write files, and must end before the files are removed.
-            wait([future for future in running if not future.cancel()])
+            stop(running)
 
     def check(self, folder: Path, paths: Sequence[str]) -> None:
         """Do nothing: threads see the files of their process."""

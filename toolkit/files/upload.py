@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from toolkit.errors import WalslabError
 from toolkit.files.masking import mask
 from toolkit.files.store import ObjectStore
+from toolkit.job_threads import Job, JobThreads, stop
 
 # Says which process writes there.
 _NOTE = "upload.txt"
@@ -123,19 +125,17 @@ class Upload:
             self._remove({*self._sent} - {_NOTE})
 
     def _send_all(self, folder: Path, names: Sequence[str], tell: Callable[[int, int], None]) -> None:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            sending = []
-            try:
-                for name in names:
-                    self._sent.append(name)
-                    sending.append(pool.submit(self._store.upload, name, folder / name))
-                for done, each in enumerate(as_completed(sending), 1):
-                    each.result()
-                    tell(done, len(names) + 1)
-            except BaseException:  # such as Ctrl-C
-                for each in sending:
-                    each.cancel()
-                raise
+        threads, told = JobThreads(_AT_ONCE, "walslab-upload"), SimpleQueue[Job[None]]()
+        sending = [Job(partial(self._store.upload, name, folder / name), told) for name in names]
+        try:
+            for name, job in zip(names, sending, strict=True):
+                self._sent.append(name)
+                threads.give(job)
+            for done in range(1, len(names) + 1):
+                told.get().result()
+                tell(done, len(names) + 1)
+        finally:
+            stop(sending)
 
     def _require_claim(self) -> None:
         try:

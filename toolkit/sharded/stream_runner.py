@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 from toolkit.backends import RatingRows
+from toolkit.job_threads import Job, JobThreads, stop
 from toolkit.processors import usable_processors
 from toolkit.sharded.parts import OpenSource, Part, Source
 from toolkit.sharded.work import DoPart, Work
@@ -54,28 +55,31 @@ class StreamRunner:
     ) -> Iterator[tuple[Part, Any]]:
         """Yield each part with its result, in order; see `Runner.run`."""
         do = work.ready(self._open.backend, 1)
-        with (
-            self._open.backend.one_blas_thread(),
-            ThreadPoolExecutor(1, "walslab-reader") as reader,
-            ThreadPoolExecutor(self._threads) as pool,
-        ):
+        reader, threads = JobThreads(1, "walslab-reader"), JobThreads(self._threads, "walslab-shards")
+        with self._open.backend.one_blas_thread():
             todo = iter(parts)
-            doing: deque[tuple[Part, Future[Any]]] = deque()
+            reading: deque[Job[Any]] = deque()
+            doing: deque[tuple[Part, Job[Any]]] = deque()
             try:
                 while True:
                     # One shard more than threads: it is there when the next thread is free.
                     while len(doing) <= self._threads and (part := next(todo, None)):
-                        shard = reader.submit(self._open.read, part)
-                        doing.append((part, pool.submit(self._do, do, part, shard, own)))
+                        reading.append(Job(partial(self._open.read, part)))
+                        doing.append((part, Job(partial(self._do, do, part, reading[-1], own))))
+                        reader.give(reading[-1])
+                        threads.give(doing[-1][1])
                     if not doing:
                         return
-                    part, future = doing.popleft()
-                    yield part, future.result()
+                    part, job = doing[0]
+                    job.wait()
+                    doing.popleft()
+                    reading.popleft()
+                    yield part, job.result()
             finally:
-                for _, future in doing:
-                    future.cancel()
+                stop(job for _, job in doing)
+                stop(reading)
 
-    def _do(self, do: DoPart, part: Part, shard: Future[Any], own: Callable[[Part], Any]) -> Any:
+    def _do(self, do: DoPart, part: Part, shard: Job[Any], own: Callable[[Part], Any]) -> Any:
         rows = {part: self._open.laid_out(part, shard.result())}
 
         def rows_of(other: Part) -> RatingRows:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from toolkit.datasets import statistics
 from toolkit.errors import ConfigError
 from toolkit.files import atomic
 from toolkit.inputs import checked_word
+from toolkit.job_threads import Job, JobThreads, stop
 from toolkit.processors import usable_processors
 from toolkit.progress_bars import ShownSteps, StepProgress, shown_steps
 from toolkit.synth.chunk import Chunk, make_chunk
@@ -309,14 +310,16 @@ class _Job:
 
     def _in_order(self, label: str, make: Callable[[int], _T], n: int) -> Iterator[_T]:
         """Yield the results of `make` for 0 to n - 1 in order; threads make a few of them ahead."""
-        waiting: deque[Future[_T]] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for number in range(n + self.workers):
-                    if number < n:
-                        waiting.append(pool.submit(make, number))
-                    if number >= self.workers:
-                        yield waiting.popleft().result()
-                        self.progress(label, number - self.workers + 1, n)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        waiting: deque[Job[_T]] = deque()
+        threads = JobThreads(self.workers, "walslab-synth")
+        try:
+            for number in range(n + self.workers):
+                if number < n:
+                    waiting.append(Job(partial(make, number)))
+                    threads.give(waiting[-1])
+                if number >= self.workers:
+                    waiting[0].wait()
+                    yield waiting.popleft().result()
+                    self.progress(label, number - self.workers + 1, n)
+        finally:
+            stop(waiting)
