@@ -30,8 +30,9 @@ def set_to_default(dask_worker):
 
 
 def looks(dask_worker):
-    """Return how often a worker looks at itself."""
-    return {name: look.callback_time for name, look in dask_worker.periodic_callbacks.items()}
+    """Return how often a worker looks at itself; Dask itself changes how often it tells of itself."""
+    every = {name: look.callback_time for name, look in dask_worker.periodic_callbacks.items()}
+    return {name: every[name] for name in ("tick", "profile", "memory_monitor") if name in every}
 
 
 def look_on(number):
