@@ -8,6 +8,7 @@ from kinds import detect
 
 from toolkit.errors import RatingsError
 from toolkit.ingest import rating_apart
+from toolkit.tables import looks_wide
 
 STARS = [(u, i, (u * 7 + i) % 5 + 1) for u in range(30) for i in range(u % 3, 40, 3)]
 
@@ -75,3 +76,10 @@ def test_commas_between_thousands_are_told_from_decimal_commas(tmp_path):
 def test_json_without_text_or_numbers_is_explained(tmp_path, line):
     with pytest.raises(RatingsError, match=r"JSON objects without text or numbers .* one flat object a line"):
         detect(tmp_path, (line + b"\n") * 30)
+
+
+@pytest.mark.parametrize(("last", "wide"), [("1111", True), ("1114", True), ("11", False)])
+def test_few_columns_are_a_table_of_users_by_items_where_most_hold_most_numbers(last, wide):
+    behind = ["1324", "2413", "1234" if wide else "11", last.ljust(4, "1")]
+    rows = [[f"u{at}", *(column.ljust(4, "1")[at] for column in behind)] for at in range(4)]
+    assert looks_wide(rows) == wide

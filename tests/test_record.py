@@ -230,6 +230,15 @@ def test_long_trial_shows_while_it_runs_and_goes_on_in_its_run(study):
     assert [m.step for m in steps] == [1, 2, 3]
 
 
+def test_short_trial_has_no_run_before_it_ends(study):
+    writing = MlflowRecord(study, live_after=60.0)
+    history = {"valid_rmse": [0.9], "train_rmse": [0.9], "seconds": [0.1]}
+    trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
+    writing.advanced(None, trial)
+    assert writing.close() == 0
+    assert not runs_of(study)
+
+
 def test_run_holds_no_figures_of_an_attempt_that_was_cut_off_further_on(study):
     writing = MlflowRecord(study, live_after=0.0)
     history = {key: [0.9, 0.8, 0.7] for key in ("valid_rmse", "train_rmse", "seconds")}

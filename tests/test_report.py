@@ -100,6 +100,16 @@ def test_page_of_next_to_nothing(n, kind):
     assert len(page.named("svg")) == 5
 
 
+def test_trials_that_failed_for_one_reason_are_named_as_far_as_there_is_room():
+    spec = spec_of(ONE)
+    trials = made_up_trials(11, spec, failing=0)
+    for each in trials[1:]:
+        each |= {"status": "FAILED", "reason": "no memory", "trace": None}
+    shown = "\n".join(Page(page_of(trials, spec)).shown)
+    assert "10 ×\nno memory" in shown
+    assert " and 2 more\n" in shown
+
+
 def test_the_command_that_the_page_shows_trains_the_best_configuration(usual):
     text, trials, spec = usual
     command = re.search(r'<pre id="train">(.*?)</pre>', text, re.DOTALL)[1]
