@@ -48,7 +48,7 @@ def _of_a_worker(dataset: str | None, studies: str | None) -> tuple[list[Check] 
         return None, ""
     node = max(nodes, key=lambda n: n["Resources"].get("GPU", 0))
     has_gpu = node["Resources"].get("GPU", 0) > 0
-    task = ray.remote(_checks_of_a_worker).options(
+    task = ray.remote(checks_of_a_worker).options(
         num_cpus=0,
         # With a share of a GPU, Ray lets the process see it.
         num_gpus=0.01 if has_gpu else 0,
@@ -64,9 +64,10 @@ def _of_a_worker(dataset: str | None, studies: str | None) -> tuple[list[Check] 
     return found, name
 
 
-def _checks_of_a_worker(
+def checks_of_a_worker(
     dataset: str | None, studies: str | None, environment: dict[str, str], *, has_gpu: bool
 ) -> list[Check]:
+    """Return the checks of the machine of this process; Ray says whether it has a GPU."""
     os.environ.update(environment)
     found = [*toolkit.commands.machine_checks.checks(), *toolkit.commands.machine_checks.versions(["ray"])]
     if has_gpu:

@@ -84,6 +84,13 @@ def test_study_that_would_go_with_its_job_is_warned_of(words, warned):
     assert ("after a loss this line begins anew" in told.stdout) == warned
 
 
+def test_study_that_is_kept_where_the_environment_says_is_not_warned_of(monkeypatch):
+    words = ["submit", "--address", ADDRESS, "--dry-run", "--", "tune", "data", "--name", "first"]
+    assert "begins anew" in CliRunner().invoke(main, words).stdout
+    monkeypatch.setenv("WALSLAB_STUDIES", "s3://bucket/studies")
+    assert "begins anew" not in CliRunner().invoke(main, words).stdout
+
+
 # What is uploaded
 
 
@@ -95,6 +102,15 @@ def test_biggest_files_of_a_large_folder_are_named(surroundings):
     assert "would upload 17 MiB in 3 files; the biggest are bigger.bin (9 MiB), big.bin (8 MiB)" in told
     (surroundings / ".rayignore").write_text("bigger.bin\n")
     assert working_dir.check(surroundings) is None
+
+
+def test_what_git_ignores_stays_here_unless_ray_is_told_otherwise(surroundings):
+    (surroundings / ".gitignore").write_text("data\n")
+    (surroundings / "data").write_text("a")
+    names = {path.name for _, path in working_dir.upload_of(surroundings)}
+    assert "data" not in names
+    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
+    assert {path.name for _, path in working_dir.upload_of(surroundings)} == {*names, "data"}
 
 
 def test_folder_that_ray_would_refuse_is_refused_before_it_is_packed(surroundings, monkeypatch):
