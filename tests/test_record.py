@@ -235,8 +235,12 @@ def test_short_trial_has_no_run_before_it_ends(study):
     history = {"valid_rmse": [0.9], "train_rmse": [0.9], "seconds": [0.1]}
     trial = RunningTrial("trial-001", 1, {}, "random", CONFIG, started=time.time() - 1, history=history)
     writing.advanced(None, trial)
+    other = result("trial-002", config=CONFIG.to_dict())
+    ended(study, other)
+    writing.ended(None, other)
+    wait_for(lambda: runs_of(study) and study.recorded())
     assert writing.close() == 0
-    assert not runs_of(study)
+    assert sorted(runs_of(study)) == ["trial-002"]
 
 
 def test_run_holds_no_figures_of_an_attempt_that_was_cut_off_further_on(study):
