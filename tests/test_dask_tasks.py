@@ -20,7 +20,7 @@ def client():
     """A client of one worker with two threads, all in this process."""
     from distributed import Client, LocalCluster
 
-    alone = {"processes": False, "dashboard_address": None, "n_workers": 1, "threads_per_worker": 2}
+    alone = {"processes": False, "dashboard_address": ":0", "n_workers": 1, "threads_per_worker": 2}
     with LocalCluster(**alone) as cluster, Client(cluster) as client:
         yield client
 
