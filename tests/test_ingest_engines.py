@@ -156,8 +156,8 @@ def test_few_tasks_are_begun_before_their_turn():
             gate.set()
 
     assert engine.map(work, range(1000), tick) == list(range(1000))
-    # In their order, but for two that begin at the same time.
-    assert all(abs(item - at) < 4 for at, item in enumerate(begun))
+    # In their order, but that a thread may be held up between taking a task and beginning it.
+    assert all(item - at < 4 for at, item in enumerate(begun))
     assert max(at - done for done, at in enumerate(ticks)) < 8
 
 
