@@ -61,10 +61,10 @@ def test_arrays_pass_through_the_scheduler_only_where_a_worker_is_out_of_reach(c
     cluster, asked = Cluster(client, WORDS), []
     gather = client.scheduler.gather
     monkeypatch.setattr(client.scheduler, "gather", lambda **keys: asked.append(1) or gather(**keys))
-    assert cluster.shorten()
+    assert cluster.reach_workers()
     assert cluster.map(abs, [-2, 3], lambda: None) == [2, 3]
     assert not asked
     monkeypatch.setattr(WAITS, "reach", 0.0)
-    assert not cluster.shorten()
+    assert not cluster.reach_workers()
     assert cluster.map(abs, [-4], lambda: None) == [4]
     assert asked

@@ -261,7 +261,7 @@ def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
             (address,) = frozen.client.nthreads()
             started.start("worker", "--no-nanny", "--nthreads", "1")
             wait_for(lambda: len(frozen.client.nthreads()) == 2)
-            assert frozen.shorten()
+            assert frozen.reach_workers()
             os.kill(worker.pid, signal.SIGSTOP)
             try:
                 # Directly, and by way of the scheduler.
@@ -269,7 +269,7 @@ def test_a_worker_that_freezes_while_something_is_sent_to_it_is_not_waited_for(
                     with pytest.raises(BackendError, match=rf"worker {address} .* hangs: start it anew"):
                         frozen.scatter(["shared"], address)
                     assert frozen.client.direct_to_workers == directly
-                    assert not frozen.shorten()
+                    assert not frozen.reach_workers()
             finally:
                 os.kill(worker.pid, signal.SIGCONT)
 

@@ -151,7 +151,7 @@ class Cluster:
         future.add_done_callback(lambda _: ended.set())
         return functools.partial(next_result, future, ended, WAITS.news, WAITS.without_workers)
 
-    def shorten(self) -> bool:
+    def reach_workers(self) -> bool:
         """Have arrays go to and from the workers without the scheduler; return whether all are within reach.
 
         This process may have no way to the workers of a cluster whose scheduler it reaches.

@@ -54,7 +54,7 @@ class Spread:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.sender = cluster, Sender(cluster.scatter)
         self.homes: dict[Hashable, str] = {}
-        cluster.shorten()
+        cluster.reach_workers()
 
     def run(
         self,
