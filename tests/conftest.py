@@ -250,6 +250,14 @@ def empty_store(tmp_path_factory):
     return kept
 
 
+@pytest.fixture(scope="module")
+def short_search():
+    """The baselines choose one of two penalties: the whole search reads shards more often than a training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toolkit.solver.baselines._DAMPINGS", (1.0, 3.0))
+        yield
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Studies end without their report, posteriors without a picture: each takes a second of a processor."""

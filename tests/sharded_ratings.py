@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from toolkit import RatingsDataset, RatingsSource, ingest_ratings
 from toolkit.config import WALSConfig
 from toolkit.sharded import OpenSource, ShardedRatings, Source, StreamRunner
-from toolkit.solver import baselines
 
 BASE = WALSConfig(factors=9, iterations=3)
 # Each kind of thing that rows are solved with.
@@ -18,14 +16,6 @@ CONFIGS = {
     "weights": BASE.replace(unobserved_weight=0.1, weight_exponent=0.4),
     "momentum": BASE.replace(momentum=0.3, pattern_weight=1.0),
 }
-
-
-@pytest.fixture(scope="module", autouse=True, name="short_search")
-def short_search_fixture():
-    """The baselines choose their penalty of two: the whole search reads shards more often than a training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "_DAMPINGS", (1.0, 3.0))
-        yield
 
 
 def write_dataset(folder, seed=0, *, n_users=160, n_items=70, nnz=2400, shard_ratings=500):

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from ingesting import walslab
-from sharded_ratings import short_search_fixture  # noqa: F401 - a fixture
 
 from toolkit import WALS, WALSConfig, ingest_ratings, sample_users
 from toolkit.config import RunOptions
@@ -16,6 +15,8 @@ from toolkit.errors import ConfigError, DatasetError
 from toolkit.ingest import SplitRule
 from toolkit.models import placed_ratings
 from toolkit.recommending import evaluate_on, evaluating
+
+pytestmark = pytest.mark.usefixtures("short_search")
 
 
 @pytest.fixture(scope="module")

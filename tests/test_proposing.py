@@ -225,7 +225,9 @@ def test_failures_are_avoided():
 
 def test_a_figure_that_is_not_finite_is_a_failure():
     def sampled(failure):
-        loss = lambda sampled: failure if sampled["factors"] > 22 else quadratic(sampled)  # noqa: E731
+        def loss(sampled):
+            return failure if sampled["factors"] > 22 else quadratic(sampled)
+
         return [entry["sampled"] for entry in run(Proposer(spec_of(startup=3), 1), range(1, 10), loss)]
 
     assert sampled(math.nan) == sampled(math.inf) == sampled(None)

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from dask_processes import QUICK, DaskProcesses
 from processes import wait_for
 from recommending_models import model_fixture, names, saved_fixture, small_parts_fixture, write  # noqa: F401 - fixtures
-from sharded_ratings import short_search_fixture  # noqa: F401 - a fixture
 
 from toolkit import WALS, WALSConfig, ingest_ratings
 from toolkit.commands import main
@@ -24,6 +23,8 @@ from toolkit.models import Model
 from toolkit.recommending import Rule, evaluate_on, every_user, ranking, recommend_to_file, tasks
 from toolkit.recommending.tasks import RankingJob, model_checksum, rank_part
 from toolkit.serving import write_mlflow_model
+
+pytestmark = pytest.mark.usefixtures("short_search")
 
 
 def ranking_job(path, rule=None):

@@ -17,12 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingesting import names, walslab
-from sharded_ratings import (  # noqa: F401 - a fixture
+from sharded_ratings import (
     BASE,
     CONFIGS,
     assert_same_factors,
     in_shards,
-    short_search_fixture,
     write_dataset,
 )
 
@@ -36,6 +35,8 @@ from toolkit.ingest import SplitRule
 from toolkit.models import Model, placed_ratings, placing
 from toolkit.sharded import MemoryPlan, ShardedHeldOut, StreamRunner, join_splits, mapped_file, plan_memory
 from toolkit.solver import Sampler, Trainer, TrainingData, rating_facts
+
+pytestmark = pytest.mark.usefixtures("short_search")
 
 
 @pytest.fixture(scope="module")

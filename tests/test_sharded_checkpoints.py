@@ -7,11 +7,10 @@ import json
 
 import pytest
 from ingesting import names, walslab
-from sharded_ratings import (  # noqa: F401 - a fixture
+from sharded_ratings import (
     BASE,
     CONFIGS,
     assert_same_factors,
-    short_search_fixture,
     write_dataset,
 )
 
@@ -22,6 +21,8 @@ from toolkit.files import claimed
 from toolkit.models import Model, placing, training_checkpoint
 from toolkit.sharded import MemoryPlan
 from toolkit.solver import Trainer
+
+pytestmark = pytest.mark.usefixtures("short_search")
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,11 @@ import pytest
 from dask_processes import QUICK, DaskProcesses
 from ingesting import names, walslab
 from processes import wait_for
-from sharded_ratings import (  # noqa: F401 - a fixture
+from sharded_ratings import (
     BASE,
     CONFIGS,
     assert_same_factors,
     in_shards,
-    short_search_fixture,
     write_dataset,
 )
 
@@ -30,7 +29,7 @@ from toolkit.errors import BackendError, ConfigError
 from toolkit.sharded import ClusterRunner, ShardedHeldOut
 from toolkit.solver import Trainer, TrainingData
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("short_search")]
 WORDS = Words("train again", "or fewer threads", "put it where all see it")
 
 
